@@ -9,7 +9,9 @@ property. No property has a deadline of its own: an example's duration depends o
 `tests/skips.py` names.
 """
 
+import asyncio
 import gc
+import inspect
 import os
 import random
 import signal
@@ -95,6 +97,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         random.Random(seed).shuffle(files)
     numbers = {path: number for number, path in enumerate(files)}
     items.sort(key=lambda item: (_run_order(item), numbers[item.path]))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a test that is a coroutine in an event loop of its own."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
+    return True
 
 
 def _run_order(item: pytest.Item) -> int:

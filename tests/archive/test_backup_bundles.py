@@ -6,7 +6,6 @@ import shutil
 import stat
 import threading
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -15,10 +14,10 @@ from observer.archive.backup import bundles as bundles_module
 from observer.archive.backup import making
 from observer.archive.backup import package as package_module
 from observer.archive.backup.bundles import by_month, files_in, held_files, put_back
-from observer.archive.backup.making import Contents, copy_package, unpack
-from observer.archive.backup.manifest import Bundle, PackagedFile, decoded, digest_line_of, encoded
+from observer.archive.backup.making import copy_package, unpack
+from observer.archive.backup.manifest import Bundle, decoded, digest_line_of, encoded
 from observer.archive.backup.package import manifest_of, packages, safe_marks, unverify, verify
-from observer.archive.backup.work import Plan, back_up
+from observer.archive.backup.work import back_up
 from observer.base.errors import DataFileError, StoppedError
 from observer.base.units import NS_PER_S
 from tests.archive.scene import GO_ON, NOW_NS, package_of, plan_in
@@ -33,7 +32,7 @@ LEDGERS = {
 LATER_NS = NOW_NS + 10 * NS_PER_S
 
 
-def test_a_package_has_no_day_files_which_the_next_backup_writes_again(plan: Plan, tmp_path: Path) -> None:
+def test_a_package_has_no_day_files_which_the_next_backup_writes_again(plan, tmp_path):
     folder = plan.contents.folders["ledgers"] / "scalp/kis/kr_stocks/20261117"
     for name in ("trades.csv", "trades.parquet", ".rows.json"):
         (folder / name).write_text("rows")
@@ -43,7 +42,7 @@ def test_a_package_has_no_day_files_which_the_next_backup_writes_again(plan: Pla
 
 
 @pytest.fixture
-def plan(tmp_path: Path) -> Plan:
+def plan(tmp_path):
     """A system with ledgers of two months, and one without a date."""
     make_database(url := f"sqlite:///{tmp_path / 'observer.db'}")
     found = plan_in(tmp_path, url)
@@ -54,12 +53,12 @@ def plan(tmp_path: Path) -> Plan:
     return found
 
 
-def bundles(package: Path) -> dict[str, int]:
+def bundles(package):
     """The inodes of the bundles, by name."""
     return {path.name: path.stat().st_ino for path in (package / "ledgers").glob("*.tar")}
 
 
-def test_a_package_has_a_file_for_each_month_and_gives_back_each_ledger(plan: Plan, tmp_path: Path) -> None:
+def test_a_package_has_a_file_for_each_month_and_gives_back_each_ledger(plan, tmp_path):
     package = package_of(plan)
     assert bundles(package.path).keys() == {"202610.tar", "202611.tar"}
     unpack(package, tmp_path / "look", GO_ON)
@@ -70,7 +69,7 @@ def test_a_package_has_a_file_for_each_month_and_gives_back_each_ledger(plan: Pl
     assert not list((tmp_path / "look").rglob("*.tar"))
 
 
-def test_the_next_package_has_the_months_that_did_not_change_as_links(plan: Plan) -> None:
+def test_the_next_package_has_the_months_that_did_not_change_as_links(plan):
     first = package_of(plan)
     before = (first.path / "ledgers/202611.tar").read_bytes()
     with (plan.contents.folders["ledgers"] / OVERFLOW).open("ab") as file:  # as an overflow ledger grows
@@ -87,7 +86,7 @@ def test_the_next_package_has_the_months_that_did_not_change_as_links(plan: Plan
     assert target.read_bytes() == b"an overflow\nanother\n"
 
 
-def test_a_ledger_that_was_replaced_by_one_of_the_same_size_and_time_is_packed_anew(plan: Plan) -> None:
+def test_a_ledger_that_was_replaced_by_one_of_the_same_size_and_time_is_packed_anew(plan):
     first = package_of(plan)
     path = plan.contents.folders["ledgers"] / OVERFLOW
     status = path.stat()
@@ -97,7 +96,7 @@ def test_a_ledger_that_was_replaced_by_one_of_the_same_size_and_time_is_packed_a
     assert bundles(first.path)["202611.tar"] != bundles(second.path)["202611.tar"]
 
 
-def test_a_bundle_that_is_damaged_in_the_last_package_is_made_anew(plan: Plan) -> None:
+def test_a_bundle_that_is_damaged_in_the_last_package_is_made_anew(plan):
     first = package_of(plan)
     damaged = first.path / "ledgers/202610.tar"
     damaged.write_bytes(damaged.read_bytes().replace(b"symbol", b"SYMBOL"))
@@ -110,14 +109,14 @@ def test_a_bundle_that_is_damaged_in_the_last_package_is_made_anew(plan: Plan) -
     assert bundles(third.path)["202610.tar"] == bundles(second.path)["202610.tar"]
 
 
-def test_a_package_that_is_deleted_takes_no_file_from_later_ones(plan: Plan) -> None:
+def test_a_package_that_is_deleted_takes_no_file_from_later_ones(plan):
     first = package_of(plan)
     second = package_of(plan, LATER_NS)
     shutil.rmtree(first.path)
     assert verify(second.path, LATER_NS, GO_ON) == []
 
 
-def test_the_second_target_has_links_of_its_own(plan: Plan, tmp_path: Path) -> None:
+def test_the_second_target_has_links_of_its_own(plan, tmp_path):
     (target := tmp_path / "nas").mkdir()
     first, second = package_of(plan), package_of(plan, LATER_NS)
     one = bundles(copy_package(first, target, GO_ON))
@@ -129,7 +128,7 @@ def test_the_second_target_has_links_of_its_own(plan: Plan, tmp_path: Path) -> N
     assert verify(target / second.name, LATER_NS, GO_ON) == []
 
 
-def test_a_package_that_is_not_verified_gives_no_links(plan: Plan, tmp_path: Path) -> None:
+def test_a_package_that_is_not_verified_gives_no_links(plan, tmp_path):
     """Only what was read back is shared: unseen damage would be in two packages."""
     (target := tmp_path / "nas").mkdir()
     first, second = package_of(plan), package_of(plan, LATER_NS)
@@ -141,8 +140,8 @@ def test_a_package_that_is_not_verified_gives_no_links(plan: Plan, tmp_path: Pat
     assert len(set().union(*inodes)) == sum(map(len, inodes)) == 8
 
 
-def test_a_file_system_without_links_gets_the_files(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> None:
+def test_a_file_system_without_links_gets_the_files(plan, monkeypatch):
+    def refuse(*_, **__):
         raise OSError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refuse)
@@ -151,7 +150,7 @@ def test_a_file_system_without_links_gets_the_files(plan: Plan, monkeypatch: pyt
     assert verify(second.path, LATER_NS, GO_ON) == []
 
 
-def test_a_ledger_that_is_being_written_is_in_no_package(plan: Plan) -> None:
+def test_a_ledger_that_is_being_written_is_in_no_package(plan):
     folder = plan.contents.folders["ledgers"]
     (folder / OVERFLOW).with_name(".20261117_overflow.jsonl.1.part").write_bytes(b"half")
     months = by_month(files_in(folder))
@@ -162,7 +161,7 @@ def test_a_ledger_that_is_being_written_is_in_no_package(plan: Plan) -> None:
     }
 
 
-def test_a_package_of_the_first_format_is_still_read(plan: Plan, tmp_path: Path) -> None:
+def test_a_package_of_the_first_format_is_still_read(plan, tmp_path):
     package = package_of(msgspec.structs.replace(plan, contents=_unbundled(plan)))
     manifest = json.loads((package.path / "manifest.json").read_bytes())
     del manifest["bundles"]
@@ -178,19 +177,17 @@ def test_a_package_of_the_first_format_is_still_read(plan: Plan, tmp_path: Path)
     assert all((tmp_path / "look/ledgers" / name).read_bytes() == content for name, content in LEDGERS.items())
 
 
-def _unbundled(plan: Plan) -> Contents:
+def _unbundled(plan):
     return msgspec.structs.replace(plan.contents, bundled=frozenset())
 
 
-def test_how_far_the_ledgers_are_is_never_ahead_of_those_of_a_package(
-    plan: Plan, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_how_far_the_ledgers_are_is_never_ahead_of_those_of_a_package(plan, monkeypatch):
     folder = plan.contents.folders["ledgers"]
     (folder / "system/exports.json").write_text('{"n": 1}')
     package_of(plan)
     copy_file = making._copy_file
 
-    def copy_beside_an_export(source: Path, *others: Any) -> PackagedFile | None:
+    def copy_beside_an_export(source, *others):
         if source.name == "exports.json":  # a ledger grows and one is new; the position follows
             with (folder / OVERFLOW).open("ab") as file:
                 file.write(b"another\n")
@@ -206,14 +203,12 @@ def test_how_far_the_ledgers_are_is_never_ahead_of_those_of_a_package(
     assert (look / "ledgers/system/20261231_new.jsonl").exists()
 
 
-def test_a_bundle_that_cannot_be_read_in_the_last_package_is_made_anew(
-    plan: Plan, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bundle_that_cannot_be_read_in_the_last_package_is_made_anew(plan, monkeypatch):
     first = package_of(plan)
     bad = bundles(first.path)["202610.tar"]
     digest = package_module.digest_of
 
-    def digest_beside_a_bad_sector(path: Path, stop: threading.Event) -> str:
+    def digest_beside_a_bad_sector(path, stop):
         if path.stat().st_ino == bad:
             raise OSError(5, "Input/output error", str(path))
         return digest(path, stop)
@@ -226,9 +221,7 @@ def test_a_bundle_that_cannot_be_read_in_the_last_package_is_made_anew(
     assert [each.verified_ns for each in packages(plan.folder)] == [None, LATER_NS]
 
 
-def test_damage_takes_the_mark_from_all_packages_that_share_the_file(
-    plan: Plan, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_damage_takes_the_mark_from_all_packages_that_share_the_file(plan, caplog):
     shared = [package_of(plan, NOW_NS + number * NS_PER_S) for number in range(3)]
     fourth = package_of(plan, LATER_NS)
     assert len({bundles(each.path)["202610.tar"] for each in shared}) == 1
@@ -248,7 +241,7 @@ def test_damage_takes_the_mark_from_all_packages_that_share_the_file(
     assert verify(last.path, LATER_NS, GO_ON) == []
 
 
-def test_a_backup_that_finds_an_earlier_package_damaged_says_so(plan: Plan) -> None:
+def test_a_backup_that_finds_an_earlier_package_damaged_says_so(plan):
     first = package_of(plan)
     damaged = first.path / "ledgers/202610.tar"
     damaged.write_bytes(damaged.read_bytes().replace(b"symbol", b"SYMBOL"))
@@ -258,7 +251,7 @@ def test_a_backup_that_finds_an_earlier_package_damaged_says_so(plan: Plan) -> N
 
 
 @pytest.mark.parametrize("damage", ["header", "cut"])
-def test_damage_of_a_bundle_is_an_error_also_where_its_digest_was_not_read(plan: Plan, damage: str) -> None:
+def test_damage_of_a_bundle_is_an_error_also_where_its_digest_was_not_read(plan, damage):
     package = package_of(plan)
     files = {file: plan.folder / "look" / file.path for file in held_files(package) if file.bundle}
     path = package.path / "ledgers/202611.tar"
@@ -274,12 +267,10 @@ def test_damage_of_a_bundle_is_an_error_also_where_its_digest_was_not_read(plan:
         put_back(package, files, GO_ON)
 
 
-def test_a_ledger_that_becomes_shorter_while_it_is_read_fails_no_backup(
-    plan: Plan, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_ledger_that_becomes_shorter_while_it_is_read_fails_no_backup(plan, monkeypatch):
     fstat, cut = os.fstat, []
 
-    def fstat_before_a_cut(descriptor: int) -> os.stat_result:
+    def fstat_before_a_cut(descriptor):
         found = fstat(descriptor)
         if not cut and str(Path(f"/proc/self/fd/{descriptor}").readlink()).endswith(OVERFLOW):
             cut.append(os.truncate(plan.contents.folders["ledgers"] / OVERFLOW, 3))
@@ -296,17 +287,17 @@ def test_a_ledger_that_becomes_shorter_while_it_is_read_fails_no_backup(
 class SetLater(threading.Event):
     """An event that is set from the question on that has this number."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number):
         super().__init__()
         self._left = number
 
-    def is_set(self) -> bool:
+    def is_set(self):
         self._left -= 1
         return self._left <= 0
 
 
 @pytest.mark.parametrize("questions", [1, 5])
-def test_files_are_put_back_until_the_work_is_stopped(plan: Plan, questions: int) -> None:
+def test_files_are_put_back_until_the_work_is_stopped(plan, questions):
     package = package_of(plan)
     wanted = {file: plan.folder / "look" / file.path for file in held_files(package) if file.bundle}
     assert len(wanted) == 3
@@ -315,7 +306,7 @@ def test_files_are_put_back_until_the_work_is_stopped(plan: Plan, questions: int
     assert len([path for path in (plan.folder / "look").rglob("*") if path.is_file()]) == questions // 5
 
 
-def test_a_manifest_with_a_bundle_that_it_states_no_digest_of_is_refused(plan: Plan) -> None:
+def test_a_manifest_with_a_bundle_that_it_states_no_digest_of_is_refused(plan):
     manifest = msgspec.structs.replace(manifest_of(package_of(plan)), bundles={"ledgers/202612.tar": Bundle("", 0)})
     content = encoded(manifest)
     with pytest.raises(DataFileError, match=r"does not state the digest of ledgers/202612\.tar"):
@@ -323,20 +314,20 @@ def test_a_manifest_with_a_bundle_that_it_states_no_digest_of_is_refused(plan: P
 
 
 @pytest.fixture
-def synced(monkeypatch: pytest.MonkeyPatch) -> dict[int, set[str]]:
+def synced(monkeypatch):
     """By its inode, each file and folder that was brought to the disk; of a folder the names that it had then."""
     sync, found = os.fsync, dict[int, set[str]]()
 
-    def note(descriptor: int) -> None:
+    def note(descriptor):
         status = os.fstat(descriptor)
-        found[status.st_ino] = set(os.listdir(descriptor)) if stat.S_ISDIR(status.st_mode) else set()
+        found[status.st_ino] = set(os.listdir(descriptor)) if stat.S_ISDIR(status.st_mode) else set()  # noqa: PTH208  # of a descriptor
         sync(descriptor)
 
     monkeypatch.setattr(os, "fsync", note)
     return found
 
 
-def test_an_empty_file_of_a_package_is_brought_to_the_disk(plan: Plan, synced: dict[int, set[str]]) -> None:
+def test_an_empty_file_of_a_package_is_brought_to_the_disk(plan, synced):
     """The package counts as verified, and a crash must not take away a part of it."""
     (plan.contents.folders["master"] / "empty.mst").touch()
     package = package_of(plan)
@@ -344,9 +335,7 @@ def test_an_empty_file_of_a_package_is_brought_to_the_disk(plan: Plan, synced: d
 
 
 @pytest.mark.parametrize("is_copied", [False, True])
-def test_the_folders_of_a_package_are_brought_to_the_disk_with_all_their_names(
-    plan: Plan, tmp_path: Path, synced: dict[int, set[str]], is_copied: bool
-) -> None:
+def test_the_folders_of_a_package_are_brought_to_the_disk_with_all_their_names(plan, tmp_path, synced, is_copied):
     (target := tmp_path / "nas").mkdir()
     package = package_of(plan)
     path = copy_package(package, target, GO_ON) if is_copied else package.path

@@ -5,7 +5,7 @@ import hashlib
 import os
 import sqlite3
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -22,7 +22,7 @@ from observer.archive.backup.manifest import Kept, Kind, outdated
 from observer.archive.backup.package import newest_packages, packages, packages_of, read_package
 from observer.archive.backup.process import back_up_apart
 from observer.archive.backup.settings import BackupSettings
-from observer.archive.backup.work import Made, Plan, back_up
+from observer.archive.backup.work import back_up
 from observer.archive.lake.projection import DayFiles
 from observer.archive.lake.sealing import seal_days
 from observer.base.clock import ManualClock
@@ -46,29 +46,29 @@ from tests.watched import WatchedClock
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
+def url(tmp_path):
     make_database(found := f"sqlite:///{tmp_path}/data/observer.db")
     commit(found, 100)
     return found
 
 
-def kept(count: int, kind: Kind, *, is_verified: bool = True, first: int = 1) -> list[Kept]:
+def kept(count, kind, *, is_verified=True, first=1):
     return [Kept(f"{kind} {number}", kind, number, is_verified) for number in range(first, first + count)]
 
 
-def test_packages_by_hand_take_the_turn_of_no_daily_one() -> None:
+def test_packages_by_hand_take_the_turn_of_no_daily_one():
     found = [*kept(3, "daily"), *kept(9, "manual", first=10)]
     assert outdated(found, {"daily": 7, "manual": 7}) == ["manual 10", "manual 11"]
 
 
-def test_a_package_that_was_not_verified_takes_no_turn_and_goes_when_it_is_older() -> None:
+def test_a_package_that_was_not_verified_takes_no_turn_and_goes_when_it_is_older():
     damaged = [Kept("daily 0", "daily", 0, False), Kept("daily 5", "daily", 5, False)]
     found = [*kept(2, "daily"), *damaged, *kept(1, "daily", first=6)]
     assert outdated(found, {"daily": 2, "manual": 7}) == ["daily 0", "daily 1"]
     assert outdated(found, {"daily": 4, "manual": 7}) == []
 
 
-def test_the_oldest_packages_of_a_kind_are_deleted(url: str, tmp_path: Path) -> None:
+def test_the_oldest_packages_of_a_kind_are_deleted(url, tmp_path):
     plan = plan_in(tmp_path, url, BackupSettings(daily_kept=2, manual_kept=1))
     kinds: Sequence[Kind] = ("daily", "daily", "manual", "daily", "manual")
     for number, kind in enumerate(kinds):
@@ -81,7 +81,7 @@ def test_the_oldest_packages_of_a_kind_are_deleted(url: str, tmp_path: Path) -> 
     assert {path.name for path in plan.folder.glob(".*")} == {".lock"}
 
 
-def test_a_package_of_another_instance_in_the_folder_is_left_alone(url: str, tmp_path: Path) -> None:
+def test_a_package_of_another_instance_in_the_folder_is_left_alone(url, tmp_path):
     plan = plan_in(tmp_path, url, BackupSettings(manual_kept=1))
     other = msgspec.structs.replace(plan.contents.instance, name="second")
     contents = msgspec.structs.replace(plan.contents, instance=other)
@@ -91,9 +91,7 @@ def test_a_package_of_another_instance_in_the_folder_is_left_alone(url: str, tmp
     assert len(packages(plan.folder)) == 2
 
 
-def test_packages_of_two_instances_of_one_second_are_both_kept_in_a_folder_and_a_second_target(
-    url: str, tmp_path: Path
-) -> None:
+def test_packages_of_two_instances_of_one_second_are_both_kept_in_a_folder_and_a_second_target(url, tmp_path):
     (target := tmp_path / "nas").mkdir()
     plan = plan_in(tmp_path, url, BackupSettings(copy_to=str(target)))
     other = msgspec.structs.replace(plan.contents.instance, name="second")
@@ -106,9 +104,7 @@ def test_packages_of_two_instances_of_one_second_are_both_kept_in_a_folder_and_a
     assert newest_packages(plan.folder, other) == {"daily": names[1]}
 
 
-def test_a_package_whose_name_has_no_instance_is_found_by_its_manifest_and_takes_its_turn(
-    url: str, tmp_path: Path
-) -> None:
+def test_a_package_whose_name_has_no_instance_is_found_by_its_manifest_and_takes_its_turn(url, tmp_path):
     plan = plan_in(tmp_path, url, BackupSettings(manual_kept=1))
     other = msgspec.structs.replace(plan.contents.instance, name="second")
     earlier = package_of(plan).path
@@ -120,7 +116,7 @@ def test_a_package_whose_name_has_no_instance_is_found_by_its_manifest_and_takes
     assert [package.name for package in packages(plan.folder)] == ["20261118T210001-manual-main"]
 
 
-def test_the_second_target_gets_a_whole_package_and_keeps_as_many(url: str, tmp_path: Path) -> None:
+def test_the_second_target_gets_a_whole_package_and_keeps_as_many(url, tmp_path):
     (target := tmp_path / "nas").mkdir()
     plan = plan_in(tmp_path, url, BackupSettings(manual_kept=1, copy_to=str(target)))
     for number in (0, 1):
@@ -140,9 +136,7 @@ def test_the_second_target_gets_a_whole_package_and_keeps_as_many(url: str, tmp_
         ("import time; time.sleep(600)", "took more than command_limit_s = 0.3: it was killed"),
     ],
 )
-def test_a_command_that_fails_is_stated_and_the_package_stays(
-    url: str, tmp_path: Path, program: str, failure: str
-) -> None:
+def test_a_command_that_fails_is_stated_and_the_package_stays(url, tmp_path, program, failure):
     settings = BackupSettings(command=(sys.executable, "-c", program, "{package}"), command_limit_s=0.3)
     if "exit" in program:
         settings = msgspec.structs.replace(settings, command_limit_s=600.0)
@@ -153,7 +147,7 @@ def test_a_command_that_fails_is_stated_and_the_package_stays(
     assert read_package(made.package.path).verified_ns == NOW_NS
 
 
-def test_the_command_gets_the_package_s_path(url: str, tmp_path: Path) -> None:
+def test_the_command_gets_the_package_s_path(url, tmp_path):
     program = "import pathlib, sys; pathlib.Path(sys.argv[2]).write_text(sys.argv[1])"
     settings = BackupSettings(command=(sys.executable, "-c", program, "{package}", str(tmp_path / "seen")))
     made = back_up(plan_in(tmp_path, url, settings), "manual", NOW_NS, GO_ON)
@@ -161,12 +155,12 @@ def test_the_command_gets_the_package_s_path(url: str, tmp_path: Path) -> None:
     assert (tmp_path / "seen").read_text() == str(made.package.path)
 
 
-def test_a_command_that_does_not_name_the_package_is_refused() -> None:
+def test_a_command_that_does_not_name_the_package_is_refused():
     with pytest.raises(msgspec.ValidationError, match=r'none of its words has "\{package\}"'):
         msgspec.convert({"command": ["rclone", "sync"]}, BackupSettings)
 
 
-def test_a_failed_backup_leaves_the_earlier_packages(url: str, tmp_path: Path) -> None:
+def test_a_failed_backup_leaves_the_earlier_packages(url, tmp_path):
     plan = plan_in(tmp_path, url, BackupSettings(manual_kept=1))
     back_up(plan, "manual", NOW_NS, GO_ON)
     database = tmp_path / "data" / "observer.db"
@@ -182,7 +176,7 @@ def test_a_failed_backup_leaves_the_earlier_packages(url: str, tmp_path: Path) -
     assert len(list(plan.folder.iterdir())) == 2
 
 
-def test_a_backup_folds_the_log_into_the_database(url: str, tmp_path: Path) -> None:
+def test_a_backup_folds_the_log_into_the_database(url, tmp_path):
     database = tmp_path / "data" / "observer.db"
     with closing(sqlite3.connect(database)) as reader:  # its connection keeps the log at the writer's end
         reader.execute("SELECT count(*) FROM trades").fetchone()
@@ -196,13 +190,13 @@ def test_a_backup_folds_the_log_into_the_database(url: str, tmp_path: Path) -> N
 TRADES_OF_THE_DAY = f"observer/scalp/kis/kr_stocks/{DAY:%Y%m%d}/trades.csv"
 
 
-def with_day_files(plan: Plan, folder: Path) -> Plan:
+def with_day_files(plan, folder):
     """The same plan of a system without [lake]."""
     return msgspec.structs.replace(plan, day_files=DayFiles(folder / "observer", "kis"))
 
 
 @pytest.fixture
-def collected(url: str, tmp_path: Path) -> Plan:
+def collected(url, tmp_path):
     """A plan with day files, of a database with trades of the day."""
     append(url, UniverseBuilt("kis", "kr_stocks", DAY.isoformat(), "2026-11-17", 1, 3, 3, 0.0))
     return with_day_files(plan_in(tmp_path, url), tmp_path)
@@ -210,8 +204,8 @@ def collected(url: str, tmp_path: Path) -> Plan:
 
 @pytest.mark.parametrize(("since_backup_s", "is_written"), [(-60, False), (60, True)])
 def test_a_package_by_hand_writes_the_day_files_of_a_day_whose_backup_was_due(
-    collected: Plan, tmp_path: Path, since_backup_s: int, is_written: bool
-) -> None:
+    collected, tmp_path, since_backup_s, is_written
+):
     publication = Publication()
     jobs = jobs_of(collected, tmp_path, ManualClock(NOW_NS + since_backup_s * NS_PER_S), publication)
     made = asyncio.run(jobs.make_now(publication))  # type: ignore[arg-type]
@@ -219,7 +213,7 @@ def test_a_package_by_hand_writes_the_day_files_of_a_day_whose_backup_was_due(
     assert (tmp_path / TRADES_OF_THE_DAY).exists() == is_written
 
 
-def test_a_day_that_the_lake_has_gets_no_tables(collected: Plan, tmp_path: Path) -> None:
+def test_a_day_that_the_lake_has_gets_no_tables(collected, tmp_path):
     lake = tmp_path / "lake"
     list(seal_days(lake, collected.contents.url, "kr_stocks", [DAY.isoformat()], lambda: 1, GO_ON))
     contents = msgspec.structs.replace(collected.contents, lake=lake)
@@ -228,7 +222,7 @@ def test_a_day_that_the_lake_has_gets_no_tables(collected: Plan, tmp_path: Path)
     assert not (tmp_path / "observer").exists()
 
 
-def test_day_files_that_cannot_be_written_are_a_failure_beside_a_whole_package(collected: Plan, tmp_path: Path) -> None:
+def test_day_files_that_cannot_be_written_are_a_failure_beside_a_whole_package(collected, tmp_path):
     (tmp_path / "observer").write_text("no folder")
     made = back_up(collected, "manual", NOW_NS, GO_ON, DAY.isoformat())
     [failure] = made.failures
@@ -239,25 +233,25 @@ def test_day_files_that_cannot_be_written_are_a_failure_beside_a_whole_package(c
 class Publication:
     """Keeps what is published."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.events: list[Event] = []
 
-    def publish(self, *events: Event) -> None:
+    def publish(self, *events):
         self.events += events
 
 
-async def back_up_here(plan: Plan, kind: Kind, now_ns: int, last_day: str) -> Made:
+async def back_up_here(plan, kind, now_ns, last_day):
     """As `back_up_apart`, in a thread: a process takes a second to load (tests/archive/test_backup_process.py)."""
     return await asyncio.to_thread(back_up, plan, kind, now_ns, GO_ON, last_day)
 
 
 def jobs_of(
-    plan: Plan,
-    folder: Path,
-    clock: ManualClock,
-    publication: Publication,
-    how: Callable[[Plan, Kind, int, str], Awaitable[Made]] = back_up_here,
-) -> BackupJobs:
+    plan,
+    folder,
+    clock,
+    publication,
+    how=back_up_here,
+):
     write_trading_days(folder, [TradingDay(DAY + timedelta(days=ahead), True, "trial") for ahead in (0, 1)])
     today = TradingDayService(folder, RULES, clock)
     return BackupJobs(
@@ -270,10 +264,10 @@ def jobs_of(
     )
 
 
-def test_the_day_s_package_is_made_once_also_by_a_process_that_starts_later(url: str, tmp_path: Path) -> None:
+def test_the_day_s_package_is_made_once_also_by_a_process_that_starts_later(url, tmp_path):
     plan = plan_in(tmp_path, url)
 
-    async def until_the_day_is_done(starts_ns: int) -> None:
+    async def until_the_day_is_done(starts_ns):
         clock, midnight_ns, publication = WatchedClock(starts_ns), local_ns(DAY) + 86_400 * NS_PER_S, Publication()
         jobs = jobs_of(plan, tmp_path, clock, publication)
         running = asyncio.create_task(jobs.run(publication))  # type: ignore[arg-type]
@@ -296,8 +290,8 @@ def test_the_day_s_package_is_made_once_also_by_a_process_that_starts_later(url:
     daily_minutes=st.lists(st.integers(-3 * 24 * 60, 24 * 60), max_size=3),
 )
 def test_a_package_is_made_up_for_when_the_last_one_that_was_due_is_missing(
-    backup_hour: int, now_minute: int, since_minute: int | None, daily_minutes: list[int]
-) -> None:
+    backup_hour, now_minute, since_minute, daily_minutes
+):
     midnight_ns, minute_ns = local_ns(DAY), 60 * NS_PER_S
     now_ns = midnight_ns + now_minute * minute_ns
     due_ns = last_due_ns(midnight_ns + backup_hour * 60 * minute_ns, now_ns)
@@ -319,8 +313,8 @@ def test_a_package_is_made_up_for_when_the_last_one_that_was_due_is_missing(
     ids=["none at all", "the last one failed", "the last one is there", "a new database"],
 )
 def test_a_system_that_starts_after_midnight_makes_up_at_once_for_the_package_of_the_night(
-    tmp_path: Path, created_ns: int, packages_before: Sequence[int], made: Sequence[str]
-) -> None:
+    tmp_path, created_ns, packages_before, made
+):
     url = f"sqlite:///{tmp_path}/data/observer.db"
     (tmp_path / "data").mkdir()
     claim(url, Instance(), ["kis"], created_ns)
@@ -329,7 +323,7 @@ def test_a_system_that_starts_after_midnight_makes_up_at_once_for_the_package_of
         back_up(plan, "daily", moment_ns, GO_ON)
     before = {package.name for package in packages(plan.folder)}
 
-    async def scenario() -> None:
+    async def scenario():
         clock, publication = WatchedClock(NOW_NS + 10 * 3_600 * NS_PER_S), Publication()
         jobs = jobs_of(plan, tmp_path, clock, publication)
         running = asyncio.create_task(jobs.run(publication))  # type: ignore[arg-type]
@@ -341,41 +335,38 @@ def test_a_system_that_starts_after_midnight_makes_up_at_once_for_the_package_of
     assert [package.name for package in packages(plan.folder) if package.name not in before] == made
 
 
-def test_an_order_for_a_package_has_its_result_when_the_command_on_it_has_ended(url: str, tmp_path: Path) -> None:
+async def test_an_order_for_a_package_has_its_result_when_the_command_on_it_has_ended(url, tmp_path):
     os.mkfifo(gate := tmp_path / "gate")
     program = f"open({str(gate)!r}).read(); raise SystemExit('no route to the other machine')"
     plan = plan_in(tmp_path, url, BackupSettings(command=(sys.executable, "-c", program, "{package}")))
     publication = Publication()
     jobs = jobs_of(plan, tmp_path, ManualClock(NOW_NS), publication)
 
-    async def scenario() -> None:
-        orders = WorkerOrders("core-writer", Alerts(ManualClock(NOW_NS), "core-writer", publication.publish))
-        orders.jobs = {"backup": lambda: jobs.make_now(publication)}  # type: ignore[arg-type]
-        orders.directed_jobs = {"backup": jobs.result}
-        none = await orders.obey(RunJob("backup", [RESULT]))
-        assert isinstance(none, Refused)
-        assert none.message.startswith("no package was made")
-        assert isinstance(await orders.obey(RunJob("backup")), UnderWay)
-        await until_async(lambda: bool(packages(plan.folder)), "the package is there")
-        waiting = await orders.obey(RunJob("backup", [RESULT]))
-        assert isinstance(waiting, Refused)
-        assert waiting.code == "busy"
-        await asyncio.to_thread(gate.write_text, "go on")
-        await until_async(lambda: not orders.turn.locked(), "the command has ended")
-        ended = await orders.obey(RunJob("backup", [RESULT]))
-        assert isinstance(ended, Refused)
-        assert "no route to the other machine" in ended.message
-
-    asyncio.run(scenario())
+    orders = WorkerOrders("core-writer", Alerts(ManualClock(NOW_NS), "core-writer", publication.publish))
+    orders.jobs = {"backup": lambda: jobs.make_now(publication)}  # type: ignore[arg-type]
+    orders.directed_jobs = {"backup": jobs.result}
+    none = await orders.obey(RunJob("backup", [RESULT]))
+    assert isinstance(none, Refused)
+    assert none.message.startswith("no package was made")
+    assert isinstance(await orders.obey(RunJob("backup")), UnderWay)
+    await until_async(lambda: bool(packages(plan.folder)), "the package is there")
+    waiting = await orders.obey(RunJob("backup", [RESULT]))
+    assert isinstance(waiting, Refused)
+    assert waiting.code == "busy"
+    await asyncio.to_thread(gate.write_text, "go on")
+    await until_async(lambda: not orders.turn.locked(), "the command has ended")
+    ended = await orders.obey(RunJob("backup", [RESULT]))
+    assert isinstance(ended, Refused)
+    assert "no route to the other machine" in ended.message
 
 
-def test_a_daily_package_of_another_instance_does_not_count_as_the_day_s(url: str, tmp_path: Path) -> None:
+def test_a_daily_package_of_another_instance_does_not_count_as_the_day_s(url, tmp_path):
     plan = plan_in(tmp_path, url)
     other = msgspec.structs.replace(plan.contents.instance, name="second")
     contents = msgspec.structs.replace(plan.contents, instance=other)
     back_up(msgspec.structs.replace(plan, contents=contents), "daily", NOW_NS, GO_ON)
 
-    async def scenario() -> None:
+    async def scenario():
         clock, publication = WatchedClock(NOW_NS + NS_PER_S), Publication()
         jobs = jobs_of(plan, tmp_path, clock, publication)
         running = asyncio.create_task(jobs.run(publication))  # type: ignore[arg-type]
@@ -390,14 +381,12 @@ def test_a_daily_package_of_another_instance_does_not_count_as_the_day_s(url: st
     ]
 
 
-def test_a_failed_daily_package_is_tried_again_each_hour_and_its_alert_is_open_until_one_succeeds(
-    url: str, tmp_path: Path
-) -> None:
+def test_a_failed_daily_package_is_tried_again_each_hour_and_its_alert_is_open_until_one_succeeds(url, tmp_path):
     plan = plan_in(tmp_path, url)
     database, away = tmp_path / "data" / "observer.db", tmp_path / "away.db"
     database.rename(away)
 
-    async def scenario() -> None:
+    async def scenario():
         clock, publication = WatchedClock(NOW_NS), Publication()
         jobs = jobs_of(plan, tmp_path, clock, publication)
         running = asyncio.create_task(jobs.run(publication))  # type: ignore[arg-type]
@@ -418,57 +407,51 @@ def test_a_failed_daily_package_is_tried_again_each_hour_and_its_alert_is_open_u
     assert [package.name for package in packages(plan.folder)] == ["20261119T010000-daily-main"]
 
 
-def test_a_daily_package_that_is_not_made_within_two_hours_is_an_alert_until_one_is(tmp_path: Path) -> None:
+async def test_a_daily_package_that_is_not_made_within_two_hours_is_an_alert_until_one_is(tmp_path):
     (tmp_path / "data").mkdir()
     claim(url := f"sqlite:///{tmp_path}/data/observer.db", Instance(), ["kis"], NOW_NS - 2 * NS_PER_DAY)
     plan = plan_in(tmp_path, url)
 
-    async def scenario() -> None:
-        clock, publication = WatchedClock(NOW_NS - 3_600 * NS_PER_S), Publication()
-        jobs = jobs_of(plan, tmp_path, clock, publication)
-        back_up(plan, "daily", NOW_NS - NS_PER_DAY, GO_ON)  # the day before's
-        watching = asyncio.create_task(jobs.watch())
-        await until_async(lambda: clock.waits, "the start is waited for")
-        for minutes, seen in ((120, []), (50, []), (20, [AlertRaised])):  # NOW_NS is the time of the day's package
-            await clock.advance(minutes * 60)
-            next_ns = clock.now_ns() + 600 * NS_PER_S
-            await until_async(lambda: next_ns in clock.waits, "it has looked")  # noqa: B023
-            assert [type(event) for event in publication.events] == seen
-        back_up(plan, "daily", clock.now_ns(), GO_ON)
-        await clock.advance(600)
-        await until_async(lambda: AlertResolved in map(type, publication.events), "the package is there")
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
-
-    asyncio.run(scenario())
+    clock, publication = WatchedClock(NOW_NS - 3_600 * NS_PER_S), Publication()
+    jobs = jobs_of(plan, tmp_path, clock, publication)
+    back_up(plan, "daily", NOW_NS - NS_PER_DAY, GO_ON)  # the day before's
+    watching = asyncio.create_task(jobs.watch())
+    await until_async(lambda: clock.waits, "the start is waited for")
+    for minutes, seen in ((120, []), (50, []), (20, [AlertRaised])):  # NOW_NS is the time of the day's package
+        await clock.advance(minutes * 60)
+        next_ns = clock.now_ns() + 600 * NS_PER_S
+        await until_async(lambda: next_ns in clock.waits, "it has looked")  # noqa: B023
+        assert [type(event) for event in publication.events] == seen
+    back_up(plan, "daily", clock.now_ns(), GO_ON)
+    await clock.advance(600)
+    await until_async(lambda: AlertResolved in map(type, publication.events), "the package is there")
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
 
 
-def test_a_second_target_that_is_not_mounted_is_an_alert_until_it_is(url: str, tmp_path: Path) -> None:
+async def test_a_second_target_that_is_not_mounted_is_an_alert_until_it_is(url, tmp_path):
     target = tmp_path / "mounted later"
     plan = plan_in(tmp_path, url, BackupSettings(copy_to=str(target)))
 
-    async def scenario() -> None:
-        clock, publication = WatchedClock(NOW_NS - 3_600 * NS_PER_S), Publication()
-        watching = asyncio.create_task(jobs_of(plan, tmp_path, clock, publication).watch())
-        await until_async(lambda: publication.events, "it has looked")
-        [alert] = publication.events
-        assert isinstance(alert, AlertRaised)
-        assert (alert.identity, alert.severity) == ("backup_target", "critical")
-        assert f"{target}: no such folder: mount" in alert.text
-        target.mkdir()
-        await until_async(lambda: clock.now_ns() + 600 * NS_PER_S in clock.waits, "it waits")
-        await clock.advance(600)
-        await until_async(lambda: AlertResolved in map(type, publication.events), "the folder is there")
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
-
-    asyncio.run(scenario())
+    clock, publication = WatchedClock(NOW_NS - 3_600 * NS_PER_S), Publication()
+    watching = asyncio.create_task(jobs_of(plan, tmp_path, clock, publication).watch())
+    await until_async(lambda: publication.events, "it has looked")
+    [alert] = publication.events
+    assert isinstance(alert, AlertRaised)
+    assert (alert.identity, alert.severity) == ("backup_target", "critical")
+    assert f"{target}: no such folder: mount" in alert.text
+    target.mkdir()
+    await until_async(lambda: clock.now_ns() + 600 * NS_PER_S in clock.waits, "it waits")
+    await clock.advance(600)
+    await until_async(lambda: AlertResolved in map(type, publication.events), "the folder is there")
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
 
 
 @pytest.mark.parametrize("fault", ["none", "no database", "no list of the packages"])
-def test_the_watch_of_a_new_process_judges_by_the_packages_at_once_and_survives_an_unreadable_folder(
-    url: str, tmp_path: Path, fault: str
-) -> None:
+async def test_the_watch_of_a_new_process_judges_by_the_packages_at_once_and_survives_an_unreadable_folder(
+    url, tmp_path, fault
+):
     plan = plan_in(tmp_path, url)
     back_up(plan, "daily", NOW_NS, GO_ON)
     if fault == "no database":
@@ -476,43 +459,37 @@ def test_the_watch_of_a_new_process_judges_by_the_packages_at_once_and_survives_
     elif fault == "no list of the packages":
         plan = msgspec.structs.replace(plan, folder=tmp_path / ("x" * 300))  # longer than a name may be
 
-    async def scenario() -> None:
-        clock, publication = WatchedClock(NOW_NS + 3 * 3_600 * NS_PER_S), Publication()
-        jobs = jobs_of(plan, tmp_path, clock, publication)
-        jobs._alerts.report(MISSED, "critical", "kept by the process before")
-        watching = asyncio.create_task(jobs.watch())
-        for _ in range(20):
-            await until_async(lambda: clock.now_ns() + 600 * NS_PER_S in clock.waits, "it has looked")
-            await clock.advance(600)
-        assert not watching.done()
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
-        kinds = [type(event) for event in publication.events]
-        assert kinds == [AlertRaised, *([AlertResolved] if fault != "no list of the packages" else [])]
-
-    asyncio.run(scenario())
+    clock, publication = WatchedClock(NOW_NS + 3 * 3_600 * NS_PER_S), Publication()
+    jobs = jobs_of(plan, tmp_path, clock, publication)
+    jobs._alerts.report(MISSED, "critical", "kept by the process before")
+    watching = asyncio.create_task(jobs.watch())
+    for _ in range(20):
+        await until_async(lambda: clock.now_ns() + 600 * NS_PER_S in clock.waits, "it has looked")
+        await clock.advance(600)
+    assert not watching.done()
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    kinds = [type(event) for event in publication.events]
+    assert kinds == [AlertRaised, *([AlertResolved] if fault != "no list of the packages" else [])]
 
 
-def test_packages_that_cannot_be_listed_end_no_job_and_are_an_alert(url: str, tmp_path: Path) -> None:
+async def test_packages_that_cannot_be_listed_end_no_job_and_are_an_alert(url, tmp_path):
     plan = msgspec.structs.replace(plan_in(tmp_path, url), folder=tmp_path / ("x" * 300))
 
-    async def scenario() -> None:
-        clock, publication = WatchedClock(NOW_NS), Publication()
-        running = asyncio.create_task(jobs_of(plan, tmp_path, clock, publication).run(publication))  # type: ignore[arg-type]
-        await until_async(lambda: NOW_NS + 3_600 * NS_PER_S in clock.waits, "the next attempt is waited for")
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-        [alert] = publication.events
-        assert isinstance(alert, AlertRaised)
-        assert "the packages cannot be listed" in alert.text
-
-    asyncio.run(scenario())
+    clock, publication = WatchedClock(NOW_NS), Publication()
+    running = asyncio.create_task(jobs_of(plan, tmp_path, clock, publication).run(publication))  # type: ignore[arg-type]
+    await until_async(lambda: NOW_NS + 3_600 * NS_PER_S in clock.waits, "the next attempt is waited for")
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    [alert] = publication.events
+    assert isinstance(alert, AlertRaised)
+    assert "the packages cannot be listed" in alert.text
 
 
-def test_a_daily_package_whose_copy_failed_is_not_made_again(url: str, tmp_path: Path) -> None:
+def test_a_daily_package_whose_copy_failed_is_not_made_again(url, tmp_path):
     plan = plan_in(tmp_path, url, BackupSettings(copy_to="/nowhere"))
 
-    async def scenario() -> None:
+    async def scenario():
         clock, publication = WatchedClock(NOW_NS), Publication()
         jobs = jobs_of(plan, tmp_path, clock, publication)
         running = asyncio.create_task(jobs.run(publication))  # type: ignore[arg-type]
@@ -524,7 +501,7 @@ def test_a_daily_package_whose_copy_failed_is_not_made_again(url: str, tmp_path:
     assert len(packages(plan.folder)) == 1
 
 
-def test_a_package_by_hand_is_published_with_the_digest_of_its_manifest(url: str, tmp_path: Path) -> None:
+def test_a_package_by_hand_is_published_with_the_digest_of_its_manifest(url, tmp_path):
     publication = Publication()
     jobs = jobs_of(plan_in(tmp_path, url), tmp_path, ManualClock(NOW_NS), publication, back_up_apart)
     reply = asyncio.run(jobs.make_now(publication))  # type: ignore[arg-type]
@@ -539,9 +516,7 @@ def test_a_package_by_hand_is_published_with_the_digest_of_its_manifest(url: str
 @pytest.mark.parametrize(
     ("settings", "packages_made"), [(BackupSettings(copy_to="/nowhere"), 1), (BackupSettings(), 0)]
 )
-def test_a_failure_is_an_alert_and_a_refusal(
-    url: str, tmp_path: Path, settings: BackupSettings, packages_made: int
-) -> None:
+def test_a_failure_is_an_alert_and_a_refusal(url, tmp_path, settings, packages_made):
     publication = Publication()
     plan = plan_in(tmp_path, url, settings)
     if not packages_made:
@@ -554,7 +529,7 @@ def test_a_failure_is_an_alert_and_a_refusal(
     assert len(packages(plan.folder)) == packages_made
 
 
-def test_a_job_that_is_cancelled_ends_its_work(url: str, tmp_path: Path) -> None:
+async def test_a_job_that_is_cancelled_ends_its_work(url, tmp_path):
     program = "import time; time.sleep(600)"
     started = tmp_path / "started"
     words = (sys.executable, "-c", f"open({str(started)!r}, 'w'); {program}", "{package}")
@@ -562,10 +537,7 @@ def test_a_job_that_is_cancelled_ends_its_work(url: str, tmp_path: Path) -> None
     plan = plan_in(tmp_path, url, BackupSettings(command=words))
     jobs = jobs_of(plan, tmp_path, ManualClock(NOW_NS), publication, back_up_apart)
 
-    async def scenario() -> None:
-        making = asyncio.create_task(jobs.make_now(publication))  # type: ignore[arg-type]
-        await until_async(started.exists, "the command runs")
-        making.cancel()
-        await asyncio.gather(making, return_exceptions=True)
-
-    asyncio.run(scenario())
+    making = asyncio.create_task(jobs.make_now(publication))  # type: ignore[arg-type]
+    await until_async(started.exists, "the command runs")
+    making.cancel()
+    await asyncio.gather(making, return_exceptions=True)

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -16,7 +15,7 @@ from observer.archive.backup.lake_copy import LakeCopied, copy_lake, copy_of_lak
 from observer.archive.backup.lake_restoring import LakePlan, lacking, put_back
 from observer.archive.backup.package import manifest_of, packages
 from observer.archive.backup.settings import BackupSettings
-from observer.archive.backup.work import Plan, back_up
+from observer.archive.backup.work import back_up
 from observer.archive.lake.catalogue import outdated_tables
 from observer.archive.lake.layout import path_of, sealed_day, sealed_days, version_path
 from observer.archive.lake.parquet import file_schema
@@ -35,48 +34,48 @@ FILES_A_DAY = 3  # trades, universes, sweeps
 
 
 @pytest.fixture
-def kept() -> tuple[Path, str]:
+def kept():
     return two_sealed_days()
 
 
 @pytest.fixture
-def lake(kept: tuple[Path, str]) -> Path:
+def lake(kept):
     return kept[0]
 
 
 @pytest.fixture
-def url(kept: tuple[Path, str]) -> str:
+def url(kept):
     return kept[1]
 
 
 @pytest.fixture
-def plan(tmp_path: Path, url: str, lake: Path) -> Plan:
+def plan(tmp_path, url, lake):
     found = plan_in(tmp_path, url, BackupSettings(manual_kept=9))
     return msgspec.structs.replace(found, contents=msgspec.structs.replace(found.contents, lake=lake))
 
 
 @pytest.fixture
-def copy(plan: Plan) -> Path:
+def copy(plan):
     return copy_of_lake(plan.folder, Instance())
 
 
-def sealed(lake: Path, url: str, *days: str, now_ns: int = 1, remove: bool = False) -> None:
+def sealed(lake, url, *days, now_ns=1, remove=False):
     wanted = days or (DAY, NEXT_DAY)
     removed = [DAY] if remove else []
     for _ in seal_days(lake, url, MARKET, wanted, lambda: now_ns, threading.Event(), remove=removed):
         pass
 
 
-def copied(lake: Path, copy: Path) -> LakeCopied:
+def copied(lake, copy):
     return copy_lake(lake, copy, GO_ON)
 
 
-def identities(copy: Path) -> Mapping[str, tuple[int, int]]:
+def identities(copy):
     found = {path: path.stat() for path in copy.rglob("*.parquet")}
     return {str(path.relative_to(copy)): (each.st_ino, each.st_mtime_ns) for path, each in found.items()}
 
 
-def damage(path: Path) -> None:
+def damage(path):
     """Another byte in the middle, in a file of its own."""
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0xFF
@@ -84,7 +83,7 @@ def damage(path: Path) -> None:
     path.write_bytes(content)
 
 
-def test_each_version_is_copied_once_and_a_new_one_beside_it(plan: Plan, lake: Path, copy: Path, url: str) -> None:
+def test_each_version_is_copied_once_and_a_new_one_beside_it(plan, lake, copy, url):
     assert back_up(plan, "manual", NOW_NS, GO_ON).failures == []
     first = identities(copy)
     assert len(first) == 2 * FILES_A_DAY
@@ -98,7 +97,7 @@ def test_each_version_is_copied_once_and_a_new_one_beside_it(plan: Plan, lake: P
     assert problems_in_copy(copy, {}, GO_ON) == []
 
 
-def test_a_package_has_the_ledgers_but_not_the_day_files_beside_them(plan: Plan, lake: Path) -> None:
+def test_a_package_has_the_ledgers_but_not_the_day_files_beside_them(plan, lake):
     ledgers = plan.contents.folders["ledgers"]
     for day in sealed_days(lake):
         for path in DayFiles(ledgers, "kis").write(lake, day):
@@ -115,15 +114,13 @@ def test_a_package_has_the_ledgers_but_not_the_day_files_beside_them(plan: Plan,
     assert not list(package.path.rglob("*.parquet"))
 
 
-def test_a_copy_takes_no_room_on_the_same_file_system(lake: Path, copy: Path) -> None:
+def test_a_copy_takes_no_room_on_the_same_file_system(lake, copy):
     copied(lake, copy)
     assert all(version_path(each, "trades", MARKET, DAY, 1).stat().st_nlink == 3 for each in (lake, copy))
 
 
-def test_another_file_system_gets_copies_that_are_read_back(
-    lake: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object, **__: object) -> None:
+def test_another_file_system_gets_copies_that_are_read_back(lake, copy, monkeypatch):
+    def refuse(*_, **__):
         raise OSError(18, "Invalid cross-device link")
 
     monkeypatch.setattr(os, "link", refuse)
@@ -135,21 +132,21 @@ def test_another_file_system_gets_copies_that_are_read_back(
     assert problems_in_copy(copy, {}, GO_ON) == []
 
 
-def test_the_second_target_gets_the_lake_too(plan: Plan, tmp_path: Path) -> None:
+def test_the_second_target_gets_the_lake_too(plan, tmp_path):
     (target := tmp_path / "nas").mkdir()
     with_target = msgspec.structs.replace(plan, settings=BackupSettings(copy_to=str(target)))
     assert back_up(with_target, "manual", NOW_NS, GO_ON).failures == []
     assert len(identities(copy_of_lake(target, Instance()))) == 2 * FILES_A_DAY
 
 
-def killed_after(steps: int, lake: Path, copy: Path) -> None:
+def killed_after(steps, lake, copy):
     """Copy in a process that is killed before or behind so many links and renamings."""
 
-    def child() -> None:
+    def child():
         left = iter(range(steps))
 
-        def counted(call: Callable[..., None]) -> Callable[..., None]:
-            def step(*given: object, **named: object) -> None:
+        def counted(call):
+            def step(*given, **named):
                 for act in (lambda: None, lambda: call(*given, **named)):
                     act()
                     if next(left, None) is None:
@@ -167,7 +164,7 @@ def killed_after(steps: int, lake: Path, copy: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_backup_that_is_killed_at_any_step_goes_on_with_the_next_one(lake: Path, copy: Path) -> None:
+def test_a_backup_that_is_killed_at_any_step_goes_on_with_the_next_one(lake, copy):
     days = []
     for steps in range(4 * 2 * FILES_A_DAY + 2 * 2 + 1):
         shutil.rmtree(copy, ignore_errors=True)
@@ -181,7 +178,7 @@ def test_a_backup_that_is_killed_at_any_step_goes_on_with_the_next_one(lake: Pat
     assert set(days) == {0, 1, 2}
 
 
-def test_a_stop_leaves_whole_days(lake: Path, copy: Path) -> None:
+def test_a_stop_leaves_whole_days(lake, copy):
     stop = threading.Event()
     stop.set()
     with pytest.raises(StoppedError):
@@ -189,14 +186,14 @@ def test_a_stop_leaves_whole_days(lake: Path, copy: Path) -> None:
     assert notes_in(copy) == []
 
 
-def test_a_damaged_file_of_the_lake_is_not_copied_and_the_other_days_are(lake: Path, copy: Path) -> None:
+def test_a_damaged_file_of_the_lake_is_not_copied_and_the_other_days_are(lake, copy):
     damage(version_path(lake, "trades", MARKET, DAY, 1))
     [problem] = copied(lake, copy).problems
     assert str(version_path(lake, "trades", MARKET, DAY, 1)) in problem
     assert [path.stem for path in notes_in(copy)] == [NEXT_DAY]
 
 
-def test_a_file_that_is_gone_from_the_copy_is_copied_again(lake: Path, copy: Path) -> None:
+def test_a_file_that_is_gone_from_the_copy_is_copied_again(lake, copy):
     copied(lake, copy)
     version_path(copy, "trades", MARKET, DAY, 1).unlink()
     notes_in(copy)[1].write_text("damaged")
@@ -208,9 +205,7 @@ def test_a_file_that_is_gone_from_the_copy_is_copied_again(lake: Path, copy: Pat
     assert problems_in_copy(copy, {}, GO_ON) == []
 
 
-def test_a_lost_lake_is_stated_by_each_backup_and_put_back(
-    plan: Plan, lake: Path, copy: Path, url: str, tmp_path: Path
-) -> None:
+def test_a_lost_lake_is_stated_by_each_backup_and_put_back(plan, lake, copy, url, tmp_path):
     sealed(lake, url, remove=True)
     remove_sealed(url, lake)
     made = back_up(plan, "manual", NOW_NS, GO_ON)
@@ -231,7 +226,7 @@ def test_a_lost_lake_is_stated_by_each_backup_and_put_back(
     assert back_up(plan, "manual", NOW_NS + 2 * NS_PER_S, GO_ON).failures == []
 
 
-def test_a_package_whose_days_are_in_no_lake_says_so(plan: Plan, lake: Path, copy: Path) -> None:
+def test_a_package_whose_days_are_in_no_lake_says_so(plan, lake, copy):
     text = f"{DAY}: its rows are in the lake alone, and neither the lake nor its copy has it"
     shutil.rmtree(lake)
     assert lacking(lake, copy, [DAY], GO_ON) == LakePlan([], [text])
@@ -240,7 +235,7 @@ def test_a_package_whose_days_are_in_no_lake_says_so(plan: Plan, lake: Path, cop
     ]
 
 
-def test_a_damaged_file_of_the_lake_is_replaced_by_its_copy(lake: Path, copy: Path) -> None:
+def test_a_damaged_file_of_the_lake_is_replaced_by_its_copy(lake, copy):
     copied(lake, copy)
     before = lake_rows([path_of(lake, "trades", MARKET, DAY)], COLUMNS)
     damage(path := version_path(lake, "trades", MARKET, DAY, 1))
@@ -251,7 +246,7 @@ def test_a_damaged_file_of_the_lake_is_replaced_by_its_copy(lake: Path, copy: Pa
     assert lake_rows([path_of(lake, "trades", MARKET, DAY)], COLUMNS) == before
 
 
-def test_a_damaged_copy_is_found_and_never_put_back(lake: Path, copy: Path) -> None:
+def test_a_damaged_copy_is_found_and_never_put_back(lake, copy):
     copied(lake, copy)
     damage(version_path(copy, "trades", MARKET, DAY, 1))
     name = version_path(Path(), "trades", MARKET, DAY, 1).as_posix()
@@ -268,7 +263,7 @@ def test_a_damaged_copy_is_found_and_never_put_back(lake: Path, copy: Path) -> N
     assert [day.session_date for day in sealed_days(lake)] == [NEXT_DAY]
 
 
-def test_a_lake_that_went_back_gets_its_later_versions_again(lake: Path, copy: Path, url: str, tmp_path: Path) -> None:
+def test_a_lake_that_went_back_gets_its_later_versions_again(lake, copy, url, tmp_path):
     shutil.copytree(lake, tmp_path / "earlier")
     append(url, trade(99, symbol="000010"))
     sealed(lake, url, now_ns=2)
@@ -282,9 +277,7 @@ def test_a_lake_that_went_back_gets_its_later_versions_again(lake: Path, copy: P
     assert len(lake_rows([path_of(lake, "trades", MARKET, DAY)], COLUMNS)) == 61
 
 
-def test_newer_versions_than_the_copy_has_are_not_removed_with_a_lost_manifest(
-    lake: Path, copy: Path, url: str
-) -> None:
+def test_newer_versions_than_the_copy_has_are_not_removed_with_a_lost_manifest(lake, copy, url):
     copied(lake, copy)
     append(url, trade(99, symbol="000010"))
     sealed(lake, url, now_ns=2)
@@ -296,7 +289,7 @@ def test_newer_versions_than_the_copy_has_are_not_removed_with_a_lost_manifest(
     )
 
 
-def test_a_lake_that_was_sealed_again_with_other_rows_replaces_no_copied_file(lake: Path, copy: Path, url: str) -> None:
+def test_a_lake_that_was_sealed_again_with_other_rows_replaces_no_copied_file(lake, copy, url):
     append(url, trade(99, symbol="000010"))
     sealed(lake, url, now_ns=2)
     copied(lake, copy)
@@ -310,9 +303,7 @@ def test_a_lake_that_was_sealed_again_with_other_rows_replaces_no_copied_file(la
     assert ["other rows of trades" in text for text in lacking(lake, copy, [], GO_ON).problems] == [True]
 
 
-def test_a_lake_that_was_sealed_again_without_removed_rows_costs_the_copy_none_and_gets_them_back(
-    lake: Path, copy: Path, url: str
-) -> None:
+def test_a_lake_that_was_sealed_again_without_removed_rows_costs_the_copy_none_and_gets_them_back(lake, copy, url):
     sealed(lake, url, remove=True)
     remove_sealed(url, lake)
     before = lake_rows([path_of(lake, "trades", MARKET, DAY)], COLUMNS)
@@ -333,9 +324,7 @@ def test_a_lake_that_was_sealed_again_without_removed_rows_costs_the_copy_none_a
     assert problems_in_copy(copy, {}, GO_ON) == []
 
 
-def test_a_day_whose_rows_left_the_database_after_the_backup_is_removed_when_it_is_put_back_and_sealed(
-    lake: Path, copy: Path, url: str
-) -> None:
+def test_a_day_whose_rows_left_the_database_after_the_backup_is_removed_when_it_is_put_back_and_sealed(lake, copy, url):
     copied(lake, copy)
     sealed(lake, url, remove=True)
     remove_sealed(url, lake)
@@ -350,9 +339,7 @@ def test_a_day_whose_rows_left_the_database_after_the_backup_is_removed_when_it_
     assert [version.rows for version in day.kinds["trades"]] == [60, 61]
 
 
-def test_more_late_rows_than_sealed_ones_join_those_of_a_removed_day_that_was_put_back(
-    lake: Path, copy: Path, url: str
-) -> None:
+def test_more_late_rows_than_sealed_ones_join_those_of_a_removed_day_that_was_put_back(lake, copy, url):
     sealed(lake, url, remove=True)
     remove_sealed(url, lake)
     copied(lake, copy)
@@ -363,9 +350,7 @@ def test_more_late_rows_than_sealed_ones_join_those_of_a_removed_day_that_was_pu
     assert len(lake_rows([path_of(lake, "trades", MARKET, DAY)], COLUMNS)) == 60 + 61
 
 
-def test_a_lake_that_went_back_costs_the_copy_no_later_version(
-    lake: Path, copy: Path, url: str, tmp_path: Path
-) -> None:
+def test_a_lake_that_went_back_costs_the_copy_no_later_version(lake, copy, url, tmp_path):
     shutil.copytree(lake, tmp_path / "earlier")
     append(url, trade(99, symbol="000010"))
     sealed(lake, url, now_ns=2)
@@ -377,7 +362,7 @@ def test_a_lake_that_went_back_costs_the_copy_no_later_version(
     assert [path.read_bytes() for path in notes_in(copy)] == notes
 
 
-def test_a_lake_that_was_sealed_again_with_the_same_rows_is_copied_again(lake: Path, copy: Path, url: str) -> None:
+def test_a_lake_that_was_sealed_again_with_the_same_rows_is_copied_again(lake, copy, url):
     copied(lake, copy)
     shutil.rmtree(lake)
     sealed(lake, url, now_ns=2)
@@ -385,7 +370,7 @@ def test_a_lake_that_was_sealed_again_with_the_same_rows_is_copied_again(lake: P
     assert (copied(lake, copy).files, copied(lake, copy).files) == (2 * FILES_A_DAY, 0)
 
 
-def test_nothing_is_put_back_while_another_process_seals(lake: Path, copy: Path) -> None:
+def test_nothing_is_put_back_while_another_process_seals(lake, copy):
     copied(lake, copy)
     shutil.rmtree(lake / "_versions")
     found = lacking(lake, copy, [], GO_ON)

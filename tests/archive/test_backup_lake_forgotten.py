@@ -1,7 +1,6 @@
 """A version that the lake has lost and states as lacking: its copy is kept, unless that is lost, too."""
 
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -17,7 +16,7 @@ from tests.builders import trade
 
 @pytest.mark.slow
 @pytest.mark.parametrize("is_damaged", [False, True])
-def test_a_forgotten_version_that_the_copy_has_lost_too_leaves_its_note(tmp_path: Path, is_damaged: bool) -> None:
+def test_a_forgotten_version_that_the_copy_has_lost_too_leaves_its_note(tmp_path, is_damaged):
     lake, copy, url = tmp_path / "lake", tmp_path / "copy", make_stored(tmp_path, *day_of())
     seal(lake, url)
     append(url, trade(99, symbol="000010"))
@@ -50,6 +49,6 @@ def test_a_forgotten_version_that_the_copy_has_lost_too_leaves_its_note(tmp_path
     assert (copy_lake(lake, copy, GO_ON).files, problems_in_copy(copy, {}, GO_ON)) == (1, [])
 
 
-def seal(lake: Path, url: str) -> None:
+def seal(lake, url):
     for _ in seal_days(lake, url, MARKET, [DAY], lambda: 1, threading.Event()):
         pass

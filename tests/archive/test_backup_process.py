@@ -3,9 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 import psutil
 import pytest
@@ -20,20 +18,20 @@ from tests.waiting import until_async
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
+def url(tmp_path):
     make_database(found := f"sqlite:///{tmp_path}/data/observer.db")
     commit(found, 100)
     return found
 
 
 @pytest.fixture
-def children() -> Callable[[], list[psutil.Process]]:
+def children():
     """The running descendants of this process that began in the test: another test's server may be among the rest."""
     earlier = psutil.Process().children(recursive=True)
     return lambda: [each for each in psutil.Process().children(recursive=True) if each not in earlier]
 
 
-def test_the_package_and_what_failed_after_it_come_back(url: str, tmp_path: Path) -> None:
+def test_the_package_and_what_failed_after_it_come_back(url, tmp_path):
     plan = plan_in(tmp_path, url, BackupSettings(copy_to=str(tmp_path / "unmounted")))
     made = asyncio.run(back_up_apart(plan, "daily", NOW_NS))
     assert (manifest_of(made.package).events, manifest_of(made.package).taken_ns) == (100, NOW_NS)
@@ -42,7 +40,7 @@ def test_the_package_and_what_failed_after_it_come_back(url: str, tmp_path: Path
     assert "there is no such folder; mount it" in failure
 
 
-def test_why_there_is_no_package_comes_back(url: str, tmp_path: Path) -> None:
+def test_why_there_is_no_package_comes_back(url, tmp_path):
     plan = plan_in(tmp_path, url)
     (tmp_path / "data/observer.db").unlink()
     with pytest.raises(DataFileError, match="there is no database"):
@@ -50,18 +48,16 @@ def test_why_there_is_no_package_comes_back(url: str, tmp_path: Path) -> None:
     assert packages(plan.folder) == []
 
 
-def blocking(folder: Path) -> BackupSettings:
+def blocking(folder):
     """A command on the package that waits until it is killed."""
     os.mkfifo(folder / "gate")
     return BackupSettings(command=(sys.executable, "-c", f"open({str(folder / 'gate')!r}).read()", "{package}"))
 
 
-def test_a_backup_whose_task_is_cancelled_ends_with_its_command(
-    url: str, tmp_path: Path, children: Callable[[], list[psutil.Process]]
-) -> None:
+def test_a_backup_whose_task_is_cancelled_ends_with_its_command(url, tmp_path, children):
     plan = plan_in(tmp_path, url, blocking(tmp_path))
 
-    async def cancelled() -> None:
+    async def cancelled():
         task = asyncio.create_task(back_up_apart(plan, "daily", NOW_NS))
         await until_async(lambda: len(children()) == 2, "the command runs")
         task.cancel()
@@ -72,17 +68,15 @@ def test_a_backup_whose_task_is_cancelled_ends_with_its_command(
     assert len(packages(plan.folder)) == 1
 
 
-def backups(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
+def backups(processes):
     """The processes that run the backup; a command has the backup's name until it is loaded."""
     return [each for each in processes if "observer.archive.backup" in each.cmdline()]
 
 
-def test_a_backup_that_is_killed_is_an_error_and_the_next_one_goes_on(
-    url: str, tmp_path: Path, children: Callable[[], list[psutil.Process]]
-) -> None:
+def test_a_backup_that_is_killed_is_an_error_and_the_next_one_goes_on(url, tmp_path, children):
     plan = plan_in(tmp_path, url, blocking(tmp_path))
 
-    async def killed() -> None:
+    async def killed():
         task = asyncio.create_task(back_up_apart(plan, "daily", NOW_NS))
         await until_async(lambda: len(children()) == 2 and len(backups(children())) == 1, "the command runs")
         running = children()

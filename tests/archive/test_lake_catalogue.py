@@ -4,12 +4,10 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 from pyiceberg.manifest import read_manifest_list
-from pyiceberg.table import Table
 
 from observer.archive.lake import catalogue
 from observer.archive.lake.catalogue import MARKS, NAMESPACE, open_catalogue, outdated_tables
@@ -26,31 +24,31 @@ COLUMNS = file_schema("trades").names
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
+def url(tmp_path):
     return make_stored(tmp_path, *day_of(), *day_of(NEXT_DAY, symbols=1, each=5))
 
 
 @pytest.fixture
-def lake(tmp_path: Path) -> Path:
+def lake(tmp_path):
     return tmp_path / "lake"
 
 
 @pytest.fixture
-def sealed() -> tuple[Path, str]:
+def sealed():
     return two_sealed_days()
 
 
-def seal_all(lake: Path, url: str, *days: str) -> None:
+def seal_all(lake, url, *days):
     for _ in seal_days(lake, url, MARKET, days or (DAY, NEXT_DAY), lambda: 1, threading.Event()):
         pass
 
 
-def table_of(lake: Path, kind: str = "trades") -> Table:
+def table_of(lake, kind="trades"):
     with open_catalogue(lake) as catalogue:
         return catalogue.load_table((NAMESPACE, kind))
 
 
-def damage(catalogue: Path, change: str) -> None:
+def damage(catalogue, change):
     """Remove the catalogue, write over its file, or remove the tables' metadata."""
     if change == "lost":
         shutil.rmtree(catalogue)
@@ -60,18 +58,18 @@ def damage(catalogue: Path, change: str) -> None:
         shutil.rmtree(catalogue / "observer")
 
 
-def catalogue_rows(lake: Path, snapshot: int | None = None) -> list[tuple[object, ...]]:
+def catalogue_rows(lake, snapshot=None):
     found = table_of(lake).scan(snapshot_id=snapshot).to_arrow().select(COLUMNS).to_pylist()
     return sorted((tuple(row.values()) for row in found), key=lambda row: row[:2])
 
 
-def test_the_catalogue_has_the_rows_of_the_glob(sealed: tuple[Path, str]) -> None:
+def test_the_catalogue_has_the_rows_of_the_glob(sealed):
     lake, _ = sealed
     assert catalogue_rows(lake) == lake_rows(sorted(lake.glob(glob_of("trades"))), COLUMNS)
     assert outdated_tables(lake, sealed_days(lake)) == []
 
 
-def test_a_table_has_market_and_day_and_reads_one_day_from_one_file(sealed: tuple[Path, str]) -> None:
+def test_a_table_has_market_and_day_and_reads_one_day_from_one_file(sealed):
     lake, _ = sealed
     scan = table_of(lake).scan(row_filter=f"session_date == '{NEXT_DAY}'")
     assert len(list(scan.plan_files())) == 1
@@ -80,7 +78,7 @@ def test_a_table_has_market_and_day_and_reads_one_day_from_one_file(sealed: tupl
     assert found.num_rows == 5
 
 
-def test_a_snapshot_states_the_marks_of_its_days(sealed: tuple[Path, str]) -> None:
+def test_a_snapshot_states_the_marks_of_its_days(sealed):
     lake, _ = sealed
     snapshot = table_of(lake).current_snapshot()
     assert snapshot is not None
@@ -89,7 +87,7 @@ def test_a_snapshot_states_the_marks_of_its_days(sealed: tuple[Path, str]) -> No
     assert marks == {f"{MARKET} {day}": {STREAM: 69} for day in (DAY, NEXT_DAY)}
 
 
-def test_an_earlier_snapshot_has_the_earlier_version(lake: Path, url: str) -> None:
+def test_an_earlier_snapshot_has_the_earlier_version(lake, url):
     seal_all(lake, url, DAY)
     earlier = table_of(lake).current_snapshot()
     assert earlier is not None
@@ -101,7 +99,7 @@ def test_an_earlier_snapshot_has_the_earlier_version(lake: Path, url: str) -> No
 
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [9, pytest.param(15, marks=pytest.mark.slow)])
-def test_of_the_snapshots_that_only_lack_days_the_newest_stay(lake: Path, url: str, count: int) -> None:
+def test_of_the_snapshots_that_only_lack_days_the_newest_stay(lake, url, count):
     days = [f"2026-10-{day:02}" for day in range(1, count + 1)]
     append(url, *(event for day in days for event in day_of(day, symbols=1, each=1)))
     seal_all(lake, url, days[0])
@@ -117,12 +115,12 @@ def test_of_the_snapshots_that_only_lack_days_the_newest_stay(lake: Path, url: s
     assert outdated_tables(lake, sealed_days(lake)) == []
 
 
-def manifests_of(table: Table, lists: Iterable[Path]) -> set[Path]:
+def manifests_of(table, lists):
     found = [each for path in lists for each in read_manifest_list(table.io.new_input(str(path)))]
     return {Path(each.manifest_path.removeprefix(SCHEME)) for each in found}
 
 
-def sealed_one_by_one(lake: Path, url: str, month: int, days: int, *, age_days: float) -> None:
+def sealed_one_by_one(lake, url, month, days, *, age_days):
     """Seal so many days one by one; before each sealing the catalogue's files grow older by so many days."""
     dates = [f"2026-{month}-{number:02}" for number in range(1, days + 1)]
     append(url, *(trade(1, symbol="000010", session_date=date) for date in dates))
@@ -131,14 +129,14 @@ def sealed_one_by_one(lake: Path, url: str, month: int, days: int, *, age_days: 
         seal_all(lake, url, date)
 
 
-def grow_older(lake: Path, days: float) -> None:
+def grow_older(lake, days):
     for path in (lake / CATALOGUE).rglob("*.*"):
         status = path.stat()
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns - round(days * NS_PER_DAY)))
 
 
 @pytest.mark.slow
-def test_lists_and_manifests_that_no_snapshot_of_the_last_week_needs_are_deleted(lake: Path, url: str) -> None:
+def test_lists_and_manifests_that_no_snapshot_of_the_last_week_needs_are_deleted(lake, url):
     sealed_one_by_one(lake, url, 10, 26, age_days=1.0)
     table = table_of(lake)
     folder = lake / CATALOGUE / "observer/trades/metadata"
@@ -153,7 +151,7 @@ def test_lists_and_manifests_that_no_snapshot_of_the_last_week_needs_are_deleted
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pause_days", [0.5, 20.0])
-def test_an_engine_with_a_state_of_the_last_week_finds_all_its_files(lake: Path, url: str, pause_days: float) -> None:
+def test_an_engine_with_a_state_of_the_last_week_finds_all_its_files(lake, url, pause_days):
     sealed_one_by_one(lake, url, 10, 6, age_days=1.0)
     grow_older(lake, pause_days)
     earlier = table_of(lake)
@@ -164,7 +162,7 @@ def test_an_engine_with_a_state_of_the_last_week_finds_all_its_files(lake: Path,
 
 
 @pytest.mark.slow
-def test_a_list_that_a_kill_left_unfinished_keeps_no_sealing_from_its_work(lake: Path, url: str) -> None:
+def test_a_list_that_a_kill_left_unfinished_keeps_no_sealing_from_its_work(lake, url):
     sealed_one_by_one(lake, url, 10, 9, age_days=1.0)
     folder = lake / CATALOGUE / "observer/trades/metadata"
     (torn := folder / "snap-1-0-torn.avro").write_bytes(b"Obj\x01half")
@@ -178,7 +176,7 @@ def test_a_list_that_a_kill_left_unfinished_keeps_no_sealing_from_its_work(lake:
 
 
 @pytest.mark.slow
-def test_a_damaged_list_of_an_earlier_snapshot_takes_nothing_from_the_catalogue(lake: Path, url: str) -> None:
+def test_a_damaged_list_of_an_earlier_snapshot_takes_nothing_from_the_catalogue(lake, url):
     sealed_one_by_one(lake, url, 10, 9, age_days=1.0)
     damaged = table_of(lake).snapshots()[1]
     Path(damaged.manifest_list.removeprefix(SCHEME)).write_bytes(b"Obj\x01half")
@@ -196,16 +194,14 @@ def test_a_damaged_list_of_an_earlier_snapshot_takes_nothing_from_the_catalogue(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("refused", ["utime", "scandir"])
-def test_files_that_cannot_be_tidied_keep_no_sealing_from_its_work(
-    lake: Path, url: str, monkeypatch: pytest.MonkeyPatch, refused: str
-) -> None:
+def test_files_that_cannot_be_tidied_keep_no_sealing_from_its_work(lake, url, monkeypatch, refused):
     sealed_one_by_one(lake, url, 10, 9, age_days=1.0)
     before = {each.snapshot_id for each in table_of(lake).snapshots()}
     append(url, *day_of("2026-12-01", symbols=1, each=1))
 
     call = getattr(os, refused)
 
-    def refuse(path: str | Path) -> object:
+    def refuse(path):
         if "/metadata" in str(path):
             raise PermissionError(1, "Operation not permitted")
         return call(path)
@@ -220,7 +216,7 @@ def test_files_that_cannot_be_tidied_keep_no_sealing_from_its_work(
     assert len(catalogue_rows(lake)) == 10
 
 
-def test_a_list_that_cannot_be_deleted_is_said_by_each_sealing_until_it_is(sealed: tuple[Path, str]) -> None:
+def test_a_list_that_cannot_be_deleted_is_said_by_each_sealing_until_it_is(sealed):
     lake, url = sealed
     stuck = lake / CATALOGUE / "observer/trades/metadata/snap-1-0-stuck.avro"
     stuck.mkdir()
@@ -234,9 +230,7 @@ def test_a_list_that_cannot_be_deleted_is_said_by_each_sealing_until_it_is(seale
 
 
 @pytest.mark.slow
-def test_a_kill_behind_the_commit_takes_the_week_from_no_list(
-    lake: Path, url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_kill_behind_the_commit_takes_the_week_from_no_list(lake, url, monkeypatch):
     sealed_one_by_one(lake, url, 10, 6, age_days=1.0)
     grow_older(lake, 8.0)
     earlier = table_of(lake).snapshots()
@@ -244,7 +238,7 @@ def test_a_kill_behind_the_commit_takes_the_week_from_no_list(
     class KilledError(BaseException):
         pass
 
-    def kill(*_: object) -> None:
+    def kill(*_):
         raise KilledError
 
     append(url, *(event for day in (1, 2, 20) for event in day_of(f"2026-12-{day:02}", symbols=1, each=1)))
@@ -258,7 +252,7 @@ def test_a_kill_behind_the_commit_takes_the_week_from_no_list(
     assert all(Path(each.manifest_list.removeprefix(SCHEME)).exists() for each in earlier)
 
 
-def test_a_sealing_that_changes_nothing_makes_no_snapshot(sealed: tuple[Path, str]) -> None:
+def test_a_sealing_that_changes_nothing_makes_no_snapshot(sealed):
     lake, url = sealed
     before = table_of(lake).current_snapshot()
     seal_all(lake, url)
@@ -266,9 +260,7 @@ def test_a_sealing_that_changes_nothing_makes_no_snapshot(sealed: tuple[Path, st
 
 
 @pytest.mark.parametrize("change", ["lost", "damaged", "without metadata", "moved"])
-def test_a_catalogue_that_is_lost_damaged_or_of_another_folder_is_made_again(
-    sealed: tuple[Path, str], change: str
-) -> None:
+def test_a_catalogue_that_is_lost_damaged_or_of_another_folder_is_made_again(sealed, change):
     lake, url = sealed
     if change != "moved":
         damage(lake / CATALOGUE, change)
@@ -281,7 +273,7 @@ def test_a_catalogue_that_is_lost_damaged_or_of_another_folder_is_made_again(
     assert len(catalogue_rows(lake)) == 66
 
 
-def test_a_wrong_day_does_not_keep_a_later_one_from_being_sealed(lake: Path, url: str) -> None:
+def test_a_wrong_day_does_not_keep_a_later_one_from_being_sealed(lake, url):
     wrong = "2026-11-17"
     append(url, *day_of(wrong, market="other", symbols=1, each=2))
     with pytest.raises(DataFileError, match="rows of market other"):
@@ -290,7 +282,7 @@ def test_a_wrong_day_does_not_keep_a_later_one_from_being_sealed(lake: Path, url
     assert outdated_tables(lake, sealed_days(lake)) == []
 
 
-def test_the_catalogue_follows_although_a_later_day_fails(lake: Path, url: str) -> None:
+def test_the_catalogue_follows_although_a_later_day_fails(lake, url):
     append(url, *day_of(NEXT_DAY, market="other"))
     with pytest.raises(DataFileError, match="rows of market other"):
         seal_all(lake, url)

@@ -2,7 +2,6 @@
 
 import hashlib
 import struct
-from collections.abc import Sequence
 
 import pyarrow as pa
 import pytest
@@ -23,7 +22,7 @@ ROWS = {
 BATCH = pa.RecordBatch.from_pydict(ROWS)
 
 
-def defined(batch: pa.RecordBatch) -> str:
+def defined(batch):
     whole = hashlib.sha256(str(batch.num_rows).encode())
     for name in batch.schema.names:
         values, validity = of_column(batch.column(name).to_pylist(), batch.schema.field(name).type)
@@ -31,7 +30,7 @@ def defined(batch: pa.RecordBatch) -> str:
     return whole.hexdigest()
 
 
-def of_column(found: Sequence[object], kind: pa.DataType) -> tuple[bytes, bytes]:
+def of_column(found, kind):
     if kind == pa.string():
         texts = [None if value is None else str(value).encode() for value in found]
         lengths = [-1 if text is None else len(text) for text in texts]
@@ -44,12 +43,12 @@ def of_column(found: Sequence[object], kind: pa.DataType) -> tuple[bytes, bytes]
 
 @pytest.mark.parametrize("first", [0, 1, 3])
 @pytest.mark.parametrize("rows", [0, 1, 4])
-def test_the_digest_is_that_of_its_definition_also_of_a_part_of_a_batch(first: int, rows: int) -> None:
+def test_the_digest_is_that_of_its_definition_also_of_a_part_of_a_batch(first, rows):
     part = BATCH.slice(first, rows)
     assert digest_of([part], BATCH.schema.names) == (part.num_rows, defined(part))
 
 
-def test_the_bytes_in_the_place_of_a_null_do_not_count() -> None:
+def test_the_bytes_in_the_place_of_a_null_do_not_count():
     texts, ends = pa.py_buffer(b"hiddenseen"), pa.py_buffer(struct.pack("<3i", 0, 6, 10))
     column = pa.Array.from_buffers(pa.string(), 2, [pa.py_buffer(b"\x02"), ends, texts])
     assert column.to_pylist() == [None, "seen"]

@@ -1,19 +1,17 @@
 """A day with forgotten versions: what of it is sealed on, and no row of a version is hidden by other rows."""
 
 import threading
-from collections.abc import Sequence
-from pathlib import Path
 
 import msgspec
 import pytest
 
-from observer.archive.lake.layout import SealedDay, path_of, sealed_day, version_path, write_manifest
+from observer.archive.lake.layout import path_of, sealed_day, version_path, write_manifest
 from observer.archive.lake.lost_versions import lost_versions, without
 from observer.archive.lake.projection import DayFiles
-from observer.archive.lake.sealing import SealingResult, seal_days
+from observer.archive.lake.sealing import seal_days
 from observer.archive.lake.target import published_days
 from observer.archive.lake.upkeep import CHECKED_AGAIN, LakeUpkeep
-from tests.archive.object_stores import S3Server, store_at
+from tests.archive.object_stores import store_at
 from tests.archive.stored import DAY, MARKET, append, day_of, make_stored, of_every_kind, remove_sealed
 from tests.builders import trade
 
@@ -25,7 +23,7 @@ LATER = [f"2026-12-{number:02}" for number in range(1, CHECKED_AGAIN + 1)]
 class Scene:
     """A day with two versions of trades (60 and 61 rows) that left the database, and later sealed days."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder):
         self.folder = folder
         self.lake = folder / "lake"
         later = [event for day in LATER for event in day_of(day, symbols=1, each=1)]
@@ -35,10 +33,10 @@ class Scene:
         self.seal(DAY, remove=[DAY])
         remove_sealed(self.url, self.lake)
 
-    def seal(self, *days: str, remove: Sequence[str] = ()) -> list[SealingResult]:
+    def seal(self, *days, remove=()):
         return list(seal_days(self.lake, self.url, MARKET, days, lambda: 1, STOP, remove=remove))
 
-    def upkeep(self, keep_days: int | None = None, *, has_target: bool = False) -> LakeUpkeep:
+    def upkeep(self, keep_days=None, *, has_target=False):
         """As a process that begins."""
         return LakeUpkeep(
             lake=self.lake,
@@ -50,7 +48,7 @@ class Scene:
             has_target=has_target,
         )
 
-    def forget(self, *numbers: int) -> Sequence[Path]:
+    def forget(self, *numbers):
         """Have the files of these versions of trades go, and forget them; return where the files are now."""
         away = []
         for number in numbers:
@@ -60,31 +58,31 @@ class Scene:
         write_manifest(self.lake, without(self.day, lost_versions(self.lake, self.day)))
         return away
 
-    def append_late(self) -> None:
+    def append_late(self):
         """More late rows than are sealed."""
         append(self.url, *(trade(1_000 + number, symbol="000010") for number in range(70)))
 
-    def version(self, number: int) -> Path:
+    def version(self, number):
         return version_path(self.lake, "trades", MARKET, DAY, number)
 
     @property
-    def day(self) -> SealedDay:
+    def day(self):
         day = sealed_day(self.lake, MARKET, DAY)
         assert day is not None
         return day
 
     @property
-    def rows(self) -> list[tuple[int, int]]:
+    def rows(self):
         """The numbers and the rows of the versions of trades."""
         return [(each.version, each.rows) for each in self.day.kinds.get("trades", ())]
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Scene:
+def scene(tmp_path):
     return Scene(tmp_path)
 
 
-def test_late_rows_join_the_newest_version_when_an_earlier_one_is_forgotten(scene: Scene) -> None:
+def test_late_rows_join_the_newest_version_when_an_earlier_one_is_forgotten(scene):
     scene.forget(1)
     assert (scene.day.removed, scene.day.lost_kinds) == (("trades",), [])
     assert scene.seal(DAY)[0].written == ()
@@ -94,7 +92,7 @@ def test_late_rows_join_the_newest_version_when_an_earlier_one_is_forgotten(scen
 
 
 @pytest.mark.parametrize("numbers", [(2,), (1, 2)])
-def test_as_many_other_rows_are_not_those_of_a_forgotten_version(scene: Scene, numbers: Sequence[int]) -> None:
+def test_as_many_other_rows_are_not_those_of_a_forgotten_version(scene, numbers):
     scene.forget(*numbers)
     before = scene.rows
     scene.append_late()
@@ -105,7 +103,7 @@ def test_as_many_other_rows_are_not_those_of_a_forgotten_version(scene: Scene, n
 
 
 @pytest.mark.parametrize("numbers", [(2,), (1, 2)])
-def test_late_rows_join_a_forgotten_version_that_is_back(scene: Scene, numbers: Sequence[int]) -> None:
+def test_late_rows_join_a_forgotten_version_that_is_back(scene, numbers):
     away = scene.forget(*numbers)
     scene.append_late()
     away[-1].rename(scene.version(2))
@@ -113,14 +111,14 @@ def test_late_rows_join_a_forgotten_version_that_is_back(scene: Scene, numbers: 
     assert scene.rows[-2:] == [(2, 61), (3, 131)]
 
 
-def test_late_rows_join_those_of_a_manifest_that_was_put_back_without_marks(scene: Scene) -> None:
+def test_late_rows_join_those_of_a_manifest_that_was_put_back_without_marks(scene):
     write_manifest(scene.lake, msgspec.structs.replace(scene.day, marks={}, removed=()))
     scene.append_late()
     scene.seal(DAY)
     assert scene.rows == [(1, 60), (2, 61), (3, 131)]
 
 
-def test_the_other_kinds_of_a_day_with_a_lost_one_are_sealed_by_the_process(scene: Scene) -> None:
+def test_the_other_kinds_of_a_day_with_a_lost_one_are_sealed_by_the_process(scene):
     scene.forget(1, 2)
     scene.append_late()
     kinds = ("fetched_minute_bars", "bar_fetches", "quality")
@@ -133,9 +131,7 @@ def test_the_other_kinds_of_a_day_with_a_lost_one_are_sealed_by_the_process(scen
 
 @pytest.mark.slow
 @pytest.mark.parametrize("numbers", [(2,), (1, 2)])
-def test_the_rows_of_a_day_with_a_lost_kind_are_no_error_of_each_publication(
-    scene: Scene, server: S3Server, numbers: Sequence[int]
-) -> None:
+def test_the_rows_of_a_day_with_a_lost_kind_are_no_error_of_each_publication(scene, server, numbers):
     scene.forget(*numbers)
     append(scene.url, *of_every_kind(DAY, "000010", 7, ["bar_fetches", "fetched_minute_bars"]))
     scene.upkeep(keep_days=len(LATER)).seal(LATER[-1], STOP)

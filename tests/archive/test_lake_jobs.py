@@ -2,7 +2,6 @@
 
 import shutil
 import threading
-from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -20,7 +19,7 @@ from observer.archive.lake.layout import (
     sealed_days,
     version_path,
 )
-from observer.archive.lake.object_store import ObjectStore, open_target
+from observer.archive.lake.object_store import open_target
 from observer.archive.lake.projection import DayFiles
 from observer.archive.lake.publishing import locked
 from observer.archive.lake.sealing import seal_days
@@ -37,7 +36,7 @@ from observer.monitoring.alerts.process import Alerts
 from observer.store.kinds import REMOVABLE
 from observer.store.sealing import SealingReader
 from observer.store.writer import StoreWriter
-from tests.archive.object_stores import Gate, S3Server, store_at
+from tests.archive.object_stores import Gate, store_at
 from tests.archive.stored import MARKET, append, day_of, make_stored, of_every_kind, remove_sealed
 from tests.builders import trade
 from tests.day_plans import RULES, day_plan
@@ -54,13 +53,13 @@ class Scene:
 
     def __init__(
         self,
-        folder: Path,
-        *days: str,
-        keep_days: int | None = None,
-        url: str = "",
-        target: Callable[[], ObjectStore] | None = None,
-        hour: int = 9,
-    ) -> None:
+        folder,
+        *days,
+        keep_days=None,
+        url="",
+        target=None,
+        hour=9,
+    ):
         self.lake = folder / "lake"
         self.url = url or make_stored(folder, *(event for day in days for event in day_of(day, symbols=1, each=2)))
         self.clock = WatchedClock(local_ns(DATE, hour))
@@ -80,20 +79,20 @@ class Scene:
         )
 
     @property
-    def sealed(self) -> list[str]:
+    def sealed(self):
         return [day.session_date for day in sealed_days(self.lake)]
 
-    async def waits_for(self, moment_ns: int) -> None:
+    async def waits_for(self, moment_ns):
         await until_async(lambda: moment_ns in self.clock.waits, "the jobs wait")
 
-    def run(self, scenario: Callable[[], Awaitable[object]]) -> None:
+    def run(self, scenario):
         run_beside(self.jobs.run, scenario)
 
 
-def test_a_day_is_sealed_after_its_backup_and_a_missed_one_at_once(tmp_path: Path) -> None:
+def test_a_day_is_sealed_after_its_backup_and_a_missed_one_at_once(tmp_path):
     scene = Scene(tmp_path, DAY_BEFORE, DAY)
 
-    async def scenario() -> None:
+    async def scenario():
         await scene.waits_for(BACKUP_NS)
         assert scene.sealed == [DAY_BEFORE]
         await scene.clock.advance((BACKUP_NS - scene.clock.now_ns()) / NS_PER_S)
@@ -106,10 +105,10 @@ def test_a_day_is_sealed_after_its_backup_and_a_missed_one_at_once(tmp_path: Pat
     scene.run(scenario)
 
 
-def test_a_day_whose_backup_fails_is_sealed_an_hour_later(tmp_path: Path) -> None:
+def test_a_day_whose_backup_fails_is_sealed_an_hour_later(tmp_path):
     scene = Scene(tmp_path, DAY)
 
-    async def scenario() -> None:
+    async def scenario():
         await scene.waits_for(BACKUP_NS)
         await scene.clock.advance((BACKUP_NS - scene.clock.now_ns()) / NS_PER_S)
         await scene.waits_for(BACKUP_NS + 30 * NS_PER_S)
@@ -119,25 +118,25 @@ def test_a_day_whose_backup_fails_is_sealed_an_hour_later(tmp_path: Path) -> Non
     scene.run(scenario)
 
 
-def test_a_day_with_a_damaged_file_is_an_alert_and_the_others_get_their_day_files(tmp_path: Path) -> None:
+def test_a_day_with_a_damaged_file_is_an_alert_and_the_others_get_their_day_files(tmp_path):
     scene = Scene(tmp_path, DAY_BEFORE, DAY)
     prices = (1_000.0, 1_010.0, 990.0, 1_005.0)
     append(scene.url, TradesConflated("kis", "000010", DAY_BEFORE, 5, 6, 7, 2, 8.0, *prices, 8.0, None, venue="KRX"))
     list(seal_days(scene.lake, scene.url, MARKET, [DAY_BEFORE, DAY], lambda: 1, threading.Event()))
     version_path(scene.lake, "conflated_trades", MARKET, DAY_BEFORE, 1).write_bytes(b"")
 
-    async def scenario() -> None:
+    async def scenario():
         await until_async(lambda: scene.alerts.are_open("lake"), "the alert is open")
         assert (tmp_path / f"observer/scalp/kis/{MARKET}/{DAY.replace('-', '')}/trades.parquet").is_file()
 
     scene.run(scenario)
 
 
-def test_a_failure_is_an_alert_until_the_next_attempt_succeeds(tmp_path: Path) -> None:
+def test_a_failure_is_an_alert_until_the_next_attempt_succeeds(tmp_path):
     scene = Scene(tmp_path, DAY_BEFORE)
     other = ExitStack()
 
-    async def scenario() -> None:
+    async def scenario():
         await until_async(lambda: scene.alerts.are_open("lake"), "the alert is open")
         other.close()
         await scene.waits_for(scene.clock.now_ns() + 3_600 * NS_PER_S)
@@ -150,12 +149,12 @@ def test_a_failure_is_an_alert_until_the_next_attempt_succeeds(tmp_path: Path) -
         scene.run(scenario)
 
 
-def test_a_catalogue_that_cannot_be_written_is_an_alert_of_its_own_and_the_day_is_sealed(tmp_path: Path) -> None:
+def test_a_catalogue_that_cannot_be_written_is_an_alert_of_its_own_and_the_day_is_sealed(tmp_path):
     scene = Scene(tmp_path, DAY_BEFORE)
     scene.lake.mkdir()
     (scene.lake / CATALOGUE).write_bytes(b"no folder")
 
-    async def scenario() -> None:
+    async def scenario():
         await scene.waits_for(BACKUP_NS)  # not for the next hour
         assert scene.sealed == [DAY_BEFORE]
         [alert] = scene.alerts.open
@@ -165,11 +164,11 @@ def test_a_catalogue_that_cannot_be_written_is_an_alert_of_its_own_and_the_day_i
     scene.run(scenario)
 
 
-def test_a_day_that_stays_wrong_does_not_keep_the_present_one_from_being_sealed(tmp_path: Path) -> None:
+def test_a_day_that_stays_wrong_does_not_keep_the_present_one_from_being_sealed(tmp_path):
     scene = Scene(tmp_path, DAY, hour=16)
     append(scene.url, *day_of(DAY_BEFORE, market="other", symbols=1, each=2))
 
-    async def scenario() -> None:
+    async def scenario():
         await until_async(lambda: scene.alerts.are_open("lake"), "the alert is open")
         for hour in range(17, 24):  # until the backup each hour has an attempt
             await scene.waits_for(min(BACKUP_NS, local_ns(DATE, hour)))
@@ -183,11 +182,11 @@ def test_a_day_that_stays_wrong_does_not_keep_the_present_one_from_being_sealed(
     scene.run(scenario)
 
 
-def test_day_files_that_a_restore_does_not_bring_are_written_again_of_all_sealed_days(tmp_path: Path) -> None:
+def test_day_files_that_a_restore_does_not_bring_are_written_again_of_all_sealed_days(tmp_path):
     days = [(DATE - timedelta(days=back)).isoformat() for back in range(CHECKED_AGAIN + 2, 0, -1)]
     scene = Scene(tmp_path, *days)
 
-    def day_files() -> list[str]:
+    def day_files():
         return sorted(path.parent.name for path in (tmp_path / "observer/scalp").glob(f"kis/{MARKET}/*/trades.parquet"))
 
     expected = [day.replace("-", "") for day in days]
@@ -197,14 +196,14 @@ def test_day_files_that_a_restore_does_not_bring_are_written_again_of_all_sealed
     restored.run(lambda: until_async(lambda: day_files() == expected, "the day files are written again"))
 
 
-def test_days_before_the_newest_ones_need_not_be_kept_and_their_late_rows_are_sealed(tmp_path: Path) -> None:
+def test_days_before_the_newest_ones_need_not_be_kept_and_their_late_rows_are_sealed(tmp_path):
     days = [(DATE - timedelta(days=back)).isoformat() for back in range(CHECKED_AGAIN + 2, 0, -1)]
     scene = Scene(tmp_path, *days, keep_days=CHECKED_AGAIN)
 
-    def removed() -> list[str]:
+    def removed():
         return [day.session_date for day in sealed_days(scene.lake) if day.removed]
 
-    async def scenario() -> None:
+    async def scenario():
         await until_async(lambda: scene.sealed == days, "the days are sealed")
         assert removed() == [], "a day is compared when it is sealed already"
         await scene.clock.advance((BACKUP_NS - scene.clock.now_ns()) / NS_PER_S)
@@ -222,7 +221,7 @@ def test_days_before_the_newest_ones_need_not_be_kept_and_their_late_rows_are_se
 
 
 @pytest.mark.slow
-def test_a_late_row_of_each_kind_that_is_removed_is_sealed_by_itself(tmp_path: Path) -> None:
+def test_a_late_row_of_each_kind_that_is_removed_is_sealed_by_itself(tmp_path):
     """Of days before the newest ones, which are looked at each day: one for each kind."""
     kinds = sorted(REMOVABLE)
     days = [(DATE - timedelta(days=back)).isoformat() for back in range(CHECKED_AGAIN + len(kinds), 0, -1)]
@@ -235,7 +234,7 @@ def test_a_late_row_of_each_kind_that_is_removed_is_sealed_by_itself(tmp_path: P
     for day, kind in zip(old, kinds, strict=True):
         append(scene.url, *of_every_kind(day, "000010", 2, [kind]))
 
-    def rows() -> list[int]:
+    def rows():
         return [day.kinds[kind][-1].rows for day, kind in zip(sealed_days(scene.lake), kinds, strict=False)]
 
     expected = [count + 1 for count in rows()]
@@ -243,21 +242,21 @@ def test_a_late_row_of_each_kind_that_is_removed_is_sealed_by_itself(tmp_path: P
     again.run(lambda: until_async(lambda: rows() == expected, "the late row of each kind is sealed"))
 
 
-def test_bars_that_are_fetched_for_days_long_sealed_are_sealed_within_a_day(tmp_path: Path) -> None:
+def test_bars_that_are_fetched_for_days_long_sealed_are_sealed_within_a_day(tmp_path):
     days = [(DATE - timedelta(days=back)).isoformat() for back in range(CHECKED_AGAIN + 3, 0, -1)]
     scene = Scene(tmp_path, *days)
     list(seal_days(scene.lake, scene.url, MARKET, days, lambda: 1, threading.Event()))
     for day in days[:2]:
         append(scene.url, *of_every_kind(day, "000010", 1, ["fetched_minute_bars", "bar_fetches"]))
 
-    def with_bars() -> list[str]:
+    def with_bars():
         return [day.session_date for day in sealed_days(scene.lake) if day.newest("fetched_minute_bars")]
 
     scene.run(lambda: until_async(lambda: with_bars() == days[:2], "the bars are sealed"))
 
 
 @pytest.mark.slow  # that they join: tests/archive/test_lake_removal.py
-def test_bars_of_an_old_day_are_sealed_that_an_earlier_database_has_more_fetches_of(tmp_path: Path) -> None:
+def test_bars_of_an_old_day_are_sealed_that_an_earlier_database_has_more_fetches_of(tmp_path):
     days = [(DATE - timedelta(days=back)).isoformat() for back in range(CHECKED_AGAIN + 3, 0, -1)]
     (tmp_path / "old").mkdir()
     kinds = ["fetched_minute_bars", "bar_fetches"]
@@ -272,7 +271,7 @@ def test_bars_of_an_old_day_are_sealed_that_an_earlier_database_has_more_fetches
     writer.close()
     scene = Scene(tmp_path, url=new)
 
-    def rows() -> list[int]:
+    def rows():
         return [sealed_days(scene.lake)[0].kinds[kind][-1].rows for kind in kinds]
 
     scene.run(lambda: until_async(lambda: rows() == [3, 3], "the bars are sealed"))
@@ -280,11 +279,11 @@ def test_bars_of_an_old_day_are_sealed_that_an_earlier_database_has_more_fetches
         assert not days_with_more(sealed_days(scene.lake)[:1], reader), "they are not sealed again and again"
 
 
-def test_a_forgotten_day_is_no_alert_any_more(tmp_path: Path) -> None:
+def test_a_forgotten_day_is_no_alert_any_more(tmp_path):
     scene = Scene(tmp_path, DAY_BEFORE)
     append(scene.url, SweepCompleted("kis", DAY_BEFORE, 1, 2, 3, 1, 1, 0))  # its snapshot is in no database
 
-    async def scenario() -> None:
+    async def scenario():
         await until_async(lambda: scene.alerts.are_open("lake"), "the alert is open")
         [alert] = scene.alerts.open
         assert f"`observer lake forget {DAY_BEFORE}`" in alert.text
@@ -298,18 +297,16 @@ def test_a_forgotten_day_is_no_alert_any_more(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow  # of the target alone: tests/archive/test_lake_target.py
-def test_a_lost_target_is_an_alert_with_ever_longer_waits_until_it_is_back_and_rows_stay_until_then(
-    tmp_path: Path, server: S3Server
-) -> None:
+def test_a_lost_target_is_an_alert_with_ever_longer_waits_until_it_is_back_and_rows_stay_until_then(tmp_path, server):
     days = [(DATE - timedelta(days=back)).isoformat() for back in range(4, 0, -1)]
     gate = Gate(server.port)
     store = store_at(server.make_bucket("lost-target"), gate.endpoint)
     scene = Scene(tmp_path, *days, keep_days=2, target=lambda: store)
 
-    def removed() -> list[str]:
+    def removed():
         return [day.session_date for day in sealed_days(scene.lake) if day.removed]
 
-    async def scenario() -> None:
+    async def scenario():
         gate.stop()
         for waited_s in (60, 120, 240):
             await scene.waits_for(scene.clock.now_ns() + waited_s * NS_PER_S)
@@ -327,15 +324,13 @@ def test_a_lost_target_is_an_alert_with_ever_longer_waits_until_it_is_back_and_r
     gate.stop()
 
 
-def test_a_day_that_cannot_be_published_keeps_the_rows_of_no_other_day_in_the_database(
-    tmp_path: Path, server: S3Server
-) -> None:
+def test_a_day_that_cannot_be_published_keeps_the_rows_of_no_other_day_in_the_database(tmp_path, server):
     days = [(DATE - timedelta(days=back)).isoformat() for back in range(4, 0, -1)]
     store = store_at(server.make_bucket("one-day-wrong"), server.endpoint)
     store.write(manifest_path(Path(), MARKET, days[0]).as_posix(), b"{")
     scene = Scene(tmp_path, *days, keep_days=2, target=lambda: store)
 
-    async def scenario() -> None:
+    async def scenario():
         await until_async(lambda: scene.alerts.are_open("target"), "the alert is open")
         assert [day.session_date for day in sealed_days(scene.lake) if day.published] == days[1:]
         assert [day.session_date for day in sealed_days(scene.lake) if day.removed] == days[1:2]
@@ -345,11 +340,11 @@ def test_a_day_that_cannot_be_published_keeps_the_rows_of_no_other_day_in_the_da
     scene.run(scenario)
 
 
-def test_without_keys_days_are_sealed_and_the_alert_names_the_remedy(tmp_path: Path) -> None:
+def test_without_keys_days_are_sealed_and_the_alert_names_the_remedy(tmp_path):
     settings = LakeSettings(target="s3://bucket/x")
     scene = Scene(tmp_path, DAY_BEFORE, target=lambda: open_target(settings, {}))
 
-    async def scenario() -> None:
+    async def scenario():
         await until_async(lambda: scene.alerts.are_open("target"), "the alert is open")
         assert scene.sealed == [DAY_BEFORE]
         [alert] = scene.alerts.open
@@ -358,16 +353,16 @@ def test_without_keys_days_are_sealed_and_the_alert_names_the_remedy(tmp_path: P
     scene.run(scenario)
 
 
-def test_late_rows_stay_in_the_database_until_the_target_has_them(tmp_path: Path, server: S3Server) -> None:
+def test_late_rows_stay_in_the_database_until_the_target_has_them(tmp_path, server):
     store = store_at(server.make_bucket("late-rows"), server.endpoint)
     scene = Scene(tmp_path, DAY_BEFORE)
     stop = threading.Event()
 
-    def seal(*remove: str) -> None:
+    def seal(*remove):
         days = [DAY_BEFORE]
         list(seal_days(scene.lake, scene.url, MARKET, days, lambda: 1, stop, remove=remove, target=store))
 
-    def removable() -> int:
+    def removable():
         [day] = sealed_days(scene.lake)
         return sum(rows.rows for rows in day.removable_rows(published_only=True))
 
@@ -383,7 +378,7 @@ def test_late_rows_stay_in_the_database_until_the_target_has_them(tmp_path: Path
     assert removable() == 3
 
 
-def test_days_that_are_not_sealed_and_the_newest_sealed_ones_are_looked_at() -> None:
+def test_days_that_are_not_sealed_and_the_newest_sealed_ones_are_looked_at():
     days = [f"2026-10-{day:02}" for day in range(1, 21)]
     sealed = set(days) - {"2026-10-03", "2026-10-20"}
     assert days_to_seal(days, sealed) == ["2026-10-03", *days[19 - CHECKED_AGAIN : 19], "2026-10-20"]

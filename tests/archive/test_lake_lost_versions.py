@@ -3,8 +3,6 @@
 import os
 import shutil
 import threading
-from collections.abc import Sequence
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -12,7 +10,7 @@ import pytest
 from observer.archive.lake.catalogue import open_catalogue
 from observer.archive.lake.layout import CATALOGUE, path_of, sealed_day, sealed_days, version_path, write_manifest
 from observer.archive.lake.lost_versions import lost_versions
-from observer.archive.lake.sealing import SealingResult, seal_days
+from observer.archive.lake.sealing import seal_days
 from observer.archive.lake.verification import verify_catalogue, verify_stored_day
 from observer.base.errors import DataFileError
 from tests.archive.stored import DAY, MARKET, NEXT_DAY, append, remove_sealed, two_sealed_days
@@ -25,36 +23,36 @@ pytestmark = pytest.mark.slow
 class Scene:
     """A lake with two sealed days."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.lake, self.url = two_sealed_days()
 
-    def seal(self, *days: str, remove: Sequence[str] = ()) -> list[SealingResult]:
+    def seal(self, *days, remove=()):
         wanted = days or (DAY, NEXT_DAY)
         return list(seal_days(self.lake, self.url, MARKET, wanted, lambda: 1, STOP, remove=remove))
 
-    def version(self, kind: str = "trades", number: int = 1) -> Path:
+    def version(self, kind="trades", number=1):
         return version_path(self.lake, kind, MARKET, DAY, number)
 
-    def glob(self, kind: str = "trades") -> Path:
+    def glob(self, kind="trades"):
         return path_of(self.lake, kind, MARKET, DAY)
 
-    def problems(self) -> Sequence[str]:
+    def problems(self):
         day = sealed_day(self.lake, MARKET, DAY)
         assert day is not None
         return verify_stored_day(self.lake, day, self.url, STOP).problems
 
-    def remove_rows(self) -> None:
+    def remove_rows(self):
         """Have the first day's rows leave the database."""
         self.seal(remove=[DAY])
         remove_sealed(self.url, self.lake)
 
 
 @pytest.fixture
-def scene() -> Scene:
+def scene():
     return Scene()
 
 
-def damage(path: Path) -> None:
+def damage(path):
     """Other content, in a file of its own."""
     content = path.read_bytes()
     path.unlink()
@@ -62,7 +60,7 @@ def damage(path: Path) -> None:
 
 
 @pytest.mark.parametrize("is_copy", [False, True])
-def test_a_version_that_is_gone_comes_back_from_the_glob_s_file(scene: Scene, is_copy: bool) -> None:
+def test_a_version_that_is_gone_comes_back_from_the_glob_s_file(scene, is_copy):
     scene.remove_rows()
     before = scene.version().read_bytes()
     scene.version().unlink()
@@ -75,7 +73,7 @@ def test_a_version_that_is_gone_comes_back_from_the_glob_s_file(scene: Scene, is
     assert scene.problems() == ()
 
 
-def test_a_damaged_version_does_not_replace_the_glob_s_whole_file(scene: Scene) -> None:
+def test_a_damaged_version_does_not_replace_the_glob_s_whole_file(scene):
     scene.remove_rows()
     before = scene.version().read_bytes()
     damage(scene.version())
@@ -84,7 +82,7 @@ def test_a_damaged_version_does_not_replace_the_glob_s_whole_file(scene: Scene) 
     assert scene.problems() == ()
 
 
-def test_a_glob_s_file_of_another_version_is_not_taken_for_the_newest(scene: Scene) -> None:
+def test_a_glob_s_file_of_another_version_is_not_taken_for_the_newest(scene):
     append(scene.url, trade(99, symbol="000010"))
     first = scene.version().read_bytes()
     scene.seal()
@@ -97,7 +95,7 @@ def test_a_glob_s_file_of_another_version_is_not_taken_for_the_newest(scene: Sce
     assert not scene.version(number=2).exists()
 
 
-def test_a_version_that_is_lost_is_named_with_the_remedy_and_the_other_days_are_sealed(scene: Scene) -> None:
+def test_a_version_that_is_lost_is_named_with_the_remedy_and_the_other_days_are_sealed(scene):
     scene.remove_rows()
     scene.version().unlink()
     scene.glob().unlink()
@@ -111,7 +109,7 @@ def test_a_version_that_is_lost_is_named_with_the_remedy_and_the_other_days_are_
     assert [each for each in scene.problems() if text in each]
 
 
-def test_a_lost_version_is_written_again_from_the_rows_that_the_database_has(scene: Scene) -> None:
+def test_a_lost_version_is_written_again_from_the_rows_that_the_database_has(scene):
     scene.version().unlink()
     scene.glob().unlink()
     with pytest.raises(DataFileError, match=r"1\.parquet is gone"):
@@ -120,7 +118,7 @@ def test_a_lost_version_is_written_again_from_the_rows_that_the_database_has(sce
 
 
 @pytest.mark.parametrize("gone", ["nothing", "the version", "both"])
-def test_of_a_kind_that_a_later_observer_sealed_only_what_is_gone_is_lost(scene: Scene, gone: str) -> None:
+def test_of_a_kind_that_a_later_observer_sealed_only_what_is_gone_is_lost(scene, gone):
     day = sealed_day(scene.lake, MARKET, DAY)
     assert day is not None
     write_manifest(scene.lake, msgspec.structs.replace(day, kinds={**day.kinds, "later": day.kinds["sweeps"]}))
@@ -143,7 +141,7 @@ def test_of_a_kind_that_a_later_observer_sealed_only_what_is_gone_is_lost(scene:
         assert scene.glob("later").samefile(scene.version("later"))
 
 
-def test_an_earlier_version_that_is_gone_is_named(scene: Scene) -> None:
+def test_an_earlier_version_that_is_gone_is_named(scene):
     append(scene.url, trade(99, symbol="000010"))
     scene.seal()
     scene.version().unlink()
@@ -151,7 +149,7 @@ def test_an_earlier_version_that_is_gone_is_named(scene: Scene) -> None:
         scene.seal(NEXT_DAY)
 
 
-def test_a_lost_version_costs_the_catalogue_no_table_and_is_added_once_it_is_back(scene: Scene) -> None:
+def test_a_lost_version_costs_the_catalogue_no_table_and_is_added_once_it_is_back(scene):
     scene.remove_rows()
     away = shutil.move(scene.version(), scene.lake.parent / "away.parquet")
     scene.glob().unlink()

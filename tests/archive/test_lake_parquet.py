@@ -3,7 +3,6 @@
 import resource
 import sqlite3
 import threading
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,7 +11,7 @@ import pytest
 from observer.archive.lake.digest import digest_of
 from observer.archive.lake.layout import StreamRows, sealed_days
 from observer.archive.lake.parquet import GROUP_ROWS, NAMES_IN_FILE, as_in_file, file_schema, read_file, write_file
-from observer.archive.lake.sealing import SealingResult, seal_days
+from observer.archive.lake.sealing import seal_days
 from observer.store.arrow import schema_of
 from observer.store.kinds import KINDS
 from tests.archive.stored import DAY, MARKET, day_of, make_stored
@@ -22,7 +21,7 @@ VALUES = {pa.int64(): 1, pa.float64(): 1.0, pa.string(): "x", pa.bool_(): False}
 PORTION = 50_000  # of a batch: not a divisor of a group
 
 
-def batches() -> list[pa.RecordBatch]:
+def batches():
     """Trades of ten symbols, as a database returns them."""
     numbers = list(range(ROWS))
     each = ROWS // 10 + 1
@@ -42,7 +41,7 @@ def batches() -> list[pa.RecordBatch]:
     return [whole.slice(first, PORTION) for first in range(0, ROWS, PORTION)]
 
 
-def test_rows_beyond_one_group_are_all_there_in_their_order_and_a_symbol_is_in_few_groups(tmp_path: Path) -> None:
+def test_rows_beyond_one_group_are_all_there_in_their_order_and_a_symbol_is_in_few_groups(tmp_path):
     path, found = tmp_path / "trades.parquet", batches()
     columns = file_schema("trades").names
     written = write_file(path, "trades", as_in_file(found, "trades"), {}, {1: "a" * 32})
@@ -59,7 +58,7 @@ def test_rows_beyond_one_group_are_all_there_in_their_order_and_a_symbol_is_in_f
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_stored_column_is_in_the_file_or_in_the_names_of_its_folders(kind: str) -> None:
+def test_every_stored_column_is_in_the_file_or_in_the_names_of_its_folders(kind):
     stored, there = schema_of(kind).names, file_schema(kind).names
     expected = [NAMES_IN_FILE.get(name, name) for name in stored if name not in ("market", "session_date")]
     assert there == expected
@@ -67,15 +66,15 @@ def test_every_stored_column_is_in_the_file_or_in_the_names_of_its_folders(kind:
     assert len(set(there)) == len(there)
 
 
-def test_no_rows_make_no_file(tmp_path: Path) -> None:
+def test_no_rows_make_no_file(tmp_path):
     assert write_file(tmp_path / "trades.parquet", "trades", [], {}, {}) is None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_disk_that_takes_no_more_leaves_the_lake_as_it_was(tmp_path: Path) -> None:
+def test_a_disk_that_takes_no_more_leaves_the_lake_as_it_was(tmp_path):
     url, lake = make_stored(tmp_path, *day_of()), tmp_path / "lake"
 
-    def seal() -> list[SealingResult]:
+    def seal():
         return list(seal_days(lake, url, MARKET, [DAY], lambda: 1, threading.Event()))
 
     reader = sqlite3.connect(url.removeprefix("sqlite:///"))  # keeps the file that SQLite's readers share

@@ -1,13 +1,12 @@
 """The day files of docs/requirement.md: the newest versions of a sealed day, under the paths that it gives."""
 
 import threading
-from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from bus.events import Trade, TradesConflated
-from observer.archive.lake.layout import SealedDay, version_path
+from bus.events import TradesConflated
+from observer.archive.lake.layout import version_path
 from observer.archive.lake.projection import DayFiles
 from observer.archive.lake.sealing import seal_days
 from observer.base.errors import DataFileError
@@ -16,19 +15,17 @@ from tests.builders import trade
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
+def url(tmp_path):
     kinds = ("snapshots", "daily_bars", "conflated_trades", "recovered_minute_bars")
     return make_stored(tmp_path, *day_of(), *of_every_kind(DAY, "000990", 1, kinds))
 
 
-def sealed(folder: Path, url: str) -> SealedDay:
+def sealed(folder, url):
     [result] = seal_days(folder / "lake", url, MARKET, [DAY], lambda: 1, threading.Event())
     return result.day
 
 
-def test_swing_has_snapshots_and_bars_and_scalp_has_trades_as_links_to_the_newest_versions(
-    tmp_path: Path, url: str
-) -> None:
+def test_swing_has_snapshots_and_bars_and_scalp_has_trades_as_links_to_the_newest_versions(tmp_path, url):
     files = DayFiles(tmp_path / "observer", "kis")
     written = files.write(tmp_path / "lake", sealed(tmp_path, url))
     assert {str(path.relative_to(tmp_path / "observer")) for path in written} == {
@@ -40,18 +37,18 @@ def test_swing_has_snapshots_and_bars_and_scalp_has_trades_as_links_to_the_newes
     assert all(path.stat().st_nlink == 3 for path in written), "the version, the glob's file and the day file are one"
 
 
-def conflated(first: float, last: float, trades: int) -> TradesConflated:
+def conflated(first, last, trades):
     prices = (1_000.0, 1_010.0, 990.0, 1_005.0)
     return TradesConflated("kis", "000010", DAY, 5, 6, 7, trades, last - first, *prices, last, None, venue="KRX")
 
 
-def rows_of(path: Path) -> list[tuple[float, int]]:
+def rows_of(path):
     found = pq.read_table(path, columns=["volume", "trades"])
     return list(zip(found["volume"].to_pylist(), found["trades"].to_pylist(), strict=True))
 
 
-def test_a_share_of_a_conflated_row_and_of_a_trade_is_in_one_day_file(tmp_path: Path) -> None:
-    def fetched(total: float) -> Trade:
+def test_a_share_of_a_conflated_row_and_of_a_trade_is_in_one_day_file(tmp_path):
+    def fetched(total):
         return trade(1, symbol="000010", volume=4.0, cumulative_volume=total, gap_id="late")
 
     url = make_stored(
@@ -71,14 +68,14 @@ def test_a_share_of_a_conflated_row_and_of_a_trade_is_in_one_day_file(tmp_path: 
 
 
 @pytest.fixture
-def shared(tmp_path: Path) -> str:
+def shared(tmp_path):
     """A database with a conflated row, and a trade that has half of its shares."""
     half = trade(1, symbol="000010", volume=4.0, cumulative_volume=4.0, gap_id="late")
     return make_stored(tmp_path, *day_of(symbols=1, each=0), conflated(0, 8, 2), half)
 
 
 @pytest.mark.parametrize("damaged", [b"", b"PAR1 and no more"])
-def test_a_damaged_day_file_is_made_anew(tmp_path: Path, shared: str, damaged: bytes) -> None:
+def test_a_damaged_day_file_is_made_anew(tmp_path, shared, damaged):
     files, day = DayFiles(tmp_path / "observer", "kis"), sealed(tmp_path, shared)
     path = tmp_path / f"observer/scalp/kis/{MARKET}/20261118/conflated_trades.parquet"
     files.write(tmp_path / "lake", day)
@@ -89,7 +86,7 @@ def test_a_damaged_day_file_is_made_anew(tmp_path: Path, shared: str, damaged: b
 
 @pytest.mark.parametrize("kind", ["conflated_trades", "trades"])
 @pytest.mark.parametrize("damaged", [b"", b"PAR1 and no more"])
-def test_a_damaged_version_is_an_error(tmp_path: Path, shared: str, kind: str, damaged: bytes) -> None:
+def test_a_damaged_version_is_an_error(tmp_path, shared, kind, damaged):
     day = sealed(tmp_path, shared)
     version = version_path(tmp_path / "lake", kind, MARKET, DAY, 1)
     version.unlink()
@@ -98,7 +95,7 @@ def test_a_damaged_version_is_an_error(tmp_path: Path, shared: str, kind: str, d
         DayFiles(tmp_path / "observer", "kis").write(tmp_path / "lake", day)
 
 
-def test_a_day_that_changed_replaces_the_file_of_what_changed(tmp_path: Path, url: str) -> None:
+def test_a_day_that_changed_replaces_the_file_of_what_changed(tmp_path, url):
     files = DayFiles(tmp_path / "observer", "kis")
     files.write(tmp_path / "lake", sealed(tmp_path, url))
     append(url, trade(99, symbol="000010"))

@@ -5,8 +5,6 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 import pyarrow as pa
@@ -14,7 +12,6 @@ import pytest
 from sqlalchemy import Engine, event
 
 from bus.delivery import Delivered
-from bus.events import Event
 from observer.archive.lake.layout import (
     SealedDay,
     days_to_remove,
@@ -27,11 +24,10 @@ from observer.archive.lake.layout import (
 from observer.archive.lake.merging import merged
 from observer.archive.lake.parquet import file_schema
 from observer.archive.lake.publishing import confirmed
-from observer.archive.lake.sealing import SealingResult, seal_days
+from observer.archive.lake.sealing import seal_days
 from observer.archive.lake.verification import verify_day, verify_stored_day
 from observer.base.errors import DataFileError
 from observer.store.kinds import KINDS
-from observer.store.removal import SealedRows
 from observer.store.sealing import SealingReader
 from observer.store.writer import StoreWriter
 from observer.system.doctor.stored import Stored, examine
@@ -61,45 +57,45 @@ COLUMNS = file_schema("trades").names
 
 
 @pytest.fixture
-def kept() -> tuple[Path, str]:
+def kept():
     return two_sealed_days()
 
 
 @pytest.fixture
-def lake(kept: tuple[Path, str]) -> Path:
+def lake(kept):
     return kept[0]
 
 
 @pytest.fixture
-def url(kept: tuple[Path, str]) -> str:
+def url(kept):
     return kept[1]
 
 
-def sealed(lake: Path, url: str, *, now_ns: int = 1, remove: bool = False) -> list[SealingResult]:
+def sealed(lake, url, *, now_ns=1, remove=False):
     days = [DAY, NEXT_DAY]
     removed = [DAY] if remove else []
     return list(seal_days(lake, url, MARKET, days, lambda: now_ns, threading.Event(), remove=removed))
 
 
-def day_in(lake: Path, session_date: str = DAY) -> SealedDay:
+def day_in(lake, session_date=DAY):
     day = sealed_day(lake, MARKET, session_date)
     assert day is not None
     return day
 
 
-def problems(lake: Path, url: str) -> tuple[str, ...]:
+def problems(lake, url):
     with SealingReader(url) as reader:
         return verify_day(lake, day_in(lake), reader, threading.Event()).problems
 
 
-def count(url: str, kind: str, session_date: str = DAY) -> int:
+def count(url, kind, session_date=DAY):
     return len(database_rows(url, kind, session_date, ["sequence"]))
 
 
-def recounted(url: str, lake: Path, folder: Path) -> tuple[str, str]:
+def recounted(url, lake, folder):
     """The level and the text of the doctor's recount."""
 
-    def removable() -> list[SealedRows]:
+    def removable():
         return [rows for day in sealed_days(lake) for rows in day.removable_rows()]
 
     outboxes, backups = folder / "outbox", folder / "backup"
@@ -108,7 +104,7 @@ def recounted(url: str, lake: Path, folder: Path) -> tuple[str, str]:
     return of_rows.level, of_rows.text
 
 
-def test_only_the_sealed_rows_of_the_days_kinds_of_many_rows_are_removed(lake: Path, url: str, tmp_path: Path) -> None:
+def test_only_the_sealed_rows_of_the_days_kinds_of_many_rows_are_removed(lake, url, tmp_path):
     before = database_rows(url, "trades", DAY, COLUMNS)
     [first, _] = sealed(lake, url, remove=True)
     assert first.removed == ("trades",)
@@ -121,10 +117,10 @@ def test_only_the_sealed_rows_of_the_days_kinds_of_many_rows_are_removed(lake: P
     assert recounted(url, lake, tmp_path) == ("ok", "9 rows and 60 in the lake alone, as the event streams' marks say")
 
 
-def test_a_verification_states_no_difference_while_the_day_s_rows_are_removed(lake: Path, url: str) -> None:
+def test_a_verification_states_no_difference_while_the_day_s_rows_are_removed(lake, url):
     day = day_in(lake)
 
-    def remove(_: object) -> None:  # behind the reading of the manifest, before that of the rows
+    def remove(_):  # behind the reading of the manifest, before that of the rows
         sealed(lake, url, remove=True)
         remove_sealed(url, lake)
 
@@ -138,7 +134,7 @@ def test_a_verification_states_no_difference_while_the_day_s_rows_are_removed(la
     assert problem == f"sweeps of {DAY}: the database has 0 rows, the sealed day 1"
 
 
-def test_a_lost_lake_is_not_sealed_anew_without_its_removed_rows(lake: Path, url: str) -> None:
+def test_a_lost_lake_is_not_sealed_anew_without_its_removed_rows(lake, url):
     for day in (DAY, NEXT_DAY):
         append(url, *of_every_kind(day, "000010", 1, ["snapshots", "sweeps"]))
     sealed(lake, url, remove=True)
@@ -150,14 +146,12 @@ def test_a_lost_lake_is_not_sealed_anew_without_its_removed_rows(lake: Path, url
     assert [day.session_date for day in sealed_days(lake)] == [NEXT_DAY]
 
 
-def test_without_a_word_in_the_manifest_nothing_is_removed(lake: Path, url: str) -> None:
+def test_without_a_word_in_the_manifest_nothing_is_removed(lake, url):
     assert remove_sealed(url, lake) == 0
     assert count(url, "trades") == 60
 
 
-def test_a_late_row_joins_the_sealed_ones_as_if_all_had_been_sealed_at_once(
-    lake: Path, url: str, tmp_path: Path
-) -> None:
+def test_a_late_row_joins_the_sealed_ones_as_if_all_had_been_sealed_at_once(lake, url, tmp_path):
     late = [trade(99, symbol="000010"), trade(7, symbol="000020", gap_id="late"), trade(1, symbol="000025")]
     (tmp_path / "whole").mkdir()
     whole = make_stored(tmp_path / "whole", *day_of(), *day_of(NEXT_DAY, symbols=1, each=5), *late)
@@ -178,7 +172,7 @@ def test_a_late_row_joins_the_sealed_ones_as_if_all_had_been_sealed_at_once(
     assert sealed(lake, url, now_ns=3)[0].written == ()
 
 
-def test_a_late_row_between_two_batches_stays(lake: Path, url: str) -> None:
+def test_a_late_row_between_two_batches_stays(lake, url):
     sealed(lake, url, remove=True)
     [rows] = day_in(lake).removable_rows()
     with removing(url) as writer:
@@ -193,13 +187,13 @@ def test_a_late_row_between_two_batches_stays(lake: Path, url: str) -> None:
     assert problems(lake, url) == ()
 
 
-def killed_at(url: str, rows: SealedRows, batch: int, *, committed: bool) -> None:
+def killed_at(url, rows, batch, *, committed):
     """Remove batches of seven rows, and be killed in that one: before its commit, or behind it."""
 
-    def kill(*_: object) -> None:
+    def kill(*_):
         os.kill(os.getpid(), signal.SIGKILL)
 
-    def child() -> None:
+    def child():
         with removing(url) as writer:
             after = 0
             for number in range(1, batch + 1):
@@ -215,7 +209,7 @@ def killed_at(url: str, rows: SealedRows, batch: int, *, committed: bool) -> Non
 
 
 @pytest.mark.slow
-def test_a_kill_at_the_edge_of_any_batch_loses_and_doubles_no_row(lake: Path, url: str) -> None:
+def test_a_kill_at_the_edge_of_any_batch_loses_and_doubles_no_row(lake, url):
     before = database_rows(url, "trades", DAY, COLUMNS)
     sealed(lake, url, remove=True)
     [rows] = day_in(lake).removable_rows()
@@ -234,7 +228,7 @@ def test_a_kill_at_the_edge_of_any_batch_loses_and_doubles_no_row(lake: Path, ur
     assert problems(lake, url) == ()
 
 
-def test_rows_that_a_restored_database_has_again_count_once_and_are_removed_again(tmp_path: Path) -> None:
+def test_rows_that_a_restored_database_has_again_count_once_and_are_removed_again(tmp_path):
     lake, _ = first_day_removed()
     (tmp_path / "restored").mkdir()
     restored = make_stored(tmp_path / "restored", *day_of(), *day_of(NEXT_DAY, symbols=1, each=5))
@@ -246,7 +240,7 @@ def test_rows_that_a_restored_database_has_again_count_once_and_are_removed_agai
     assert count(restored, "trades") == 0
 
 
-def test_a_stream_s_number_that_another_stream_got_after_a_restore_joins_no_foreign_rows(tmp_path: Path) -> None:
+def test_a_stream_s_number_that_another_stream_got_after_a_restore_joins_no_foreign_rows(tmp_path):
     lake, _ = first_day_removed()
     restored = empty(tmp_path / "restored")
     others = [trade(50, symbol="000020"), *day_of()[:2], *day_of(NEXT_DAY, symbols=1, each=5)]
@@ -260,9 +254,7 @@ def test_a_stream_s_number_that_another_stream_got_after_a_restore_joins_no_fore
     assert numbers == {each.stream for each in day_in(lake).kinds["trades"][0].streams} == {1}
 
 
-def test_bars_of_a_past_day_in_a_new_database_join_the_rows_that_an_earlier_one_sealed(
-    lake: Path, url: str, tmp_path: Path
-) -> None:
+def test_bars_of_a_past_day_in_a_new_database_join_the_rows_that_an_earlier_one_sealed(lake, url, tmp_path):
     new = empty(tmp_path / "new")
     deliver(new, OTHER, *of_every_kind(DAY, "000010", 1, ["bar_fetches", "fetched_minute_bars", "trades"]))
     [first, second] = sealed(lake, new, now_ns=2)
@@ -279,8 +271,8 @@ def test_bars_of_a_past_day_in_a_new_database_join_the_rows_that_an_earlier_one_
 
 @pytest.mark.slow
 def test_rows_of_every_kind_in_a_new_database_join_the_sealed_ones_as_if_all_had_been_sealed_at_once(
-    tmp_path: Path,
-) -> None:
+    tmp_path,
+):
     lake = tmp_path / "lake"
     old, new = of_every_kind(DAY, "000010", 2), of_every_kind(DAY, "000010", 1)
     urls = {name: empty(tmp_path / name) for name in ("old", "new", "whole")}
@@ -289,7 +281,7 @@ def test_rows_of_every_kind_in_a_new_database_join_the_sealed_ones_as_if_all_had
     for stream, events in ((OTHER, new), (STREAM, old)):
         deliver(urls["whole"], stream, *events)
 
-    def seal(folder: Path, name: str) -> dict[str, tuple[int, str]]:
+    def seal(folder, name):
         [found] = seal_days(folder, urls[name], MARKET, [DAY], lambda: 1, threading.Event())
         return {kind: (versions[-1].rows, versions[-1].digest) for kind, versions in found.day.kinds.items()}
 
@@ -300,11 +292,11 @@ def test_rows_of_every_kind_in_a_new_database_join_the_sealed_ones_as_if_all_had
     assert problems(lake, urls["new"]) == ()
 
 
-def test_late_rows_are_taken_as_their_symbols_come() -> None:
+def test_late_rows_are_taken_as_their_symbols_come():
     taken = []
     schema = file_schema("trades")
 
-    def rows() -> Iterator[pa.RecordBatch]:
+    def rows():
         for number in range(5):
             taken.append(number)
             symbol = pa.array([f"{number:06}"])
@@ -317,7 +309,7 @@ def test_late_rows_are_taken_as_their_symbols_come() -> None:
     assert sum(batch.num_rows for batch in found) == 4
 
 
-def test_streams_with_other_numbers_after_a_restore_make_a_new_version(lake: Path, url: str, tmp_path: Path) -> None:
+def test_streams_with_other_numbers_after_a_restore_make_a_new_version(lake, url, tmp_path):
     restored = empty(tmp_path / "restored")
     deliver(restored, OTHER, *day_of("2026-11-20", symbols=1, each=1))
     append(restored, *day_of(), *day_of(NEXT_DAY, symbols=1, each=5))
@@ -327,9 +319,7 @@ def test_streams_with_other_numbers_after_a_restore_make_a_new_version(lake: Pat
     assert problems(lake, restored) == ()
 
 
-def test_a_version_that_does_not_state_its_positions_gets_a_next_one_before_rows_are_removed(
-    lake: Path, url: str
-) -> None:
+def test_a_version_that_does_not_state_its_positions_gets_a_next_one_before_rows_are_removed(lake, url):
     day = day_in(lake)
     without = {kind: (msgspec.structs.replace(found[-1], streams=()),) for kind, found in day.kinds.items()}
     write_manifest(lake, msgspec.structs.replace(day, kinds=without))
@@ -340,21 +330,21 @@ def test_a_version_that_does_not_state_its_positions_gets_a_next_one_before_rows
     assert problems(lake, url) == ()
 
 
-def empty(folder: Path) -> str:
+def empty(folder):
     folder.mkdir()
     url = url_in(folder)
     make_database(url)
     return url
 
 
-def deliver(url: str, stream: str, *events: Event) -> None:
+def deliver(url, stream, *events):
     writer = StoreWriter(url)
     writer.open()
     writer.commit([Delivered("gap-recovery", stream, 1, list(events))])
     writer.close()
 
 
-def test_a_row_with_another_value_or_a_damaged_file_keeps_all_rows(lake: Path, url: str) -> None:
+def test_a_row_with_another_value_or_a_damaged_file_keeps_all_rows(lake, url):
     execute(url, "UPDATE trade_rows SET price = price + 1 WHERE sequence = 10")
     with pytest.raises(DataFileError, match="no row is removed from the database: trades of 2026-11-18"):
         sealed(lake, url, remove=True)
@@ -367,7 +357,7 @@ def test_a_row_with_another_value_or_a_damaged_file_keeps_all_rows(lake: Path, u
     assert remove_sealed(url, lake) == 0
 
 
-def test_a_lost_manifest_of_a_day_whose_rows_were_removed_is_made_again() -> None:
+def test_a_lost_manifest_of_a_day_whose_rows_were_removed_is_made_again():
     lake, url = first_day_removed()
     append(url, trade(99, symbol="000010"))
     (lake / "_days" / f"market={MARKET}" / f"{DAY}.json").unlink()
@@ -376,14 +366,14 @@ def test_a_lost_manifest_of_a_day_whose_rows_were_removed_is_made_again() -> Non
     assert problems(lake, url) == ()
 
 
-def test_a_row_that_is_lost_beside_the_removed_ones_is_found_by_the_recount(tmp_path: Path) -> None:
+def test_a_row_that_is_lost_beside_the_removed_ones_is_found_by_the_recount(tmp_path):
     lake, url = first_day_removed()
     of_line = f"SELECT id FROM trade_groups WHERE session_date = '{NEXT_DAY}' AND symbol = '000010'"
     execute(url, f"DELETE FROM trade_rows WHERE group_id IN ({of_line}) AND price > 1003")
     assert recounted(url, lake, tmp_path)[0] == "critical"
 
 
-def test_the_newest_days_of_the_market_are_kept() -> None:
+def test_the_newest_days_of_the_market_are_kept():
     days = [SealedDay(market, f"2026-11-{day:02}", 1, {}) for day in (3, 1, 2, 4) for market in (MARKET, "other")]
     assert [day.session_date for day in days_to_remove(days, MARKET, 3)] == ["2026-11-01"]
     assert days_to_remove(days, MARKET, 4) == []

@@ -1,9 +1,7 @@
 """When rows of old sealed days are removed: each day from the backup on, as the manifests say."""
 
 import threading
-from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -31,11 +29,11 @@ LOOK_S = 600
 class Counting:
     """A writer that has nothing to remove, or never has done, and keeps what it was asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.asked: list[SealedRows] = []
         self.is_endless = False
 
-    def remove(self, sealed: SealedRows, after: int) -> int | None:
+    def remove(self, sealed, after):
         self.asked.append(sealed)
         return after + 1 if self.is_endless else None
 
@@ -43,7 +41,7 @@ class Counting:
 class Scene:
     """The job in a system whose writer is idle, on a day with two sealed days before it."""
 
-    def __init__(self, folder: Path, keep_days: int) -> None:
+    def __init__(self, folder, keep_days):
         self.lake = folder / "lake"
         url = make_stored(folder, *day_of(symbols=1, each=2), *day_of(NEXT_DAY, symbols=1, each=2))
         days = [DAY, NEXT_DAY]
@@ -56,21 +54,21 @@ class Scene:
         today = TradingDayService(folder, RULES, self.clock)
         self.job = RemovalJob(self.lake, MARKET, keep_days, self.removal, today, self.clock, self.alerts)
 
-    def step(self) -> bool:
+    def step(self):
         while self.removal.step_from_thread():
             pass
         return bool(self.writer.asked)
 
-    def run(self, scenario: Callable[[], Awaitable[None]]) -> None:
+    def run(self, scenario):
         run_beside(self.job.run, scenario)
 
 
 def test_from_the_backup_on_the_rows_of_the_older_days_are_removed_and_those_of_the_newest_are_not(
-    tmp_path: Path,
-) -> None:
+    tmp_path,
+):
     scene = Scene(tmp_path, keep_days=1)
 
-    async def scenario() -> None:
+    async def scenario():
         assert not scene.step(), "the market trades"
         await scene.clock.advance((day_plan(DATE).backup_ns - scene.clock.now_ns()) / NS_PER_S)
         await until_async(scene.step, "rows are removed")
@@ -79,10 +77,10 @@ def test_from_the_backup_on_the_rows_of_the_older_days_are_removed_and_those_of_
     scene.run(scenario)
 
 
-def test_the_newest_of_the_days_is_first(tmp_path: Path) -> None:
+def test_the_newest_of_the_days_is_first(tmp_path):
     scene = Scene(tmp_path, keep_days=0)
 
-    async def scenario() -> None:
+    async def scenario():
         await scene.clock.advance((day_plan(DATE).backup_ns - scene.clock.now_ns()) / NS_PER_S)
         await until_async(scene.step, "rows are removed")
         assert [rows.session_date for rows in scene.writer.asked] == [NEXT_DAY, DAY]
@@ -90,11 +88,11 @@ def test_the_newest_of_the_days_is_first(tmp_path: Path) -> None:
     scene.run(scenario)
 
 
-def test_nothing_is_removed_after_midnight(tmp_path: Path) -> None:
+def test_nothing_is_removed_after_midnight(tmp_path):
     scene = Scene(tmp_path, keep_days=1)
     scene.writer.is_endless = True
 
-    async def scenario() -> None:
+    async def scenario():
         await scene.clock.advance((day_plan(DATE).backup_ns - scene.clock.now_ns()) / NS_PER_S)
         await until_async(scene.removal.step_from_thread, "rows are removed")
         await scene.clock.advance((day_plan(DATE).ends_ns - scene.clock.now_ns()) / NS_PER_S)
@@ -104,9 +102,7 @@ def test_nothing_is_removed_after_midnight(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["gone", "shorter", "longer"])
-def test_rows_whose_sealed_file_is_gone_or_of_another_size_stay_and_are_an_alert_until_it_is_back(
-    tmp_path: Path, damage: str
-) -> None:
+def test_rows_whose_sealed_file_is_gone_or_of_another_size_stay_and_are_an_alert_until_it_is_back(tmp_path, damage):
     scene = Scene(tmp_path, keep_days=0)
     path = version_path(scene.lake, "trades", MARKET, DAY, 1)
     content = path.read_bytes()
@@ -115,11 +111,11 @@ def test_rows_whose_sealed_file_is_gone_or_of_another_size_stay_and_are_an_alert
     if damage != "gone":
         path.write_bytes(content[:-1] if damage == "shorter" else content + b"\0")
 
-    def removed() -> set[tuple[str, str]]:
+    def removed():
         scene.step()
         return {(rows.kind, rows.session_date) for rows in scene.writer.asked}
 
-    async def scenario() -> None:
+    async def scenario():
         await scene.clock.advance((day_plan(DATE).backup_ns - scene.clock.now_ns()) / NS_PER_S)
         await until_async(lambda: scene.alerts.are_open("removal"), "the alert is open")
         await until_async(lambda: ("trades", NEXT_DAY) in removed(), "the other day's rows are removed")
@@ -134,11 +130,11 @@ def test_rows_whose_sealed_file_is_gone_or_of_another_size_stay_and_are_an_alert
     scene.run(scenario)
 
 
-def test_rows_that_wait_stay_if_their_sealed_file_goes_before_their_turn(tmp_path: Path) -> None:
+def test_rows_that_wait_stay_if_their_sealed_file_goes_before_their_turn(tmp_path):
     scene = Scene(tmp_path, keep_days=0)
     scene.writer.is_endless = True
 
-    async def scenario() -> None:
+    async def scenario():
         await scene.clock.advance((day_plan(DATE).backup_ns - scene.clock.now_ns()) / NS_PER_S)
         await until_async(scene.removal.step_from_thread, "rows are removed")
         version_path(scene.lake, "trades", MARKET, DAY, 1).unlink()
@@ -151,13 +147,13 @@ def test_rows_that_wait_stay_if_their_sealed_file_goes_before_their_turn(tmp_pat
     scene.run(scenario)
 
 
-def test_a_manifest_that_cannot_be_read_is_an_alert_until_it_can(tmp_path: Path) -> None:
+def test_a_manifest_that_cannot_be_read_is_an_alert_until_it_can(tmp_path):
     scene = Scene(tmp_path, keep_days=1)
     manifest = scene.lake / "_days" / f"market={MARKET}" / f"{NEXT_DAY}.json"
     content = manifest.read_bytes()
     manifest.write_bytes(b"{")
 
-    async def scenario() -> None:
+    async def scenario():
         await scene.clock.advance((day_plan(DATE).backup_ns - scene.clock.now_ns()) / NS_PER_S)
         await until_async(lambda: scene.alerts.are_open("removal"), "the alert is open")
         looks_ns = [day_plan(DATE).backup_ns, day_plan(DATE).backup_ns + LOOK_S * NS_PER_S]
@@ -172,7 +168,7 @@ def test_a_manifest_that_cannot_be_read_is_an_alert_until_it_can(tmp_path: Path)
 class Failing:
     """A writer whose database is away."""
 
-    def remove(self, sealed: SealedRows, after: int) -> int | None:
+    def remove(self, sealed, after):
         raise StoreError("the database is away")
 
 
@@ -188,9 +184,7 @@ ROWS = [SealedRows("trades", DAY, "5" * 32, 1, 9, 9)]
         ((ROWS, ["a", "b", "c", "d", "e"]), "the database is away; a; b; c; and 2 more"),
     ],
 )
-def test_an_alert_says_why_the_removal_failed_and_names_three_files(
-    tmp_path: Path, found: tuple[Sequence[SealedRows], Sequence[str]] | str, failure: str
-) -> None:
+def test_an_alert_says_why_the_removal_failed_and_names_three_files(tmp_path, found, failure):
     clock, events = WatchedClock(local_ns(DATE, 9)), list[Event]()
     alerts = Alerts(clock, "core-writer", lambda *raised: events.extend(raised))
     removal = Removal(Failing())
@@ -210,7 +204,7 @@ def test_an_alert_says_why_the_removal_failed_and_names_three_files(
     assert resolved.text == "rows of old sealed days are removed from the database"
 
 
-def test_rows_that_the_target_does_not_have_stay_where_they_must_be_published(tmp_path: Path) -> None:
+def test_rows_that_the_target_does_not_have_stay_where_they_must_be_published(tmp_path):
     scene = Scene(tmp_path, keep_days=0)
     lake, removal, clock, alerts = scene.lake, scene.removal, scene.clock, scene.alerts
     today = TradingDayService(tmp_path, RULES, clock)

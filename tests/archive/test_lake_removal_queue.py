@@ -2,8 +2,6 @@
 
 import threading
 
-import pytest
-
 from observer.archive.lake.removal import Removal
 from observer.base.errors import StoreError
 from observer.store.removal import SealedRows
@@ -14,10 +12,10 @@ from tests.waiting import DEADLINE_S
 class FailingOnce:
     """A writer whose first answer is that the database is away."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.asked: list[tuple[str, int]] = []
 
-    def remove(self, sealed: SealedRows, after: int) -> int | None:
+    def remove(self, sealed, after):
         self.asked.append((sealed.kind, after))
         if len(self.asked) == 1:
             raise StoreError("the database is away")
@@ -27,20 +25,20 @@ class FailingOnce:
 class Noting:
     """A writer that has nothing to remove, and keeps what it was asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.asked: list[SealedRows] = []
 
-    def remove(self, sealed: SealedRows, after: int) -> int | None:
+    def remove(self, sealed, after):
         self.asked.append(sealed)
-        return None
+        return
 
 
-def test_removed_rows_are_not_looked_for_again_but_those_of_a_new_version_or_of_a_database_that_went_back() -> None:
+def test_removed_rows_are_not_looked_for_again_but_those_of_a_new_version_or_of_a_database_that_went_back():
     remover = Noting()
     removal = Removal(remover)
     rows = [SealedRows(kind, DAY, STREAM, 1, 9, 9) for kind in ("snapshots", "trades")]
 
-    def asked(rows: list[SealedRows]) -> list[SealedRows]:
+    def asked(rows):
         remover.asked.clear()
         removal.add(rows)
         while removal.step_from_thread():
@@ -55,7 +53,7 @@ def test_removed_rows_are_not_looked_for_again_but_those_of_a_new_version_or_of_
     assert asked(later) == later
 
 
-def test_what_may_not_be_removed_any_more_waits_no_longer_and_the_next_rows_begin_at_their_first() -> None:
+def test_what_may_not_be_removed_any_more_waits_no_longer_and_the_next_rows_begin_at_their_first():
     remover = FailingOnce()
     remover.asked.append(("an earlier failure", 0))
     removal = Removal(remover)
@@ -68,7 +66,7 @@ def test_what_may_not_be_removed_any_more_waits_no_longer_and_the_next_rows_begi
     assert remover.asked[1:] == [("snapshots", 0), ("trades", 0), ("trades", 5)]
 
 
-def test_rows_that_are_cleared_during_a_batch_leave_the_next_ones_alone() -> None:
+def test_rows_that_are_cleared_during_a_batch_leave_the_next_ones_alone():
     remover = StandingStill()
     removal = Removal(remover)
     first, second = (SealedRows(kind, DAY, STREAM, 1, 9, 9) for kind in ("snapshots", "trades"))
@@ -87,19 +85,19 @@ def test_rows_that_are_cleared_during_a_batch_leave_the_next_ones_alone() -> Non
 class StandingStill:
     """A writer whose database answers when it is let go."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.is_asked = threading.Event()
         self.go_on = threading.Event()
         self.asked: list[SealedRows] = []
 
-    def remove(self, sealed: SealedRows, after: int) -> int | None:
+    def remove(self, sealed, after):
         self.asked.append(sealed)
         self.is_asked.set()
         assert self.go_on.wait(DEADLINE_S)
-        return None
+        return
 
 
-def test_rows_are_added_at_once_while_the_database_stands_still() -> None:
+def test_rows_are_added_at_once_while_the_database_stands_still():
     remover = StandingStill()
     removal = Removal(remover)
     rows = [SealedRows("trades", DAY, STREAM, 1, 9, 9)]
@@ -118,7 +116,7 @@ def test_rows_are_added_at_once_while_the_database_stands_still() -> None:
     assert not removal.step_from_thread(), "rows that wait are not added twice"
 
 
-def test_a_removal_that_failed_begins_again_when_its_rows_are_added_again(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_removal_that_failed_begins_again_when_its_rows_are_added_again(caplog):
     remover = FailingOnce()
     removal = Removal(remover)
     rows = [SealedRows(kind, DAY, STREAM, 1, 9, 9) for kind in ("snapshots", "trades")]

@@ -4,10 +4,8 @@ import fcntl
 import os
 import shutil
 import threading
-from collections.abc import Generator
 from contextlib import ExitStack
 from itertools import count
-from pathlib import Path
 
 import msgspec
 import polars as pl
@@ -29,8 +27,8 @@ from observer.archive.lake.layout import (
 )
 from observer.archive.lake.parquet import file_schema, metadata_of, read_file
 from observer.archive.lake.publishing import confirmed, locked, publish, repair
-from observer.archive.lake.sealing import SealingResult, seal, seal_days
-from observer.archive.lake.verification import VerifiedDay, verify_catalogue, verify_day, verify_stored_day
+from observer.archive.lake.sealing import seal, seal_days
+from observer.archive.lake.verification import verify_catalogue, verify_day, verify_stored_day
 from observer.base.errors import DataFileError, LakeInUseError, StoppedError
 from observer.store.arrow import schema_of
 from observer.store.sealing import SealingReader
@@ -42,29 +40,29 @@ NOT_IN_FILES = {"market", "session_date"}
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
+def url(tmp_path):
     return make_stored(tmp_path, *day_of())
 
 
 @pytest.fixture
-def lake(tmp_path: Path) -> Path:
+def lake(tmp_path):
     return tmp_path / "lake"
 
 
-def seal_day(lake: Path, url: str, day: str = DAY, now_ns: int = 1) -> SealingResult:
+def seal_day(lake, url, day=DAY, now_ns=1):
     with locked(lake):
         repair(lake)
         return seal(lake, url, MARKET, day, now_ns, threading.Event())
 
 
-def verified(lake: Path, url: str) -> VerifiedDay:
+def verified(lake, url):
     day = sealed_day(lake, MARKET, DAY)
     assert day is not None
     with SealingReader(url) as reader:
         return verify_day(lake, day, reader, threading.Event())
 
 
-def test_a_sealed_day_has_the_databases_rows(lake: Path, url: str) -> None:
+def test_a_sealed_day_has_the_databases_rows(lake, url):
     result = seal_day(lake, url)
     assert set(result.written) == {"trades", "sweeps", "universes"}
     for kind in result.written:
@@ -72,7 +70,7 @@ def test_a_sealed_day_has_the_databases_rows(lake: Path, url: str) -> None:
         assert lake_rows(sorted(lake.glob(glob_of(kind))), columns) == database_rows(url, kind, DAY, columns)
 
 
-def test_any_engine_reads_the_days_by_a_glob(lake: Path, url: str) -> None:
+def test_any_engine_reads_the_days_by_a_glob(lake, url):
     append(url, *day_of(NEXT_DAY, symbols=1, each=5))
     seal_day(lake, url)
     seal_day(lake, url, NEXT_DAY)
@@ -82,7 +80,7 @@ def test_any_engine_reads_the_days_by_a_glob(lake: Path, url: str) -> None:
     assert found == [(DAY, MARKET, 60, 60.0), (NEXT_DAY, MARKET, 5, 5.0)]
 
 
-def test_a_file_is_sorted_and_has_its_kinds_columns_but_those_of_its_folders(lake: Path, url: str) -> None:
+def test_a_file_is_sorted_and_has_its_kinds_columns_but_those_of_its_folders(lake, url):
     seal_day(lake, url)
     table = pq.ParquetFile(path_of(lake, "trades", MARKET, DAY)).read()
     assert table.schema.names == [name for name in schema_of("trades").names if name not in NOT_IN_FILES]
@@ -91,7 +89,7 @@ def test_a_file_is_sorted_and_has_its_kinds_columns_but_those_of_its_folders(lak
     assert table.schema.field("exchange_time_ns").metadata[b"unit"].startswith(b"ns since")
 
 
-def test_a_files_metadata_state_rows_digest_version_time_and_schema(lake: Path, url: str) -> None:
+def test_a_files_metadata_state_rows_digest_version_time_and_schema(lake, url):
     seal_day(lake, url, now_ns=42)
     stated = metadata_of(path_of(lake, "trades", MARKET, DAY))
     newest = sealed_days(lake)[0].newest("trades")
@@ -100,7 +98,7 @@ def test_a_files_metadata_state_rows_digest_version_time_and_schema(lake: Path, 
     assert stated.items() >= {**expected, "digest": newest.digest}.items()
 
 
-def test_a_file_is_compressed_by_zstd_and_differences(lake: Path, url: str) -> None:
+def test_a_file_is_compressed_by_zstd_and_differences(lake, url):
     seal_day(lake, url)
     group = pq.read_metadata(path_of(lake, "trades", MARKET, DAY)).row_group(0)
     columns = {group.column(place).path_in_schema: group.column(place) for place in range(group.num_columns)}
@@ -108,14 +106,14 @@ def test_a_file_is_compressed_by_zstd_and_differences(lake: Path, url: str) -> N
     assert "DELTA_BINARY_PACKED" in columns["receive_time_ns"].encodings
 
 
-def test_sealing_again_changes_nothing(lake: Path, url: str) -> None:
+def test_sealing_again_changes_nothing(lake, url):
     seal_day(lake, url)
     before = {path: path.stat().st_mtime_ns for path in lake.rglob("*.*")}
     assert seal_day(lake, url, now_ns=2).written == ()
     assert {path: path.stat().st_mtime_ns for path in lake.rglob("*.*")} == before
 
 
-def test_a_day_that_changed_gets_a_new_version_and_the_old_one_stays(lake: Path, url: str) -> None:
+def test_a_day_that_changed_gets_a_new_version_and_the_old_one_stays(lake, url):
     seal_day(lake, url, now_ns=1)
     append(url, trade(99, symbol="000010", gap_id="late"))
     assert seal_day(lake, url, now_ns=2).written == ("trades",)
@@ -129,7 +127,7 @@ def test_a_day_that_changed_gets_a_new_version_and_the_old_one_stays(lake: Path,
     assert verified(lake, url).problems == ()
 
 
-def test_a_database_with_fewer_rows_than_the_sealed_day_changes_nothing(lake: Path, url: str, tmp_path: Path) -> None:
+def test_a_database_with_fewer_rows_than_the_sealed_day_changes_nothing(lake, url, tmp_path):
     seal_day(lake, url)
     (tmp_path / "restored").mkdir()
     older = make_stored(tmp_path / "restored", *day_of(each=10))
@@ -138,19 +136,17 @@ def test_a_database_with_fewer_rows_than_the_sealed_day_changes_nothing(lake: Pa
     assert verified(lake, url).problems == ()
 
 
-def test_rows_of_another_market_are_refused(lake: Path, url: str) -> None:
+def test_rows_of_another_market_are_refused(lake, url):
     with locked(lake), pytest.raises(DataFileError, match="rows of market krx in a database of crypto"):
         seal(lake, url, "crypto", DAY, 1, threading.Event())
     assert sealed_days(lake) == []
 
 
 @pytest.mark.parametrize("read_rows", [59, 61])
-def test_fewer_or_more_rows_than_were_counted_are_an_error(
-    lake: Path, url: str, monkeypatch: pytest.MonkeyPatch, read_rows: int
-) -> None:
+def test_fewer_or_more_rows_than_were_counted_are_an_error(lake, url, monkeypatch, read_rows):
     read = SealingReader.batches
 
-    def read_others(reader: SealingReader, kind: str, session_date: str) -> Generator[pa.RecordBatch]:
+    def read_others(reader, kind, session_date):
         [batch] = read(reader, kind, session_date)
         yield batch.slice(1)
         if read_rows > batch.num_rows:
@@ -162,7 +158,7 @@ def test_fewer_or_more_rows_than_were_counted_are_an_error(
     assert sealed_days(lake) == []
 
 
-def test_a_stopped_sealing_leaves_the_lake_as_it_was(lake: Path, url: str) -> None:
+def test_a_stopped_sealing_leaves_the_lake_as_it_was(lake, url):
     stop = threading.Event()
     stop.set()
     with locked(lake), pytest.raises(StoppedError):
@@ -171,7 +167,7 @@ def test_a_stopped_sealing_leaves_the_lake_as_it_was(lake: Path, url: str) -> No
     assert list(lake.glob(glob_of())) == []
 
 
-def test_what_no_manifest_names_is_removed_at_the_next_start(lake: Path, url: str) -> None:
+def test_what_no_manifest_names_is_removed_at_the_next_start(lake, url):
     seal_day(lake, url)
     orphan = version_path(lake, "trades", MARKET, DAY, 2)
     orphan.write_bytes(b"half")
@@ -182,7 +178,7 @@ def test_what_no_manifest_names_is_removed_at_the_next_start(lake: Path, url: st
     assert verified(lake, url).problems == ()
 
 
-def test_a_lost_manifest_is_made_again_and_no_version_is_removed(lake: Path, url: str) -> None:
+def test_a_lost_manifest_is_made_again_and_no_version_is_removed(lake, url):
     seal_day(lake, url, now_ns=1)
     append(url, trade(99, symbol="000010"), *day_of(NEXT_DAY, symbols=1, each=5))
     before = seal_day(lake, url, now_ns=2).day
@@ -197,7 +193,7 @@ def test_a_lost_manifest_is_made_again_and_no_version_is_removed(lake: Path, url
     assert seal_day(lake, url).day.marks == before.marks
 
 
-def test_a_first_sealing_that_a_kill_ended_leaves_nothing(lake: Path, url: str) -> None:
+def test_a_first_sealing_that_a_kill_ended_leaves_nothing(lake, url):
     seal_day(lake, url)
     (lake / "_days" / f"market={MARKET}" / f"{DAY}.json").unlink()
     for path in lake.glob(glob_of()):
@@ -207,7 +203,7 @@ def test_a_first_sealing_that_a_kill_ended_leaves_nothing(lake: Path, url: str) 
     assert sealed_days(lake) == []
 
 
-def test_a_file_that_a_kill_left_unpublished_is_published_at_the_next_start(lake: Path, url: str) -> None:
+def test_a_file_that_a_kill_left_unpublished_is_published_at_the_next_start(lake, url):
     seal_day(lake, url)
     path_of(lake, "trades", MARKET, DAY).unlink()
     assert "publishes it again" in verified(lake, url).problems[0]
@@ -216,8 +212,8 @@ def test_a_file_that_a_kill_left_unpublished_is_published_at_the_next_start(lake
     assert verified(lake, url).problems == ()
 
 
-def test_a_file_system_without_hard_links_gets_copies(lake: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
+def test_a_file_system_without_hard_links_gets_copies(lake, url, monkeypatch):
+    def refuse(*_):
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refuse)
@@ -228,9 +224,7 @@ def test_a_file_system_without_hard_links_gets_copies(lake: Path, url: str, monk
     assert verified(lake, url).problems == ()
 
 
-def test_a_copy_with_another_byte_is_noticed_and_published_again(
-    lake: Path, url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_copy_with_another_byte_is_noticed_and_published_again(lake, url, monkeypatch):
     monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(PermissionError(1, "Operation not permitted")))
     seal_day(lake, url)
     copy = path_of(lake, "trades", MARKET, DAY)
@@ -245,21 +239,19 @@ def test_a_copy_with_another_byte_is_noticed_and_published_again(
     assert verified(lake, url).problems == ()
 
 
-def test_only_one_process_changes_a_lake(lake: Path) -> None:
+def test_only_one_process_changes_a_lake(lake):
     with locked(lake), pytest.raises(LakeInUseError, match="another process seals"), locked(lake):
         pass
 
 
-def test_a_verification_s_look_at_the_lock_keeps_no_process_from_taking_it(
-    lake: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_verification_s_look_at_the_lock_keeps_no_process_from_taking_it(lake, monkeypatch):
     monkeypatch.setattr("observer.archive.lake.publishing._TAKE_S", 60.0)
     with locked(lake):
         looking = (lake / "_lock").open("rb")
     fcntl.flock(looking, fcntl.LOCK_SH)
     is_over = threading.Event()
 
-    def end_look() -> None:
+    def end_look():
         is_over.set()  # before: the lock is free before the file says that it is closed
         looking.close()
 
@@ -270,12 +262,12 @@ def test_a_verification_s_look_at_the_lock_keeps_no_process_from_taking_it(
     looked.join()
 
 
-def test_a_verification_that_finds_something_else_each_time_ends_with_its_third_look(lake: Path) -> None:
+def test_a_verification_that_finds_something_else_each_time_ends_with_its_third_look(lake):
     looks = count(1)
     assert confirmed(lake, lambda: [f"{next(looks)} rows"], lambda each: each, threading.Event()) == ["3 rows"]
 
 
-def test_verification_compares_files_with_the_database(lake: Path, url: str) -> None:
+def test_verification_compares_files_with_the_database(lake, url):
     seal_day(lake, url)
     whole = verified(lake, url)
     assert (whole.kinds, whole.rows, whole.compared_rows, whole.problems) == (3, 62, 62, ())
@@ -284,7 +276,7 @@ def test_verification_compares_files_with_the_database(lake: Path, url: str) -> 
     assert problem.startswith("trades of 2026-11-18: the database has 61 rows, the sealed day 60: `observer lake seal")
 
 
-def test_what_a_process_is_about_to_publish_is_no_difference(lake: Path, url: str) -> None:
+def test_what_a_process_is_about_to_publish_is_no_difference(lake, url):
     seal_day(lake, url)
     append(url, trade(99, symbol="000010", gap_id="late"))
     stop, waits = threading.Event(), 0
@@ -295,7 +287,7 @@ def test_what_a_process_is_about_to_publish_is_no_difference(lake: Path, url: st
         [day] = sealed_days(lake)
         publish(lake, before, by_content=True)  # as it is between the manifest and the publication
 
-        def waiting() -> None:
+        def waiting():
             nonlocal waits
             waits += 1
             publish(lake, day)
@@ -315,9 +307,7 @@ def test_what_a_process_is_about_to_publish_is_no_difference(lake: Path, url: st
             confirmed(lake, lambda: ["wrong"], lambda each: each, stop)
 
 
-def test_rows_of_a_kind_that_only_a_later_observer_knows_are_one_line_and_keep_nothing_from_being_sealed(
-    lake: Path, url: str
-) -> None:
+def test_rows_of_a_kind_that_only_a_later_observer_knows_are_one_line_and_keep_nothing_from_being_sealed(lake, url):
     seal_day(lake, url)
     [day] = sealed_days(lake)
     later = msgspec.structs.replace(day, kinds={**day.kinds, "dreams": day.kinds["trades"]})
@@ -335,7 +325,7 @@ def test_rows_of_a_kind_that_only_a_later_observer_knows_are_one_line_and_keep_n
     assert verify_catalogue(lake) == ()
 
 
-def test_verification_counts_kinds_that_one_side_lacks(lake: Path, tmp_path: Path) -> None:
+def test_verification_counts_kinds_that_one_side_lacks(lake, tmp_path):
     universe, sweep, *trades = day_of()
     url = make_stored(tmp_path, universe, *trades)
     seal_day(lake, url)
@@ -347,7 +337,7 @@ def test_verification_counts_kinds_that_one_side_lacks(lake: Path, tmp_path: Pat
     assert problem == "trades of 2026-11-18: the database has 0 rows, the sealed day 60"
 
 
-def test_verification_notices_a_damaged_and_a_missing_file(lake: Path, url: str) -> None:
+def test_verification_notices_a_damaged_and_a_missing_file(lake, url):
     seal_day(lake, url)
     trades, sweeps = (version_path(lake, kind, MARKET, DAY, 1) for kind in ("trades", "sweeps"))
     content = bytearray(trades.read_bytes())
@@ -359,7 +349,7 @@ def test_verification_notices_a_damaged_and_a_missing_file(lake: Path, url: str)
     assert len([each for each in problems if str(sweeps) in each]) == 1
 
 
-def test_the_digest_depends_on_each_value_and_not_on_the_batches(lake: Path, url: str) -> None:
+def test_the_digest_depends_on_each_value_and_not_on_the_batches(lake, url):
     columns = file_schema("trades").names
     with SealingReader(url) as reader:
         [batch] = reader.batches("trades", DAY)
@@ -369,7 +359,7 @@ def test_the_digest_depends_on_each_value_and_not_on_the_batches(lake: Path, url
     assert whole not in others.values()
 
 
-def _with_next_value(batch: pa.RecordBatch, name: str) -> pa.RecordBatch:
+def _with_next_value(batch, name):
     """The batch with the first value of a column replaced by another one."""
     field = batch.schema.field(name)
     others = {pa.int64(): 987_654_321, pa.float64(): 0.123, pa.string(): "other", pa.bool_(): True}
@@ -378,7 +368,7 @@ def _with_next_value(batch: pa.RecordBatch, name: str) -> pa.RecordBatch:
     return batch.set_column(place, field, pa.array(values, field.type))
 
 
-def test_a_manifest_has_the_marks_of_the_streams_with_rows_of_its_day(lake: Path, url: str) -> None:
+def test_a_manifest_has_the_marks_of_the_streams_with_rows_of_its_day(lake, url):
     writer = StoreWriter(url)
     writer.open()
     for number in range(5):
@@ -389,7 +379,7 @@ def test_a_manifest_has_the_marks_of_the_streams_with_rows_of_its_day(lake: Path
     assert of_next_day.marks == {f"{number:032x}": 1 for number in range(5)}
 
 
-def test_a_day_is_backed_up_by_a_package_that_was_completed_at_its_moment_or_later(url: str) -> None:
+def test_a_day_is_backed_up_by_a_package_that_was_completed_at_its_moment_or_later(url):
     append(url, BackupCompleted(10, "package", 1, ""))
     with SealingReader(url) as reader:
         assert [reader.is_backed_up(moment_ns) for moment_ns in (9, 10, 11)] == [True, True, False]

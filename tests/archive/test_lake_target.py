@@ -8,7 +8,6 @@ import pytest
 
 import observer
 from observer.archive.lake.layout import (
-    SealedDay,
     manifest_content,
     manifest_path,
     path_of,
@@ -17,7 +16,7 @@ from observer.archive.lake.layout import (
     write_manifest,
 )
 from observer.archive.lake.lost_versions import without
-from observer.archive.lake.object_store import ObjectStore, StoreKeys, keys_of, open_url
+from observer.archive.lake.object_store import StoreKeys, keys_of, open_url
 from observer.archive.lake.publishing import locked
 from observer.archive.lake.sealing import seal_days
 from observer.archive.lake.settings import TARGET_VARIABLES, LakeSettings
@@ -25,7 +24,7 @@ from observer.archive.lake.target import publish_days, published_days, state_at_
 from observer.archive.lake.verification import verify_day
 from observer.base.errors import DataFileError, LakeInUseError, MissingKeysError, NoDataError, StoppedError, TargetError
 from observer.store.sealing import SealingReader
-from tests.archive.object_stores import KEYS, Gate, Mode, S3Server, fetch, objects_of, s3_server, store_at
+from tests.archive.object_stores import KEYS, Gate, fetch, objects_of, s3_server, store_at
 from tests.archive.stored import DAY, MARKET, NEXT_DAY, append, day_of, make_stored, remove_sealed, two_sealed_days
 from tests.builders import trade
 
@@ -35,31 +34,31 @@ STOP = threading.Event()
 class Scene:
     """A lake of two sealed days, its database, and the URL of a target that is empty."""
 
-    def __init__(self, folder: Path, server: S3Server) -> None:
+    def __init__(self, folder, server):
         self.lake, self.url = two_sealed_days()
         self.target = server.make_bucket(f"bucket-{abs(hash(folder)):x}")
         self.store = store_at(self.target, server.endpoint)
         self.server = server
 
-    def seal(self, remove: tuple[str, ...] = (), target: ObjectStore | None = None) -> None:
+    def seal(self, remove=(), target=None):
         days = [DAY, NEXT_DAY]
         list(seal_days(self.lake, self.url, MARKET, days, lambda: 1, STOP, remove=remove, target=target))
 
-    def publish(self, store: ObjectStore | None = None, again: str | None = None) -> list[str]:
+    def publish(self, store=None, again=None):
         found = publish_days(self.lake, store or self.store, MARKET, STOP, again=again)
         return [day.session_date for day in found]
 
-    def day(self, session_date: str = DAY) -> SealedDay:
+    def day(self, session_date=DAY):
         """The sealed day without the note of what the target has, which only the local manifest states."""
         found = sealed_day(self.lake, MARKET, session_date)
         assert found is not None
         return msgspec.structs.replace(found, published={})
 
     @property
-    def objects(self) -> dict[str, bytes]:
+    def objects(self):
         return dict(objects_of(self.server, self.target))
 
-    def expected(self) -> dict[str, bytes]:
+    def expected(self):
         """What a whole copy has: the glob's files, the versions, the manifests."""
         found = [*self.lake.glob("kind=*/*/*/*"), *self.lake.glob("_versions/*/*/*/*")]
         days = {manifest_path(Path(), MARKET, day).as_posix(): self.day(day) for day in (DAY, NEXT_DAY)}
@@ -68,16 +67,16 @@ class Scene:
             **{name: manifest_content(day) for name, day in days.items()},
         }
 
-    def version(self, number: int = 1) -> str:
+    def version(self, number=1):
         return version_path(Path(), "trades", MARKET, DAY, number).as_posix()
 
 
 @pytest.fixture
-def scene(tmp_path: Path, server: S3Server) -> Scene:
+def scene(tmp_path, server):
     return Scene(tmp_path, server)
 
 
-def test_the_target_gets_every_file_and_manifest_once(scene: Scene) -> None:
+def test_the_target_gets_every_file_and_manifest_once(scene):
     assert published_days(scene.store) == []
     assert scene.publish() == [DAY, NEXT_DAY]
     assert scene.objects == scene.expected()
@@ -86,7 +85,7 @@ def test_the_target_gets_every_file_and_manifest_once(scene: Scene) -> None:
     assert wrong_at_target(scene.lake, scene.store, scene.day(), STOP) == ()
 
 
-def test_a_day_that_changed_gets_its_new_version_and_keeps_the_old_one(scene: Scene) -> None:
+def test_a_day_that_changed_gets_its_new_version_and_keeps_the_old_one(scene):
     scene.publish()
     append(scene.url, trade(99, symbol="000020"))
     scene.seal()
@@ -98,16 +97,14 @@ def test_a_day_that_changed_gets_its_new_version_and_keeps_the_old_one(scene: Sc
     assert {scene.version(1), scene.version(2)} <= scene.objects.keys()
 
 
-def test_a_manifest_is_there_only_with_all_that_it_names(scene: Scene) -> None:
+def test_a_manifest_is_there_only_with_all_that_it_names(scene):
     """Stop before each kind in turn: a reader sees whole days, or none."""
     kinds = len(scene.day().kinds) + len(scene.day(NEXT_DAY).kinds)
     for reached in range(kinds):
         stop = threading.Event()
         begun: list[str] = []
 
-        def note(
-            day: str, kind: str, stop: threading.Event = stop, begun: list[str] = begun, at: int = reached
-        ) -> None:
+        def note(day, kind, stop=stop, begun=begun, at=reached):
             begun.append(f"{day} {kind}")
             if len(begun) > at:
                 stop.set()
@@ -123,7 +120,7 @@ def test_a_manifest_is_there_only_with_all_that_it_names(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize(("mode", "left"), [("failing", 0), ("failing", 20_000), ("cutting", 0), ("cutting", 30_000)])
-def test_a_target_that_is_lost_and_comes_back_has_each_row_once(scene: Scene, mode: Mode, left: int) -> None:
+def test_a_target_that_is_lost_and_comes_back_has_each_row_once(scene, mode, left):
     gate = Gate(scene.server.port)
     store = store_at(scene.target, gate.endpoint)
     gate.set(mode, left)
@@ -138,7 +135,7 @@ def test_a_target_that_is_lost_and_comes_back_has_each_row_once(scene: Scene, mo
     gate.stop()
 
 
-def test_a_stopped_target_is_an_error_of_one_line_and_serves_again_when_it_is_back(scene: Scene) -> None:
+def test_a_stopped_target_is_an_error_of_one_line_and_serves_again_when_it_is_back(scene):
     gate = Gate(scene.server.port)
     store = store_at(scene.target, gate.endpoint)
     gate.stop()
@@ -150,7 +147,7 @@ def test_a_stopped_target_is_an_error_of_one_line_and_serves_again_when_it_is_ba
     gate.stop()
 
 
-def test_what_an_earlier_publication_left_unfinished_is_replaced(scene: Scene) -> None:
+def test_what_an_earlier_publication_left_unfinished_is_replaced(scene):
     whole = (scene.lake / scene.version()).read_bytes()
     damaged = bytes([*whole[:200], whole[200] ^ 1, *whole[201:]])
     scene.store.write(scene.version(), damaged)
@@ -158,7 +155,7 @@ def test_what_an_earlier_publication_left_unfinished_is_replaced(scene: Scene) -
     assert scene.objects == scene.expected()
 
 
-def test_a_damaged_object_is_found_and_replaced_when_its_day_is_named(scene: Scene) -> None:
+def test_a_damaged_object_is_found_and_replaced_when_its_day_is_named(scene):
     scene.publish()
     glob = path_of(Path(), "trades", MARKET, DAY).as_posix()
     for name in (scene.version(), glob):
@@ -173,7 +170,7 @@ def test_a_damaged_object_is_found_and_replaced_when_its_day_is_named(scene: Sce
     assert scene.objects == scene.expected()
 
 
-def test_a_file_that_is_damaged_here_is_not_published(scene: Scene) -> None:
+def test_a_file_that_is_damaged_here_is_not_published(scene):
     path = scene.lake / scene.version()
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(DataFileError, match=f"{DAY} is not published: .*1.parquet"):
@@ -181,9 +178,7 @@ def test_a_file_that_is_damaged_here_is_not_published(scene: Scene) -> None:
     assert scene.version() not in scene.objects
 
 
-def test_a_damaged_kind_keeps_no_other_kind_of_its_day_from_being_published_and_readers_refuse_it(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_damaged_kind_keeps_no_other_kind_of_its_day_from_being_published_and_readers_refuse_it(scene, monkeypatch):
     path = scene.lake / scene.version()
     whole = path.read_bytes()
     path_of(scene.lake, "trades", MARKET, DAY).unlink()
@@ -207,7 +202,7 @@ def test_a_damaged_kind_keeps_no_other_kind_of_its_day_from_being_published_and_
     assert scene.objects == scene.expected()
 
 
-def test_versions_that_the_lake_has_lost_stay_at_the_target(scene: Scene) -> None:
+def test_versions_that_the_lake_has_lost_stay_at_the_target(scene):
     scene.publish()
     append(scene.url, trade(99, symbol="000020"))
     scene.seal()
@@ -240,7 +235,7 @@ def test_versions_that_the_lake_has_lost_stay_at_the_target(scene: Scene) -> Non
     assert [each.version for each in published_days(scene.store)[0].lacking["trades"]] == [1], "it is lost there, too"
 
 
-def test_another_lake_s_days_are_never_overwritten(scene: Scene, tmp_path: Path) -> None:
+def test_another_lake_s_days_are_never_overwritten(scene, tmp_path):
     scene.publish()
     before = scene.objects
     other = tmp_path / "other"
@@ -255,7 +250,7 @@ def test_another_lake_s_days_are_never_overwritten(scene: Scene, tmp_path: Path)
     assert scene.objects == before
 
 
-def test_a_manifest_that_is_damaged_here_or_there_keeps_no_other_day_from_being_published(scene: Scene) -> None:
+def test_a_manifest_that_is_damaged_here_or_there_keeps_no_other_day_from_being_published(scene):
     scene.publish()
     for session_date in (DAY, NEXT_DAY):
         append(scene.url, trade(99, symbol="000020", session_date=session_date))
@@ -276,7 +271,7 @@ def test_a_manifest_that_is_damaged_here_or_there_keeps_no_other_day_from_being_
     assert published_days(scene.store)[1] == scene.day(NEXT_DAY)
 
 
-def test_a_manifest_that_is_damaged_there_says_what_to_do(scene: Scene) -> None:
+def test_a_manifest_that_is_damaged_there_says_what_to_do(scene):
     scene.publish()
     name = manifest_path(Path(), MARKET, DAY).as_posix()
     scene.store.write(name, b"{")
@@ -288,7 +283,7 @@ def test_a_manifest_that_is_damaged_there_says_what_to_do(scene: Scene) -> None:
     assert scene.objects[name] == manifest_content(scene.day())
 
 
-def test_rows_may_leave_the_database_only_when_the_target_has_them(scene: Scene) -> None:
+def test_rows_may_leave_the_database_only_when_the_target_has_them(scene):
     with pytest.raises(DataFileError, match="no row is removed from the database: 2026-11-18 is not published"):
         scene.seal((DAY,), scene.store)
     scene.publish()
@@ -307,7 +302,7 @@ def test_rows_may_leave_the_database_only_when_the_target_has_them(scene: Scene)
     assert scene.objects == scene.expected()
 
 
-def test_a_lost_lake_is_taken_back_from_the_target(scene: Scene, tmp_path: Path) -> None:
+def test_a_lost_lake_is_taken_back_from_the_target(scene, tmp_path):
     scene.publish()
     scene.seal((DAY,), scene.store)
     remove_sealed(scene.url, scene.lake)
@@ -321,7 +316,7 @@ def test_a_lost_lake_is_taken_back_from_the_target(scene: Scene, tmp_path: Path)
     assert list(publish_days(back, scene.store, MARKET, STOP)) == []
 
 
-def test_one_process_at_a_time_publishes(scene: Scene) -> None:
+def test_one_process_at_a_time_publishes(scene):
     with locked(scene.lake), pytest.raises(LakeInUseError):
         scene.publish()
 
@@ -329,7 +324,7 @@ def test_one_process_at_a_time_publishes(scene: Scene) -> None:
 # --- keys ---
 
 
-def test_wrong_keys_are_one_line_with_the_remedy_and_without_the_keys() -> None:
+def test_wrong_keys_are_one_line_with_the_remedy_and_without_the_keys():
     """A server of its own: from now on it knows only keys that it gave."""
     with s3_server() as server:
         url = server.make_bucket("bucket-of-one")
@@ -350,12 +345,12 @@ def test_wrong_keys_are_one_line_with_the_remedy_and_without_the_keys() -> None:
             assert keys.secret_key not in str(refused.value)
 
 
-def test_a_bucket_that_does_not_exist_is_named(scene: Scene) -> None:
+def test_a_bucket_that_does_not_exist_is_named(scene):
     with pytest.raises(TargetError, match=r"s3://no-such-bucket/x: the bucket does not exist: make it"):
         scene.publish(store_at("s3://no-such-bucket/x", scene.server.endpoint))
 
 
-def test_keys_come_from_the_environment_or_a_private_file(tmp_path: Path) -> None:
+def test_keys_come_from_the_environment_or_a_private_file(tmp_path):
     path = tmp_path / "keys.toml"
     settings = LakeSettings(target="s3://bucket/x", keys_file=str(path))
     own, usual = (
@@ -379,7 +374,7 @@ def test_keys_come_from_the_environment_or_a_private_file(tmp_path: Path) -> Non
         keys_of(settings, {})
 
 
-def test_no_text_of_the_keys_or_the_store_has_them(server: S3Server) -> None:
+def test_no_text_of_the_keys_or_the_store_has_them(server):
     url = server.make_bucket("bucket-of-texts")
     environment = {"AWS_ACCESS_KEY_ID": KEYS.access_key, "AWS_SECRET_ACCESS_KEY": KEYS.secret_key}
     store = open_url(url, {**environment, "AWS_ENDPOINT_URL": server.endpoint})

@@ -6,11 +6,10 @@ import math
 import os
 import re
 import resource
-from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import Literal
 
 import msgspec
 import pytest
@@ -28,7 +27,7 @@ SECRET = "eyJ0eXAi.OiJKV1Qi-LCJhbGciOi"
 
 
 @pytest.fixture(autouse=True)
-def root_logger_as_it_was() -> Iterator[None]:
+def root_logger_as_it_was():
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
@@ -36,17 +35,17 @@ def root_logger_as_it_was() -> Iterator[None]:
     root.setLevel(level)
 
 
-def written(form: Form = "json", level: str = "INFO") -> io.StringIO:
+def written(form="json", level="INFO"):
     stream = io.StringIO()
     logs.set_up("track-b", ManualClock(NINE), form=form, level=level, stream=stream)
     return stream
 
 
-def objects(stream: io.StringIO) -> list[dict[str, str]]:
+def objects(stream):
     return [msgspec.json.decode(line, type=dict[str, str]) for line in stream.getvalue().splitlines()]
 
 
-def test_a_line_is_an_object_with_market_time() -> None:
+def test_a_line_is_an_object_with_market_time():
     stream = written()
     logging.getLogger("bus.producer").warning("%d events wait", 3)
     assert objects(stream) == [
@@ -61,7 +60,7 @@ def test_a_line_is_an_object_with_market_time() -> None:
 
 
 @given(st.text())
-def test_any_message_stays_one_line_that_parses(message: str) -> None:
+def test_any_message_stays_one_line_that_parses(message):
     stream = written()
     logging.getLogger("any").info("%s", message)
     [line] = [line for line in stream.getvalue().split("\n") if line]
@@ -69,18 +68,18 @@ def test_any_message_stays_one_line_that_parses(message: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["json", "plain"])
-def test_a_message_from_outside_cannot_steer_a_terminal(form: Form) -> None:
+def test_a_message_from_outside_cannot_steer_a_terminal(form):
     stream = written(form)
     logging.getLogger("any").info("refused: %s", "\x1b]0;title\x07\x9b31m\u202eabc\x00")
     assert stream.getvalue().rstrip("\n").isprintable()
 
 
-def fail(text: str) -> None:
+def fail(text):
     raise RuntimeError(text)
 
 
 @pytest.mark.parametrize("form", ["json", "plain"])
-def test_a_long_message_and_a_long_error_are_cut(form: Form) -> None:
+def test_a_long_message_and_a_long_error_are_cut(form):
     stream = written(form)
     try:
         fail("x" * 5_000_000)
@@ -90,7 +89,7 @@ def test_a_long_message_and_a_long_error_are_cut(form: Form) -> None:
     assert stream.getvalue().count("bytes more)") == 2
 
 
-def test_of_many_lines_of_one_origin_the_first_are_written_and_the_others_counted() -> None:
+def test_of_many_lines_of_one_origin_the_first_are_written_and_the_others_counted():
     stream = written()
     for number in range(10_000):
         logging.getLogger("any").warning("refused: %d", number)
@@ -102,7 +101,7 @@ def test_of_many_lines_of_one_origin_the_first_are_written_and_the_others_counte
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.floats(0, 30)), max_size=400))
-def test_every_line_is_written_or_counted(lines: list[tuple[int, float]]) -> None:
+def test_every_line_is_written_or_counted(lines):
     repetitions = logs.Repetitions()
     now_s, written_lines, counted = 0.0, 0, 0
     for name, after_s in lines:
@@ -114,7 +113,7 @@ def test_every_line_is_written_or_counted(lines: list[tuple[int, float]]) -> Non
 
 
 @pytest.mark.parametrize("form", ["json", "plain"])
-def test_a_concealed_secret_appears_in_no_message(form: Form) -> None:
+def test_a_concealed_secret_appears_in_no_message(form):
     conceal(SECRET)
     stream = written(form)
     logging.getLogger("any").info("token %s of %r", SECRET, {"authorization": f"Bearer {SECRET}"})
@@ -122,13 +121,13 @@ def test_a_concealed_secret_appears_in_no_message(form: Form) -> None:
     assert stream.getvalue().count(CONCEALED) == 2
 
 
-def refuse() -> None:
+def refuse():
     """Fail with the secret in the error and in its cause."""
     raise RuntimeError(f"refused: {SECRET}") from KeyError(SECRET)
 
 
 @pytest.mark.parametrize("form", ["json", "plain"])
-def test_a_concealed_secret_appears_in_no_exception(form: Form) -> None:
+def test_a_concealed_secret_appears_in_no_exception(form):
     conceal(SECRET)
     stream = written(form)
     try:
@@ -139,25 +138,25 @@ def test_a_concealed_secret_appears_in_no_exception(form: Form) -> None:
     assert SECRET not in stream.getvalue()
 
 
-def test_a_word_too_short_for_a_secret_is_not_redacted() -> None:
+def test_a_word_too_short_for_a_secret_is_not_redacted():
     conceal("token")
     assert without_secrets("the token is renewed") == "the token is renewed"
 
 
-def test_a_message_below_the_level_is_not_written() -> None:
+def test_a_message_below_the_level_is_not_written():
     stream = written(level="WARNING")
     logging.getLogger("any").info("quiet")
     assert stream.getvalue() == ""
 
 
-def test_a_second_setup_replaces_the_first() -> None:
+def test_a_second_setup_replaces_the_first():
     first, second = written(), written()
     logging.getLogger("any").info("once")
     assert first.getvalue() == ""
     assert len(objects(second)) == 1
 
 
-def test_the_request_line_of_every_http_call_is_not_logged() -> None:
+def test_the_request_line_of_every_http_call_is_not_logged():
     stream = written()
     logging.getLogger("httpx").info("HTTP Request: GET ...")
     assert stream.getvalue() == ""
@@ -167,7 +166,7 @@ def test_the_request_line_of_every_http_call_is_not_logged() -> None:
 
 
 @contextmanager
-def full_disk(size_bytes: int) -> Iterator[None]:
+def full_disk(size_bytes):
     """RLIMIT_FSIZE stands in for it: no file may grow beyond that."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
@@ -177,13 +176,13 @@ def full_disk(size_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def log_file(path: Path) -> TextIO:
+def log_file(path):
     file = path.open("a")
     logs.set_up("track-b", ManualClock(NINE), stream=file)
     return file
 
 
-def test_after_a_full_disk_the_log_goes_on_and_states_the_lost_lines(tmp_path: Path) -> None:
+def test_after_a_full_disk_the_log_goes_on_and_states_the_lost_lines(tmp_path):
     path = tmp_path / "track-b.log"
     with log_file(path):
         logging.getLogger("any").info("before")
@@ -202,7 +201,7 @@ def test_after_a_full_disk_the_log_goes_on_and_states_the_lost_lines(tmp_path: P
     assert (lines[1]["level"], lines[1]["process"]) == ("error", "track-b")
 
 
-def test_a_line_that_the_full_disk_cut_spoils_no_other_line(tmp_path: Path) -> None:
+def test_a_line_that_the_full_disk_cut_spoils_no_other_line(tmp_path):
     path = tmp_path / "track-b.log"
     with log_file(path):
         logging.getLogger("any").info("before")
@@ -219,7 +218,7 @@ def test_a_line_that_the_full_disk_cut_spoils_no_other_line(tmp_path: Path) -> N
     ]
 
 
-def test_a_log_on_a_full_device_ends_nothing() -> None:
+def test_a_log_on_a_full_device_ends_nothing():
     with Path("/dev/full").open("w") as file:
         logs.set_up("track-b", ManualClock(NINE), stream=file)
         logging.getLogger("any").error("lost")
@@ -231,7 +230,7 @@ HEAD = logs.Head("config/observer.toml", "main", ["first", "second"])
 
 
 @pytest.mark.parametrize("form", ["json", "plain"])
-def test_a_log_begins_with_its_head_whatever_its_level(form: Form) -> None:
+def test_a_log_begins_with_its_head_whatever_its_level(form):
     stream = io.StringIO()
     logs.set_up("track-b", ManualClock(NINE), form=form, level="ERROR", stream=stream, head=HEAD)
     logging.getLogger("any").warning("not written")
@@ -241,7 +240,7 @@ def test_a_log_begins_with_its_head_whatever_its_level(form: Form) -> None:
     assert re.search(rf"log begins: version=\S+ {re.escape(of_process)}", line)
 
 
-def test_a_second_file_gets_the_log_with_the_head_while_it_is_open() -> None:
+def test_a_second_file_gets_the_log_with_the_head_while_it_is_open():
     stream, second = io.StringIO(), io.StringIO()
     logs.set_up("track-b", ManualClock(NINE), form="plain", stream=stream, head=HEAD)
     with logs.writing_also(second, "track-b", ManualClock(NINE)):
@@ -254,7 +253,7 @@ def test_a_second_file_gets_the_log_with_the_head_while_it_is_open() -> None:
 
 
 @given(st.lists(st.binary(max_size=60).map(lambda part: part.replace(b"\n", b"")), max_size=8))
-def test_a_head_is_found_in_any_lines_and_made_of_no_others(others: list[bytes]) -> None:
+def test_a_head_is_found_in_any_lines_and_made_of_no_others(others):
     stream = io.StringIO()
     logs.set_up("track-b", ManualClock(NINE), stream=stream, head=HEAD)
     before = b"".join(b"%s\n" % other for other in others)

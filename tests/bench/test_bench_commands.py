@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,13 @@ BENCH = (sys.executable, "-m", "tests.bench")
 
 
 @pytest.fixture
-def folder() -> Iterator[Path]:
+def folder():
     """A folder with a name short enough for sockets in it."""
     with short_folder() as name:
         yield Path(name)
 
 
-def bench(*words: object, folder: Path) -> dict[str, Any]:
+def bench(*words, folder):
     arguments = [*BENCH, *map(str, words), "--folder", str(folder), "--json"]
     completed = subprocess.run(arguments, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
     assert completed.returncode == 0, completed.stderr
@@ -36,7 +35,7 @@ def bench(*words: object, folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_ingest_reports_the_bare_limit_and_the_whole_path(folder: Path) -> None:
+def test_ingest_reports_the_bare_limit_and_the_whole_path(folder):
     reported = bench("ingest", "--events", 3000, "--producers", 1, "--producers", 2, "--rounds", 1, folder=folder)
     assert reported["bare_events_per_s"] > 0
     assert [path["producers"] for path in reported["paths"]] == [1, 2]
@@ -47,7 +46,7 @@ def test_ingest_reports_the_bare_limit_and_the_whole_path(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_ingest_with_held_trades_reports_the_bytes_of_each_part_of_one(folder: Path) -> None:
+def test_ingest_with_held_trades_reports_the_bytes_of_each_part_of_one(folder):
     arguments = ("ingest", "--events", 2000, "--producers", 1, "--rounds", 2, "--held", 30_000)
     reported = bench(*arguments, folder=folder)
     whole, *parts = reported["sizes"]
@@ -57,7 +56,7 @@ def test_ingest_with_held_trades_reports_the_bytes_of_each_part_of_one(folder: P
 
 
 @pytest.mark.slow
-def test_lake_reports_sealing_bytes_and_each_question_beside_the_same_by_hand(folder: Path) -> None:
+def test_lake_reports_sealing_bytes_and_each_question_beside_the_same_by_hand(folder):
     reported = bench("lake", "--trades", 20_000, "--days", 2, "--rounds", 1, folder=folder)
     assert reported["all_trades"] == 25_000
     [sealing] = reported["sealings"]
@@ -70,7 +69,7 @@ def test_lake_reports_sealing_bytes_and_each_question_beside_the_same_by_hand(fo
 
 
 @pytest.mark.slow
-def test_watched_reports_both_streams_and_what_the_clients_received(folder: Path) -> None:
+def test_watched_reports_both_streams_and_what_the_clients_received(folder):
     reported = bench("watched", "--rate", 300, "--seconds", 3, "--clients", 2, "--rounds", 1, folder=folder)
     [alone], [beside], [watched] = reported["alone"], reported["beside"], reported["watched"]
     assert reported["p99_ratio"] == pytest.approx(beside["p99_ms"] / alone["p99_ms"])
@@ -79,7 +78,7 @@ def test_watched_reports_both_streams_and_what_the_clients_received(folder: Path
 
 
 @pytest.mark.slow
-def test_master_reports_each_rate_by_wall_time_and_by_cpu_time(folder: Path) -> None:
+def test_master_reports_each_rate_by_wall_time_and_by_cpu_time(folder):
     reported = bench("master", "--rounds", 1, folder=folder)
     assert (reported["listings"], reported["tradable"]) == (25_000, 6_500)
     for rate in (reported["tab_records"], reported["fixed_records"]):
@@ -90,7 +89,7 @@ def test_master_reports_each_rate_by_wall_time_and_by_cpu_time(folder: Path) -> 
 
 
 @pytest.mark.slow
-def test_latency_reports_each_rate_and_the_disk_floor(folder: Path) -> None:
+def test_latency_reports_each_rate_and_the_disk_floor(folder):
     reported = bench("latency", "--rate", 200, "--rate", 2000, "--seconds", 0.5, folder=folder)
     assert reported["disk_sync"]["count"] > 0
     assert [each["published_to_acknowledged"]["count"] for each in reported["rates"]] == [100, 1000]
@@ -99,7 +98,7 @@ def test_latency_reports_each_rate_and_the_disk_floor(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_backup_reports_acknowledgements_beside_a_backup_and_alone(folder: Path) -> None:
+def test_backup_reports_acknowledgements_beside_a_backup_and_alone(folder):
     reported = bench("backup", "--held", 30_000, "--rate", 200, "--rounds", 2, folder=folder)
     assert len(reported["rounds"]) == 2
     for each in reported["rounds"]:
@@ -108,7 +107,7 @@ def test_backup_reports_acknowledgements_beside_a_backup_and_alone(folder: Path)
 
 
 @pytest.mark.slow
-def test_footprint_reports_every_process_and_excludes_the_simulator_from_the_sums(folder: Path) -> None:
+def test_footprint_reports_every_process_and_excludes_the_simulator_from_the_sums(folder):
     reported = bench("footprint", folder=folder)
     counted = [each for each in reported["processes"] if each["process"] != "simulator"]
     assert {"supervisor", "core-writer", "track-a", "track-b"} <= {each["process"] for each in counted}
@@ -118,7 +117,7 @@ def test_footprint_reports_every_process_and_excludes_the_simulator_from_the_sum
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_a_day_reports_every_process_and_what_it_left(folder: Path) -> None:
+def test_a_day_reports_every_process_and_what_it_left(folder):
     reported = bench("day", "--symbols", 50, "--speed", 1000, folder=folder)
     counted = [each for each in reported["processes"] if each["process"] != "simulator"]
     assert {"supervisor", "core-writer", "track-a", "track-b"} <= {each["process"] for each in counted}
@@ -132,13 +131,13 @@ def test_a_day_reports_every_process_and_what_it_left(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_restart_reports_every_kill_and_the_median(folder: Path) -> None:
+def test_restart_reports_every_kill_and_the_median(folder):
     reported = bench("restart", "--kills", 2, "--pause", 0.5, folder=folder)
     assert len(reported["spans_s"]) == 2
     assert reported["median_s"] == pytest.approx(sum(reported["spans_s"]) / 2)
 
 
-def test_frames_reports_the_parser_and_the_bare_split_for_each_size(folder: Path) -> None:
+def test_frames_reports_the_parser_and_the_bare_split_for_each_size(folder):
     reported = bench("frames", "--records", 2000, "--size", 1, "--size", 3, "--rounds", 1, folder=folder)
     assert [each["records_per_frame"] for each in reported["sizes"]] == [1, 3]
     for each in reported["sizes"]:
@@ -147,7 +146,7 @@ def test_frames_reports_the_parser_and_the_bare_split_for_each_size(folder: Path
 
 
 @pytest.mark.slow
-def test_etf_reports_each_phase_and_the_floor_of_its_calls(folder: Path) -> None:
+def test_etf_reports_each_phase_and_the_floor_of_its_calls(folder):
     reported = bench("etf", "--etfs", 8, "--rate", 50, folder=folder)
     calls = {phase["name"]: (phase["answered"], phase["calls"]) for phase in reported["phases"]}
     assert calls == {

@@ -21,15 +21,15 @@ from tests.folders import short_folder
         ([(0, 10), (9, 20), (9, 12), (15, 30)], 3),
     ],
 )
-def test_the_most_slots_are_those_held_at_the_same_moment(spans: list[tuple[int, int]], most: int) -> None:
+def test_the_most_slots_are_those_held_at_the_same_moment(spans, most):
     assert most_at_once(spans) == most
 
 
 @pytest.mark.slow
 @pytest.mark.nightly
 @pytest.mark.system
-def test_the_clock_of_a_measured_system_starts_when_every_process_runs() -> None:
-    async def passed_s() -> float:
+def test_the_clock_of_a_measured_system_starts_when_every_process_runs():
+    async def passed_s():
         """Machine seconds from the start of the clock until the system is there."""
         with short_folder() as folder:
             async with running_system(Path(folder) / "run", 5, 0, speed=10.0) as system:

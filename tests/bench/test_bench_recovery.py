@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +14,7 @@ from tests.waiting import DEADLINE_S
 BENCH = (sys.executable, "-m", "tests.bench")
 
 
-def side(*rounds_ms: list[float], calls: int = 0) -> _Side:
+def side(*rounds_ms, calls=0):
     made = _Side()
     made.rounds_ms += rounds_ms
     made.gaps = made.complete = sum(map(len, rounds_ms))
@@ -23,7 +22,7 @@ def side(*rounds_ms: list[float], calls: int = 0) -> _Side:
     return made
 
 
-def test_figures_are_medians_of_the_rounds_and_the_tape_s_are_of_all_its_rounds(tmp_path: Path) -> None:
+def test_figures_are_medians_of_the_rounds_and_the_tape_s_are_of_all_its_rounds(tmp_path):
     alone = side([float(ms) for ms in range(1, 101)], [10.0] * 100, [500.0] * 100)
     beside = side([105.6] * 2, [1_000.0] * 2, [1.0] * 2, calls=500)
     found = _result(tmp_path, 3, 5, alone.spans(), beside)
@@ -34,14 +33,14 @@ def test_figures_are_medians_of_the_rounds_and_the_tape_s_are_of_all_its_rounds(
     assert _result(tmp_path, 3, 5, alone.spans(), None).p95_ratio is None
 
 
-def test_a_round_without_a_gap_is_an_error() -> None:
+def test_a_round_without_a_gap_is_an_error():
     with pytest.raises(BenchError, match="no gap"):
         side([1.0], []).spans()
 
 
 @pytest.mark.slow
 @pytest.mark.system
-def test_every_gap_of_a_burst_is_recovered() -> None:
+def test_every_gap_of_a_burst_is_recovered():
     with short_folder() as folder:
         words = [*BENCH, "recovery", "--bursts", "1", "--rounds", "1", "--folder", folder, "--json"]
         completed = subprocess.run(words, capture_output=True, text=True, timeout=2 * DEADLINE_S, check=False)

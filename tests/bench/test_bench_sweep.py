@@ -18,7 +18,7 @@ pytestmark = pytest.mark.system
 BENCH = (sys.executable, "-m", "tests.bench")
 
 
-def sweep(*words: object) -> dict[str, Any]:
+def sweep(*words):
     with short_folder() as folder:
         arguments = [*BENCH, "sweep", *map(str, words), "--folder", folder, "--json"]
         completed = subprocess.run(arguments, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
@@ -29,7 +29,7 @@ def sweep(*words: object) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_a_sweep_is_measured_against_the_floor_and_the_broker_objects_to_nothing() -> None:
+def test_a_sweep_is_measured_against_the_floor_and_the_broker_objects_to_nothing():
     reported = sweep("--symbols", 640, "--rounds", 1)
     assert reported["calls"] == 22
     assert reported["rate"] == CALLS_PER_S
@@ -41,7 +41,7 @@ def test_a_sweep_is_measured_against_the_floor_and_the_broker_objects_to_nothing
 
 
 @pytest.mark.slow
-def test_accounts_share_a_sweep() -> None:
+def test_accounts_share_a_sweep():
     reported = sweep("--symbols", 600, "--rate", 20, "--rounds", 1, "--accounts", 2)
     assert reported["floor_s"] == pytest.approx((ceil(reported["calls"] / 2) - 1) / 20)
     assert reported["busiest_second_calls"] < 20  # one account alone would make them all
@@ -49,7 +49,7 @@ def test_accounts_share_a_sweep() -> None:
 
 
 @pytest.mark.slow
-def test_the_lines_of_all_venues_are_swept_thirty_a_call() -> None:
+def test_the_lines_of_all_venues_are_swept_thirty_a_call():
     reported = sweep("--symbols", 600, "--rounds", 1, "--all-venues")
     assert reported["lines"].keys() == {"KRX", "NXT"}
     assert sum(reported["lines"].values()) == reported["symbols"] > reported["lines"]["KRX"]
@@ -58,7 +58,7 @@ def test_the_lines_of_all_venues_are_swept_thirty_a_call() -> None:
 
 
 @pytest.mark.slow
-def test_a_sweep_beside_a_tape_takes_hardly_longer() -> None:
+def test_a_sweep_beside_a_tape_takes_hardly_longer():
     reported = sweep("--symbols", 640, "--rounds", 1, "--beside-tape")
     assert len(reported["beside_tape_s"]) == 1
     assert reported["ratio_beside_tape"] == pytest.approx(reported["beside_tape_s"][0] / reported["median_s"])

@@ -3,7 +3,6 @@
 import asyncio
 import sys
 import time
-from pathlib import Path
 from random import Random
 from types import ModuleType
 
@@ -22,17 +21,17 @@ from tests.brokers.stand_ins import serving
 
 
 @pytest.fixture(autouse=True)
-def keyless_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+def keyless_broker(monkeypatch):
     monkeypatch.setitem(broker._FOLDERS, "keyless", "tests.brokers.keyless")
 
 
-def asked(folder: Path, status: int, answer: object) -> list[str]:
+def asked(folder, status, answer):
     """The symbols of the quotes that two accounts without keys get, one after the other."""
 
-    async def reply(_: web.Request) -> web.Response:
+    async def reply(_):
         return web.json_response(answer, status=status)
 
-    async def scenario() -> list[str]:
+    async def scenario():
         async with serving(web.get("/{path:.*}", reply)) as address:
             section = broker_named("keyless").settings(
                 rest_url=f"http://{address}", stream_url="", rest=RestSettings(attempts_max=2, delay_initial_s=0.01)
@@ -51,7 +50,7 @@ def asked(folder: Path, status: int, answer: object) -> list[str]:
     return asyncio.run(scenario())
 
 
-def test_calls_go_to_the_accounts_whose_broker_offers_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calls_go_to_the_accounts_whose_broker_offers_them(tmp_path, monkeypatch):
     """The first account's broker has quotes alone, the second's no calls about ETFs."""
     keyless = broker_named("keyless")
     without = {"one": {"quotes"}, "two": keyless.capabilities - {"etf"}}
@@ -70,11 +69,11 @@ def test_calls_go_to_the_accounts_whose_broker_offers_them(tmp_path: Path, monke
         brokers.usable("etf")
 
 
-def test_accounts_without_keys_call_without_waiting_for_a_token(tmp_path: Path) -> None:
+def test_accounts_without_keys_call_without_waiting_for_a_token(tmp_path):
     row = {"inter_shrn_iscd": "000660", "inter2_prpr": "100"}
     assert asked(tmp_path, 200, {"rt_cd": "0", "msg_cd": "MCA00000", "output": [row]}) == ["000660", "000660"]
 
 
-def test_a_refused_call_without_keys_waits_for_no_other_token(tmp_path: Path) -> None:
+def test_a_refused_call_without_keys_waits_for_no_other_token(tmp_path):
     with pytest.raises(TokenExpiredError):
         asked(tmp_path, 500, {"rt_cd": "1", "msg_cd": "EGW00123", "msg1": ""})

@@ -8,18 +8,18 @@ from observer.brokers.accounts.failover import StreamOutages
 NS = 1_000_000_000
 
 
-def outages(now_s: int = 0) -> StreamOutages:
+def outages(now_s=0):
     return StreamOutages(["main", "second"], now_s * NS, after_s=30)
 
 
-def test_an_account_has_time_to_connect_for_the_first_time() -> None:
+def test_an_account_has_time_to_connect_for_the_first_time():
     watched = outages(now_s=5)
     watched.came_up("second", 5 * NS)
     assert watched.closed(34 * NS) == frozenset()
     assert watched.closed(35 * NS) == {"main"}
 
 
-def test_no_account_closes_while_no_stream_is_up_and_each_has_time_once_the_first_one_is() -> None:
+def test_no_account_closes_while_no_stream_is_up_and_each_has_time_once_the_first_one_is():
     watched = outages(now_s=5)
     watched.came_up("second", 5 * NS)
     watched.went_down("second", 20 * NS)
@@ -30,7 +30,7 @@ def test_no_account_closes_while_no_stream_is_up_and_each_has_time_once_the_firs
     assert watched.closed(121 * NS) == {"main"}
 
 
-def test_a_closed_account_stays_closed_while_no_stream_is_up() -> None:
+def test_a_closed_account_stays_closed_while_no_stream_is_up():
     watched = outages()
     watched.came_up("second", 0)
     assert watched.closed(30 * NS) == {"main"}
@@ -41,7 +41,7 @@ def test_a_closed_account_stays_closed_while_no_stream_is_up() -> None:
     assert watched.closed(140 * NS) == {"second"}
 
 
-def test_an_account_closed_by_an_earlier_process_stays_closed_until_its_stream_comes_up() -> None:
+def test_an_account_closed_by_an_earlier_process_stays_closed_until_its_stream_comes_up():
     watched = outages(now_s=5)
     watched.came_up("second", 5 * NS)
     watched.stay_down(["main", "second", "removed"])
@@ -51,7 +51,7 @@ def test_an_account_closed_by_an_earlier_process_stays_closed_until_its_stream_c
     assert watched.closed(6 * NS) == frozenset()
 
 
-def test_a_moments_loss_closes_nothing() -> None:
+def test_a_moments_loss_closes_nothing():
     watched = outages()
     watched.came_up("main", 0)
     watched.came_up("second", 0)
@@ -60,7 +60,7 @@ def test_a_moments_loss_closes_nothing() -> None:
     assert watched.closed(130 * NS) == {"main"}
 
 
-def test_failed_reconnection_attempts_do_not_restart_the_outage_timer() -> None:
+def test_failed_reconnection_attempts_do_not_restart_the_outage_timer():
     watched = outages()
     watched.came_up("main", 0)
     watched.came_up("second", 0)
@@ -69,7 +69,7 @@ def test_failed_reconnection_attempts_do_not_restart_the_outage_timer() -> None:
     assert watched.closed(130 * NS) == {"main"}
 
 
-def test_an_account_whose_stream_is_back_is_open() -> None:
+def test_an_account_whose_stream_is_back_is_open():
     watched = outages()
     watched.came_up("second", 0)
     assert watched.closed(30 * NS) == {"main"}
@@ -78,7 +78,7 @@ def test_an_account_whose_stream_is_back_is_open() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(["up", "down"]), st.integers(1, 40)), max_size=20))
-def test_an_account_is_closed_exactly_after_thirty_seconds_without_stream(steps: list[tuple[str, int]]) -> None:
+def test_an_account_is_closed_exactly_after_thirty_seconds_without_stream(steps):
     watched = outages()
     watched.came_up("second", 0)
     now_s = 0

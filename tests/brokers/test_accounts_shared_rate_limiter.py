@@ -106,120 +106,99 @@ def test_a_damaged_file_does_not_block_a_call(tmp_path, content):
     waiting.run(take(rate_limiter, "normal"))
 
 
-def test_rate_limit_tokens_run_on_market_time(tmp_path):
-    async def scenario():
-        clock = ManualClock(10**18)
-        rate_limiter = limiter(tmp_path, clock, 1.0)
-        await take(rate_limiter, "normal")
-        second = asyncio.create_task(take(rate_limiter, "normal"))
-        await asyncio.sleep(0)
-        assert not second.done()
-        await clock.advance(1.05)
-        await asyncio.wait_for(second, DEADLINE_S)
-
-    asyncio.run(scenario())
+async def test_rate_limit_tokens_run_on_market_time(tmp_path):
+    clock = ManualClock(10**18)
+    rate_limiter = limiter(tmp_path, clock, 1.0)
+    await take(rate_limiter, "normal")
+    second = asyncio.create_task(take(rate_limiter, "normal"))
+    await asyncio.sleep(0)
+    assert not second.done()
+    await clock.advance(1.05)
+    await asyncio.wait_for(second, DEADLINE_S)
 
 
-def test_the_first_refusal_delays_no_call_and_the_second_pauses_every_process(tmp_path):
-    async def scenario():
-        clock = ManualClock(10**18)
-        first, other = (limiter(tmp_path, clock, penalty_s=2.0) for _ in range(2))
-        await refused(first)
-        await clock.advance(0.05)
-        await asyncio.wait_for(refused(other), DEADLINE_S)
-        waiting = asyncio.create_task(take(first, "urgent"))
-        await clock.advance(1.9)
-        assert not waiting.done()
-        await clock.advance(0.1)
-        await asyncio.wait_for(waiting, DEADLINE_S)
-
-    asyncio.run(scenario())
+async def test_the_first_refusal_delays_no_call_and_the_second_pauses_every_process(tmp_path):
+    clock = ManualClock(10**18)
+    first, other = (limiter(tmp_path, clock, penalty_s=2.0) for _ in range(2))
+    await refused(first)
+    await clock.advance(0.05)
+    await asyncio.wait_for(refused(other), DEADLINE_S)
+    waiting = asyncio.create_task(take(first, "urgent"))
+    await clock.advance(1.9)
+    assert not waiting.done()
+    await clock.advance(0.1)
+    await asyncio.wait_for(waiting, DEADLINE_S)
 
 
 @pytest.mark.parametrize("content", [b"abc", b"\xff" * 208, b"\x7f" * 4096])
-def test_a_damaged_file_delays_every_call_by_the_second_in_which_calls_may_have_been_sent(tmp_path, content):
-    async def scenario():
-        (tmp_path / "rate_limit").write_bytes(content)
-        clock = ManualClock(10**18)
-        rate_limiter = limiter(tmp_path, clock)
-        waiting = asyncio.create_task(take(rate_limiter, "urgent"))
-        await asyncio.sleep(0)
-        await clock.advance(0.99)
-        assert not waiting.done()
-        await clock.advance(11.0)
-        await asyncio.wait_for(waiting, DEADLINE_S)
+async def test_a_damaged_file_delays_every_call_by_the_second_in_which_calls_may_have_been_sent(tmp_path, content):
+    (tmp_path / "rate_limit").write_bytes(content)
+    clock = ManualClock(10**18)
+    rate_limiter = limiter(tmp_path, clock)
+    waiting = asyncio.create_task(take(rate_limiter, "urgent"))
+    await asyncio.sleep(0)
+    await clock.advance(0.99)
+    assert not waiting.done()
+    await clock.advance(11.0)
+    await asyncio.wait_for(waiting, DEADLINE_S)
+    await asyncio.wait_for(take(rate_limiter, "urgent"), DEADLINE_S)
+
+
+async def test_a_limiter_with_other_limits_still_counts_the_calls_under_the_old_limits(tmp_path):
+    clock = ManualClock(10**18)
+    for _ in range(3):
+        await take(limiter(tmp_path, clock, 1000.0), "bulk")
+        await clock.advance(0.001)
+    slower = limiter(tmp_path, clock, 1.0)
+    waiting = asyncio.create_task(take(slower, "urgent"))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await clock.advance(11.0)
+    await asyncio.wait_for(waiting, DEADLINE_S)
+
+
+async def test_a_minutes_limit_is_kept_beside_the_seconds(tmp_path):
+    clock = ManualClock(10**18)
+    rate_limiter = limiter(tmp_path, clock, calls_per_minute=3.0)
+    for _ in range(3):
         await asyncio.wait_for(take(rate_limiter, "urgent"), DEADLINE_S)
-
-    asyncio.run(scenario())
-
-
-def test_a_limiter_with_other_limits_still_counts_the_calls_under_the_old_limits(tmp_path):
-    async def scenario():
-        clock = ManualClock(10**18)
-        for _ in range(3):
-            await take(limiter(tmp_path, clock, 1000.0), "bulk")
-            await clock.advance(0.001)
-        slower = limiter(tmp_path, clock, 1.0)
-        waiting = asyncio.create_task(take(slower, "urgent"))
-        await asyncio.sleep(0)
-        assert not waiting.done()
-        await clock.advance(11.0)
-        await asyncio.wait_for(waiting, DEADLINE_S)
-
-    asyncio.run(scenario())
-
-
-def test_a_minutes_limit_is_kept_beside_the_seconds(tmp_path):
-    async def scenario():
-        clock = ManualClock(10**18)
-        rate_limiter = limiter(tmp_path, clock, calls_per_minute=3.0)
-        for _ in range(3):
-            await asyncio.wait_for(take(rate_limiter, "urgent"), DEADLINE_S)
-            await clock.advance(1.0)
-        fourth = asyncio.create_task(take(rate_limiter, "urgent"))
-        await clock.advance(56.9)
-        assert not fourth.done()
-        await clock.advance(0.2)
-        await asyncio.wait_for(fourth, DEADLINE_S)
-
-    asyncio.run(scenario())
-
-
-def test_a_call_holds_its_token_until_its_answer_and_a_cancelled_call_until_the_answer_limit(tmp_path):
-    async def scenario():
-        clock = ManualClock(10**18)
-        rate_limiter = limiter(tmp_path, clock, 1.0)
-        async with rate_limiter.acquire("bulk"):
-            await clock.advance(0.5)
-        cancelled = asyncio.create_task(stay(rate_limiter))
-        await clock.advance(0.9)
-        assert not cancelled.done()
-        await clock.advance(0.1)
-        await asyncio.sleep(0)
-        cancelled.cancel()
-        await asyncio.gather(cancelled, return_exceptions=True)
-        after = asyncio.create_task(take(rate_limiter, "bulk"))
-        await asyncio.sleep(0)
-        await clock.advance(10.9)
-        done, _ = await asyncio.wait([after], timeout=0.01)
-        assert not done
-        await clock.advance(0.1)
-        await asyncio.wait_for(after, DEADLINE_S)
-
-    asyncio.run(scenario())
-
-
-def test_a_call_that_fails_was_answered_too(tmp_path):
-    async def scenario():
-        clock = ManualClock(10**18)
-        rate_limiter = limiter(tmp_path, clock, 1.0)
-        with pytest.raises(ConnectionError):
-            async with rate_limiter.acquire("bulk"):
-                raise ConnectionError
         await clock.advance(1.0)
-        await asyncio.wait_for(take(rate_limiter, "bulk"), DEADLINE_S)
+    fourth = asyncio.create_task(take(rate_limiter, "urgent"))
+    await clock.advance(56.9)
+    assert not fourth.done()
+    await clock.advance(0.2)
+    await asyncio.wait_for(fourth, DEADLINE_S)
 
-    asyncio.run(scenario())
+
+async def test_a_call_holds_its_token_until_its_answer_and_a_cancelled_call_until_the_answer_limit(tmp_path):
+    clock = ManualClock(10**18)
+    rate_limiter = limiter(tmp_path, clock, 1.0)
+    async with rate_limiter.acquire("bulk"):
+        await clock.advance(0.5)
+    cancelled = asyncio.create_task(stay(rate_limiter))
+    await clock.advance(0.9)
+    assert not cancelled.done()
+    await clock.advance(0.1)
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    await asyncio.gather(cancelled, return_exceptions=True)
+    after = asyncio.create_task(take(rate_limiter, "bulk"))
+    await asyncio.sleep(0)
+    await clock.advance(10.9)
+    done, _ = await asyncio.wait([after], timeout=0.01)
+    assert not done
+    await clock.advance(0.1)
+    await asyncio.wait_for(after, DEADLINE_S)
+
+
+async def test_a_call_that_fails_was_answered_too(tmp_path):
+    clock = ManualClock(10**18)
+    rate_limiter = limiter(tmp_path, clock, 1.0)
+    with pytest.raises(ConnectionError):
+        async with rate_limiter.acquire("bulk"):
+            raise ConnectionError
+    await clock.advance(1.0)
+    await asyncio.wait_for(take(rate_limiter, "bulk"), DEADLINE_S)
 
 
 async def three_calls_and_a_refusal(rate_limiter, clock):
@@ -230,57 +209,48 @@ async def three_calls_and_a_refusal(rate_limiter, clock):
     await refused(rate_limiter)
 
 
-def test_the_third_refusal_in_a_hundred_calls_teaches_a_limit_that_survives_a_restart(tmp_path):
-    async def scenario():
-        clock = ManualClock(10**18)
-        first = limiter(tmp_path, clock, 18.0)
-        for _ in range(2):
-            await three_calls_and_a_refusal(first, clock)
-            assert first.learned() is None
-            await clock.advance(1.1)
+async def test_the_third_refusal_in_a_hundred_calls_teaches_a_limit_that_survives_a_restart(tmp_path):
+    clock = ManualClock(10**18)
+    first = limiter(tmp_path, clock, 18.0)
+    for _ in range(2):
         await three_calls_and_a_refusal(first, clock)
-        assert first.learned() == 3
-        first.close()
-        await clock.advance(300.0)
-        later = limiter(tmp_path, clock, 18.0)
-        assert later.learned() == 3
-        await clock.advance(3600.0)
-        assert later.learned() is None
-
-    asyncio.run(scenario())
-
-
-def test_a_file_of_another_form_is_a_lost_state(tmp_path):
-    async def scenario():
-        clock = ManualClock(10**18)
-        rate_limiter = limiter(tmp_path, clock)
-        await take(rate_limiter, "urgent")
-        path = tmp_path / "rate_limit"
-        path.write_bytes(hashlib.sha256(msgspec.json.encode(rate_limiter._limits)).digest()[:8] + path.read_bytes()[8:])
-        waiting = asyncio.create_task(take(rate_limiter, "urgent"))
-        await asyncio.sleep(0)
-        await clock.advance(0.99)
-        assert not waiting.done()
-        await clock.advance(11.0)
-        await asyncio.wait_for(waiting, DEADLINE_S)
-
-    asyncio.run(scenario())
+        assert first.learned() is None
+        await clock.advance(1.1)
+    await three_calls_and_a_refusal(first, clock)
+    assert first.learned() == 3
+    first.close()
+    await clock.advance(300.0)
+    later = limiter(tmp_path, clock, 18.0)
+    assert later.learned() == 3
+    await clock.advance(3600.0)
+    assert later.learned() is None
 
 
-def test_calls_of_one_priority_start_in_the_order_in_which_they_asked(tmp_path):
-    async def scenario():
-        clock = ScaledClock(10**18, time.monotonic_ns(), 50.0)
-        rate_limiter = limiter(tmp_path, clock)
-        started = []
+async def test_a_file_of_another_form_is_a_lost_state(tmp_path):
+    clock = ManualClock(10**18)
+    rate_limiter = limiter(tmp_path, clock)
+    await take(rate_limiter, "urgent")
+    path = tmp_path / "rate_limit"
+    path.write_bytes(hashlib.sha256(msgspec.json.encode(rate_limiter._limits)).digest()[:8] + path.read_bytes()[8:])
+    waiting = asyncio.create_task(take(rate_limiter, "urgent"))
+    await asyncio.sleep(0)
+    await clock.advance(0.99)
+    assert not waiting.done()
+    await clock.advance(11.0)
+    await asyncio.wait_for(waiting, DEADLINE_S)
 
-        async def call(number):
-            async with rate_limiter.acquire("bulk"):
-                started.append(number)
 
-        await asyncio.wait_for(asyncio.gather(*(call(number) for number in range(20))), DEADLINE_S)
-        assert started == list(range(20))
+async def test_calls_of_one_priority_start_in_the_order_in_which_they_asked(tmp_path):
+    clock = ScaledClock(10**18, time.monotonic_ns(), 50.0)
+    rate_limiter = limiter(tmp_path, clock)
+    started = []
 
-    asyncio.run(scenario())
+    async def call(number):
+        async with rate_limiter.acquire("bulk"):
+            started.append(number)
+
+    await asyncio.wait_for(asyncio.gather(*(call(number) for number in range(20))), DEADLINE_S)
+    assert started == list(range(20))
 
 
 @pytest.mark.parametrize(

@@ -81,16 +81,13 @@ def test_waiting_ends_at_the_deadline(tmp_path):
     assert not reported.value.retry  # it has been waited for
 
 
-def test_whether_a_refused_token_was_renewed_is_reported(tmp_path):
-    async def scenario():
-        store, rejecter = TokenStore(tmp_path, "main"), reader(tmp_path, deadline_s=0.0)
-        store.write(record())
-        used = await rejecter.current()
-        assert not await rejecter.reject(used)
-        store.write(record("token 2"))
-        assert await rejecter.reject(used)
-
-    asyncio.run(scenario())
+async def test_whether_a_refused_token_was_renewed_is_reported(tmp_path):
+    store, rejecter = TokenStore(tmp_path, "main"), reader(tmp_path, deadline_s=0.0)
+    store.write(record())
+    used = await rejecter.current()
+    assert not await rejecter.reject(used)
+    store.write(record("token 2"))
+    assert await rejecter.reject(used)
 
 
 def test_a_rejection_that_cannot_be_written_returns_false_without_waiting(tmp_path):

@@ -1,7 +1,5 @@
 """A hostile host of the stream gets no key by a redirect, and its messages are bounded."""
 
-import asyncio
-
 from aiohttp import web
 
 from observer.base.text import conceal
@@ -41,26 +39,23 @@ class Sending(Broker):
         return socket
 
 
-def test_a_redirect_is_a_refusal_and_the_other_host_hears_nothing():
+async def test_a_redirect_is_a_refusal_and_the_other_host_hears_nothing():
     other = Broker()
 
-    async def scenario():
-        heard = []
+    heard = []
 
-        async def hear(request):
-            heard.append(request)
-            return await other.handle(request)
+    async def hear(request):
+        heard.append(request)
+        return await other.handle(request)
 
-        async with serving(web.get("/tryitout", hear)) as address:
-            broker = Redirecting(f"ws://{address}/tryitout")
-            async with streaming(broker) as scene:
-                scene.stream.want(["005930"])
-                await until_async(lambda: len(scene.listener.states) > 2)
-                assert {change.state for change in scene.listener.states} <= {"refused", "suspended"}
-                assert any("302" in change.reason for change in scene.listener.states)
-        assert heard == []
-
-    asyncio.run(scenario())
+    async with serving(web.get("/tryitout", hear)) as address:
+        broker = Redirecting(f"ws://{address}/tryitout")
+        async with streaming(broker) as scene:
+            scene.stream.want(["005930"])
+            await until_async(lambda: len(scene.listener.states) > 2)
+            assert {change.state for change in scene.listener.states} <= {"refused", "suspended"}
+            assert any("302" in change.reason for change in scene.listener.states)
+    assert heard == []
 
 
 def test_a_message_of_more_than_a_megabyte_ends_the_connection_and_is_not_kept():

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.events import MarketStateChanged
-from observer.brokers.dialect import Data, Parsed
+from observer.brokers.dialect import Data
 from observer.brokers.kis.frames import parse_trades
 from observer.brokers.kis.session import KisSession
 from tests.brokers.kis_builders import frame, reply
@@ -13,36 +13,36 @@ from tests.brokers.kis_records import fields_of
 NOW_NS = 1_795_136_401_000_000_000  # 2026-11-20 10:00:01 KST
 
 
-def reported(flag: str, symbol: str = "005930", volume: str = "10") -> list[str]:
+def reported(flag, symbol="005930", volume="10"):
     return fields_of("H0STCNT0", MKSC_SHRN_ISCD=symbol, TRHT_YN=flag, CNTG_VOL=volume)
 
 
-def received(session: KisSession, *records: list[str]) -> Parsed:
+def received(session, *records):
     return session.parse(Data(frame(*records).encode()), NOW_NS)
 
 
-def states(parsed: Parsed) -> list[tuple[str, bool]]:
+def states(parsed):
     return [(fact.symbol, fact.halted) for fact in parsed.facts if isinstance(fact, MarketStateChanged)]
 
 
-def test_a_trade_with_the_halt_flag_yields_a_trade_and_a_market_state() -> None:
+def test_a_trade_with_the_halt_flag_yields_a_trade_and_a_market_state():
     parsed = received(KisSession("key"), reported("Y"))
     state = MarketStateChanged("kis", "005930", NOW_NS, True, "", "", "", "", "", "", "", "", "KRX")
     assert (len(parsed.trades), parsed.facts, parsed.broken) == (1, [state], None)
 
 
-def test_a_record_without_volume_and_with_the_halt_flag_is_neither_a_trade_nor_an_error() -> None:
+def test_a_record_without_volume_and_with_the_halt_flag_is_neither_a_trade_nor_an_error():
     parsed = received(KisSession("key"), reported("Y", volume="0"))
     assert (parsed.trades, states(parsed), parsed.broken) == ((), [("005930", True)], None)
 
 
-def test_the_trades_beside_a_record_of_no_volume_are_kept() -> None:
+def test_the_trades_beside_a_record_of_no_volume_are_kept():
     parsed = received(KisSession("key"), reported("N", "000660"), reported("Y", volume="0"), reported("N", "035720"))
     assert [trade.symbol for trade in parsed.trades] == ["000660", "035720"]
     assert states(parsed) == [("005930", True)]
 
 
-def test_a_repeated_halt_flag_yields_no_second_market_state() -> None:
+def test_a_repeated_halt_flag_yields_no_second_market_state():
     session = KisSession("key")
     assert [states(received(session, reported(flag))) for flag in "NYYNN"] == [
         [],
@@ -53,7 +53,7 @@ def test_a_repeated_halt_flag_yields_no_second_market_state() -> None:
     ]
 
 
-def test_a_trade_does_not_repeat_the_halt_that_a_market_state_reported() -> None:
+def test_a_trade_does_not_repeat_the_halt_that_a_market_state_reported():
     session = KisSession("key")
     halted = frame(fields_of("H0STMKO0", trht_yn="Y"), transaction="H0STMKO0")
     assert states(session.parse(Data(halted.encode()), NOW_NS)) == [("005930", True)]
@@ -61,14 +61,14 @@ def test_a_trade_does_not_repeat_the_halt_that_a_market_state_reported() -> None
     assert states(received(session, reported("N"))) == [("005930", False)]
 
 
-def test_a_new_subscription_forgets_the_halt_state_of_its_symbol() -> None:
+def test_a_new_subscription_forgets_the_halt_state_of_its_symbol():
     session = KisSession("key")
     received(session, reported("Y"))
     session.read(reply("OPSP0001"))
     assert states(received(session, reported("Y"))) == [("005930", True)]
 
 
-def test_a_record_of_no_volume_without_the_flag_is_quarantined_as_it_came() -> None:
+def test_a_record_of_no_volume_without_the_flag_is_quarantined_as_it_came():
     text = frame(reported("N", volume="0"), reported("Y", "000660"))
     parsed = KisSession("key").parse(Data(text.encode()), NOW_NS)
     assert parsed.broken is not None
@@ -80,8 +80,8 @@ RECORDS = st.lists(st.tuples(st.sampled_from("YN"), st.sampled_from(["000660", "
 
 @given(st.lists(RECORDS, max_size=8))
 def test_the_facts_are_the_changes_of_each_symbols_flag_from_frame_to_frame(
-    frames: list[list[tuple[str, str]]],
-) -> None:
+    frames,
+):
     session, halted, facts, expected = KisSession("key"), set[str](), [], []
     for records in frames:
         parsed = received(session, *(reported(flag, symbol) for flag, symbol in records))

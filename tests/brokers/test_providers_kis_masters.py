@@ -159,7 +159,7 @@ def test_every_line_is_either_a_listing_or_a_bad_line(lines, exchange):
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
-def test_a_field_that_the_broker_appends_to_every_record_leaves_the_known_ones_readable(exchange) -> None:
+def test_a_field_that_the_broker_appends_to_every_record_leaves_the_known_ones_readable(exchange):
     lines = [line(exchange, symbol=symbol) for symbol in ("005930", "000660", "035420")]
     longer = [each + b"Y" for each in lines]
     assert parse_master(exchange, b"\n".join(longer)) == parse_master(exchange, b"\n".join(lines))
@@ -169,21 +169,21 @@ def test_a_field_that_the_broker_appends_to_every_record_leaves_the_known_ones_r
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
-def test_one_longer_line_is_damage_and_no_appended_field(exchange) -> None:
+def test_one_longer_line_is_damage_and_no_appended_field(exchange):
     content = b"\n".join([line(exchange), line(exchange, symbol="000660") + b"Y", line(exchange, symbol="035420")])
     listings, [bad] = parse_master(exchange, content)
     assert [listing.symbol for listing in listings] == ["005930", "035420"]
     assert (bad.number, unknown_tail(exchange, content)) == (2, "")
 
 
-def test_a_record_of_the_sector_codes_may_grow_too() -> None:
+def test_a_record_of_the_sector_codes_may_grow_too():
     content = "\n".join(f"{code}{'전기전자'.ljust(36)}Y" for code in ("00005", "00006", "10007")).encode("cp949")
     listings, bad = parse_listings("IDXCODE", content)
     assert ([listing.name for listing in listings], bad) == (["전기전자"] * 3, [])
     assert unknown_tail("IDXCODE", content) == "46 bytes a record, of which 45 are known"
 
 
-def test_two_records_in_a_line_are_damage_and_no_appended_field() -> None:
+def test_two_records_in_a_line_are_damage_and_no_appended_field():
     content = b"\n".join(line("KOSPI", symbol=f"{n:06}") + line("KOSPI", symbol=f"{n + 1:06}") for n in range(0, 8, 2))
     listings, bad = parse_master("KOSPI", content)
     assert (listings, len(bad), unknown_tail("KOSPI", content)) == ([], 4, "")

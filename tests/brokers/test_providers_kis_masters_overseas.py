@@ -28,7 +28,7 @@ def parse(*lines):
     return parse_abroad("HKS", "".join(f"{each}\n" for each in lines).encode("cp949"))
 
 
-def test_a_real_record_is_read_column_by_column() -> None:
+def test_a_real_record_is_read_column_by_column():
     ([record], bad) = parse(HONG_KONG)
     assert bad == []
     assert msgspec.structs.astuple(record) == (
@@ -39,11 +39,11 @@ def test_a_real_record_is_read_column_by_column() -> None:
 
 
 @pytest.mark.parametrize(("code", "kind"), [("1", "index"), ("2", "stock"), ("3", "fund"), ("4", "warrant")])
-def test_the_security_type_has_a_name(code, kind) -> None:
+def test_the_security_type_has_a_name(code, kind):
     assert parse(line(KIND=code))[0][0].kind == kind
 
 
-def test_hanoi_is_hase_and_ho_chi_minh_is_vnse() -> None:
+def test_hanoi_is_hase_and_ho_chi_minh_is_vnse():
     assert (EXCHANGE_OF["HNX"], EXCHANGE_OF["HSX"]) == ("HASE", "VNSE")
 
 
@@ -62,7 +62,7 @@ def test_hanoi_is_hase_and_ho_chi_minh_is_vnse() -> None:
         (line(SECTOR="６３０"), "sector code"),
     ],
 )
-def test_a_line_that_is_no_record_is_kept_with_its_number_and_reason(broken, reason) -> None:
+def test_a_line_that_is_no_record_is_kept_with_its_number_and_reason(broken, reason):
     records, [bad] = parse(HONG_KONG, broken)
     assert len(records) == 1
     assert bad.number == 2
@@ -70,23 +70,23 @@ def test_a_line_that_is_no_record_is_kept_with_its_number_and_reason(broken, rea
     assert bad.content == broken.encode("cp949")
 
 
-def test_a_symbol_that_comes_again_is_a_bad_line() -> None:
+def test_a_symbol_that_comes_again_is_a_bad_line():
     records, [bad] = parse(HONG_KONG, HONG_KONG)
     assert (len(records), bad.number) == (1, 2)
 
 
-def test_lines_may_end_with_carriage_returns_and_the_last_one_with_nothing() -> None:
+def test_lines_may_end_with_carriage_returns_and_the_last_one_with_nothing():
     records, bad = parse_abroad("HKS", f"{HONG_KONG}\r\n{line(SYMBOL='00116')}".encode("cp949"))
     assert ([record.symbol for record in records], bad) == (["00115", "00116"], [])
 
 
-def test_an_exchange_without_a_file_is_refused() -> None:
+def test_an_exchange_without_a_file_is_refused():
     with pytest.raises(DataFileError, match="LSE"):
         parse_abroad("LSE", b"")
 
 
 @given(st.data())
-def test_every_line_of_any_file_is_either_a_record_or_a_bad_line(data) -> None:
+def test_every_line_of_any_file_is_either_a_record_or_a_bad_line(data):
     content = bytearray(f"{HONG_KONG}\n{line(SYMBOL='00116')}\n".encode("cp949"))
     for _ in range(data.draw(st.integers(1, 6))):
         index = data.draw(st.integers(0, len(content) - 1))
@@ -95,7 +95,7 @@ def test_every_line_of_any_file_is_either_a_record_or_a_bad_line(data) -> None:
     assert len(records) + len(bad) == len([*bytes(content).removesuffix(b"\n").split(b"\n")]) * bool(content)
 
 
-def test_a_column_that_the_broker_appends_leaves_the_known_ones_readable() -> None:
+def test_a_column_that_the_broker_appends_leaves_the_known_ones_readable():
     lines = [line(SYMBOL=symbol) for symbol in ("00115", "00116", "00117")]
     longer = [f"{each}\t{number}" for number, each in enumerate(lines)]
     assert parse(*longer) == parse(*lines)
@@ -104,6 +104,6 @@ def test_a_column_that_the_broker_appends_leaves_the_known_ones_readable() -> No
     assert unknown_tail("SEHK", content) == "25 columns, of which 24 are known"
 
 
-def test_a_sector_code_has_four_places_where_the_broker_uses_them() -> None:
+def test_a_sector_code_has_four_places_where_the_broker_uses_them():
     ([record], []) = parse(line(SECTOR="0630"))
     assert record.sector_code == "0630"

@@ -204,16 +204,13 @@ def test_a_wrong_key_is_refused_with_the_remedy_and_without_the_key(tmp_path):
     assert "wrong-key-value" not in reported(scenario, tmp_path, auth_key="wrong-key-value")
 
 
-def test_a_missing_answer_is_an_error_that_may_be_retried(tmp_path):
-    async def scenario():
-        async with krx_serving() as (_krx, address):
-            pass
-        async with open_krx_client(address, RestSettings()) as client:
-            with pytest.raises(TransportError) as caught:
-                await KrxOpenApi(client, AUTH_KEY).etf_list(DAY)
-            assert caught.value.retry
-
-    asyncio.run(scenario())
+async def test_a_missing_answer_is_an_error_that_may_be_retried(tmp_path):
+    async with krx_serving() as (_krx, address):
+        pass
+    async with open_krx_client(address, RestSettings()) as client:
+        with pytest.raises(TransportError) as caught:
+            await KrxOpenApi(client, AUTH_KEY).etf_list(DAY)
+        assert caught.value.retry
 
 
 @pytest.mark.parametrize("field", ["LIST_SHRS", "ETF_TOT_FEE", "LIST_DD"])

@@ -2,7 +2,6 @@
 
 import errno
 import os
-from pathlib import Path
 
 import pytest
 import zstandard
@@ -21,11 +20,11 @@ EVENTS = 40
 
 
 @pytest.fixture(autouse=True)
-def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_segments(monkeypatch):
     monkeypatch.setattr(bus.outbox, "SEGMENT_BYTES_MAX", 400)
 
 
-def filled(folder: Path, stream: str = A) -> Outbox:
+def filled(folder, stream=A):
     """An outbox with 40 events in batches of two, in a dozen segments."""
     outbox = Outbox(folder, "test", stream)
     for first in range(1, EVENTS, 2):
@@ -33,13 +32,13 @@ def filled(folder: Path, stream: str = A) -> Outbox:
     return outbox
 
 
-def finished(folder: Path, stream: str = A) -> Outbox:
+def finished(folder, stream=A):
     """The outbox of the next process, after the stream was committed and finished."""
     filled(folder, stream).close(delivered=True)
     return Outbox(folder, "test", B)
 
 
-def delivered(outbox: Outbox, stream: str, sequence: int, last: int = EVENTS) -> tuple[list[Trade], list[int]]:
+def delivered(outbox, stream, sequence, last=EVENTS):
     """The events from this number on and the missing numbers, as a sender takes them."""
     events: list[Trade] = []
     missing: list[int] = []
@@ -55,7 +54,7 @@ def delivered(outbox: Outbox, stream: str, sequence: int, last: int = EVENTS) ->
 
 
 @pytest.mark.parametrize("last", [2**64, 10**20 - 1, 2**53])
-def test_a_file_whose_name_has_numbers_that_no_stream_has_is_left_alone(tmp_path: Path, last: int) -> None:
+def test_a_file_whose_name_has_numbers_that_no_stream_has_is_left_alone(tmp_path, last):
     outbox = finished(tmp_path)
     known = outbox.archived()
     odd = tmp_path / "archive" / f"{C}-{1:020d}-{last:020d}.journal"
@@ -65,16 +64,16 @@ def test_a_file_whose_name_has_numbers_that_no_stream_has_is_left_alone(tmp_path
     outbox.close(delivered=True)
 
 
-def archived_files(folder: Path) -> list[Path]:
+def archived_files(folder):
     return sorted((folder / "archive").iterdir())
 
 
-def compress(outbox: Outbox) -> None:
+def compress(outbox):
     while outbox.tidy_archive(0.0):
         pass
 
 
-def test_a_finished_stream_is_delivered_again_from_any_mark(tmp_path: Path) -> None:
+def test_a_finished_stream_is_delivered_again_from_any_mark(tmp_path):
     outbox = finished(tmp_path)
     assert outbox.archived() == {A: EVENTS}
     assert outbox.rewind(A) == EVENTS
@@ -82,7 +81,7 @@ def test_a_finished_stream_is_delivered_again_from_any_mark(tmp_path: Path) -> N
     assert [progress.stream for progress in outbox.progress()] == [A, B]
 
 
-def test_a_rewound_stream_is_archived_again_when_it_is_committed(tmp_path: Path) -> None:
+def test_a_rewound_stream_is_archived_again_when_it_is_committed(tmp_path):
     outbox = finished(tmp_path)
     before = archived_files(tmp_path)
     outbox.rewind(A)
@@ -92,7 +91,7 @@ def test_a_rewound_stream_is_archived_again_when_it_is_committed(tmp_path: Path)
     assert outbox.archived() == {A: EVENTS}
 
 
-def test_the_current_stream_goes_back_into_its_archived_part(tmp_path: Path) -> None:
+def test_the_current_stream_goes_back_into_its_archived_part(tmp_path):
     outbox = filled(tmp_path)
     outbox.acknowledge(A, 30)
     outbox.rewind(A)
@@ -101,7 +100,7 @@ def test_the_current_stream_goes_back_into_its_archived_part(tmp_path: Path) -> 
     assert delivered(outbox, A, EVENTS, EVENTS + 1) == (trades(2, first=EVENTS), [])
 
 
-def test_compressed_segments_hold_the_same_events(tmp_path: Path) -> None:
+def test_compressed_segments_hold_the_same_events(tmp_path):
     outbox = finished(tmp_path)
     compress(outbox)
     assert all(path.suffix == ".zst" for path in archived_files(tmp_path))
@@ -109,7 +108,7 @@ def test_compressed_segments_hold_the_same_events(tmp_path: Path) -> None:
     assert delivered(outbox, A, 1) == (trades(EVENTS), [])
 
 
-def test_a_kill_while_a_segment_is_compressed_changes_nothing(tmp_path: Path) -> None:
+def test_a_kill_while_a_segment_is_compressed_changes_nothing(tmp_path):
     """Both forms are there."""
     outbox = finished(tmp_path)
     first = archived_files(tmp_path)[0]
@@ -121,7 +120,7 @@ def test_a_kill_while_a_segment_is_compressed_changes_nothing(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("offset", range(0, 2_000, 37))
-def test_a_flipped_bit_in_a_compressed_segment_costs_at_most_its_part(tmp_path: Path, offset: int) -> None:
+def test_a_flipped_bit_in_a_compressed_segment_costs_at_most_its_part(tmp_path, offset):
     outbox = finished(tmp_path)
     compress(outbox)
     files = archived_files(tmp_path)
@@ -136,7 +135,7 @@ def test_a_flipped_bit_in_a_compressed_segment_costs_at_most_its_part(tmp_path: 
     assert events == [event for event in trades(EVENTS) if event.cumulative_trades not in missing]
 
 
-def test_what_two_backups_hold_leaves_the_archive(tmp_path: Path) -> None:
+def test_what_two_backups_hold_leaves_the_archive(tmp_path):
     outbox = finished(tmp_path)
     outbox.keep_behind({A: 20})
     outbox.rewind(A)
@@ -146,7 +145,7 @@ def test_what_two_backups_hold_leaves_the_archive(tmp_path: Path) -> None:
     assert max(missing) <= 20
 
 
-def test_an_archive_keeps_its_limits_and_reports_what_falls_out(tmp_path: Path) -> None:
+def test_an_archive_keeps_its_limits_and_reports_what_falls_out(tmp_path):
     filled(tmp_path).close(delivered=True)
     size_bytes = sum(path.stat().st_size for path in archived_files(tmp_path))
     outbox = Outbox(tmp_path, "test", B, ArchiveLimits(bytes_max=size_bytes // 2))
@@ -156,7 +155,7 @@ def test_an_archive_keeps_its_limits_and_reports_what_falls_out(tmp_path: Path) 
     assert "without a verified backup" in outbox.damage[0]
 
 
-def test_an_archive_deletes_what_is_older_than_its_limit(tmp_path: Path) -> None:
+def test_an_archive_deletes_what_is_older_than_its_limit(tmp_path):
     filled(tmp_path).close(delivered=True)
     for path in archived_files(tmp_path):
         os.utime(path, (1_000.0, 1_000.0))
@@ -166,7 +165,7 @@ def test_an_archive_deletes_what_is_older_than_its_limit(tmp_path: Path) -> None
     assert archived_files(tmp_path) == []
 
 
-def test_a_stream_whose_archive_is_gone_states_its_numbers_as_missing(tmp_path: Path) -> None:
+def test_a_stream_whose_archive_is_gone_states_its_numbers_as_missing(tmp_path):
     outbox = finished(tmp_path)
     for path in archived_files(tmp_path):
         path.unlink()
@@ -174,7 +173,7 @@ def test_a_stream_whose_archive_is_gone_states_its_numbers_as_missing(tmp_path: 
     assert delivered(outbox, A, 11) == ([], list(range(11, EVENTS + 1)))
 
 
-def test_an_archive_whose_note_of_finished_streams_is_gone_is_still_named_and_delivered(tmp_path: Path) -> None:
+def test_an_archive_whose_note_of_finished_streams_is_gone_is_still_named_and_delivered(tmp_path):
     filled(tmp_path).close(delivered=True)
     (tmp_path / "finished").unlink()
     outbox = Outbox(tmp_path, "test", B)
@@ -184,24 +183,20 @@ def test_an_archive_whose_note_of_finished_streams_is_gone_is_still_named_and_de
     assert delivered(outbox, A, 1) == (trades(EVENTS), [])
 
 
-def test_every_stream_in_the_archive_is_named_however_many_finished_later(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_stream_in_the_archive_is_named_however_many_finished_later(tmp_path, monkeypatch):
     monkeypatch.setattr(bus.outbox, "FINISHED_STREAMS_MAX", 1)
     filled(tmp_path, A).close(delivered=True)
     filled(tmp_path, B).close(delivered=True)
     assert Outbox(tmp_path, "test", C).archived() == {A: EVENTS, B: EVENTS}
 
 
-def test_a_disk_without_room_for_an_archived_segment_loses_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_disk_without_room_for_an_archived_segment_loses_nothing(tmp_path, monkeypatch):
     outbox = finished(tmp_path)
     compress(outbox)
     outbox.rewind(A)
     sequence = 20
 
-    def full(path: Path, content: bytes) -> None:
+    def full(path, content):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
     with monkeypatch.context() as patches:
@@ -213,7 +208,7 @@ def test_a_disk_without_room_for_an_archived_segment_loses_nothing(
     assert any("cannot bring back" in text for text in outbox.damage)
 
 
-def test_a_rewound_stream_belongs_to_the_next_process_as_one_that_was_never_delivered(tmp_path: Path) -> None:
+def test_a_rewound_stream_belongs_to_the_next_process_as_one_that_was_never_delivered(tmp_path):
     """A kill in the middle of the repeated delivery does not look like another database."""
     outbox = finished(tmp_path)
     outbox.rewind(A)
@@ -223,19 +218,17 @@ def test_a_rewound_stream_belongs_to_the_next_process_as_one_that_was_never_deli
     assert delivered(again, A, 1) == (trades(EVENTS), [])
 
 
-def test_a_flipped_bit_that_makes_a_frame_longer_than_the_file_costs_only_its_part() -> None:
+def test_a_flipped_bit_that_makes_a_frame_longer_than_the_file_costs_only_its_part():
     parts = [bytes([number]) * 1_000 for number in range(3)]
     frames = [zstandard.ZstdCompressor(write_checksum=True).compress(part) for part in parts]
     cut = frames[0][:-6]
     assert _decompressed(cut + frames[1] + frames[2])[0].endswith(parts[1] + parts[2])
 
 
-def test_a_disk_that_lets_nothing_be_deleted_is_reported_once_and_ends_no_delivery(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_disk_that_lets_nothing_be_deleted_is_reported_once_and_ends_no_delivery(tmp_path, monkeypatch):
     outbox = finished(tmp_path)
 
-    def refuse(_archive: Archive, _backed_up: object) -> None:
+    def refuse(_archive, _backed_up):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     monkeypatch.setattr(Archive, "trim", refuse)

@@ -4,15 +4,13 @@ import asyncio
 import contextlib
 import itertools
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from pathlib import Path
 
 import pytest
 
 from bus.batch_feed import BATCHES_MAX, BatchFeedPublisher, BatchFeedSubscriber, Began
 from bus.capture import Capture, CaptureLabel, read_label
 from bus.codec import Batch, decode_events, pack, unpack
-from bus.delivery import Delivered, Part
+from bus.delivery import Delivered
 from bus.events import Event, PhaseChanged, Poison, SlotReleased
 from bus.ingest import Ingest, ingest_socket
 from bus.journal import JournalError, JournalReader
@@ -31,26 +29,26 @@ ALL = CaptureLabel(ID, None)
 class Marks(Epochs):
     """A sink that keeps only each stream's high-water mark."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.marks: dict[str, int] = {}
         self.outcomes_lost = 0
 
-    def high_water_marks(self, streams: Sequence[str]) -> Mapping[str, int]:
+    def high_water_marks(self, streams):
         return {stream: self.marks.get(stream, 0) for stream in streams}
 
-    def commit(self, batches: Sequence[Part]) -> None:
+    def commit(self, batches):
         for batch in batches:
             self.marks[batch.stream] = batch.last_sequence
         if self.outcomes_lost:
             self.outcomes_lost -= 1
             raise ConnectionError
 
-    def note_duplicates(self, stream: str, count: int) -> None:
+    def note_duplicates(self, stream, count):
         pass
 
 
 @contextlib.contextmanager
-def writer(folder: Path, sink: Marks) -> Iterator[None]:
+def writer(folder, sink):
     """An ingest with its batch feed, as in the core writer."""
     batch_feed = BatchFeedPublisher(f"ipc://{folder}/tap")
     ingest = Ingest(ingest_socket(f"ipc://{folder}/ingest"), sink, batch_feed.publish, OSError)
@@ -66,7 +64,7 @@ def writer(folder: Path, sink: Marks) -> Iterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def producer(folder: Path, stream: str) -> AsyncIterator[Producer]:
+async def producer(folder, stream):
     running = Producer(Outbox(folder / stream, stream[:2], stream), f"ipc://{folder}/ingest")
     task = asyncio.create_task(running.run())
     try:
@@ -79,10 +77,10 @@ async def producer(folder: Path, stream: str) -> AsyncIterator[Producer]:
 
 
 @contextlib.asynccontextmanager
-async def recording(folder: Path, capture: Capture) -> AsyncIterator[None]:
+async def recording(folder, capture):
     """The capture listens to the batch feed in the folder while the block runs."""
 
-    async def listen() -> None:
+    async def listen():
         async for message in batch_feed:
             capture.take(message)
 
@@ -96,11 +94,11 @@ async def recording(folder: Path, capture: Capture) -> AsyncIterator[None]:
         batch_feed.close()
 
 
-def opened(folder: Path, marks: Mapping[str, int] | None = None, label: CaptureLabel = ALL) -> Capture:
+def opened(folder, marks=None, label=ALL):
     return Capture(folder / "captured", label, marks or {})
 
 
-def held(path: Path) -> dict[str, dict[int, Event | Poison]]:
+def held(path):
     """The events in a journal, by stream and number."""
     found: dict[str, dict[int, Event | Poison]] = {}
     reader = JournalReader(path)
@@ -112,18 +110,18 @@ def held(path: Path) -> dict[str, dict[int, Event | Poison]]:
     return found
 
 
-def taken(capture: Capture, stream: str, first_sequence: int, events: Sequence[Event]) -> None:
+def taken(capture, stream, first_sequence, events):
     capture.take(unpack(pack(stream, first_sequence, events)))
 
 
 # --- over real sockets ---------------------------------------------------------------------------------------
 
 
-def test_a_capture_that_was_there_first_has_everything(tmp_path: Path) -> None:
+def test_a_capture_that_was_there_first_has_everything(tmp_path):
     sink = Marks()
     capture = opened(tmp_path)
 
-    async def scenario() -> None:
+    async def scenario():
         async with recording(tmp_path, capture):
             with writer(tmp_path, sink):
                 await until_async(lambda: capture.has_begun)
@@ -140,12 +138,12 @@ def test_a_capture_that_was_there_first_has_everything(tmp_path: Path) -> None:
     assert held(tmp_path / "captured") == {A: whole, B: whole}
 
 
-def test_an_idle_writer_reports_the_marks_at_which_a_capture_begins(tmp_path: Path) -> None:
+def test_an_idle_writer_reports_the_marks_at_which_a_capture_begins(tmp_path):
     sink = Marks()
     (tmp_path / "early").mkdir()
     early, capture = opened(tmp_path / "early"), opened(tmp_path)
 
-    async def scenario() -> None:
+    async def scenario():
         with writer(tmp_path, sink):
             async with recording(tmp_path, early):  # the writer is idle once its feed has delivered the first batch
                 async with producer(tmp_path, A) as a:
@@ -165,12 +163,12 @@ def test_an_idle_writer_reports_the_marks_at_which_a_capture_begins(tmp_path: Pa
     assert held(tmp_path / "captured") == {B: {1: trade()}}
 
 
-def test_two_captures_begin_each_at_its_own_sequence_number(tmp_path: Path) -> None:
+def test_two_captures_begin_each_at_its_own_sequence_number(tmp_path):
     sink = Marks()
     (tmp_path / "late").mkdir()
     early, late = opened(tmp_path), opened(tmp_path / "late")
 
-    async def scenario() -> None:
+    async def scenario():
         with writer(tmp_path, sink):
             async with producer(tmp_path, A) as a, recording(tmp_path, early):
                 await until_async(lambda: early.has_begun)
@@ -189,11 +187,11 @@ def test_two_captures_begin_each_at_its_own_sequence_number(tmp_path: Path) -> N
     assert sorted(held(tmp_path / "late" / "captured")[A]) == [6, 7]
 
 
-def test_a_writer_that_stops_gives_its_captures_the_rest_first(tmp_path: Path) -> None:
+def test_a_writer_that_stops_gives_its_captures_the_rest_first(tmp_path):
     sink = Marks()
     capture = opened(tmp_path)
 
-    async def scenario() -> None:
+    async def scenario():
         async with recording(tmp_path, capture):
             with writer(tmp_path, sink):
                 await until_async(lambda: capture.has_begun)
@@ -206,11 +204,11 @@ def test_a_writer_that_stops_gives_its_captures_the_rest_first(tmp_path: Path) -
     assert capture.missing({A: 5000}) == {}
 
 
-def test_a_capture_records_a_commit_whose_outcome_was_lost(tmp_path: Path) -> None:
+def test_a_capture_records_a_commit_whose_outcome_was_lost(tmp_path):
     sink = Marks()
     capture = opened(tmp_path)
 
-    async def scenario() -> None:
+    async def scenario():
         async with recording(tmp_path, capture):
             with writer(tmp_path, sink):
                 await until_async(lambda: capture.has_begun)
@@ -224,11 +222,11 @@ def test_a_capture_records_a_commit_whose_outcome_was_lost(tmp_path: Path) -> No
     assert capture.missing({A: 3}) == {}
 
 
-def test_a_capture_outlives_writers_and_counts_the_events_that_it_missed_between_them(tmp_path: Path) -> None:
+def test_a_capture_outlives_writers_and_counts_the_events_that_it_missed_between_them(tmp_path):
     sink = Marks()
     capture = opened(tmp_path)
 
-    async def scenario() -> None:
+    async def scenario():
         async with producer(tmp_path, A) as a:
             async with recording(tmp_path, capture):
                 with writer(tmp_path, sink):
@@ -251,18 +249,18 @@ def test_a_capture_outlives_writers_and_counts_the_events_that_it_missed_between
     assert there.isdisjoint(range(11, 31))
 
 
-def test_a_capture_that_does_not_read_blocks_no_process_and_reports_what_it_lost(tmp_path: Path) -> None:
+def test_a_capture_that_does_not_read_blocks_no_process_and_reports_what_it_lost(tmp_path):
     batch_feed = BatchFeedPublisher(f"ipc://{tmp_path}/tap")
     capture = opened(tmp_path)
     batches = 3 * BATCHES_MAX
     payload = "x" * 1_000  # so that what waits fills the socket's own buffers
 
-    async def scenario() -> None:
+    async def scenario():
         subscriber = BatchFeedSubscriber(f"ipc://{tmp_path}/tap")
         messages = aiter(subscriber)
         first = asyncio.ensure_future(anext(messages))
 
-        def received_after_publishing() -> bool:
+        def received_after_publishing():
             batch_feed.publish([])
             return first.done()
 
@@ -272,14 +270,14 @@ def test_a_capture_that_does_not_read_blocks_no_process_and_reports_what_it_lost
             event = trade(sequence, provider=payload)
             batch_feed.publish([Delivered("a", A, sequence, [event], pack(A, sequence, [event]))])
 
-        async def take_what_is_left() -> None:
+        async def take_what_is_left():
             while not (isinstance(message := await anext(messages), Batch) and message.first_sequence > batches):
                 capture.take(message)
 
         taking = asyncio.create_task(take_what_is_left())
         later = itertools.count(batches + 1)
 
-        def received_one_more() -> bool:
+        def received_one_more():
             sequence = next(later)
             batch_feed.publish([Delivered("a", A, sequence, [trade()], pack(A, sequence, [trade()]))])
             return taking.done()
@@ -299,7 +297,7 @@ def test_a_capture_that_does_not_read_blocks_no_process_and_reports_what_it_lost
 # --- what is recorded ----------------------------------------------------------------------------------------
 
 
-def test_batches_stand_in_the_journal_byte_for_byte_in_the_order_of_the_commits(tmp_path: Path) -> None:
+def test_batches_stand_in_the_journal_byte_for_byte_in_the_order_of_the_commits(tmp_path):
     capture = opened(tmp_path)
     packed = [pack(A, 1, trades(3)), pack(B, 1, trades(1)), pack(A, 4, trades(2))]
     capture.take(Began({}))
@@ -309,7 +307,7 @@ def test_batches_stand_in_the_journal_byte_for_byte_in_the_order_of_the_commits(
     assert [record.payload for record in JournalReader(tmp_path / "captured")] == packed
 
 
-def test_only_the_wanted_kinds_are_recorded_and_keep_their_numbers(tmp_path: Path) -> None:
+def test_only_the_wanted_kinds_are_recorded_and_keep_their_numbers(tmp_path):
     phase, slot = example(PhaseChanged), example(SlotReleased)
     capture = opened(tmp_path, label=CaptureLabel(ID, {"phase_changed", "slot_released"}))
     capture.take(Began({}))
@@ -321,7 +319,7 @@ def test_only_the_wanted_kinds_are_recorded_and_keep_their_numbers(tmp_path: Pat
     assert capture.missing({A: 6}) == {}
 
 
-def test_an_unreadable_event_is_recorded_whatever_kinds_are_wanted(tmp_path: Path) -> None:
+def test_an_unreadable_event_is_recorded_whatever_kinds_are_wanted(tmp_path):
     capture = opened(tmp_path, label=CaptureLabel(ID, {"phase_changed"}))
     batch = pack(A, 1, [trade()])
     unreadable = batch[: -len(b"trade")] + b"\xc1" * len(b"trade")
@@ -331,7 +329,7 @@ def test_an_unreadable_event_is_recorded_whatever_kinds_are_wanted(tmp_path: Pat
     assert [record.payload for record in JournalReader(tmp_path / "captured")] == [unreadable]
 
 
-def test_only_the_new_part_of_a_partly_known_batch_is_recorded(tmp_path: Path) -> None:
+def test_only_the_new_part_of_a_partly_known_batch_is_recorded(tmp_path):
     capture = opened(tmp_path)
     capture.take(Began({A: 3}))
     taken(capture, A, 2, trades(4, first=2))
@@ -339,7 +337,7 @@ def test_only_the_new_part_of_a_partly_known_batch_is_recorded(tmp_path: Path) -
     assert held(tmp_path / "captured") == {A: {4: trade(4), 5: trade(5)}}
 
 
-def test_a_capture_expects_streams_unknown_to_the_writer_from_the_marks_of_the_database(tmp_path: Path) -> None:
+def test_a_capture_expects_streams_unknown_to_the_writer_from_the_marks_of_the_database(tmp_path):
     capture = opened(tmp_path, marks={A: 5, B: 9})
     capture.take(Began({A: 8}))
     taken(capture, A, 9, trades(1))
@@ -348,24 +346,24 @@ def test_a_capture_expects_streams_unknown_to_the_writer_from_the_marks_of_the_d
     assert capture.missing({A: 9, B: 12}) == {B: 2}
 
 
-def test_a_capture_that_found_no_writer_misses_whatever_was_committed_meanwhile(tmp_path: Path) -> None:
+def test_a_capture_that_found_no_writer_misses_whatever_was_committed_meanwhile(tmp_path):
     capture = opened(tmp_path, marks={A: 5})
     capture.close()
     assert capture.missing({A: 5}) == {}
     assert capture.missing({A: 6, B: 2}) == {A: 1, B: 2}
 
 
-def test_an_existing_file_is_never_written_over(tmp_path: Path) -> None:
+def test_an_existing_file_is_never_written_over(tmp_path):
     (tmp_path / "captured").write_text("precious")
     with pytest.raises(FileExistsError):
         opened(tmp_path)
 
 
 @pytest.mark.parametrize("label", [ALL, CaptureLabel(ID, frozenset({"trade", "snapshot"}))])
-def test_a_label_round_trips_through_its_text(label: CaptureLabel) -> None:
+def test_a_label_round_trips_through_its_text(label):
     assert read_label(str(label)) == label
 
 
-def test_an_outbox_label_is_not_a_capture_label() -> None:
+def test_an_outbox_label_is_not_a_capture_label():
     with pytest.raises(JournalError):
         read_label(f"outbox track-b {A}")

@@ -3,7 +3,6 @@
 import asyncio
 import stat
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -42,12 +41,12 @@ from tests.waiting import DEADLINE_S
 class Recorder:
     """A handler that keeps what it was asked and answers Done, or waits where the test says so."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.requests: list[Request] = []
         self.release = asyncio.Event()
         self.arrived = asyncio.Condition()
 
-    async def __call__(self, identity: bytes, request: Request) -> Reply | None:
+    async def __call__(self, identity, request):
         async with self.arrived:
             self.requests.append(request)
             self.arrived.notify_all()
@@ -60,7 +59,7 @@ class Recorder:
                 raise ZeroDivisionError
         return Done(getattr(request, "process", ""), "done")
 
-    async def received(self, count: int) -> None:
+    async def received(self, count):
         async with asyncio.timeout(DEADLINE_S), self.arrived:
             await self.arrived.wait_for(lambda: len(self.requests) >= count)
 
@@ -68,8 +67,8 @@ class Recorder:
 Scene = Callable[[ControlServer, ControlClient, Recorder], Awaitable[None]]
 
 
-def play(folder: Path, scene: Scene) -> None:
-    async def run() -> None:
+def play(folder, scene):
+    async def run():
         address = Endpoints(folder / "run").control
         recorder = Recorder()
         server = ControlServer(address, recorder)
@@ -86,7 +85,7 @@ def play(folder: Path, scene: Scene) -> None:
     asyncio.run(run())
 
 
-async def raw_exchange(folder: Path, frames: list[bytes]) -> list[bytes]:
+async def raw_exchange(folder, frames):
     """Send frames as they are and return the frames that come back."""
     socket = zmq.asyncio.Context.instance().socket(zmq.DEALER)
     socket.setsockopt(zmq.LINGER, 0)
@@ -112,27 +111,27 @@ async def raw_exchange(folder: Path, frames: list[bytes]) -> list[bytes]:
         Shutdown(),
     ],
 )
-def test_every_request_survives_the_wire(request_: Request) -> None:
+def test_every_request_survives_the_wire(request_):
     encoded = msgspec.msgpack.encode(request_)
     assert msgspec.msgpack.decode(encoded, type=Request) == request_
 
 
-def test_every_reply_survives_the_wire() -> None:
+def test_every_reply_survives_the_wire():
     status = StatusReply([ProcessStatus("writer", "RUNNING", pid=12)], "IDLE", 1, 2, 3.0)
     for reply in (status, Done("writer", "x"), UnderWay("x"), Refused("busy", "x")):
         assert msgspec.msgpack.decode(msgspec.msgpack.encode(reply), type=Reply) == reply
 
 
-def test_a_request_is_answered(tmp_path: Path) -> None:
-    async def scene(_server: ControlServer, client: ControlClient, recorder: Recorder) -> None:
+def test_a_request_is_answered(tmp_path):
+    async def scene(_server, client, recorder):
         assert await client.request(Restart("writer"), DEADLINE_S) == Done("writer", "done")
         assert recorder.requests == [Restart("writer")]
 
     play(tmp_path, scene)
 
 
-def test_a_request_that_takes_long_delays_no_other_even_of_the_same_client(tmp_path: Path) -> None:
-    async def scene(_server: ControlServer, client: ControlClient, recorder: Recorder) -> None:
+def test_a_request_that_takes_long_delays_no_other_even_of_the_same_client(tmp_path):
+    async def scene(_server, client, recorder):
         slow = asyncio.create_task(client.request(Stop("writer"), DEADLINE_S))
         await recorder.received(1)
         assert await client.request(Start("web"), DEADLINE_S) == Done("web", "done")
@@ -143,8 +142,8 @@ def test_a_request_that_takes_long_delays_no_other_even_of_the_same_client(tmp_p
     play(tmp_path, scene)
 
 
-def test_a_message_that_is_only_sent_is_handled_and_not_answered(tmp_path: Path) -> None:
-    async def scene(_server: ControlServer, client: ControlClient, recorder: Recorder) -> None:
+def test_a_message_that_is_only_sent_is_handled_and_not_answered(tmp_path):
+    async def scene(_server, client, recorder):
         await client.send(Heartbeat("writer", 12, 0.0, 1))
         await recorder.received(1)
         assert await client.request(Status(), DEADLINE_S) == Done("", "done")
@@ -152,35 +151,29 @@ def test_a_message_that_is_only_sent_is_handled_and_not_answered(tmp_path: Path)
     play(tmp_path, scene)
 
 
-def test_a_client_may_connect_and_send_before_the_server_is_there(tmp_path: Path) -> None:
-    async def run() -> None:
-        address = Endpoints(tmp_path / "run").control
-        client = ControlClient(address)
-        asked = asyncio.create_task(client.request(Status(), DEADLINE_S))
-        await asyncio.sleep(0)
-        server = ControlServer(address, Recorder())
-        serving = asyncio.create_task(server.serve())
-        assert await asked == Done("", "done")
-        client.close()
-        serving.cancel()
-        await asyncio.gather(serving, return_exceptions=True)
-        server.close()
-
-    asyncio.run(run())
+async def test_a_client_may_connect_and_send_before_the_server_is_there(tmp_path):
+    address = Endpoints(tmp_path / "run").control
+    client = ControlClient(address)
+    asked = asyncio.create_task(client.request(Status(), DEADLINE_S))
+    await asyncio.sleep(0)
+    server = ControlServer(address, Recorder())
+    serving = asyncio.create_task(server.serve())
+    assert await asked == Done("", "done")
+    client.close()
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
+    server.close()
 
 
-def test_without_an_answer_the_deadline_is_an_error_that_names_the_address(tmp_path: Path) -> None:
-    async def run() -> None:
-        client = ControlClient(Endpoints(tmp_path / "run").control)
-        with pytest.raises(ControlTimeoutError, match="control"):
-            await client.request(Status(), 0.05)
-        client.close()
-
-    asyncio.run(run())
+async def test_without_an_answer_the_deadline_is_an_error_that_names_the_address(tmp_path):
+    client = ControlClient(Endpoints(tmp_path / "run").control)
+    with pytest.raises(ControlTimeoutError, match="control"):
+        await client.request(Status(), 0.05)
+    client.close()
 
 
-def test_a_handler_that_fails_is_a_refusal_and_the_server_goes_on(tmp_path: Path) -> None:
-    async def scene(_server: ControlServer, client: ControlClient, _recorder: Recorder) -> None:
+def test_a_handler_that_fails_is_a_refusal_and_the_server_goes_on(tmp_path):
+    async def scene(_server, client, _recorder):
         reply = await client.request(Shutdown(), DEADLINE_S)
         assert isinstance(reply, Refused)
         assert reply.code == "internal"
@@ -206,10 +199,8 @@ def test_a_handler_that_fails_is_a_refusal_and_the_server_goes_on(tmp_path: Path
         [b"id", b"\x82\xa4type\xa4stop\xa7process\xa2\xff\xfe"],
     ],
 )
-def test_a_malformed_request_is_refused_logged_and_reaches_no_handler(
-    tmp_path: Path, frames: list[bytes], caplog: pytest.LogCaptureFixture
-) -> None:
-    async def scene(server: ControlServer, _client: ControlClient, recorder: Recorder) -> None:
+def test_a_malformed_request_is_refused_logged_and_reaches_no_handler(tmp_path, frames, caplog):
+    async def scene(server, _client, recorder):
         request_id, body = await raw_exchange(tmp_path, frames)
         assert server.refused == 1
         reply = msgspec.msgpack.decode(body, type=Reply)
@@ -222,8 +213,8 @@ def test_a_malformed_request_is_refused_logged_and_reaches_no_handler(
     play(tmp_path, scene)
 
 
-def test_a_message_larger_than_any_request_ends_that_connection_and_no_other(tmp_path: Path) -> None:
-    async def scene(_server: ControlServer, client: ControlClient, recorder: Recorder) -> None:
+def test_a_message_larger_than_any_request_ends_that_connection_and_no_other(tmp_path):
+    async def scene(_server, client, recorder):
         flooder = zmq.asyncio.Context.instance().socket(zmq.DEALER)
         flooder.setsockopt(zmq.LINGER, 0)
         flooder.connect(f"ipc://{tmp_path}/run/control")
@@ -235,8 +226,8 @@ def test_a_message_larger_than_any_request_ends_that_connection_and_no_other(tmp
     play(tmp_path, scene)
 
 
-def test_more_requests_than_can_be_under_way_are_refused_as_busy(tmp_path: Path) -> None:
-    async def scene(_server: ControlServer, client: ControlClient, recorder: Recorder) -> None:
+def test_more_requests_than_can_be_under_way_are_refused_as_busy(tmp_path):
+    async def scene(_server, client, recorder):
         asked = [asyncio.create_task(client.request(Stop("writer"), DEADLINE_S)) for _ in range(IN_FLIGHT_MAX)]
         await recorder.received(IN_FLIGHT_MAX)
         reply = await client.request(Status(), DEADLINE_S)
@@ -248,21 +239,21 @@ def test_more_requests_than_can_be_under_way_are_refused_as_busy(tmp_path: Path)
     play(tmp_path, scene)
 
 
-def test_directory_and_socket_are_their_owners_alone(tmp_path: Path) -> None:
-    async def scene(_server: ControlServer, _client: ControlClient, _recorder: Recorder) -> None:
+def test_directory_and_socket_are_their_owners_alone(tmp_path):
+    async def scene(_server, _client, _recorder):
         assert stat.S_IMODE((tmp_path / "run").stat().st_mode) == 0o700
         assert stat.S_IMODE((tmp_path / "run" / "control").stat().st_mode) == 0o600
 
     play(tmp_path, scene)
 
 
-def test_the_three_sockets_are_files_of_the_runtime_directory(tmp_path: Path) -> None:
+def test_the_three_sockets_are_files_of_the_runtime_directory(tmp_path):
     endpoints = Endpoints(tmp_path / "run")
     addresses = {endpoints.ingest, endpoints.feed, endpoints.control}
     assert addresses == {f"ipc://{tmp_path}/run/{name}" for name in ("ingest", "feed", "control")}
 
 
-def test_a_directory_that_others_may_enter_is_refused_with_the_command_that_closes_it(tmp_path: Path) -> None:
+def test_a_directory_that_others_may_enter_is_refused_with_the_command_that_closes_it(tmp_path):
     wide = tmp_path / "wide"
     wide.mkdir()
     wide.chmod(0o750)
@@ -271,26 +262,26 @@ def test_a_directory_that_others_may_enter_is_refused_with_the_command_that_clos
     assert stat.S_IMODE(wide.stat().st_mode) == 0o750
 
 
-def test_a_link_to_a_directory_is_refused(tmp_path: Path) -> None:
+def test_a_link_to_a_directory_is_refused(tmp_path):
     (tmp_path / "real").mkdir(mode=0o700)
     (tmp_path / "link").symlink_to(tmp_path / "real")
     with pytest.raises(BusError, match="link"):
         Endpoints(tmp_path / "link")
 
 
-def test_a_file_at_the_path_of_the_runtime_directory_is_refused(tmp_path: Path) -> None:
+def test_a_file_at_the_path_of_the_runtime_directory_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(BusError, match="choose another"):
         Endpoints(tmp_path / "file")
 
 
-def test_a_path_that_no_socket_can_have_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+def test_a_path_that_no_socket_can_have_is_refused_before_anything_is_made(tmp_path):
     long = tmp_path / ("x" * 100)
     with pytest.raises(BusError, match="shorter path"):
         Endpoints(long)
     assert not long.exists()
 
 
-def test_an_address_where_nothing_can_listen_is_an_error_of_the_bus() -> None:
+def test_an_address_where_nothing_can_listen_is_an_error_of_the_bus():
     with pytest.raises(BusError, match="cannot listen"):
         ControlServer("ipc:///nowhere/at/all/control", Recorder())

@@ -5,11 +5,10 @@ end a separate program compares the appended events with the stored ones.
 """
 
 import contextlib
-from collections.abc import Iterator
 
 import pytest
 
-from tests.chaos.actors import Scene, produce, set_up, write
+from tests.chaos.actors import produce, set_up, write
 from tests.chaos.crashes import IN_COMMIT, OF_PRODUCER, OF_WRITER
 from tests.chaos.stage import Actor, judge
 from tests.conformance.conftest import empty, postgresql_schema
@@ -29,7 +28,7 @@ ON_BOTH = [
 
 
 @pytest.fixture(scope="module")
-def postgresql_url() -> Iterator[str]:
+def postgresql_url():
     """The URL of a schema with the current tables, whose rows are those of the last test."""
     with postgresql_schema() as url:
         make_database(url)
@@ -37,7 +36,7 @@ def postgresql_url() -> Iterator[str]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
+def scene(request):
     with short_folder() as folder:
         if request.param == "sqlite":
             url = f"sqlite:///{folder}/observer.db"
@@ -49,7 +48,7 @@ def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
 
 
 @contextlib.contextmanager
-def producer_and_writer(scene: Scene) -> Iterator[tuple[Actor, Actor]]:
+def producer_and_writer(scene):
     """Both processes at work; the producer's outbox also holds the unsent events of its first life."""
     producer = Actor("producer", produce, scene, "producer")
     producer.wait_for(lambda: scene.ledger("producer").exists() and scene.ledger("producer").stat().st_size > 0)
@@ -62,7 +61,7 @@ def producer_and_writer(scene: Scene) -> Iterator[tuple[Actor, Actor]]:
         writer.kill()
 
 
-def assert_whole(scene: Scene, producer: Actor, writer: Actor) -> None:
+def assert_whole(scene, producer, writer):
     producer.finish()
     writer.finish()
     reported = judge(scene)
@@ -72,7 +71,7 @@ def assert_whole(scene: Scene, producer: Actor, writer: Actor) -> None:
 @pytest.mark.system
 @pytest.mark.parametrize("scene", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True)
 @pytest.mark.parametrize("point", OF_PRODUCER)  # far from the database: the long tier has both
-def test_a_producer_dies(scene: Scene, point: str) -> None:
+def test_a_producer_dies(scene, point):
     with producer_and_writer(scene) as (producer, writer):
         producer.start(point)
         producer.wait_crashed(CRASH_S)
@@ -82,7 +81,7 @@ def test_a_producer_dies(scene: Scene, point: str) -> None:
 
 @pytest.mark.system
 @pytest.mark.parametrize(("scene", "point"), ON_BOTH, indirect=["scene"])
-def test_the_writer_dies(scene: Scene, point: str) -> None:
+def test_the_writer_dies(scene, point):
     with producer_and_writer(scene) as (producer, writer):
         writer.kill()
         writer.start(point)

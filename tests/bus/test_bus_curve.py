@@ -7,8 +7,6 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 
 import pytest
 import zmq
@@ -17,11 +15,10 @@ import zmq.asyncio
 from bus import subscriptions
 from bus.batch_feed import BatchFeedPublisher, BatchFeedSubscriber, Began
 from bus.codec import Batch
-from bus.commands import Done, Reply, Request, Status
+from bus.commands import Done, Status
 from bus.control import ControlClient, ControlServer, ControlTimeoutError
 from bus.curve import DOMAIN_BYTES_MAX, UNKNOWN_CLIENTS
-from bus.delivery import Delivered, Part
-from bus.endpoints import Address, BusError, Endpoints, TcpAddress, TcpEndpoints
+from bus.endpoints import BusError, Endpoints, TcpAddress, TcpEndpoints
 from bus.events import Event, Trade
 from bus.feed import FeedPublisher, FeedSubscriber
 from bus.ingest import Ingest, ingest_socket
@@ -43,24 +40,24 @@ SOCKETS = ("ingest", "feed", "batch_feed", "control")
 class Memory(Epochs):
     """A sink that keeps events."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.stored: dict[str, list[object]] = {}
 
-    def high_water_marks(self, streams: Sequence[str]) -> Mapping[str, int]:
+    def high_water_marks(self, streams):
         return {stream: len(self.stored.get(stream, [])) for stream in streams}
 
-    def commit(self, batches: Sequence[Part]) -> None:
+    def commit(self, batches):
         for batch in batches:
             self.stored.setdefault(batch.stream, []).extend(batch.events)
 
-    def note_duplicates(self, stream: str, count: int) -> None:
+    def note_duplicates(self, stream, count):
         """There are none here."""
 
 
 class Servers:
     """All four servers, as the writer and the supervisor bind them; `asked` counts what came to control."""
 
-    def __init__(self, endpoints: Endpoints) -> None:
+    def __init__(self, endpoints):
         self.endpoints = endpoints
         self.sink = Memory()
         self.asked = 0
@@ -72,15 +69,15 @@ class Servers:
         self._thread = threading.Thread(target=self.ingest.run, args=[self._stopping])
         self._thread.start()
 
-    def _report(self, group: Sequence[Delivered]) -> None:
+    def _report(self, group):
         self.feed.publish(group)
         self.batch_feed.publish(group)
 
-    async def _answer(self, _identity: bytes, _request: Request) -> Reply:
+    async def _answer(self, _identity, _request):
         self.asked += 1
         return Done("all", "well")
 
-    def close(self) -> None:
+    def close(self):
         self._stopping.set()
         self._thread.join(DEADLINE_S)
         assert not self._thread.is_alive()
@@ -92,7 +89,7 @@ class Servers:
 class Clients:
     """One client of each socket, with what it heard."""
 
-    def __init__(self, endpoints: Endpoints, folder: Path) -> None:
+    def __init__(self, endpoints, folder):
         self.producer = Producer(Outbox(folder, "a", uuid.uuid4().hex), endpoints.ingest)
         self.feed = FeedSubscriber(endpoints.feed, [Trade])
         self.batch_feed = BatchFeedSubscriber(endpoints.batch_feed)
@@ -100,35 +97,35 @@ class Clients:
         self.from_feed: list[Event] = []
         self.from_tap: list[Began | Batch] = []
 
-    async def listen_to_feed(self) -> None:
+    async def listen_to_feed(self):
         async for event in self.feed:
             self.from_feed.append(event)
 
-    async def listen_to_tap(self) -> None:
+    async def listen_to_tap(self):
         async for message in self.batch_feed:
             self.from_tap.append(message)
 
-    def close(self) -> None:
+    def close(self):
         self.feed.close()
         self.batch_feed.close()
         self.control.close()
         self.producer.close()
 
 
-def free_addresses() -> TcpEndpoints:
+def free_addresses():
     """Four ports of loopback that no other process has."""
     return TcpEndpoints(**{name: f"tcp://127.0.0.1:{own_port()}" for name in SOCKETS})
 
 
 @pytest.fixture
-def endpoints(tmp_path: Path) -> Endpoints:
+def endpoints(tmp_path):
     made = Endpoints(tmp_path / "run", free_addresses())
     make_keys(made.keys_directory)
     return made
 
 
 @pytest.fixture
-def stranger(tmp_path: Path, endpoints: Endpoints) -> Endpoints:
+def stranger(tmp_path, endpoints):
     """The same addresses and the true server's public key, with a pair of the stranger's own making."""
     made = Endpoints(tmp_path / "stranger", endpoints._tcp)
     make_keys(made.keys_directory)
@@ -137,7 +134,7 @@ def stranger(tmp_path: Path, endpoints: Endpoints) -> Endpoints:
 
 
 @contextlib.asynccontextmanager
-async def serving(endpoints: Endpoints) -> AsyncIterator[Servers]:
+async def serving(endpoints):
     servers = Servers(endpoints)
     task = asyncio.create_task(servers.control.serve())
     try:
@@ -149,7 +146,7 @@ async def serving(endpoints: Endpoints) -> AsyncIterator[Servers]:
 
 
 @contextlib.asynccontextmanager
-async def using(endpoints: Endpoints, folder: Path) -> AsyncIterator[Clients]:
+async def using(endpoints, folder):
     clients = Clients(endpoints, folder)
     work = (clients.producer.run(), clients.listen_to_feed(), clients.listen_to_tap())
     tasks = [asyncio.create_task(each) for each in work]
@@ -162,10 +159,10 @@ async def using(endpoints: Endpoints, folder: Path) -> AsyncIterator[Clients]:
         clients.close()
 
 
-async def assert_all_works(clients: Clients) -> None:
+async def assert_all_works(clients):
     """An event comes back from the feed and the batch feed, and control answers."""
 
-    def received_after_publishing() -> bool:
+    def received_after_publishing():
         clients.producer.publish(trade())
         return bool(clients.from_feed) and any(isinstance(message, Batch) for message in clients.from_tap)
 
@@ -174,14 +171,14 @@ async def assert_all_works(clients: Clients) -> None:
     assert await clients.control.request(Status(), DEADLINE_S) == Done("all", "well")
 
 
-def assert_nothing_came(clients: Clients) -> None:
+def assert_nothing_came(clients):
     assert clients.producer.unacknowledged
     assert clients.from_feed == []
     assert clients.from_tap == []
 
 
-def test_with_a_known_key_all_four_sockets_work_as_over_files(tmp_path: Path, endpoints: Endpoints) -> None:
-    async def scene() -> Servers:
+def test_with_a_known_key_all_four_sockets_work_as_over_files(tmp_path, endpoints):
+    async def scene():
         async with serving(endpoints) as servers, using(endpoints, tmp_path / "outbox") as clients:
             await assert_all_works(clients)
         return servers
@@ -190,15 +187,13 @@ def test_with_a_known_key_all_four_sockets_work_as_over_files(tmp_path: Path, en
     assert set(map(type, stored)) == {Trade}
 
 
-def test_a_reader_whose_key_is_refused_before_its_first_message_is_made(
-    endpoints: Endpoints, stranger: Endpoints, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def connect_and_be_refused(socket: Socket, address: Address, bytes_max: int) -> None:
+def test_a_reader_whose_key_is_refused_before_its_first_message_is_made(endpoints, stranger, monkeypatch):
+    def connect_and_be_refused(socket, address, bytes_max):
         connect(socket, address, bytes_max)
         plain: zmq.SyncSocket = zmq.Socket.shadow(socket.underlying)
         until(lambda: not plain.poll(0, zmq.POLLOUT), "the writer refuses the key")
 
-    async def scene() -> None:
+    async def scene():
         async with serving(endpoints):
             FeedSubscriber(stranger.feed, [Trade]).close()
 
@@ -206,30 +201,27 @@ def test_a_reader_whose_key_is_refused_before_its_first_message_is_made(
     asyncio.run(scene())
 
 
-def test_a_client_with_an_unknown_key_receives_nothing_and_disturbs_no_other_client(
-    tmp_path: Path, endpoints: Endpoints, stranger: Endpoints
-) -> None:
-    async def scene() -> None:
-        async with serving(endpoints) as servers, using(stranger, tmp_path / "outbox-s") as unknown:
-            before = UNKNOWN_CLIENTS.refused
-            unknown.producer.publish(trade(99))
-            refused = asyncio.create_task(unknown.control.request(Status(), 1.0))
-            async with using(endpoints, tmp_path / "outbox") as known:
-                await assert_all_works(known)
-                with pytest.raises(ControlTimeoutError):
-                    await refused
-                await assert_all_works(known)
-            assert_nothing_came(unknown)
-            assert servers.asked == 2
-            assert len(servers.sink.stored) == 1
-            assert servers.ingest.peers.refused == 0
-            assert UNKNOWN_CLIENTS.refused > before
-
-    asyncio.run(scene())
+async def test_a_client_with_an_unknown_key_receives_nothing_and_disturbs_no_other_client(
+    tmp_path, endpoints, stranger
+):
+    async with serving(endpoints) as servers, using(stranger, tmp_path / "outbox-s") as unknown:
+        before = UNKNOWN_CLIENTS.refused
+        unknown.producer.publish(trade(99))
+        refused = asyncio.create_task(unknown.control.request(Status(), 1.0))
+        async with using(endpoints, tmp_path / "outbox") as known:
+            await assert_all_works(known)
+            with pytest.raises(ControlTimeoutError):
+                await refused
+            await assert_all_works(known)
+        assert_nothing_came(unknown)
+        assert servers.asked == 2
+        assert len(servers.sink.stored) == 1
+        assert servers.ingest.peers.refused == 0
+        assert UNKNOWN_CLIENTS.refused > before
 
 
 @contextlib.contextmanager
-def bare(address: str) -> Iterator[zmq.asyncio.Socket]:
+def bare(address):
     """A client socket without a key, made without the check that a key is set."""
     with zmq.asyncio.Context.instance().socket(zmq.DEALER) as socket:
         socket.setsockopt(zmq.LINGER, 0)
@@ -237,94 +229,73 @@ def bare(address: str) -> Iterator[zmq.asyncio.Socket]:
         yield socket
 
 
-def test_a_client_without_a_key_receives_nothing_and_disturbs_no_other_client(
-    tmp_path: Path, endpoints: Endpoints, caplog: pytest.LogCaptureFixture
-) -> None:
-    async def scene() -> None:
-        async with serving(endpoints) as servers, using(endpoints, tmp_path / "outbox") as known:
-            with contextlib.ExitStack() as held:
-                sockets = [held.enter_context(bare(str(getattr(endpoints, name)))) for name in SOCKETS]
-                for socket in sockets:
-                    socket.send_multipart([b"H", b"no hello"])  # never delivered: the socket never connects
-                await assert_all_works(known)
-                assert [await socket.poll(100) for socket in sockets] == [0, 0, 0, 0]
-                await assert_all_works(known)
-            assert servers.ingest.peers.refused == 0
-            assert "refused" not in caplog.text
-
-    asyncio.run(scene())
+async def test_a_client_without_a_key_receives_nothing_and_disturbs_no_other_client(tmp_path, endpoints, caplog):
+    async with serving(endpoints) as servers, using(endpoints, tmp_path / "outbox") as known:
+        with contextlib.ExitStack() as held:
+            sockets = [held.enter_context(bare(str(getattr(endpoints, name)))) for name in SOCKETS]
+            for socket in sockets:
+                socket.send_multipart([b"H", b"no hello"])  # never delivered: the socket never connects
+            await assert_all_works(known)
+            assert [await socket.poll(100) for socket in sockets] == [0, 0, 0, 0]
+            await assert_all_works(known)
+        assert servers.ingest.peers.refused == 0
+        assert "refused" not in caplog.text
 
 
-def test_a_client_does_not_speak_to_a_server_with_another_key(
-    tmp_path: Path, endpoints: Endpoints, stranger: Endpoints
-) -> None:
+async def test_a_client_does_not_speak_to_a_server_with_another_key(tmp_path, endpoints, stranger):
     (stranger.keys_directory / "server.public").unlink()
     make_keys(tmp_path / "other")
     (tmp_path / "other" / "server.public").rename(stranger.keys_directory / "server.public")
 
-    async def scene() -> None:
-        async with serving(endpoints) as servers:
-            client = ControlClient(stranger.control)
-            with pytest.raises(ControlTimeoutError, match="tcp://"):
-                await client.request(Status(), 0.3)
-            client.close()
-            assert servers.asked == 0
-
-    asyncio.run(scene())
-
-
-def test_a_server_refuses_a_client_whose_key_was_replaced(tmp_path: Path, endpoints: Endpoints) -> None:
-    async def scene() -> None:
-        old = ControlClient(endpoints.control)  # has read its key
-        make_keys(tmp_path / "new")
-        (tmp_path / "new" / "client.public").rename(endpoints.keys_directory / "client.public")
-        async with serving(endpoints) as servers:
-            with pytest.raises(ControlTimeoutError):
-                await old.request(Status(), 0.3)
-            assert servers.asked == 0
-        old.close()
-
-    asyncio.run(scene())
-
-
-def test_a_server_admits_no_client_while_its_key_file_cannot_be_read(endpoints: Endpoints) -> None:
-    async def scene() -> None:
-        client = ControlClient(endpoints.control)
-        async with serving(endpoints):
-            (endpoints.keys_directory / "client.public").unlink()
-            with pytest.raises(ControlTimeoutError):
-                await client.request(Status(), 0.3)
+    async with serving(endpoints) as servers:
+        client = ControlClient(stranger.control)
+        with pytest.raises(ControlTimeoutError, match="tcp://"):
+            await client.request(Status(), 0.3)
         client.close()
+        assert servers.asked == 0
 
-    asyncio.run(scene())
+
+async def test_a_server_refuses_a_client_whose_key_was_replaced(tmp_path, endpoints):
+    old = ControlClient(endpoints.control)  # has read its key
+    make_keys(tmp_path / "new")
+    (tmp_path / "new" / "client.public").rename(endpoints.keys_directory / "client.public")
+    async with serving(endpoints) as servers:
+        with pytest.raises(ControlTimeoutError):
+            await old.request(Status(), 0.3)
+        assert servers.asked == 0
+    old.close()
 
 
-def test_two_servers_of_one_process_admit_each_its_own_clients(tmp_path: Path, endpoints: Endpoints) -> None:
+async def test_a_server_admits_no_client_while_its_key_file_cannot_be_read(endpoints):
+    client = ControlClient(endpoints.control)
+    async with serving(endpoints):
+        (endpoints.keys_directory / "client.public").unlink()
+        with pytest.raises(ControlTimeoutError):
+            await client.request(Status(), 0.3)
+    client.close()
+
+
+async def test_two_servers_of_one_process_admit_each_its_own_clients(tmp_path, endpoints):
     other = Endpoints(tmp_path / "other-run", free_addresses())
     make_keys(other.keys_directory)
 
-    async def scene() -> None:
-        async with serving(endpoints), serving(other):
-            for each in (endpoints, other):
-                client = ControlClient(each.control)
-                assert await client.request(Status(), DEADLINE_S) == Done("all", "well")
-                client.close()
-
-    asyncio.run(scene())
+    async with serving(endpoints), serving(other):
+        for each in (endpoints, other):
+            client = ControlClient(each.control)
+            assert await client.request(Status(), DEADLINE_S) == Done("all", "well")
+            client.close()
 
 
-def bind_any(socket: Socket, address: Address) -> None:
+def bind_any(socket, address):
     bind(socket, address, 1_000, ANY_ROLE)
 
 
-def connect_any(socket: Socket, address: Address) -> None:
+def connect_any(socket, address):
     connect(socket, address, 1_000)
 
 
 @pytest.mark.parametrize("use", [bind_any, connect_any])
-def test_without_keys_neither_end_is_set_up_and_the_command_is_named(
-    tmp_path: Path, use: Callable[[zmq.asyncio.Socket, Address], None]
-) -> None:
+def test_without_keys_neither_end_is_set_up_and_the_command_is_named(tmp_path, use):
     address = Endpoints(tmp_path / "run", free_addresses()).control
     socket = zmq.asyncio.Context.instance().socket(zmq.DEALER)
     with pytest.raises(BusError, match="observer keys make"):
@@ -333,14 +304,14 @@ def test_without_keys_neither_end_is_set_up_and_the_command_is_named(
 
 
 @pytest.mark.parametrize("use", [bind_any, connect_any])
-def test_a_bare_tcp_address_is_refused(use: Callable[[zmq.asyncio.Socket, Address], None]) -> None:
+def test_a_bare_tcp_address_is_refused(use):
     socket = zmq.asyncio.Context.instance().socket(zmq.DEALER)
     with pytest.raises(BusError, match="no keys"):
         use(socket, "tcp://127.0.0.1:5561")
     assert socket.closed
 
 
-def test_an_address_that_is_taken_is_an_error_of_ours(endpoints: Endpoints) -> None:
+def test_an_address_that_is_taken_is_an_error_of_ours(endpoints):
     first = zmq.asyncio.Context.instance().socket(zmq.ROUTER)
     second = zmq.asyncio.Context.instance().socket(zmq.ROUTER)
     bind_any(first, endpoints.control)
@@ -349,13 +320,13 @@ def test_an_address_that_is_taken_is_an_error_of_ours(endpoints: Endpoints) -> N
     first.close()
 
 
-def test_a_key_directory_that_libzmq_cannot_name_is_refused() -> None:
+def test_a_key_directory_that_libzmq_cannot_name_is_refused():
     socket = zmq.asyncio.Context.instance().socket(zmq.ROUTER)
     with pytest.raises(BusError, match="shorter"):
         bind_any(socket, TcpAddress("tcp://127.0.0.1:5561", "/" + "x" * DOMAIN_BYTES_MAX))
 
 
-def test_keys_are_their_owners_alone_and_differ(endpoints: Endpoints) -> None:
+def test_keys_are_their_owners_alone_and_differ(endpoints):
     directory = endpoints.keys_directory
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     files = {path.name: path for path in directory.iterdir()}
@@ -364,7 +335,7 @@ def test_keys_are_their_owners_alone_and_differ(endpoints: Endpoints) -> None:
     assert len({path.read_bytes() for path in files.values()}) == 4
 
 
-def test_keys_are_never_overwritten(endpoints: Endpoints) -> None:
+def test_keys_are_never_overwritten(endpoints):
     before = key_pair(endpoints.keys_directory, "server")
     with pytest.raises(BusError, match="there already"):
         make_keys(endpoints.keys_directory)
@@ -372,20 +343,20 @@ def test_keys_are_never_overwritten(endpoints: Endpoints) -> None:
     assert [path.name for path in endpoints.runtime_directory.iterdir()] == ["keys"]
 
 
-def test_the_text_of_a_pair_does_not_show_its_secret(endpoints: Endpoints) -> None:
+def test_the_text_of_a_pair_does_not_show_its_secret(endpoints):
     pair = key_pair(endpoints.keys_directory, "client")
     assert pair.secret.decode() not in f"{pair} {pair!r}"
     assert pair.public.decode() in str(pair)
 
 
-def test_a_secret_that_others_may_read_is_refused(endpoints: Endpoints) -> None:
+def test_a_secret_that_others_may_read_is_refused(endpoints):
     (endpoints.keys_directory / "client.secret").chmod(0o640)
     with pytest.raises(MissingBusKeysError, match="chmod 600"):
         key_pair(endpoints.keys_directory, "client")
 
 
 @pytest.mark.parametrize("content", [b"", b"short", b"x" * 41, b'"' * 40, b"\xff" * 40, b"#" * 40])
-def test_a_file_that_holds_no_key_is_refused_and_not_quoted(endpoints: Endpoints, content: bytes) -> None:
+def test_a_file_that_holds_no_key_is_refused_and_not_quoted(endpoints, content):
     (endpoints.keys_directory / "client.secret").write_bytes(content)
     with pytest.raises(MissingBusKeysError, match="no key of 40 characters"):
         key_pair(endpoints.keys_directory, "client")
@@ -406,13 +377,13 @@ def test_a_file_that_holds_no_key_is_refused_and_not_quoted(endpoints: Endpoints
         "",
     ],
 )
-def test_an_address_that_cannot_serve_both_ends_is_refused(wrong: str) -> None:
+def test_an_address_that_cannot_serve_both_ends_is_refused(wrong):
     right = {name: f"tcp://127.0.0.1:{port}" for port, name in enumerate(SOCKETS, 5561)}
     with pytest.raises(ValueError, match=r"ingest|same address"):
         TcpEndpoints(**{**right, "ingest": wrong})
 
 
-def test_for_files_nothing_of_curve_is_loaded(tmp_path: Path) -> None:
+def test_for_files_nothing_of_curve_is_loaded(tmp_path):
     code = (
         "import sys, zmq, pathlib, bus.feed, bus.batch_feed, bus.ingest, bus.control, bus.sender, bus.endpoints\n"
         "import observer.base.settings as settings\n"

@@ -24,7 +24,7 @@ from tests.properties import examples
 from tests.reach import Reach, run_machine
 
 
-def test_exactly_the_next_number_is_taken() -> None:
+def test_exactly_the_next_number_is_taken():
     receiver = Receiver()
     receiver.greeted({"s": 10})
     assert receiver.admit("s", 11, 3).decision == "take"
@@ -33,7 +33,7 @@ def test_exactly_the_next_number_is_taken() -> None:
     assert receiver.admit("s", 14, 2).decision == "take"
 
 
-def test_a_batch_is_taken_exactly_when_it_brings_the_next_number() -> None:
+def test_a_batch_is_taken_exactly_when_it_brings_the_next_number():
     """All orders of the mark, the first number and the count."""
     for mark, first, count in itertools.product(range(5), range(1, 7), range(1, 5)):
         receiver = Receiver()
@@ -50,7 +50,7 @@ def test_a_batch_is_taken_exactly_when_it_brings_the_next_number() -> None:
         assert (admission, held, receiver.duplicates) == expected, (mark, first, count)
 
 
-def test_the_marks_after_a_failed_commit_say_what_became_of_it() -> None:
+def test_the_marks_after_a_failed_commit_say_what_became_of_it():
     """All orders of the marks, where the group starts and ends in two streams, and what the commit before it stored."""
     streams = list(itertools.product(range(3), range(1, 3), range(5)))  # start, count, mark
     newest_of = [({}, 0), *(({"a": last}, 0) for last in range(5)), *(({"c": 1}, mark) for mark in range(3))]
@@ -75,7 +75,7 @@ def test_the_marks_after_a_failed_commit_say_what_became_of_it() -> None:
     assert len(outcomes) == 4
 
 
-def test_a_batch_that_begins_before_the_mark_is_taken_without_its_known_front() -> None:
+def test_a_batch_that_begins_before_the_mark_is_taken_without_its_known_front():
     receiver = Receiver()
     receiver.greeted({"s": 10})
     admission = receiver.admit("s", 9, 4)
@@ -86,7 +86,7 @@ def test_a_batch_that_begins_before_the_mark_is_taken_without_its_known_front() 
     assert receiver.duplicates == 2 + 4 + 1
 
 
-def test_a_rewind_is_no_acknowledgement() -> None:
+def test_a_rewind_is_no_acknowledgement():
     """The writer can still lose uncommitted events. Found by the state machine below."""
     sender = Sender([StreamProgress("s", appended=3)])
     sender.welcomed(Welcome({"s": 0}, credit=100))
@@ -96,7 +96,7 @@ def test_a_rewind_is_no_acknowledgement() -> None:
     assert sender.unacknowledged == 3
 
 
-def test_nothing_is_sent_before_the_welcome_nor_beyond_the_credit() -> None:
+def test_nothing_is_sent_before_the_welcome_nor_beyond_the_credit():
     sender = Sender([StreamProgress("s", appended=5)])
     assert sender.next_to_send() is None
     sender.welcomed(Welcome({"s": 0}, credit=2))
@@ -109,7 +109,7 @@ def test_nothing_is_sent_before_the_welcome_nor_beyond_the_credit() -> None:
     assert sender.next_to_send() is None
 
 
-def test_the_first_welcome_after_a_lost_connection_alone_goes_back_to_what_was_taken() -> None:
+def test_the_first_welcome_after_a_lost_connection_alone_goes_back_to_what_was_taken():
     sender = Sender([StreamProgress("s", appended=5)])
     sender.welcomed(Welcome({"s": 0}, credit=100))
     sender.sent("s", 5)
@@ -120,7 +120,7 @@ def test_the_first_welcome_after_a_lost_connection_alone_goes_back_to_what_was_t
         sender.sent("s", 5)
 
 
-def test_before_the_first_welcome_neither_end_knows_an_epoch_and_a_senders_state_can_be_read() -> None:
+def test_before_the_first_welcome_neither_end_knows_an_epoch_and_a_senders_state_can_be_read():
     sender = Sender([StreamProgress("0123456789", 5, 2)])
     assert sender.hello("p", {}) == Hello("p", {"0123456789": 2}, epoch="")
     assert Receiver().epoch == ""
@@ -129,7 +129,7 @@ def test_before_the_first_welcome_neither_end_knows_an_epoch_and_a_senders_state
     assert repr(sender) == "Sender(credit=7, [<012345 appended=5 sent=2 acknowledged=2>])"
 
 
-def test_earlier_streams_are_delivered_before_the_current_one_and_then_forgotten() -> None:
+def test_earlier_streams_are_delivered_before_the_current_one_and_then_forgotten():
     sender = Sender([StreamProgress("old", appended=2), StreamProgress("new", appended=1)])
     sender.welcomed(Welcome({"old": 0, "new": 0}, credit=100))
     assert sender.next_to_send() == ("old", 1)
@@ -140,14 +140,14 @@ def test_earlier_streams_are_delivered_before_the_current_one_and_then_forgotten
     assert list(sender.hello("producer", {}).acknowledged) == ["new"]
 
 
-def test_all_streams_must_reach_their_marks_to_be_committed() -> None:
+def test_all_streams_must_reach_their_marks_to_be_committed():
     sender = Sender([StreamProgress("old", appended=2), StreamProgress("new", appended=1)])
     sender.welcomed(Welcome({"old": 2, "new": 0}, credit=100))
     assert sender.has_committed({"old": 2, "finished and forgotten": 5})
     assert not sender.has_committed({"old": 2, "new": 1})
 
 
-def test_a_mark_beyond_the_last_appended_event_counts_as_complete() -> None:
+def test_a_mark_beyond_the_last_appended_event_counts_as_complete():
     """The outbox lost its tail after the writer committed it: the old stream counts as complete."""
     sender = Sender([StreamProgress("old", appended=3), StreamProgress("new")])
     sender.welcomed(Welcome({"old": 8, "new": 0}, credit=100))
@@ -155,7 +155,7 @@ def test_a_mark_beyond_the_last_appended_event_counts_as_complete() -> None:
     assert sender.finished() == ["old"]
 
 
-def test_a_welcome_of_another_epoch_takes_the_sender_back() -> None:
+def test_a_welcome_of_another_epoch_takes_the_sender_back():
     sender = Sender([StreamProgress("s", appended=5)])
     sender.welcomed(Welcome({"s": 5}, credit=100, epoch="one"))
     assert not sender.unacknowledged
@@ -166,7 +166,7 @@ def test_a_welcome_of_another_epoch_takes_the_sender_back() -> None:
     assert sender.next_to_send() == ("s", 3)
 
 
-def test_an_archived_stream_that_the_database_lost_is_delivered_before_the_current_one() -> None:
+def test_an_archived_stream_that_the_database_lost_is_delivered_before_the_current_one():
     sender = Sender([StreamProgress("new", appended=1)])
     welcome = Welcome({"old": 1, "new": 0}, credit=100, epoch="one")
     assert sender.fallen(welcome, {"old": 4}) == {"old": 1}
@@ -175,7 +175,7 @@ def test_an_archived_stream_that_the_database_lost_is_delivered_before_the_curre
     assert sender.next_to_send() == ("old", 2)
 
 
-def test_streams_that_the_database_lost_are_delivered_in_the_order_of_their_openings() -> None:
+def test_streams_that_the_database_lost_are_delivered_in_the_order_of_their_openings():
     sender = Sender([StreamProgress("rest", appended=3), StreamProgress("new", appended=1)])
     sender.welcomed(Welcome({"rest": 2, "new": 0}, credit=100, epoch="one"))
     welcome = Welcome({"first": 1, "second": 0, "rest": 0, "new": 0}, credit=100, epoch="two")
@@ -189,14 +189,14 @@ def test_streams_that_the_database_lost_are_delivered_in_the_order_of_their_open
     assert [stream for stream, _ in sent] == ["first"] * 3 + ["second"] * 2 + ["rest"] * 3 + ["new"]
 
 
-def test_an_acknowledgement_of_an_earlier_epoch_changes_nothing() -> None:
+def test_an_acknowledgement_of_an_earlier_epoch_changes_nothing():
     sender = Sender([StreamProgress("s", appended=5)])
     sender.welcomed(Welcome({"s": 1}, credit=100, epoch="two"))
     sender.acknowledged(Acknowledged("s", 5, "one"))
     assert sender.unacknowledged == 4
 
 
-def test_a_rewind_below_the_acknowledged_mark_calls_for_a_hello() -> None:
+def test_a_rewind_below_the_acknowledged_mark_calls_for_a_hello():
     sender = Sender([StreamProgress("s", appended=5)])
     sender.welcomed(Welcome({"s": 4}, credit=100))
     assert sender.rewound("s", 4)
@@ -204,14 +204,14 @@ def test_a_rewind_below_the_acknowledged_mark_calls_for_a_hello() -> None:
     assert sender.rewound("never here", 0)
 
 
-def test_a_hello_above_the_databases_mark_shows_that_it_went_back() -> None:
+def test_a_hello_above_the_databases_mark_shows_that_it_went_back():
     receiver = Receiver("one")
     assert receiver.has_gone_back(Hello("p", {"s": 5}, "one"), {"s": 4})
     assert receiver.has_gone_back(Hello("p", {"s": 5}, ""), {"s": 4})
     assert not receiver.has_gone_back(Hello("p", {"s": 5}, "one"), {"s": 5})
 
 
-def test_a_database_below_what_the_writer_committed_went_back() -> None:
+def test_a_database_below_what_the_writer_committed_went_back():
     """The producer may not know of the commit: its acknowledgement was lost, or went to the process before it. Found by
     the state machine in tests/chaos.
     """
@@ -222,11 +222,11 @@ def test_a_database_below_what_the_writer_committed_went_back() -> None:
     assert receiver.has_gone_back(Hello("p", {"s": 0}, "one"), {"s": 0})
 
 
-def test_a_sender_of_an_earlier_epoch_begins_no_second_one() -> None:
+def test_a_sender_of_an_earlier_epoch_begins_no_second_one():
     assert not Receiver("two").has_gone_back(Hello("p", {"s": 5}, "one"), {"s": 0})
 
 
-def test_a_forgotten_stream_is_unknown_and_held_against_no_database_until_its_next_hello() -> None:
+def test_a_forgotten_stream_is_unknown_and_held_against_no_database_until_its_next_hello():
     receiver = Receiver()
     receiver.greeted({"s": 5, "other": 5})
     for _ in range(2):  # of a new epoch it is forgotten already
@@ -254,25 +254,25 @@ ACTIONS = st.lists(st.sampled_from(WORK * 12 + TROUBLE), min_size=1, max_size=6)
 class Delivery(RuleBasedStateMachine):
     """One world (tests/bus/delivery_world.py). All examples count into one `reach`."""
 
-    def __init__(self, reach: Reach) -> None:
+    def __init__(self, reach):
         super().__init__()
         self.world = World()
         self.world.reach = reach.counts
 
     @initialize()
-    def greet(self) -> None:
+    def greet(self):
         self.world.say_hello()
         self.world.receive(0)
         self.world.hear(0)
 
     @rule(actions=ACTIONS, size=st.integers(1, BATCH), choice=st.integers(0, 30))
-    def act(self, actions: list[str], size: int, choice: int) -> None:
+    def act(self, actions, size, choice):
         for action in actions:
             self.work(action, size)
             self.trouble(action, choice)
             self.world.check()
 
-    def work(self, action: str, size: int) -> None:
+    def work(self, action, size):
         world = self.world
         match action:
             case "append":
@@ -286,7 +286,7 @@ class Delivery(RuleBasedStateMachine):
             case "commit":
                 world.commit()
 
-    def trouble(self, action: str, choice: int) -> None:
+    def trouble(self, action, choice):
         world = self.world
         numbers = [(stream, number) for stream, last in world.held.items() for number in range(1, last + 1)]
         match action:
@@ -322,7 +322,7 @@ class Delivery(RuleBasedStateMachine):
                 world.put_back(1 + choice % (len(world.backups) - 1))
 
     @invariant()
-    def the_promise_holds(self) -> None:
+    def the_promise_holds(self):
         world = self.world
         world.check()
         world.reach["steps"] += 1
@@ -333,7 +333,7 @@ class Delivery(RuleBasedStateMachine):
             min(each, default=0) < 0 for each in world.database.stored.values()
         )
 
-    def teardown(self) -> None:
+    def teardown(self):
         """Once the network behaves, everything that was appended arrives, or is stated as lost."""
         self.world.settle()
 
@@ -368,12 +368,12 @@ FLOORS = {
 
 
 @pytest.mark.hypothesis
-def test_nothing_that_happens_breaks_the_promise_and_everything_happens() -> None:
+def test_nothing_that_happens_breaks_the_promise_and_everything_happens():
     """The machine runs in here, so that one process sees all that it reached, however tests are spread and ordered."""
     run_machine(Delivery, settings(examples(2.0), stateful_step_count=50), **FLOORS)
 
 
-def test_a_machine_that_reaches_next_to_nothing_is_refused() -> None:
+def test_a_machine_that_reaches_next_to_nothing_is_refused():
     """The machine as it was before it counted: of its 2,503 steps 4 had anything stored, and none a later epoch."""
     reached = Reach({"steps": 2_503, "steps with a group waiting": 4, "steps with events stored": 4})
     with pytest.raises(AssertionError, match="'steps with events stored': 4, 'steps in a later epoch': 0"):

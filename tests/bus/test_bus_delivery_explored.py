@@ -54,7 +54,7 @@ SPACES = {
 
 
 @pytest.mark.parametrize("space", SPACES)
-def test_no_interleaving_breaks_the_promise(space: str) -> None:
+def test_no_interleaving_breaks_the_promise(space):
     bounds, floors = SPACES[space]
     explored = explore(bounds)
     assert not explored.broken, explored
@@ -64,7 +64,7 @@ def test_no_interleaving_breaks_the_promise(space: str) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(3_600)
 @pytest.mark.parametrize("bounds", LARGER, ids=str)
-def test_no_interleaving_of_a_larger_world_breaks_the_promise(bounds: Bounds) -> None:
+def test_no_interleaving_of_a_larger_world_breaks_the_promise(bounds):
     explored = explore(bounds)
     assert not explored.broken, explored
     assert explored.states > 20_000, explored
@@ -91,7 +91,7 @@ FAULTS: Mapping[type[Sender | Receiver], tuple[Bounds, str]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
-def test_the_exploration_finds_a_fault_of_an_end_by_a_short_trace(fault: type[Sender | Receiver]) -> None:
+def test_the_exploration_finds_a_fault_of_an_end_by_a_short_trace(fault):
     bounds, broken = FAULTS[fault]
     ends: Ends = (fault, Receiver) if issubclass(fault, Sender) else (Sender, fault)
     explored = explore(bounds, ends)
@@ -99,6 +99,6 @@ def test_the_exploration_finds_a_fault_of_an_end_by_a_short_trace(fault: type[Se
     assert 1 <= len(explored.trace) <= 12, explored
 
 
-def test_every_stated_fault_is_looked_for() -> None:
+def test_every_stated_fault_is_looked_for():
     stated = {each for each in vars(faults).values() if isinstance(each, type) and each.__module__ == faults.__name__}
     assert stated == set(FAULTS)

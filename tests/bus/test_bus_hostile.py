@@ -10,8 +10,7 @@ import socket as system_socket
 import struct
 import threading
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import pytest
@@ -44,14 +43,13 @@ from bus.delivery import (
     Delivered,
     Hello,
     Lost,
-    Part,
     Rewind,
     Sender,
     StreamProgress,
     Unknown,
     Welcome,
 )
-from bus.endpoints import Endpoints, TcpAddress
+from bus.endpoints import Endpoints
 from bus.events import Snapshot, Trade
 from bus.feed import FeedPublisher, FeedSubscriber, decode_feed
 from bus.hellos import HELLO_EVERY_S, HELLOS_A_ROUND, HELLOS_WAITING_MAX, WaitingHellos
@@ -76,27 +74,27 @@ encode = msgspec.msgpack.encode
 class Memory(Epochs):
     """A sink that keeps the events of each stream and counts the questions for marks."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.stored: dict[str, list[object]] = {}
         self.questions = 0
 
-    def high_water_marks(self, streams: Sequence[str]) -> Mapping[str, int]:
+    def high_water_marks(self, streams):
         self.questions += 1
         return {stream: len(self.stored.get(stream, [])) for stream in streams}
 
-    def commit(self, batches: Sequence[Part]) -> None:
+    def commit(self, batches):
         for batch in batches:
             assert isinstance(batch, Delivered)
             self.stored.setdefault(batch.stream, []).extend(batch.events)
 
-    def note_duplicates(self, stream: str, count: int) -> None:
+    def note_duplicates(self, stream, count):
         """Not looked at here."""
 
 
 class Writer:
     """An ingest with its thread and both feeds, as in the core writer."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder):
         self.folder = folder
         self.sink = Memory()
         self.feed = FeedPublisher(f"ipc://{folder}/feed")
@@ -106,21 +104,21 @@ class Writer:
         self.thread = threading.Thread(target=self.ingest.run, args=[self.stopping])
         self.thread.start()
 
-    def report(self, group: Sequence[Delivered]) -> None:
+    def report(self, group):
         self.feed.publish(group)
         self.batch_feed.publish(group)
 
-    def stop(self) -> None:
+    def stop(self):
         self.stopping.set()
         self.thread.join(DEADLINE_S)
         assert not self.thread.is_alive()
         self.feed.close()
         self.batch_feed.close()
 
-    def assert_stores(self, count: int = 1) -> None:
+    def assert_stores(self, count=1):
         """A producer that comes now gets its events stored."""
 
-        async def publish() -> None:
+        async def publish():
             running = Producer(
                 Outbox(self.folder / uuid.uuid4().hex, "good", uuid.uuid4().hex), f"ipc://{self.folder}/ingest"
             )
@@ -136,14 +134,14 @@ class Writer:
 
 
 @pytest.fixture
-def writer(tmp_path: Path) -> Iterator[Writer]:
+def writer(tmp_path):
     running = Writer(tmp_path)
     yield running
     running.stop()
 
 
 @contextlib.contextmanager
-def peer(folder: Path, name: str = "ingest") -> Iterator[zmq.SyncSocket]:
+def peer(folder, name="ingest"):
     """A client that sends what it likes."""
     with zmq.Context.instance().socket(zmq.DEALER) as socket:
         socket.setsockopt(zmq.LINGER, 0)
@@ -152,7 +150,7 @@ def peer(folder: Path, name: str = "ingest") -> Iterator[zmq.SyncSocket]:
         yield socket
 
 
-def head(count: int, first_sequence: int = 1) -> bytes:
+def head(count, first_sequence=1):
     return struct.pack("<16sQIH", bytes.fromhex(A), first_sequence, count, 2)
 
 
@@ -190,9 +188,7 @@ HOSTILE: Mapping[str, Sequence[bytes]] = {
 
 
 @pytest.mark.parametrize("frames", HOSTILE.values(), ids=HOSTILE.keys())
-def test_a_message_that_cannot_be_read_is_counted_and_nothing_of_it_is_stored(
-    writer: Writer, frames: Sequence[bytes]
-) -> None:
+def test_a_message_that_cannot_be_read_is_counted_and_nothing_of_it_is_stored(writer, frames):
     with peer(writer.folder) as evil:
         evil.send_multipart(GREETING)
         assert evil.poll(DEADLINE_S * 1000)
@@ -202,7 +198,7 @@ def test_a_message_that_cannot_be_read_is_counted_and_nothing_of_it_is_stored(
     assert A not in writer.sink.stored
 
 
-def test_a_nested_event_becomes_poison_and_ends_nothing(writer: Writer) -> None:
+def test_a_nested_event_becomes_poison_and_ends_nothing(writer):
     with peer(writer.folder) as evil:
         evil.send_multipart(GREETING)
         assert evil.poll(DEADLINE_S * 1000)
@@ -213,7 +209,7 @@ def test_a_nested_event_becomes_poison_and_ends_nothing(writer: Writer) -> None:
     assert [type(event).__name__ for event in writer.sink.stored[A]] == ["Poison", "Poison", "Poison"]
 
 
-def test_a_peer_that_sent_garbage_is_ignored_and_its_next_connection_is_not(writer: Writer) -> None:
+def test_a_peer_that_sent_garbage_is_ignored_and_its_next_connection_is_not(writer):
     with peer(writer.folder) as evil:
         evil.send_multipart([b"Z", b""])
         evil.send_multipart(GREETING)
@@ -224,7 +220,7 @@ def test_a_peer_that_sent_garbage_is_ignored_and_its_next_connection_is_not(writ
         assert isinstance(decode_to_producer(other.recv()), Welcome)
 
 
-def test_a_flood_of_hellos_costs_few_questions_and_holds_up_no_producer(writer: Writer) -> None:
+def test_a_flood_of_hellos_costs_few_questions_and_holds_up_no_producer(writer):
     with peer(writer.folder) as evil:
         for _ in range(30_000):
             evil.send_multipart(GREETING)
@@ -233,7 +229,7 @@ def test_a_flood_of_hellos_costs_few_questions_and_holds_up_no_producer(writer: 
         assert writer.sink.questions < 100
 
 
-def test_hellos_of_many_peers_are_answered_in_turn(writer: Writer) -> None:
+def test_hellos_of_many_peers_are_answered_in_turn(writer):
     with contextlib.ExitStack() as stack:
         peers = [stack.enter_context(peer(writer.folder)) for _ in range(50)]
         for each in peers:
@@ -241,9 +237,7 @@ def test_hellos_of_many_peers_are_answered_in_turn(writer: Writer) -> None:
         assert all(each.poll(DEADLINE_S * 1000) for each in peers)
 
 
-def test_streams_and_peers_are_forgotten_when_there_are_too_many_and_come_again(
-    writer: Writer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_streams_and_peers_are_forgotten_when_there_are_too_many_and_come_again(writer, monkeypatch):
     monkeypatch.setattr(bus.ingest, "STREAMS_MAX", 100)
     monkeypatch.setattr(bus.ingest, "PEERS_MAX", 3)
     with contextlib.ExitStack() as stack:
@@ -260,7 +254,7 @@ def test_streams_and_peers_are_forgotten_when_there_are_too_many_and_come_again(
         writer.assert_stores()
 
 
-def test_of_a_process_that_is_restarted_200_times_only_the_newest_starts_are_remembered(writer: Writer) -> None:
+def test_of_a_process_that_is_restarted_200_times_only_the_newest_starts_are_remembered(writer):
     names = [f"{number:032x}" for number in range(200)]
     with contextlib.ExitStack() as stack:
         first, *later = (stack.enter_context(peer(writer.folder)) for _ in names)
@@ -281,7 +275,7 @@ def test_of_a_process_that_is_restarted_200_times_only_the_newest_starts_are_rem
     assert writer.sink.high_water_marks(names) == dict.fromkeys(names, 1) | {names[0]: 2}
 
 
-def test_what_streams_lack_is_forgotten_with_them(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_streams_lack_is_forgotten_with_them(writer, monkeypatch):
     """A hello of another epoch may claim any marks, which begin no epoch."""
     monkeypatch.setattr(bus.ingest, "STREAMS_MAX", 100)
     with peer(writer.folder) as evil:
@@ -294,7 +288,7 @@ def test_what_streams_lack_is_forgotten_with_them(writer: Writer, monkeypatch: p
         until(lambda: len(writer.ingest._lacking) <= 100)
 
 
-def test_batches_that_are_not_taken_leave_no_trace_of_their_streams(writer: Writer) -> None:
+def test_batches_that_are_not_taken_leave_no_trace_of_their_streams(writer):
     names = [f"{number:032x}" for number in range(50)]
     with peer(writer.folder) as evil:
         evil.send_multipart([b"H", encode(Hello("evil", dict.fromkeys(names, 0)))])
@@ -305,7 +299,7 @@ def test_batches_that_are_not_taken_leave_no_trace_of_their_streams(writer: Writ
     assert not writer.ingest._duplicates
 
 
-def test_a_hello_of_a_batchs_size_is_refused_before_it_waits(writer: Writer) -> None:
+def test_a_hello_of_a_batchs_size_is_refused_before_it_waits(writer):
     with peer(writer.folder) as evil:
         evil.send_multipart(GREETING)
         assert evil.poll(DEADLINE_S * 1000)
@@ -319,7 +313,7 @@ def test_a_hello_of_a_batchs_size_is_refused_before_it_waits(writer: Writer) -> 
 # --- what strangers send before any authentication ----------------------------------------------------------------
 
 
-def zmtp(mechanism: bytes) -> bytes:
+def zmtp(mechanism):
     """A client's greeting of ZMTP 3.1 (RFC 37)."""
     return b"\xff" + bytes(8) + b"\x7f\x03\x01" + mechanism.ljust(20, b"\0") + bytes(32)
 
@@ -331,25 +325,22 @@ FRAMES = {"a command": b"\x06" + GIB, "a message": b"\x02" + GIB}
 
 @pytest.mark.parametrize("name", SOCKETS)
 @pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES.keys())
-def test_a_frame_of_a_gibibyte_ends_its_connection_before_it_came(tmp_path: Path, name: str, frame: bytes) -> None:
-    def attack(address: TcpAddress) -> None:
+async def test_a_frame_of_a_gibibyte_ends_its_connection_before_it_came(tmp_path, name, frame):
+    def attack(address):
         host, _, port = address.url.removeprefix("tcp://").partition(":")
         with system_socket.create_connection((host, int(port)), DEADLINE_S) as stranger:
             stranger.sendall(zmtp(b"CURVE"))
             with pytest.raises(ConnectionError):
                 stranger.sendall(frame + MORE)
 
-    async def scene() -> None:
-        endpoints = Endpoints(tmp_path / "run", free_addresses())
-        make_keys(endpoints.keys_directory)
-        async with serving(endpoints), using(endpoints, tmp_path / "outbox") as clients:
-            await asyncio.to_thread(attack, getattr(endpoints, name))
-            await assert_all_works(clients)
-
-    asyncio.run(scene())
+    endpoints = Endpoints(tmp_path / "run", free_addresses())
+    make_keys(endpoints.keys_directory)
+    async with serving(endpoints), using(endpoints, tmp_path / "outbox") as clients:
+        await asyncio.to_thread(attack, getattr(endpoints, name))
+        await assert_all_works(clients)
 
 
-def test_the_limit_holds_for_files_too(writer: Writer) -> None:
+def test_the_limit_holds_for_files_too(writer):
     with system_socket.socket(system_socket.AF_UNIX) as stranger:
         stranger.settimeout(DEADLINE_S)
         stranger.connect(str(writer.folder / "ingest"))
@@ -359,7 +350,7 @@ def test_the_limit_holds_for_files_too(writer: Writer) -> None:
     writer.assert_stores()
 
 
-def test_the_largest_batch_of_ours_fits_and_a_larger_one_is_none(writer: Writer) -> None:
+def test_the_largest_batch_of_ours_fits_and_a_larger_one_is_none(writer):
     largest = head(1) + encode(["x" * (BATCH_BYTES_MAX - len(head(1)) - 6)])
     assert len(largest) == BATCH_BYTES_MAX
     with peer(writer.folder) as socket:
@@ -372,9 +363,7 @@ def test_the_largest_batch_of_ours_fits_and_a_larger_one_is_none(writer: Writer)
 
 
 @pytest.mark.parametrize(("limit", "value"), [("BATCH_BYTES_MAX", 1_000), ("BATCH_COUNT_MAX", 7)])
-def test_a_producer_makes_no_batch_that_does_not_fit(
-    writer: Writer, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
-) -> None:
+def test_a_producer_makes_no_batch_that_does_not_fit(writer, monkeypatch, limit, value):
     outbox = Outbox(writer.folder / "outbox", "a", A)
     monkeypatch.setattr(bus.outbox, limit, value)
     with pytest.raises(RecordTooLargeError):
@@ -384,7 +373,7 @@ def test_a_producer_makes_no_batch_that_does_not_fit(
 
 
 @given(streams=st.integers(0, 2 * HELLO_STREAMS_MAX), archived=st.integers(0, 2 * HELLO_STREAMS_MAX))
-def test_any_hello_of_ours_can_be_read(streams: int, archived: int) -> None:
+def test_any_hello_of_ours_can_be_read(streams, archived):
     sender = Sender([StreamProgress(f"{n:032x}", SEQUENCE_MAX, SEQUENCE_MAX) for n in range(streams)], "epoch 1")
     older = {f"{n:032x}": SEQUENCE_MAX for n in range(10**6, 10**6 + archived)}
     hello = sender.hello("gap-recovery", older)
@@ -409,9 +398,7 @@ NO_SUBSCRIPTIONS: Mapping[str, Sequence[bytes]] = {
 
 @pytest.mark.parametrize("feed", ["feed", "batch_feed"])
 @pytest.mark.parametrize("frames", NO_SUBSCRIPTIONS.values(), ids=NO_SUBSCRIPTIONS.keys())
-def test_a_message_that_is_no_subscription_is_counted_and_ends_nothing(
-    writer: Writer, feed: str, frames: Sequence[bytes]
-) -> None:
+def test_a_message_that_is_no_subscription_is_counted_and_ends_nothing(writer, feed, frames):
     with peer(writer.folder, feed) as evil:
         evil.send_multipart(frames)
         until(lambda: getattr(writer, feed)._subscribers.refused)
@@ -419,7 +406,7 @@ def test_a_message_that_is_no_subscription_is_counted_and_ends_nothing(
     assert not len(getattr(writer, feed)._subscribers)
 
 
-def test_a_connection_has_one_subscription_however_many_it_sends(writer: Writer) -> None:
+def test_a_connection_has_one_subscription_however_many_it_sends(writer):
     with peer(writer.folder, "feed") as evil:
         for number in range(20_000):
             evil.send(encode(Subscription(f"{number:032x}", frozenset({"trade"}))))
@@ -428,9 +415,7 @@ def test_a_connection_has_one_subscription_however_many_it_sends(writer: Writer)
         assert len(writer.feed._subscribers) == 1
 
 
-def test_readers_beyond_the_limit_are_refused_and_the_others_go_on(
-    writer: Writer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_readers_beyond_the_limit_are_refused_and_the_others_go_on(writer, monkeypatch):
     monkeypatch.setattr("bus.subscriptions.SUBSCRIBERS_MAX", 2)
     assert SUBSCRIBERS_MAX > 2
     with contextlib.ExitStack() as stack:
@@ -442,13 +427,13 @@ def test_readers_beyond_the_limit_are_refused_and_the_others_go_on(
         writer.assert_stores()
 
 
-def test_a_reader_whose_connection_is_gone_is_forgotten_after_its_lease(tmp_path: Path) -> None:
+def test_a_reader_whose_connection_is_gone_is_forgotten_after_its_lease(tmp_path):
     """One that only renews nothing, because its process hangs, is kept until its place is needed."""
     now_s = 0.0
     socket = zmq.Context.instance().socket(zmq.ROUTER)
     subscribers = Subscribers(socket, f"ipc://{tmp_path}/feed", "feed", 10, lambda: now_s)
 
-    def send_to_each() -> list[bool]:
+    def send_to_each():
         for each in subscribers:
             subscribers.send(each, [b""])
         return [each.is_gone for each in subscribers]
@@ -468,9 +453,7 @@ def test_a_reader_whose_connection_is_gone_is_forgotten_after_its_lease(tmp_path
     socket.close(0)
 
 
-def test_a_reader_that_hung_for_longer_than_its_lease_gives_its_place_only_where_it_is_needed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_reader_that_hung_for_longer_than_its_lease_gives_its_place_only_where_it_is_needed(tmp_path, monkeypatch):
     monkeypatch.setattr("bus.subscriptions.SUBSCRIBERS_MAX", 1)
     now_s = 0.0
     socket = zmq.Context.instance().socket(zmq.ROUTER)
@@ -486,18 +469,16 @@ def test_a_reader_that_hung_for_longer_than_its_lease_gives_its_place_only_where
     socket.close(0)
 
 
-def test_a_reader_that_hung_for_longer_than_its_lease_knows_what_it_missed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_reader_that_hung_for_longer_than_its_lease_knows_what_it_missed(tmp_path, monkeypatch):
     monkeypatch.setattr("bus.subscriptions.LEASE_S", 0.0)
     monkeypatch.setattr("bus.feed.MESSAGES_MAX", 10)
     address = f"ipc://{tmp_path}/feed"
     numbers = itertools.count(1)
 
-    async def scenario() -> tuple[int, int]:
+    async def scenario():
         publisher, reader = FeedPublisher(address), FeedSubscriber(address, [Trade])
 
-        def publish() -> int:
+        def publish():
             publisher.publish([Delivered("a", A, 1, [trade(next(numbers))])])
             return len(publisher._subscribers)
 
@@ -521,40 +502,35 @@ def test_a_reader_that_hung_for_longer_than_its_lease_knows_what_it_missed(
     assert 0 < seen < sent
 
 
-def test_a_reader_renews_its_subscription_before_it_is_read_from(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_reader_renews_its_subscription_before_it_is_read_from(tmp_path, monkeypatch):
     monkeypatch.setattr("bus.subscriptions.RENEW_S", 0.01)
     address = f"ipc://{tmp_path}/feed"
 
-    async def scenario() -> None:
-        publisher, reader = FeedPublisher(address), FeedSubscriber(address, [Trade])
+    publisher, reader = FeedPublisher(address), FeedSubscriber(address, [Trade])
 
-        def renewals() -> set[float]:
-            publisher.publish(())
-            return {each.renewed_s for each in publisher._subscribers}
+    def renewals():
+        publisher.publish(())
+        return {each.renewed_s for each in publisher._subscribers}
 
-        await until_async(renewals)
-        first = renewals()
-        await until_async(lambda: max(renewals()) > max(first))
-        publisher.close()
-        reader.close()
-
-    asyncio.run(scenario())
+    await until_async(renewals)
+    first = renewals()
+    await until_async(lambda: max(renewals()) > max(first))
+    publisher.close()
+    reader.close()
 
 
-def test_a_reader_that_lost_its_connection_knows_what_it_missed(tmp_path: Path) -> None:
+def test_a_reader_that_lost_its_connection_knows_what_it_missed(tmp_path):
     """The same publisher listens again at the same address, as after a cut network."""
     address = f"ipc://{tmp_path}/feed"
 
-    async def scenario() -> int:
+    async def scenario():
         publisher = FeedPublisher(address)
         reader = FeedSubscriber(address, [Trade, Snapshot])
         events = aiter(reader)
         numbers = itertools.count(1)
         first = asyncio.ensure_future(anext(events))
 
-        def arrives(waiting: "asyncio.Future[object]") -> bool:
+        def arrives(waiting):
             publisher.publish([Delivered("a", A, 1, [trade(next(numbers))])])
             return waiting.done()
 
@@ -610,7 +586,7 @@ VALID = [
 
 
 @st.composite
-def damaged(draw: st.DrawFn) -> bytes:
+def damaged(draw):
     """A valid message with some bytes replaced, cut, repeated or nested."""
     content = bytearray(draw(st.sampled_from(VALID)))
     for _ in range(draw(st.integers(0, 4))):
@@ -629,7 +605,7 @@ def damaged(draw: st.DrawFn) -> bytes:
 
 @pytest.mark.parametrize("decoder", DECODERS.values(), ids=DECODERS.keys())
 @given(content=st.one_of(st.binary(max_size=200), damaged()))
-def test_any_bytes_are_a_value_or_a_decode_error_of_one_short_line(decoder: object, content: bytes) -> None:
+def test_any_bytes_are_a_value_or_a_decode_error_of_one_short_line(decoder, content):
     assert callable(decoder)
     text = ""
     try:
@@ -644,7 +620,7 @@ def test_any_bytes_are_a_value_or_a_decode_error_of_one_short_line(decoder: obje
 
 
 @given(waits_s=st.lists(st.floats(0, 40), min_size=1, max_size=30))
-def test_a_peer_is_ignored_for_a_while_after_each_mistake_and_others_are_not(waits_s: list[float]) -> None:
+def test_a_peer_is_ignored_for_a_while_after_each_mistake_and_others_are_not(waits_s):
     now_s = 0.0
     peers = Peers("test", lambda: now_s)
     until_s = 0.0
@@ -656,7 +632,7 @@ def test_a_peer_is_ignored_for_a_while_after_each_mistake_and_others_are_not(wai
         until_s = now_s + IGNORED_S
 
 
-def test_a_cause_is_logged_once_a_minute_and_ignored_peers_are_bounded(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_cause_is_logged_once_a_minute_and_ignored_peers_are_bounded(caplog):
     now_s = 0.0
     peers = Peers("test", lambda: now_s)
     for number in range(2 * IGNORED_MAX):
@@ -672,13 +648,13 @@ def test_a_cause_is_logged_once_a_minute_and_ignored_peers_are_bounded(caplog: p
 
 @given(steps=st.lists(st.tuples(st.integers(0, 40), st.floats(0, 0.3), st.booleans()), max_size=200))
 def test_each_waiting_hello_is_answered_once_the_newest_of_its_peer_and_none_too_soon(
-    steps: list[tuple[int, float, bool]],
-) -> None:
+    steps,
+):
     hellos, now_s = WaitingHellos(), 0.0
     newest: dict[bytes, bytes] = {}
     answered_s: dict[bytes, float] = {}
 
-    def answer() -> None:
+    def answer():
         due = hellos.take_due(now_s)
         assert len(due) <= HELLOS_A_ROUND
         for peer, content in due:
@@ -699,14 +675,14 @@ def test_each_waiting_hello_is_answered_once_the_newest_of_its_peer_and_none_too
     assert not len(hellos)
 
 
-def test_more_hellos_than_can_wait_are_not_kept() -> None:
+def test_more_hellos_than_can_wait_are_not_kept():
     hellos = WaitingHellos()
     assert all(hellos.keep(b"%d" % number, b"") for number in range(HELLOS_WAITING_MAX))
     assert not hellos.keep(b"another", b"")
     assert hellos.keep(b"0", b"newer")
 
 
-def test_a_hello_that_is_put_off_makes_room_for_one_that_can_be_answered() -> None:
+def test_a_hello_that_is_put_off_makes_room_for_one_that_can_be_answered():
     hellos = WaitingHellos()
     assert all(hellos.keep(b"%d" % number, b"", 5.0) for number in range(HELLOS_WAITING_MAX))
     assert hellos.keep(b"another", b"x")

@@ -1,7 +1,7 @@
 """What ingest decides, message by message: a network in memory, and a clock that the test moves."""
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 import pytest
@@ -18,7 +18,6 @@ from bus.delivery import (
     Lost,
     Part,
     Rewind,
-    ToProducer,
     Unknown,
     Welcome,
 )
@@ -35,7 +34,7 @@ A, B = "aa" * 16, "bb" * 16
 class Sink(Epochs):
     """Counts the events of each stream; `refusing` are the names of calls that fail, one after another."""
 
-    def __init__(self, **marks: int) -> None:
+    def __init__(self, **marks):
         self.marks = marks
         self.committed: list[Part] = []
         self.duplicates: list[tuple[str, int]] = []
@@ -43,15 +42,15 @@ class Sink(Epochs):
         self.now_s: Callable[[], float] = lambda: 0.0
         self.tried_s: list[float] = []
 
-    def _answers(self, call: str) -> None:
+    def _answers(self, call):
         if self.refusing and self.refusing[0] == call:
             raise OSError(f"{self.refusing.pop(0)} fails")
 
-    def high_water_marks(self, streams: Sequence[str]) -> Mapping[str, int]:
+    def high_water_marks(self, streams):
         self._answers("high_water_marks")
         return {stream: self.marks.get(stream, 0) for stream in streams}
 
-    def commit(self, batches: Sequence[Part]) -> None:
+    def commit(self, batches):
         self.tried_s.append(self.now_s())
         self._answers("commit")
         for batch in batches:
@@ -60,11 +59,11 @@ class Sink(Epochs):
             self.committed.append(batch)
         self._answers("the answer of a commit")
 
-    def begin_epoch(self, reason: str) -> str:
+    def begin_epoch(self, reason):
         self._answers("begin_epoch")
         return super().begin_epoch(reason)
 
-    def note_duplicates(self, stream: str, count: int) -> None:
+    def note_duplicates(self, stream, count):
         self._answers("note_duplicates")
         self.duplicates.append((stream, count))
 
@@ -72,12 +71,12 @@ class Sink(Epochs):
 class Network(MemoryRouter):
     """Messages that come at a second of the writer's clock, which a wait for them moves."""
 
-    def __init__(self, writer: "Writer") -> None:
+    def __init__(self, writer):
         super().__init__()
         self.writer = writer
         self.coming: list[tuple[float, Sequence[bytes]]] = []
 
-    def poll(self, timeout: int, /) -> int:
+    def poll(self, timeout, /):
         if not self.received:
             self.writer.now_s += timeout / 1000
         while self.coming and self.coming[0][0] <= self.writer.now_s:
@@ -88,7 +87,7 @@ class Network(MemoryRouter):
 class Writer:
     """An ingest, its clock, and what it reports. It is the `Stopping` that the ingest waits for, too."""
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink):
         self.now_s = 0.0
         sink.now_s = lambda: self.now_s
         self.stops_s = float("inf")
@@ -110,40 +109,40 @@ class Writer:
             machine=machine,
         )
 
-    def is_set(self) -> bool:
+    def is_set(self):
         return self.now_s >= self.stops_s
 
-    def wait(self, timeout: float, /) -> bool:
+    def wait(self, timeout, /):
         self.slept_s.append(timeout)
         self.now_s += timeout
         return self.is_set()
 
-    def hears(self, *messages: Sequence[bytes]) -> list[ToProducer]:
+    def hears(self, *messages):
         """The answers to messages that arrive together."""
         self.router.received += messages
         self.ingest.take_group(self)
         return self.answers()
 
-    def answers(self) -> list[ToProducer]:
+    def answers(self):
         assert {route for route, _content in self.router.sent} <= {b"%d" % number for number in range(10_000)}
         answers = [decode_to_producer(content) for _route, content in self.router.sent]
         self.router.sent.clear()
         return answers
 
 
-def hello(stream: str, acknowledged: int, epoch: str = "", *, route: bytes = b"1") -> Sequence[bytes]:
+def hello(stream, acknowledged, epoch="", *, route=b"1"):
     return [route, HELLO, msgspec.msgpack.encode(Hello("producer", {stream: acknowledged}, epoch))]
 
 
-def lost(stream: str, first_sequence: int, last_sequence: int, *, route: bytes = b"1") -> Sequence[bytes]:
+def lost(stream, first_sequence, last_sequence, *, route=b"1"):
     return [route, LOST, msgspec.msgpack.encode(Lost(stream, first_sequence, last_sequence, "gone"))]
 
 
-def batch(stream: str, first_sequence: int, count: int, *, route: bytes = b"1") -> Sequence[bytes]:
+def batch(stream, first_sequence, count, *, route=b"1"):
     return [route, BATCH, pack(stream, first_sequence, trades(count))]
 
 
-def test_what_a_database_lacks_is_reported_until_it_came_again_whatever_a_second_hello_acknowledges() -> None:
+def test_what_a_database_lacks_is_reported_until_it_came_again_whatever_a_second_hello_acknowledges():
     writer = Writer(Sink(**{A: 3}))
     [welcome] = writer.hears(hello(A, 7))
     assert isinstance(welcome, Welcome)
@@ -156,7 +155,7 @@ def test_what_a_database_lacks_is_reported_until_it_came_again_whatever_a_second
 
 
 @pytest.mark.parametrize("peers", [2, 20])
-def test_claims_of_producers_begin_an_epoch_every_five_seconds_at_most(peers: int) -> None:
+def test_claims_of_producers_begin_an_epoch_every_five_seconds_at_most(peers):
     sink = Sink()
     writer = Writer(sink)
     claims = [hello(f"{number:032x}", 7, route=b"%d" % number) for number in range(1, peers)]
@@ -172,7 +171,7 @@ def test_claims_of_producers_begin_an_epoch_every_five_seconds_at_most(peers: in
     assert len(sink.reasons) == 3
 
 
-def test_a_batch_is_committed_without_its_known_front_passed_on_as_it_came_and_counted() -> None:
+def test_a_batch_is_committed_without_its_known_front_passed_on_as_it_came_and_counted():
     writer = Writer(sink := Sink(**{A: 3}))
     writer.backed_up = {A: 2, B: 7}
     assert writer.hears(hello(A, 3)) == [Welcome({A: 3}, CREDIT_EVENTS, "epoch 1", {A: 3}, {A: 2})]
@@ -186,7 +185,7 @@ def test_a_batch_is_committed_without_its_known_front_passed_on_as_it_came_and_c
     assert writer.lacking == [0], "a hello of what the database holds lacks nothing, and no commit says so again"
 
 
-def test_lost_numbers_are_stated_without_their_known_front_and_with_their_producer() -> None:
+def test_lost_numbers_are_stated_without_their_known_front_and_with_their_producer():
     writer = Writer(sink := Sink(**{A: 3}))
     writer.hears(hello(A, 3))
     assert writer.hears(lost(A, 2, 5)) == [Acknowledged(A, 5, "epoch 1")]
@@ -196,7 +195,7 @@ def test_lost_numbers_are_stated_without_their_known_front_and_with_their_produc
 
 
 @pytest.mark.parametrize("message", [batch, lost])
-def test_what_skips_ahead_or_belongs_to_an_unknown_stream_or_peer_is_not_taken(message) -> None:
+def test_what_skips_ahead_or_belongs_to_an_unknown_stream_or_peer_is_not_taken(message):
     writer = Writer(sink := Sink(**{A: 3}))
     assert writer.hears(message(A, 4, 5)) == [Unknown()], "its producer said no hello"
     writer.hears(hello(A, 3))
@@ -206,7 +205,7 @@ def test_what_skips_ahead_or_belongs_to_an_unknown_stream_or_peer_is_not_taken(m
     assert not sink.duplicates
 
 
-def test_duplicates_that_cannot_be_noted_are_noted_later(caplog: pytest.LogCaptureFixture) -> None:
+def test_duplicates_that_cannot_be_noted_are_noted_later(caplog):
     writer = Writer(sink := Sink(**{A: 3}))
     writer.hears(hello(A, 3))
     sink.refusing = ["note_duplicates"]
@@ -216,11 +215,11 @@ def test_duplicates_that_cannot_be_noted_are_noted_later(caplog: pytest.LogCaptu
     assert sink.duplicates == [(A, 3)]
 
 
-def test_the_writer_works_until_its_stop_and_is_silent_while_the_database_leaves_it_without_an_answer() -> None:
+def test_the_writer_works_until_its_stop_and_is_silent_while_the_database_leaves_it_without_an_answer():
     writer = Writer(sink := Sink())
     silences_s: list[float] = []
 
-    def stands_still() -> float:
+    def stands_still():
         writer.now_s += 3.0
         silences_s.append(writer.ingest.silent_s)
         return writer.now_s
@@ -250,7 +249,7 @@ NOTHING = [b"9", BATCH, b""]
         ([[b"2", b"Z", bytes(GROUP_BYTES_MAX // 4 - 1)]] * 4 + [[b"2", b"Z", bytes(4)]] * 2, 1),
     ],
 )
-def test_a_group_ends_at_so_many_events_messages_or_bytes(messages: list[Sequence[bytes]], left: int) -> None:
+def test_a_group_ends_at_so_many_events_messages_or_bytes(messages, left):
     writer = Writer(Sink())
     writer.hears(hello(A, 0))
     writer.hears(*messages)
@@ -268,9 +267,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("message", "text"), REFUSED)
-def test_a_peer_is_ignored_after_a_message_that_is_none_and_the_log_says_why(
-    message: Sequence[bytes], text: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_peer_is_ignored_after_a_message_that_is_none_and_the_log_says_why(message, text, caplog):
     writer = Writer(Sink())
     writer.hears(hello(A, 0), hello(B, 0, route=b"2"))
     writer.now_s = HELLO_EVERY_S
@@ -285,15 +282,15 @@ def test_a_peer_is_ignored_after_a_message_that_is_none_and_the_log_says_why(
     assert [type(each) for each in writer.hears(hello(A, 0, route=message[0]), hello(B, 0, route=other))] == [Welcome]
 
 
-def test_a_hello_that_finds_too_many_waiting_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_hello_that_finds_too_many_waiting_is_refused(caplog):
     writer = Writer(Sink())
     writer.hears(*(hello(A, 0, route=b"%d" % number) for number in range(HELLOS_WAITING_MAX + 1)))
     assert caplog.messages == ["refused a hello on the ingest socket: too many wait for an answer; 1 refused so far"]
 
 
 def test_of_too_many_peers_and_streams_those_that_said_hello_first_are_forgotten(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    monkeypatch,
+):
     monkeypatch.setattr(bus.ingest, "PEERS_MAX", 2)
     writer = Writer(Sink())
     peers = [(A, b"1"), (B, b"2"), ("cc" * 16, b"3")]
@@ -312,8 +309,8 @@ def test_of_too_many_peers_and_streams_those_that_said_hello_first_are_forgotten
 
 
 def test_a_commit_that_fails_is_tried_again_ever_more_slowly_while_the_feed_goes_on(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+    caplog,
+):
     writer = Writer(sink := Sink())
     writer.hears(hello(A, 0))
     writer.feed.clear()
@@ -331,7 +328,7 @@ def test_a_commit_that_fails_is_tried_again_ever_more_slowly_while_the_feed_goes
     assert sink.marks == {A: 2}
 
 
-def test_a_group_that_the_database_refuses_at_the_stop_is_not_acknowledged() -> None:
+def test_a_group_that_the_database_refuses_at_the_stop_is_not_acknowledged():
     writer = Writer(sink := Sink())
     writer.hears(hello(A, 0))
     sink.refusing = ["commit"] * 7
@@ -340,7 +337,7 @@ def test_a_group_that_the_database_refuses_at_the_stop_is_not_acknowledged() -> 
     assert (writer.now_s, writer.ingest.commits, sink.marks) == (0.2, 0, {})
 
 
-def test_a_last_group_that_the_database_refuses_is_not_acknowledged_and_the_writer_ends() -> None:
+def test_a_last_group_that_the_database_refuses_is_not_acknowledged_and_the_writer_ends():
     writer = Writer(sink := Sink())
     writer.hears(hello(A, 0))
     writer.stops_s, sink.refusing = writer.now_s, ["commit"]
@@ -350,7 +347,7 @@ def test_a_last_group_that_the_database_refuses_is_not_acknowledged_and_the_writ
     assert (sink.tried_s, sink.marks) == ([0.0], {})
 
 
-def test_a_commit_whose_answer_was_lost_is_acknowledged_and_not_repeated() -> None:
+def test_a_commit_whose_answer_was_lost_is_acknowledged_and_not_repeated():
     writer = Writer(sink := Sink())
     writer.hears(hello(A, 0))
     sink.refusing = ["the answer of a commit", "high_water_marks"]
@@ -366,7 +363,7 @@ def test_a_commit_whose_answer_was_lost_is_acknowledged_and_not_repeated() -> No
         ({A: 1, B: 2}, [Unknown()]),
     ],
 )
-def test_a_group_of_which_the_database_holds_something_else_is_given_up(marks, answers) -> None:
+def test_a_group_of_which_the_database_holds_something_else_is_given_up(marks, answers):
     writer = Writer(sink := Sink())
     writer.hears(hello(A, 0), hello(B, 0, route=b"2"))
     writer.hears(batch(A, 1, 2), batch(B, 1, 2, route=b"2"))
@@ -378,7 +375,7 @@ def test_a_group_of_which_the_database_holds_something_else_is_given_up(marks, a
     assert sink.reasons[1:] == (fall if Unknown() in answers else ())
 
 
-def test_a_hello_that_the_database_leaves_unanswered_is_an_outage_and_the_next_one_is_answered() -> None:
+def test_a_hello_that_the_database_leaves_unanswered_is_an_outage_and_the_next_one_is_answered():
     writer = Writer(sink := Sink())
     sink.refusing = ["high_water_marks"]
     assert writer.hears(hello(A, 0)) == []
@@ -389,7 +386,7 @@ def test_a_hello_that_the_database_leaves_unanswered_is_an_outage_and_the_next_o
     assert writer.lacking == [0]
 
 
-def test_of_a_producer_that_started_again_and_again_the_newest_processes_are_known() -> None:
+def test_of_a_producer_that_started_again_and_again_the_newest_processes_are_known():
     writer = Writer(Sink())
     streams = [f"{number:032x}" for number in range(PROCESSES_MAX + 2)]
     for number, stream in enumerate(streams):
@@ -399,7 +396,7 @@ def test_of_a_producer_that_started_again_and_again_the_newest_processes_are_kno
     assert answers[2:] == [[Acknowledged(stream, 1, "epoch 1")] for stream in streams[2:]]
 
 
-def test_a_fall_whose_epoch_cannot_be_noted_is_found_again_by_the_next_hello(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_fall_whose_epoch_cannot_be_noted_is_found_again_by_the_next_hello(caplog):
     writer = Writer(sink := Sink())
     writer.hears(hello(A, 0))
     writer.hears(batch(A, 1, 2))

@@ -1,7 +1,5 @@
 """A journal keeps all whole records after any torn write."""
 
-from pathlib import Path
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,13 +12,13 @@ from bus.journal import (
     RecordTooLargeError,
     cut_torn_tail,
 )
-from tests.reach import Reach, reaches
+from tests.reach import reaches
 
 PAYLOADS = st.lists(st.binary(min_size=1, max_size=50), max_size=8)
 SAME_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def written(path: Path, payloads: list[bytes]) -> list[int]:
+def written(path, payloads):
     """Write a journal anew; the file's length after its head and after each record."""
     path.unlink(missing_ok=True)
     writer = JournalWriter(path, "test")
@@ -32,7 +30,7 @@ def written(path: Path, payloads: list[bytes]) -> list[int]:
     return lengths
 
 
-def read(path: Path) -> list[bytes]:
+def read(path):
     reader = JournalReader(path)
     try:
         return [record.payload for record in reader]
@@ -42,7 +40,7 @@ def read(path: Path) -> list[bytes]:
 
 @SAME_FOLDER
 @given(payloads=PAYLOADS)
-def test_a_reader_returns_the_appended_records_in_order(tmp_path: Path, payloads: list[bytes]) -> None:
+def test_a_reader_returns_the_appended_records_in_order(tmp_path, payloads):
     path = tmp_path / "a.journal"
     written(path, payloads)
     assert read(path) == payloads
@@ -51,9 +49,7 @@ def test_a_reader_returns_the_appended_records_in_order(tmp_path: Path, payloads
 @reaches(torn_record_behind_whole_ones=16, cut_between_records=8)
 @SAME_FOLDER
 @given(payloads=PAYLOADS, data=st.data())
-def test_cut_anywhere_the_whole_records_before_the_cut_remain(
-    tmp_path: Path, payloads: list[bytes], data: st.DataObject, reach: Reach
-) -> None:
+def test_cut_anywhere_the_whole_records_before_the_cut_remain(tmp_path, payloads, data, reach):
     path = tmp_path / "a.journal"
     lengths = written(path, payloads)
     cut = data.draw(st.integers(lengths[0], lengths[-1]))
@@ -71,9 +67,7 @@ def test_cut_anywhere_the_whole_records_before_the_cut_remain(
 @reaches(damage_between_whole_records=8)
 @SAME_FOLDER
 @given(payloads=st.lists(st.binary(min_size=1, max_size=50), min_size=1, max_size=8), data=st.data())
-def test_a_damaged_byte_ends_the_journal_before_its_record(
-    tmp_path: Path, payloads: list[bytes], data: st.DataObject, reach: Reach
-) -> None:
+def test_a_damaged_byte_ends_the_journal_before_its_record(tmp_path, payloads, data, reach):
     path = tmp_path / "a.journal"
     lengths = written(path, payloads)
     position = data.draw(st.integers(lengths[0], lengths[-1] - 1))
@@ -85,7 +79,7 @@ def test_a_damaged_byte_ends_the_journal_before_its_record(
     reach.count("damage_between_whole_records", 0 < damaged < len(payloads) - 1)
 
 
-def test_a_reader_at_the_end_finds_a_record_that_is_appended_later(tmp_path: Path) -> None:
+def test_a_reader_at_the_end_finds_a_record_that_is_appended_later(tmp_path):
     writer = JournalWriter(tmp_path / "a.journal", "test")
     reader = JournalReader(tmp_path / "a.journal")
     assert reader.next_record() is None
@@ -97,19 +91,19 @@ def test_a_reader_at_the_end_finds_a_record_that_is_appended_later(tmp_path: Pat
     writer.close()
 
 
-def test_a_file_that_is_no_journal_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_no_journal_is_refused(tmp_path):
     (tmp_path / "a").write_bytes(b"something else entirely")
     with pytest.raises(JournalError):
         JournalReader(tmp_path / "a")
 
 
-def test_an_existing_journal_is_never_written_over(tmp_path: Path) -> None:
+def test_an_existing_journal_is_never_written_over(tmp_path):
     written(tmp_path / "a.journal", [b"kept"])
     with pytest.raises(FileExistsError):
         JournalWriter(tmp_path / "a.journal", "test")
 
 
-def test_a_record_that_readers_would_not_take_is_not_written(tmp_path: Path) -> None:
+def test_a_record_that_readers_would_not_take_is_not_written(tmp_path):
     writer = JournalWriter(tmp_path / "a.journal", "test")
     largest = bytes(RECORD_BYTES_MAX)
     with pytest.raises(RecordTooLargeError):

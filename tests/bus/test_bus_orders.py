@@ -2,14 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import msgspec
 import pytest
 import zmq
 import zmq.asyncio
 
-from bus.commands import Done, Drain, Order, OrderReply, Pin, Ready, Refused, Reply, Request, RunJob, Status
+from bus.commands import Done, Drain, Pin, Ready, Refused, Reply, RunJob, Status
 from bus.control import ORDER, ControlClient, ControlServer, ControlTimeoutError
 from bus.endpoints import Endpoints
 from tests.waiting import DEADLINE_S
@@ -18,11 +17,11 @@ from tests.waiting import DEADLINE_S
 class Supervisor:
     """A handler that learns who is behind the name of a process."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.identities: dict[str, bytes] = {}
         self.arrived = asyncio.Condition()
 
-    async def __call__(self, identity: bytes, request: Request) -> Reply | None:
+    async def __call__(self, identity, request):
         if isinstance(request, Ready):
             async with self.arrived:
                 self.identities[request.process] = identity
@@ -30,7 +29,7 @@ class Supervisor:
             return None
         return Done("", "done")
 
-    async def identity_of(self, name: str) -> bytes:
+    async def identity_of(self, name):
         async with asyncio.timeout(DEADLINE_S), self.arrived:
             await self.arrived.wait_for(lambda: name in self.identities)
         return self.identities[name]
@@ -39,10 +38,10 @@ class Supervisor:
 Scene = Callable[[ControlServer, Supervisor, ControlClient], Awaitable[None]]
 
 
-def play(folder: Path, scene: Scene) -> None:
+def play(folder, scene):
     """A server, and a worker called "a" that has said that it is ready."""
 
-    async def run() -> None:
+    async def run():
         address = Endpoints(folder / "run").control
         supervisor = Supervisor()
         server = ControlServer(address, supervisor)
@@ -60,13 +59,13 @@ def play(folder: Path, scene: Scene) -> None:
     asyncio.run(run())
 
 
-async def obedient(order: Order) -> OrderReply:
+async def obedient(order):
     return Done("a", type(order).__name__)
 
 
 @pytest.mark.parametrize("order", [Drain(), Drain("a"), RunJob("backup"), Pin("005930")])
-def test_an_order_is_answered_by_the_worker_it_is_for(tmp_path: Path, order: Order) -> None:
-    async def scene(server: ControlServer, supervisor: Supervisor, worker: ControlClient) -> None:
+def test_an_order_is_answered_by_the_worker_it_is_for(tmp_path, order):
+    async def scene(server, supervisor, worker):
         worker.obey(obedient)
         reply = await server.order(await supervisor.identity_of("a"), order, DEADLINE_S)
         assert reply == Done("a", type(order).__name__)
@@ -74,8 +73,8 @@ def test_an_order_is_answered_by_the_worker_it_is_for(tmp_path: Path, order: Ord
     play(tmp_path, scene)
 
 
-def test_orders_and_requests_of_the_same_worker_are_not_mixed_up(tmp_path: Path) -> None:
-    async def scene(server: ControlServer, supervisor: Supervisor, worker: ControlClient) -> None:
+def test_orders_and_requests_of_the_same_worker_are_not_mixed_up(tmp_path):
+    async def scene(server, supervisor, worker):
         worker.obey(obedient)
         identity = await supervisor.identity_of("a")
         orders = [server.order(identity, RunJob(str(number)), DEADLINE_S) for number in range(50)]
@@ -87,11 +86,11 @@ def test_orders_and_requests_of_the_same_worker_are_not_mixed_up(tmp_path: Path)
     play(tmp_path, scene)
 
 
-def test_an_order_without_an_answer_times_out_at_the_given_limit(tmp_path: Path) -> None:
-    async def scene(server: ControlServer, supervisor: Supervisor, worker: ControlClient) -> None:
+def test_an_order_without_an_answer_times_out_at_the_given_limit(tmp_path):
+    async def scene(server, supervisor, worker):
         release = asyncio.Event()
 
-        async def late(order: Order) -> OrderReply:
+        async def late(order):
             await release.wait()
             return Done("a", "late")
 
@@ -105,8 +104,8 @@ def test_an_order_without_an_answer_times_out_at_the_given_limit(tmp_path: Path)
     play(tmp_path, scene)
 
 
-def test_a_worker_that_takes_no_orders_refuses_an_order(tmp_path: Path) -> None:
-    async def scene(server: ControlServer, supervisor: Supervisor, worker: ControlClient) -> None:
+def test_a_worker_that_takes_no_orders_refuses_an_order(tmp_path):
+    async def scene(server, supervisor, worker):
         await worker.request(Status(), DEADLINE_S)
         reply = await server.order(await supervisor.identity_of("a"), Drain(), DEADLINE_S)
         assert isinstance(reply, Refused)
@@ -115,9 +114,9 @@ def test_a_worker_that_takes_no_orders_refuses_an_order(tmp_path: Path) -> None:
     play(tmp_path, scene)
 
 
-def test_a_mistake_in_an_order_is_a_refusal_and_the_worker_obeys_on(tmp_path: Path) -> None:
-    async def scene(server: ControlServer, supervisor: Supervisor, worker: ControlClient) -> None:
-        async def clumsy(order: Order) -> OrderReply:
+def test_a_mistake_in_an_order_is_a_refusal_and_the_worker_obeys_on(tmp_path):
+    async def scene(server, supervisor, worker):
+        async def clumsy(order):
             if isinstance(order, Pin):
                 raise ZeroDivisionError
             return Done("a", "done")
@@ -132,13 +131,13 @@ def test_a_mistake_in_an_order_is_a_refusal_and_the_worker_obeys_on(tmp_path: Pa
     play(tmp_path, scene)
 
 
-def test_a_stranger_cannot_answer_for_a_worker(tmp_path: Path) -> None:
+def test_a_stranger_cannot_answer_for_a_worker(tmp_path):
     """A stranger that guesses the order's id gets `malformed`; the order stays pending."""
 
-    async def scene(server: ControlServer, supervisor: Supervisor, worker: ControlClient) -> None:
+    async def scene(server, supervisor, worker):
         release = asyncio.Event()
 
-        async def late(order: Order) -> OrderReply:
+        async def late(order):
             await release.wait()
             return Done("a", "the worker's own")
 

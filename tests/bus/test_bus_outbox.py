@@ -7,8 +7,6 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -21,11 +19,11 @@ from tests.builders import trade, trades
 A, B, C = "aa" * 16, "bb" * 16, "cc" * 16
 
 
-def opened(folder: Path, stream: str = A) -> Outbox:
+def opened(folder, stream=A):
     return Outbox(folder, "test", stream)
 
 
-def kept(outbox: Outbox, stream: str, sequence: int = 1) -> list[Trade]:
+def kept(outbox, stream, sequence=1):
     """Everything from this number on, read as the sender does."""
     events: list[Trade] = []
     last = {progress.stream: progress.appended for progress in outbox.progress()}[stream]
@@ -38,7 +36,7 @@ def kept(outbox: Outbox, stream: str, sequence: int = 1) -> list[Trade]:
     return events
 
 
-def test_appended_events_can_be_read_repeatedly_from_any_number(tmp_path: Path) -> None:
+def test_appended_events_can_be_read_repeatedly_from_any_number(tmp_path):
     outbox = opened(tmp_path)
     outbox.append(trades(3))
     outbox.append(trades(2, first=4))
@@ -48,7 +46,7 @@ def test_appended_events_can_be_read_repeatedly_from_any_number(tmp_path: Path) 
     assert kept(outbox, A, sequence=2) == trades(4, first=2)
 
 
-def test_a_new_opening_starts_a_stream_of_its_own_and_keeps_the_old_rest(tmp_path: Path) -> None:
+def test_a_new_opening_starts_a_stream_of_its_own_and_keeps_the_old_rest(tmp_path):
     first = opened(tmp_path, A)
     first.append(trades(3))
     first.close(delivered=False)
@@ -59,7 +57,7 @@ def test_a_new_opening_starts_a_stream_of_its_own_and_keeps_the_old_rest(tmp_pat
     assert kept(second, B) == trades(1, first=9)
 
 
-def test_a_stream_that_is_wholly_committed_is_deleted_and_still_counted(tmp_path: Path) -> None:
+def test_a_stream_that_is_wholly_committed_is_deleted_and_still_counted(tmp_path):
     first = opened(tmp_path, A)
     first.append(trades(3))
     first.close(delivered=True)
@@ -69,7 +67,7 @@ def test_a_stream_that_is_wholly_committed_is_deleted_and_still_counted(tmp_path
     assert published_by_stream(tmp_path) == {A: 3, B: 2}
 
 
-def test_a_second_process_cannot_open_the_outbox(tmp_path: Path) -> None:
+def test_a_second_process_cannot_open_the_outbox(tmp_path):
     outbox = opened(tmp_path)
     with pytest.raises(OutboxInUseError):
         opened(tmp_path, B)
@@ -77,7 +75,7 @@ def test_a_second_process_cannot_open_the_outbox(tmp_path: Path) -> None:
     opened(tmp_path, C).close(delivered=True)
 
 
-def test_acknowledged_segments_leave_the_outbox_for_its_archive(tmp_path: Path) -> None:
+def test_acknowledged_segments_leave_the_outbox_for_its_archive(tmp_path):
     outbox = opened(tmp_path)
     large = [trade(1, symbol="x" * 1_000_000)]
     for _ in range(2 * SEGMENT_BYTES_MAX // 1_000_000 + 6):
@@ -89,7 +87,7 @@ def test_acknowledged_segments_leave_the_outbox_for_its_archive(tmp_path: Path) 
     assert published_by_stream(tmp_path)[A] == outbox.last_sequence
 
 
-def test_reading_goes_on_over_segment_borders(tmp_path: Path) -> None:
+def test_reading_goes_on_over_segment_borders(tmp_path):
     outbox = opened(tmp_path)
     count = SEGMENT_BYTES_MAX // 1_000_000 + 3
     for sequence in range(1, count + 1):
@@ -97,7 +95,7 @@ def test_reading_goes_on_over_segment_borders(tmp_path: Path) -> None:
     assert [event.cumulative_trades for event in kept(outbox, A)] == list(range(1, count + 1))
 
 
-def test_a_tail_whose_append_had_returned_is_damage_and_the_rest_is_delivered(tmp_path: Path) -> None:
+def test_a_tail_whose_append_had_returned_is_damage_and_the_rest_is_delivered(tmp_path):
     outbox = opened(tmp_path)
     outbox.append(trades(3))
     outbox.append(trades(3, first=4))
@@ -110,14 +108,14 @@ def test_a_tail_whose_append_had_returned_is_damage_and_the_rest_is_delivered(tm
     assert again.damage
 
 
-def test_a_segment_that_is_torn_in_its_header_counts_as_empty(tmp_path: Path) -> None:
+def test_a_segment_that_is_torn_in_its_header_counts_as_empty(tmp_path):
     outbox = opened(tmp_path)
     outbox.close(delivered=False)
     os.truncate(next(tmp_path.glob("*.journal")), 6)
     assert [p.stream for p in opened(tmp_path, B).progress()] == [B]
 
 
-def test_an_outbox_whose_process_is_killed_holds_a_whole_number_of_batches(tmp_path: Path) -> None:
+def test_an_outbox_whose_process_is_killed_holds_a_whole_number_of_batches(tmp_path):
     program = (
         "import sys; from pathlib import Path; from bus.outbox import Outbox; from tests.builders import trades\n"
         "outbox = Outbox(Path(sys.argv[1]), 'test', sys.argv[2]); print('ready', flush=True)\n"
@@ -138,7 +136,7 @@ def test_an_outbox_whose_process_is_killed_holds_a_whole_number_of_batches(tmp_p
         assert held % 10 == 0
 
 
-def test_a_full_disk_is_an_error_and_leaves_the_outbox_as_it_was(tmp_path: Path) -> None:
+def test_a_full_disk_is_an_error_and_leaves_the_outbox_as_it_was(tmp_path):
     """RLIMIT_FSIZE stands in for the full disk: the write that crosses it is refused half way."""
     outbox = opened(tmp_path)
     outbox.append(trades(3))
@@ -158,7 +156,7 @@ def test_a_full_disk_is_an_error_and_leaves_the_outbox_as_it_was(tmp_path: Path)
 
 
 @contextlib.contextmanager
-def disk_full_beyond(size_bytes: int) -> Iterator[None]:
+def disk_full_beyond(size_bytes):
     """No file may grow beyond that: RLIMIT_FSIZE stands in for the full disk, as above."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -170,9 +168,7 @@ def disk_full_beyond(size_bytes: int) -> Iterator[None]:
         signal.signal(signal.SIGXFSZ, previous)
 
 
-def test_a_disk_that_is_full_at_a_segment_change_refuses_until_there_is_room_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_disk_that_is_full_at_a_segment_change_refuses_until_there_is_room_again(tmp_path, monkeypatch):
     """Found by the state machine in tests/chaos: the new segment's empty file stood in the way for ever after."""
     monkeypatch.setattr("bus.outbox.SEGMENT_BYTES_MAX", 100)
     outbox = opened(tmp_path)
@@ -185,7 +181,7 @@ def test_a_disk_that_is_full_at_a_segment_change_refuses_until_there_is_room_aga
     assert kept(outbox, A) == trades(4)
 
 
-def test_a_finished_stream_whose_note_does_not_fit_on_the_disk_is_kept_until_the_next_opening(tmp_path: Path) -> None:
+def test_a_finished_stream_whose_note_does_not_fit_on_the_disk_is_kept_until_the_next_opening(tmp_path):
     first = opened(tmp_path, A)
     first.append(trades(3))
     first.close(delivered=False)
@@ -200,7 +196,7 @@ def test_a_finished_stream_whose_note_does_not_fit_on_the_disk_is_kept_until_the
     assert not list(tmp_path.glob(f"{A}-*"))
 
 
-def test_half_a_note_is_cut_before_the_next_one(tmp_path: Path) -> None:
+def test_half_a_note_is_cut_before_the_next_one(tmp_path):
     """A kill can tear it where it crosses the border of a page."""
     first = opened(tmp_path, A)
     first.append(trades(3))
@@ -215,7 +211,7 @@ def test_half_a_note_is_cut_before_the_next_one(tmp_path: Path) -> None:
 # --- damage ----------------------------------------------------------------------------------------------------
 
 
-def damaged(folder: Path, offset: int, count: int = 20) -> Path:
+def damaged(folder, offset, count=20):
     """A closed outbox of so many batches of two events, with one flipped bit."""
     outbox = opened(folder)
     for first in range(1, 2 * count, 2):
@@ -229,7 +225,7 @@ def damaged(folder: Path, offset: int, count: int = 20) -> Path:
 
 
 @pytest.mark.parametrize("offset", [0, 9, 13, 30, 60, 500, 777, 1_000, -1, -50])
-def test_a_flipped_bit_costs_only_the_batch_that_it_hit(tmp_path: Path, offset: int) -> None:
+def test_a_flipped_bit_costs_only_the_batch_that_it_hit(tmp_path, offset):
     segment = damaged(tmp_path, offset)
     outbox = opened(tmp_path, B)
     numbers = [event.cumulative_trades for event in kept(outbox, A)]
@@ -240,7 +236,7 @@ def test_a_flipped_bit_costs_only_the_batch_that_it_hit(tmp_path: Path, offset: 
     assert any(segment.name in text and "damaged" in text for text in outbox.damage)
 
 
-def test_numbers_behind_damage_are_stated_as_missing(tmp_path: Path) -> None:
+def test_numbers_behind_damage_are_stated_as_missing(tmp_path):
     segment = damaged(tmp_path, 0)
     content = segment.read_bytes()
     segment.write_bytes(content[:300] + bytes(200) + content[500:])
@@ -254,9 +250,7 @@ def test_numbers_behind_damage_are_stated_as_missing(tmp_path: Path) -> None:
     assert missing == 40 - len(kept(outbox, A))
 
 
-def test_a_missing_segment_between_two_others_is_stated_as_missing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_segment_between_two_others_is_stated_as_missing(tmp_path, monkeypatch):
     monkeypatch.setattr("bus.outbox.SEGMENT_BYTES_MAX", 100)
     outbox = opened(tmp_path)
     for first in range(1, 10, 3):
@@ -270,7 +264,7 @@ def test_a_missing_segment_between_two_others_is_stated_as_missing(
     assert kept(outbox, A) == [*trades(3), *trades(3, first=7)]
 
 
-def test_a_last_segment_that_is_gone_is_stated_as_missing(tmp_path: Path) -> None:
+def test_a_last_segment_that_is_gone_is_stated_as_missing(tmp_path):
     outbox = opened(tmp_path)
     outbox.append(trades(3))
     outbox.close(delivered=False)
@@ -280,7 +274,7 @@ def test_a_last_segment_that_is_gone_is_stated_as_missing(tmp_path: Path) -> Non
     assert isinstance(outbox.batch_at(A, 1), Missing)
 
 
-def test_a_current_segment_that_is_removed_is_written_again(tmp_path: Path) -> None:
+def test_a_current_segment_that_is_removed_is_written_again(tmp_path):
     outbox = opened(tmp_path)
     outbox.append(trades(3))
     next(tmp_path.glob("*.journal")).unlink()
@@ -293,7 +287,7 @@ def test_a_current_segment_that_is_removed_is_written_again(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "garbage", [b"garbage\n", b"\xff\xfe 1 2\n", f"{B} 7 00000000\n".encode(), f"{B} x\n".encode()]
 )
-def test_garbage_among_the_finished_streams_is_reported_and_ignored(tmp_path: Path, garbage: bytes) -> None:
+def test_garbage_among_the_finished_streams_is_reported_and_ignored(tmp_path, garbage):
     first = opened(tmp_path, A)
     first.append(trades(3))
     first.close(delivered=True)
@@ -304,14 +298,14 @@ def test_garbage_among_the_finished_streams_is_reported_and_ignored(tmp_path: Pa
     assert any("finished" in text for text in second.damage)
 
 
-def test_files_that_are_no_segments_are_left_alone_and_reported(tmp_path: Path) -> None:
+def test_files_that_are_no_segments_are_left_alone_and_reported(tmp_path):
     (tmp_path / "notes.journal").write_text("mine")
     outbox = opened(tmp_path)
     assert (tmp_path / "notes.journal").read_text() == "mine"
     assert "notes.journal" in outbox.damage[0]
 
 
-def test_streams_are_delivered_in_the_order_of_their_openings_whatever_the_files_times(tmp_path: Path) -> None:
+def test_streams_are_delivered_in_the_order_of_their_openings_whatever_the_files_times(tmp_path):
     """The machine's clock was set back."""
     for number, stream in enumerate((A, B)):
         outbox = opened(tmp_path, stream)
@@ -322,7 +316,7 @@ def test_streams_are_delivered_in_the_order_of_their_openings_whatever_the_files
     assert [progress.stream for progress in opened(tmp_path, C).progress()] == [A, B, C]
 
 
-def test_a_current_segment_that_is_removed_while_it_is_read_loses_nothing(tmp_path: Path) -> None:
+def test_a_current_segment_that_is_removed_while_it_is_read_loses_nothing(tmp_path):
     outbox = opened(tmp_path)
     outbox.append(trades(3))
     assert kept(outbox, A) == trades(3)
@@ -333,7 +327,7 @@ def test_a_current_segment_that_is_removed_while_it_is_read_loses_nothing(tmp_pa
     assert kept(outbox, A) == trades(9)
 
 
-def test_a_current_segment_that_is_renamed_is_written_again(tmp_path: Path) -> None:
+def test_a_current_segment_that_is_renamed_is_written_again(tmp_path):
     outbox = opened(tmp_path)
     outbox.append(trades(3))
     path = next(tmp_path.glob("*.journal"))
@@ -345,14 +339,14 @@ def test_a_current_segment_that_is_renamed_is_written_again(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("name", ["finished", f"{B}.progress", f"{B}-{1:020d}.journal", "epoch"])
-def test_a_folder_in_the_place_of_a_file_keeps_no_process_from_starting(tmp_path: Path, name: str) -> None:
+def test_a_folder_in_the_place_of_a_file_keeps_no_process_from_starting(tmp_path, name):
     (tmp_path / name).mkdir()
     outbox = opened(tmp_path)
     outbox.append(trades(3))
     assert kept(outbox, A) == trades(3)
 
 
-def test_the_epoch_of_the_database_outlives_the_process(tmp_path: Path) -> None:
+def test_the_epoch_of_the_database_outlives_the_process(tmp_path):
     outbox = opened(tmp_path)
     assert outbox.epoch == ""
     outbox.remember_epoch("one")

@@ -1,7 +1,6 @@
 """Damage to an outbox, and processes killed at bad moments: what is left is delivered, in the order of the streams."""
 
 import os
-from pathlib import Path
 
 import pytest
 
@@ -12,11 +11,11 @@ from tests.builders import trades
 A, B, C, D = "aa" * 16, "bb" * 16, "cc" * 16, "dd" * 16
 
 
-def opened(folder: Path, stream: str) -> Outbox:
+def opened(folder, stream):
     return Outbox(folder, "test", stream)
 
 
-def left_behind(folder: Path, stream: str, *counts: int) -> None:
+def left_behind(folder, stream, *counts):
     """A stream of a process that ended before its batches of so many events were committed."""
     outbox = opened(folder, stream)
     for count in counts:
@@ -25,12 +24,12 @@ def left_behind(folder: Path, stream: str, *counts: int) -> None:
 
 
 @pytest.fixture
-def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_segments(monkeypatch):
     """A segment holds one batch."""
     monkeypatch.setattr("bus.outbox.SEGMENT_BYTES_MAX", 100)
 
 
-def ends(outbox: Outbox, stream: str, last_sequence: int) -> list[int]:
+def ends(outbox, stream, last_sequence):
     """The last numbers of the stream's batches; negative ones of missing ranges."""
     found, sequence = [], 1
     while sequence <= last_sequence:
@@ -40,7 +39,7 @@ def ends(outbox: Outbox, stream: str, last_sequence: int) -> list[int]:
     return found
 
 
-def test_the_current_segment_is_delivered_though_its_head_is_damaged(tmp_path: Path) -> None:
+def test_the_current_segment_is_delivered_though_its_head_is_damaged(tmp_path):
     outbox = opened(tmp_path, A)
     outbox.append(trades(3))
     outbox.append(trades(2))
@@ -54,9 +53,7 @@ def test_the_current_segment_is_delivered_though_its_head_is_damaged(tmp_path: P
 
 @pytest.mark.usefixtures("small_segments")
 @pytest.mark.parametrize("compressed", [False, True])
-def test_the_rest_of_an_earlier_stream_brings_its_beginning_back_from_the_archive(
-    tmp_path: Path, compressed: bool
-) -> None:
+def test_the_rest_of_an_earlier_stream_brings_its_beginning_back_from_the_archive(tmp_path, compressed):
     """A database that went back before the process started again: nothing here knows what was acknowledged."""
     first = opened(tmp_path, A)
     for _ in range(4):
@@ -72,7 +69,7 @@ def test_the_rest_of_an_earlier_stream_brings_its_beginning_back_from_the_archiv
 
 
 @pytest.mark.usefixtures("small_segments")
-def test_a_damaged_compressed_segment_is_missing_and_kept_for_a_person(tmp_path: Path) -> None:
+def test_a_damaged_compressed_segment_is_missing_and_kept_for_a_person(tmp_path):
     outbox = opened(tmp_path, A)
     for _ in range(3):
         outbox.append(trades(2))
@@ -91,7 +88,7 @@ def test_a_damaged_compressed_segment_is_missing_and_kept_for_a_person(tmp_path:
 
 
 @pytest.mark.usefixtures("small_segments")
-def test_numbers_in_neither_outbox_nor_archive_are_missing(tmp_path: Path) -> None:
+def test_numbers_in_neither_outbox_nor_archive_are_missing(tmp_path):
     first = opened(tmp_path, A)
     for _ in range(4):
         first.append(trades(2))
@@ -103,14 +100,14 @@ def test_numbers_in_neither_outbox_nor_archive_are_missing(tmp_path: Path) -> No
     assert ends(outbox, A, 8) == [-2, 4, 6, 8]
 
 
-def test_a_stream_whose_segments_are_gone_keeps_its_turn(tmp_path: Path) -> None:
+def test_a_stream_whose_segments_are_gone_keeps_its_turn(tmp_path):
     for stream in (C, A, B):
         left_behind(tmp_path, stream, 2)
     next(tmp_path.glob(f"{C}-*.journal")).unlink()
     assert [progress.stream for progress in opened(tmp_path, D).progress()] == [C, A, B, D]
 
 
-def test_a_copy_that_a_kill_interrupted_is_deleted_at_the_next_opening(tmp_path: Path) -> None:
+def test_a_copy_that_a_kill_interrupted_is_deleted_at_the_next_opening(tmp_path):
     left_behind(tmp_path, A, 2)
     (tmp_path / "archive").mkdir()
     unfinished = [tmp_path / f".{A}-{1:020d}.journal", tmp_path / "archive" / f".{A}-{1:020d}-{2:020d}.journal.zst"]
@@ -121,7 +118,7 @@ def test_a_copy_that_a_kill_interrupted_is_deleted_at_the_next_opening(tmp_path:
     assert outbox.damage == []
 
 
-def test_a_segment_that_vanishes_during_the_opening_is_missing(tmp_path: Path) -> None:
+def test_a_segment_that_vanishes_during_the_opening_is_missing(tmp_path):
     left_behind(tmp_path, A, 2)
     [segment] = tmp_path.glob("*.journal")
     segment.unlink()
@@ -130,7 +127,7 @@ def test_a_segment_that_vanishes_during_the_opening_is_missing(tmp_path: Path) -
     assert outbox.batch_at(A, 1) == Missing(2, "removed")
 
 
-def test_events_whose_process_died_before_it_noted_them_are_noted_by_the_next_one(tmp_path: Path) -> None:
+def test_events_whose_process_died_before_it_noted_them_are_noted_by_the_next_one(tmp_path):
     outbox = opened(tmp_path, A)
     outbox.append(trades(3))
     note = (tmp_path / f"{A}.progress").read_bytes()

@@ -3,15 +3,13 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import pytest
 
 from bus.batch_feed import Began
 from bus.capture import Capture, CaptureLabel
 from bus.codec import pack, repack, unpack
-from bus.delivery import Delivered, Part
+from bus.delivery import Delivered
 from bus.events import EVENT_TYPES, DailyBar, Event, Poison, SharesAdjusted, UniverseMember, kind_of
 from bus.ingest import Ingest, ingest_socket
 from bus.journal import JournalError, JournalWriter
@@ -29,15 +27,15 @@ NS_PER_S = 1_000_000_000
 class Memory(Epochs):
     """A sink that keeps its events in order per stream; at `ends_at` events it stops answering."""
 
-    def __init__(self, ends_at: int | None = None) -> None:
+    def __init__(self, ends_at=None):
         self.stored: dict[str, list[Event | Poison]] = {}
         self.duplicates = 0
         self._ends_at = ends_at
 
-    def high_water_marks(self, streams: Sequence[str]) -> dict[str, int]:
+    def high_water_marks(self, streams):
         return {stream: len(self.stored.get(stream, [])) for stream in streams}
 
-    def commit(self, batches: Sequence[Part]) -> None:
+    def commit(self, batches):
         if self._ends_at is not None and sum(map(len, self.stored.values())) >= self._ends_at:
             raise ConnectionError
         for batch in batches:
@@ -46,12 +44,12 @@ class Memory(Epochs):
             assert batch.first_sequence == len(events) + 1
             events.extend(batch.events)
 
-    def note_duplicates(self, stream: str, count: int) -> None:
+    def note_duplicates(self, stream, count):
         self.duplicates += count
 
 
 @contextlib.contextmanager
-def ingest(folder: Path, sink: Memory) -> Iterator[str]:
+def ingest(folder, sink):
     address = f"ipc://{folder}/ingest"
     running = Ingest(ingest_socket(address), sink, lambda _: None, ConnectionError)
     stopping = threading.Event()
@@ -64,7 +62,7 @@ def ingest(folder: Path, sink: Memory) -> Iterator[str]:
         thread.join()
 
 
-def captured(folder: Path, *batches: tuple[str, int, Sequence[Event]]) -> Path:
+def captured(folder, *batches):
     path = folder / "captured"
     capture = Capture(path, CaptureLabel(ID, None), {})
     capture.take(Began({stream: first - 1 for stream, first, _ in reversed(batches)}))
@@ -74,10 +72,10 @@ def captured(folder: Path, *batches: tuple[str, int, Sequence[Event]]) -> Path:
     return path
 
 
-def replayed(path: Path, folder: Path, sink: Memory, speed: float | None = None) -> float:
+def replayed(path, folder, sink, speed=None):
     """Replay what the sink has not got; the machine seconds that it took."""
 
-    async def scenario(address: str) -> float:
+    async def scenario(address):
         source = CaptureSource(path)
         committed = sink.high_water_marks([source.stream])[source.stream]
         replay = Replay(source, address, committed=committed, speed=speed)
@@ -91,14 +89,14 @@ def replayed(path: Path, folder: Path, sink: Memory, speed: float | None = None)
         return asyncio.run(scenario(address))
 
 
-def test_all_streams_of_a_capture_become_one_in_the_order_of_their_commits(tmp_path: Path) -> None:
+def test_all_streams_of_a_capture_become_one_in_the_order_of_their_commits(tmp_path):
     path = captured(tmp_path, (A, 1, trades(2)), (B, 7, trades(2, first=10)), (A, 3, trades(1, first=3)))
     sink = Memory()
     replayed(path, tmp_path, sink)
     assert sink.stored == {ID: [*trades(2), *trades(2, first=10), trade(3)]}
 
 
-def test_replayed_twice_nothing_changes(tmp_path: Path) -> None:
+def test_replayed_twice_nothing_changes(tmp_path):
     path = captured(tmp_path, (A, 1, trades(500)), (B, 1, trades(500)))
     sink = Memory()
     replayed(path, tmp_path, sink)
@@ -107,10 +105,10 @@ def test_replayed_twice_nothing_changes(tmp_path: Path) -> None:
     assert sink.duplicates == 0
 
 
-def test_a_replay_that_was_interrupted_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_a_replay_that_was_interrupted_goes_on_where_it_was(tmp_path):
     path = captured(tmp_path, *((A, first, trades(100, first=first)) for first in range(1, 100_000, 100)))
 
-    async def interrupted(address: str) -> None:
+    async def interrupted(address):
         source = CaptureSource(path)
         replay = Replay(source, address, committed=0, speed=None)
         task = asyncio.create_task(replay.run())
@@ -131,7 +129,7 @@ def test_a_replay_that_was_interrupted_goes_on_where_it_was(tmp_path: Path) -> N
     assert sink.duplicates == 0
 
 
-def test_an_unreadable_event_is_replayed_as_it_was(tmp_path: Path) -> None:
+def test_an_unreadable_event_is_replayed_as_it_was(tmp_path):
     path = tmp_path / "captured"
     unreadable = pack(A, 1, trades(2)).replace(b"005930", b"00593\xff")
     journal = JournalWriter(path, str(CaptureLabel(ID, None)))
@@ -142,7 +140,7 @@ def test_an_unreadable_event_is_replayed_as_it_was(tmp_path: Path) -> None:
     assert [type(event) for event in sink.stored[ID]] == [Poison, Poison]
 
 
-def test_a_batch_can_be_asked_for_again_from_anywhere(tmp_path: Path) -> None:
+def test_a_batch_can_be_asked_for_again_from_anywhere(tmp_path):
     batches = [(A, first, trades(3, first=first)) for first in range(1, 9_000, 3)]
     source = CaptureSource(captured(tmp_path, *batches))
     for sequence in (1, 8_999, 2, 5_000, 4_999, 4_000, 9_000):
@@ -155,7 +153,7 @@ def test_a_batch_can_be_asked_for_again_from_anywhere(tmp_path: Path) -> None:
     source.close()
 
 
-def test_a_replay_at_a_speed_sends_each_event_at_its_market_time(tmp_path: Path) -> None:
+def test_a_replay_at_a_speed_sends_each_event_at_its_market_time(tmp_path):
     """Three trades, 100 market seconds apart, at 1,000 market seconds a second: a fifth of a second."""
     path = captured(tmp_path, *((A, n, [trade(n, receive_time_ns=n * 100 * NS_PER_S)]) for n in (1, 2, 3)))
     sink = Memory()
@@ -163,17 +161,17 @@ def test_a_replay_at_a_speed_sends_each_event_at_its_market_time(tmp_path: Path)
     assert sink.stored == {ID: trades_at(100)}
 
 
-def trades_at(step_s: int) -> list[Event]:
+def trades_at(step_s):
     return [trade(n, receive_time_ns=n * step_s * NS_PER_S) for n in (1, 2, 3)]
 
 
-def test_an_event_older_than_those_before_it_does_not_wait(tmp_path: Path) -> None:
+def test_an_event_older_than_those_before_it_does_not_wait(tmp_path):
     late = trade(2, receive_time_ns=1)
     path = captured(tmp_path, (A, 1, [trade(1)]), (A, 2, [late]))
     assert replayed(path, tmp_path, Memory(), speed=0.001) < 5
 
 
-def test_a_replay_at_a_speed_does_not_send_stored_events_again(tmp_path: Path) -> None:
+def test_a_replay_at_a_speed_does_not_send_stored_events_again(tmp_path):
     path = captured(tmp_path, *((A, n, [trade(n, receive_time_ns=n * 1_000 * NS_PER_S)]) for n in (1, 2, 3)))
     sink = Memory()
     sink.stored = {ID: [trade(1, receive_time_ns=1_000 * NS_PER_S), trade(2, receive_time_ns=2_000 * NS_PER_S)]}
@@ -183,7 +181,7 @@ def test_a_replay_at_a_speed_does_not_send_stored_events_again(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("event_type", EVENT_TYPES, ids=kind_of)
-def test_the_publication_time_of_an_event_is_known_unless_its_kind_has_none(event_type: type[Event]) -> None:
+def test_the_publication_time_of_an_event_is_known_unless_its_kind_has_none(event_type):
     """Daily bars, share adjustments and universe members have no publication time: the replay sends them with the
     event before them.
     """
@@ -192,7 +190,7 @@ def test_the_publication_time_of_an_event_is_known_unless_its_kind_has_none(even
     assert (moment is None) == (event_type in timeless)
 
 
-def test_a_segment_of_an_outbox_is_not_replayed(tmp_path: Path) -> None:
+def test_a_segment_of_an_outbox_is_not_replayed(tmp_path):
     JournalWriter(tmp_path / "segment", f"outbox track-b {A}").close()
     with pytest.raises(JournalError, match="not a capture"):
         CaptureSource(tmp_path / "segment")

@@ -6,9 +6,6 @@ import struct
 import threading
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -17,8 +14,8 @@ from hypothesis import strategies as st
 
 import bus.journal
 from bus.codec import pack
-from bus.delivery import HELLO, Delivered, Lost, Part
-from bus.events import GapDetected, Poison, Severity, Snapshot, Trade
+from bus.delivery import HELLO, Delivered, Lost
+from bus.events import GapDetected, Poison, Snapshot, Trade
 from bus.feed import LOSS, POSSIBLE_LOSS, FeedPublisher, FeedSubscriber
 from bus.ingest import RETRY_S, RETRY_S_MAX, Ingest, Listeners, ingest_socket, retry_s
 from bus.journal import RecordTooLargeError
@@ -39,17 +36,17 @@ class SinkUnavailableError(Exception):
 class Memory(Epochs):
     """A sink that keeps its events in order per stream and refuses on request."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.stored: dict[str, list[object]] = {}
         self.duplicates: Counter[str] = Counter()
         self.commits = 0
         self.refusals = 0
         self.commit_then_refuse = 0
 
-    def high_water_marks(self, streams: Sequence[str]) -> Mapping[str, int]:
+    def high_water_marks(self, streams):
         return {stream: len(self.stored.get(stream, [])) for stream in streams}
 
-    def commit(self, batches: Sequence[Part]) -> None:
+    def commit(self, batches):
         if self.refusals:
             self.refusals -= 1
             raise SinkUnavailableError
@@ -64,14 +61,14 @@ class Memory(Epochs):
             self.commit_then_refuse -= 1
             raise SinkUnavailableError
 
-    def note_duplicates(self, stream: str, count: int) -> None:
+    def note_duplicates(self, stream, count):
         self.duplicates[stream] += count
 
 
 class Writer:
     """An ingest with its thread, and the feed behind it."""
 
-    def __init__(self, folder: Path, sink: Memory, **options: Any) -> None:
+    def __init__(self, folder, sink, **options):
         self.feed = FeedPublisher(f"ipc://{folder}/feed")
         router = ingest_socket(f"ipc://{folder}/ingest")
         self.ingest = Ingest(router, sink, self.feed.publish, SinkUnavailableError, **options)
@@ -79,7 +76,7 @@ class Writer:
         self.thread = threading.Thread(target=self.ingest.run, args=[self.stopping])
         self.thread.start()
 
-    def stop(self) -> None:
+    def stop(self):
         self.stopping.set()
         self.thread.join(DEADLINE_S)
         assert not self.thread.is_alive()
@@ -87,19 +84,19 @@ class Writer:
 
 
 @pytest.fixture
-def sink() -> Memory:
+def sink():
     return Memory()
 
 
 @pytest.fixture
-def writer(tmp_path: Path, sink: Memory) -> Iterator[Writer]:
+def writer(tmp_path, sink):
     running = Writer(tmp_path, sink)
     yield running
     running.stop()
 
 
 @contextlib.asynccontextmanager
-async def producer(folder: Path, name: str = "a") -> AsyncIterator[Producer]:
+async def producer(folder, name="a"):
     running = Producer(Outbox(folder / f"outbox-{name}", name, uuid.uuid4().hex), f"ipc://{folder}/ingest")
     task = asyncio.create_task(running.run())
     try:
@@ -113,20 +110,20 @@ async def producer(folder: Path, name: str = "a") -> AsyncIterator[Producer]:
 class Standstill(Memory):
     """A database that leaves a commit without an answer, and raises no error."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.answers = threading.Event()
 
-    def commit(self, batches: Sequence[Part]) -> None:
+    def commit(self, batches):
         assert self.answers.wait(DEADLINE_S)
         super().commit(batches)
 
 
-def test_a_commit_without_an_answer_is_a_silence_and_no_outage(tmp_path: Path) -> None:
+def test_a_commit_without_an_answer_is_a_silence_and_no_outage(tmp_path):
     sink = Standstill()
     writer = Writer(tmp_path, sink)
 
-    async def scenario() -> None:
+    async def scenario():
         async with producer(tmp_path) as a:
             a.publish_together(trades(1))
             await until_async(lambda: writer.ingest.silent_s > 1)
@@ -140,8 +137,8 @@ def test_a_commit_without_an_answer_is_a_silence_and_no_outage(tmp_path: Path) -
 
 
 @pytest.mark.usefixtures("writer")
-def test_published_events_are_stored_in_order(tmp_path: Path, sink: Memory) -> None:
-    async def scenario() -> None:
+def test_published_events_are_stored_in_order(tmp_path, sink):
+    async def scenario():
         async with producer(tmp_path) as a:
             for event in trades(5000):
                 a.publish(event)
@@ -153,21 +150,18 @@ def test_published_events_are_stored_in_order(tmp_path: Path, sink: Memory) -> N
 
 
 @pytest.mark.usefixtures("writer")
-def test_the_latency_of_each_batch_is_counted_once(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with producer(tmp_path) as a:
-            for event in trades(20):
-                a.publish_together([event])
-            assert await a.drain(DEADLINE_S)
-            assert sum(a.latency.counts) == 20
-            assert a.latency.sum_s > 0
-
-    asyncio.run(scenario())
+async def test_the_latency_of_each_batch_is_counted_once(tmp_path):
+    async with producer(tmp_path) as a:
+        for event in trades(20):
+            a.publish_together([event])
+        assert await a.drain(DEADLINE_S)
+        assert sum(a.latency.counts) == 20
+        assert a.latency.sum_s > 0
 
 
 @pytest.mark.usefixtures("writer")
-def test_an_event_that_cannot_be_encoded_is_counted_and_its_neighbours_are_stored(tmp_path: Path, sink: Memory) -> None:
-    async def scenario() -> int:
+def test_an_event_that_cannot_be_encoded_is_counted_and_its_neighbours_are_stored(tmp_path, sink):
+    async def scenario():
         async with producer(tmp_path) as a:
             for event in [trade(1), trade(2, cumulative_trades=2**70), trade(3, symbol="\udcff"), trade(4)]:
                 a.publish(event)
@@ -179,13 +173,11 @@ def test_an_event_that_cannot_be_encoded_is_counted_and_its_neighbours_are_store
 
 
 @pytest.mark.usefixtures("writer")
-def test_a_batch_that_is_too_large_is_published_in_parts(
-    tmp_path: Path, sink: Memory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_batch_that_is_too_large_is_published_in_parts(tmp_path, sink, monkeypatch):
     monkeypatch.setattr(bus.journal, "RECORD_BYTES_MAX", 1000)
     published = [trade(1), trade(2, symbol="x" * 1000), *trades(98, first=3)]
 
-    async def scenario() -> int:
+    async def scenario():
         async with producer(tmp_path) as a:
             for event in published:
                 a.publish(event)
@@ -196,12 +188,10 @@ def test_a_batch_that_is_too_large_is_published_in_parts(
     assert list(sink.stored.values()) == [[event for event in published if event.symbol == "005930"]]
 
 
-def test_an_oversized_group_that_must_stay_together_is_not_published(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_oversized_group_that_must_stay_together_is_not_published(tmp_path, monkeypatch):
     monkeypatch.setattr(bus.journal, "RECORD_BYTES_MAX", 1000)
 
-    async def scenario() -> int:
+    async def scenario():
         async with producer(tmp_path) as a:
             with pytest.raises(RecordTooLargeError):
                 a.publish_together(trades(100))
@@ -211,8 +201,8 @@ def test_an_oversized_group_that_must_stay_together_is_not_published(
 
 
 @pytest.mark.usefixtures("writer")
-def test_events_published_together_are_stored_in_one_commit(tmp_path: Path, sink: Memory) -> None:
-    async def scenario() -> None:
+def test_events_published_together_are_stored_in_one_commit(tmp_path, sink):
+    async def scenario():
         async with producer(tmp_path) as a:
             a.publish_together(trades(3000))
             assert await a.drain(DEADLINE_S)
@@ -221,15 +211,13 @@ def test_events_published_together_are_stored_in_one_commit(tmp_path: Path, sink
     assert sink.commits == 1
 
 
-def test_publishing_does_not_need_the_writer_and_its_rest_is_delivered_by_the_next_process(
-    tmp_path: Path, sink: Memory
-) -> None:
-    async def without_writer() -> None:
+def test_publishing_does_not_need_the_writer_and_its_rest_is_delivered_by_the_next_process(tmp_path, sink):
+    async def without_writer():
         async with producer(tmp_path) as a:
             a.publish_together(trades(700))
             assert not await a.drain(0.05)
 
-    async def with_writer() -> None:
+    async def with_writer():
         async with producer(tmp_path) as a:
             a.publish_together(trades(5, first=701))
             assert await a.drain(DEADLINE_S)
@@ -243,8 +231,8 @@ def test_publishing_does_not_need_the_writer_and_its_rest_is_delivered_by_the_ne
     assert not list((tmp_path / "outbox-a").glob("*.journal"))
 
 
-def test_a_writer_that_is_replaced_in_the_middle_stores_each_event_once(tmp_path: Path, sink: Memory) -> None:
-    async def scenario() -> None:
+def test_a_writer_that_is_replaced_in_the_middle_stores_each_event_once(tmp_path, sink):
+    async def scenario():
         async with producer(tmp_path, "a") as a, producer(tmp_path, "b") as b:
             for round_number in range(5):
                 running = await asyncio.to_thread(Writer, tmp_path, sink)
@@ -265,10 +253,8 @@ def test_a_writer_that_is_replaced_in_the_middle_stores_each_event_once(tmp_path
 
 @pytest.mark.usefixtures("writer")
 @pytest.mark.parametrize("outcome_unknown", [False, True])
-def test_a_database_that_refuses_for_a_while_loses_and_repeats_nothing(
-    tmp_path: Path, sink: Memory, outcome_unknown: bool
-) -> None:
-    async def scenario() -> None:
+def test_a_database_that_refuses_for_a_while_loses_and_repeats_nothing(tmp_path, sink, outcome_unknown):
+    async def scenario():
         async with producer(tmp_path) as a:
             if outcome_unknown:
                 sink.commit_then_refuse = 2
@@ -283,12 +269,10 @@ def test_a_database_that_refuses_for_a_while_loses_and_repeats_nothing(
 
 
 @pytest.mark.usefixtures("writer")
-def test_a_database_that_went_back_between_two_processes_gets_the_rest_from_the_second_one(
-    tmp_path: Path, sink: Memory
-) -> None:
+def test_a_database_that_went_back_between_two_processes_gets_the_rest_from_the_second_one(tmp_path, sink):
     """The second process knows of no acknowledgement, and the writer runs on: it has admitted those events before."""
 
-    async def killed() -> None:
+    async def killed():
         outbox = Outbox(tmp_path / "outbox-a", "a", "aa" * 16)
         outbox.append(trades(3))
         delivery = asyncio.create_task(BatchSender(outbox, f"ipc://{tmp_path}/ingest").run())
@@ -297,7 +281,7 @@ def test_a_database_that_went_back_between_two_processes_gets_the_rest_from_the_
         await asyncio.gather(delivery, return_exceptions=True)
         outbox.close(delivered=False)
 
-    async def second() -> None:
+    async def second():
         async with producer(tmp_path) as a:
             a.publish_together(trades(1))
             await until_async(lambda: not a.unacknowledged)
@@ -309,8 +293,8 @@ def test_a_database_that_went_back_between_two_processes_gets_the_rest_from_the_
 
 
 @pytest.mark.usefixtures("writer")
-def test_archived_streams_are_delivered_again_in_the_order_of_their_openings(tmp_path: Path, sink: Memory) -> None:
-    async def publish(count: int) -> None:
+def test_archived_streams_are_delivered_again_in_the_order_of_their_openings(tmp_path, sink):
+    async def publish(count):
         async with producer(tmp_path) as a:
             a.publish_together(trades(count))
             assert await a.drain(DEADLINE_S)
@@ -322,12 +306,10 @@ def test_archived_streams_are_delivered_again_in_the_order_of_their_openings(tmp
     assert list(sink.stored.values()) == [trades(3), trades(2), trades(1)]
 
 
-def test_a_new_stream_is_not_stored_before_older_ones_when_the_database_went_back(
-    tmp_path: Path, sink: Memory, writer: Writer
-) -> None:
+def test_a_new_stream_is_not_stored_before_older_ones_when_the_database_went_back(tmp_path, sink, writer):
     """The new stream has nothing stored that could be missed; the connection was lost with the older state."""
 
-    async def scenario() -> None:
+    async def scenario():
         async with producer(tmp_path) as a:
             a.publish_together(trades(3))
             assert await a.drain(DEADLINE_S)
@@ -343,7 +325,7 @@ def test_a_new_stream_is_not_stored_before_older_ones_when_the_database_went_bac
 
 
 @pytest.mark.usefixtures("writer")
-def test_a_disk_that_refuses_to_give_back_archived_events_is_asked_again(tmp_path: Path, sink: Memory) -> None:
+def test_a_disk_that_refuses_to_give_back_archived_events_is_asked_again(tmp_path, sink):
     folder = tmp_path / "outbox-a"
     for stream, moved in (("aa" * 16, True), ("bb" * 16, False)):
         outbox = Outbox(folder, "a", stream)
@@ -355,7 +337,7 @@ def test_a_disk_that_refuses_to_give_back_archived_events_is_asked_again(tmp_pat
             next(folder.glob("*.journal")).rename(tmp_path / "content")
             archived.mkdir()  # reading it is an error
 
-    async def scenario() -> None:
+    async def scenario():
         async with producer(tmp_path) as a:
             a.publish_together(trades(1))
             await asyncio.sleep(0)
@@ -369,10 +351,10 @@ def test_a_disk_that_refuses_to_give_back_archived_events_is_asked_again(tmp_pat
 
 
 @pytest.mark.usefixtures("writer")
-def test_a_database_that_went_back_under_a_running_writer_gets_everything_again(tmp_path: Path, sink: Memory) -> None:
+def test_a_database_that_went_back_under_a_running_writer_gets_everything_again(tmp_path, sink):
     """It was replaced by an earlier copy, or a server lost its last commits."""
 
-    async def scenario() -> None:
+    async def scenario():
         async with producer(tmp_path, "a") as a, producer(tmp_path, "b") as b:
             for each in (a, b):
                 each.publish_together(trades(1000))
@@ -389,13 +371,11 @@ def test_a_database_that_went_back_under_a_running_writer_gets_everything_again(
     assert len(sink.reasons) == 2
 
 
-def test_what_a_database_lacks_after_it_went_back_is_reported_until_it_was_delivered_again(
-    tmp_path: Path, sink: Memory
-) -> None:
+def test_what_a_database_lacks_after_it_went_back_is_reported_until_it_was_delivered_again(tmp_path, sink):
     lacking: list[int] = []
     writer = Writer(tmp_path, sink, listeners=Listeners(lacking=lacking.append))
 
-    async def scenario() -> None:
+    async def scenario():
         async with producer(tmp_path) as a, producer(tmp_path, "b") as b:
             for each in (a, b):
                 each.publish_together(trades(1000))
@@ -414,13 +394,11 @@ def test_what_a_database_lacks_after_it_went_back_is_reported_until_it_was_deliv
         writer.stop()
 
 
-def test_a_database_that_went_back_while_the_writer_was_stopped_gets_everything_again(
-    tmp_path: Path, sink: Memory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_database_that_went_back_while_the_writer_was_stopped_gets_everything_again(tmp_path, sink, monkeypatch):
     """The producers run on, and have nothing new to send."""
     monkeypatch.setattr("bus.sender.IDLE_S", 0.1)
 
-    async def scenario() -> None:
+    async def scenario():
         async with producer(tmp_path) as a:
             first = await asyncio.to_thread(Writer, tmp_path, sink)
             a.publish_together(trades(1000))
@@ -437,8 +415,8 @@ def test_a_database_that_went_back_while_the_writer_was_stopped_gets_everything_
 
 
 @pytest.mark.usefixtures("writer")
-def test_a_fall_that_several_processes_find_at_their_start_is_one_epoch(tmp_path: Path, sink: Memory) -> None:
-    async def scenario() -> None:
+def test_a_fall_that_several_processes_find_at_their_start_is_one_epoch(tmp_path, sink):
+    async def scenario():
         for name in "abc":
             async with producer(tmp_path, name) as each:
                 each.publish_together(trades(50))
@@ -451,10 +429,10 @@ def test_a_fall_that_several_processes_find_at_their_start_is_one_epoch(tmp_path
     assert len(sink.reasons) == 2
 
 
-def test_what_a_database_lacks_stays_in_the_archive_though_backups_hold_it(tmp_path: Path, sink: Memory) -> None:
+def test_what_a_database_lacks_stays_in_the_archive_though_backups_hold_it(tmp_path, sink):
     """The database was put back to a state before both backups."""
 
-    async def scenario() -> None:
+    async def scenario():
         async with producer(tmp_path) as a:
             a.publish_together(trades(70))
             assert await a.drain(DEADLINE_S)
@@ -470,8 +448,8 @@ def test_what_a_database_lacks_stays_in_the_archive_though_backups_hold_it(tmp_p
     assert sink.stored[stream] == trades(70)
 
 
-def test_a_finished_stream_is_delivered_again_by_the_next_process(tmp_path: Path, sink: Memory) -> None:
-    async def scenario() -> None:
+def test_a_finished_stream_is_delivered_again_by_the_next_process(tmp_path, sink):
+    async def scenario():
         async with producer(tmp_path) as a:
             a.publish_together(trades(700))
             assert await a.drain(DEADLINE_S)
@@ -489,7 +467,7 @@ def test_a_finished_stream_is_delivered_again_by_the_next_process(tmp_path: Path
 
 
 @pytest.mark.usefixtures("writer")
-def test_numbers_that_are_gone_are_stated_and_the_rest_is_stored(tmp_path: Path, sink: Memory) -> None:
+def test_numbers_that_are_gone_are_stated_and_the_rest_is_stored(tmp_path, sink):
     outbox = Outbox(tmp_path / "outbox-a", "a", "ab" * 16)
     for first in range(1, 31, 10):
         outbox.append(trades(10, first=first))
@@ -499,7 +477,7 @@ def test_numbers_that_are_gone_are_stated_and_the_rest_is_stored(tmp_path: Path,
     content[len(content) // 2] ^= 1
     segment.write_bytes(content)
 
-    async def scenario() -> None:
+    async def scenario():
         async with producer(tmp_path) as a:
             assert await a.drain(DEADLINE_S)
 
@@ -510,11 +488,11 @@ def test_numbers_that_are_gone_are_stated_and_the_rest_is_stored(tmp_path: Path,
     assert stored[20:] == trades(10, first=21)
 
 
-def test_an_outage_is_reported_once_with_its_end_and_sends_no_event_twice(tmp_path: Path, sink: Memory) -> None:
+def test_an_outage_is_reported_once_with_its_end_and_sends_no_event_twice(tmp_path, sink):
     outages: list[str | float] = []
     writer = Writer(tmp_path, sink, listeners=Listeners(outage=outages.append, recovered=outages.append))
 
-    async def scenario() -> None:
+    async def scenario():
         async with producer(tmp_path) as a:
             sink.refusals = 4
             for event in trades(60_000):
@@ -532,7 +510,7 @@ def test_an_outage_is_reported_once_with_its_end_and_sends_no_event_twice(tmp_pa
     assert isinstance(seconds, float)
 
 
-def test_an_outage_is_reported_again_when_its_cause_changes() -> None:
+def test_an_outage_is_reported_again_when_its_cause_changes():
     outages: list[str] = []
     listeners = Listeners(outage=outages.append)
     ingest = Ingest(MemoryRouter(), Memory(), lambda _: None, SinkUnavailableError, listeners=listeners)
@@ -544,39 +522,34 @@ def test_an_outage_is_reported_again_when_its_cause_changes() -> None:
 
 
 @given(attempt=st.integers(0, 50), share=st.floats(0, 1, exclude_max=True))
-def test_a_retry_waits_half_to_the_whole_of_a_doubling_time(attempt: int, share: float) -> None:
+def test_a_retry_waits_half_to_the_whole_of_a_doubling_time(attempt, share):
     whole_s = min(RETRY_S * 2**attempt, RETRY_S_MAX)
     assert whole_s / 2 <= retry_s(attempt, share) <= whole_s
 
 
-def test_a_silent_writer_receives_each_hello_later_than_the_one_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_silent_writer_receives_each_hello_later_than_the_one_before(tmp_path, monkeypatch):
     import zmq.asyncio
 
-    async def scenario() -> None:
-        monkeypatch.setattr("bus.sender.SILENCE_S", 0.02)
-        expected_s = sum(patience_s(hellos) for hellos in range(5))
-        assert expected_s == pytest.approx(0.62)
-        outbox = Outbox(tmp_path / "outbox", "a", uuid.uuid4().hex)
-        outbox.append(trades(1))
-        sender = BatchSender(outbox, f"ipc://{tmp_path}/ingest")
-        with zmq.asyncio.Context.instance().socket(zmq.ROUTER) as silent:
-            silent.bind(f"ipc://{tmp_path}/ingest")
-            began_s = asyncio.get_running_loop().time()
-            task = asyncio.create_task(sender.run())
-            for _ in range(6):
-                assert (await asyncio.wait_for(silent.recv_multipart(), DEADLINE_S))[1] == HELLO
-            assert asyncio.get_running_loop().time() - began_s >= 0.9 * expected_s
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-        outbox.close(delivered=False)
-
-    asyncio.run(scenario())
+    monkeypatch.setattr("bus.sender.SILENCE_S", 0.02)
+    expected_s = sum(patience_s(hellos) for hellos in range(5))
+    assert expected_s == pytest.approx(0.62)
+    outbox = Outbox(tmp_path / "outbox", "a", uuid.uuid4().hex)
+    outbox.append(trades(1))
+    sender = BatchSender(outbox, f"ipc://{tmp_path}/ingest")
+    with zmq.asyncio.Context.instance().socket(zmq.ROUTER) as silent:
+        silent.bind(f"ipc://{tmp_path}/ingest")
+        began_s = asyncio.get_running_loop().time()
+        task = asyncio.create_task(sender.run())
+        for _ in range(6):
+            assert (await asyncio.wait_for(silent.recv_multipart(), DEADLINE_S))[1] == HELLO
+        assert asyncio.get_running_loop().time() - began_s >= 0.9 * expected_s
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    outbox.close(delivered=False)
 
 
 @given(outage_s=st.floats(0, 100_000))
-def test_a_silent_writer_gets_ever_fewer_hellos(outage_s: float) -> None:
+def test_a_silent_writer_gets_ever_fewer_hellos(outage_s):
     hellos, silent_s = 0, 0.0
     while silent_s + patience_s(hellos) <= outage_s:
         silent_s += patience_s(hellos)
@@ -584,12 +557,10 @@ def test_a_silent_writer_gets_ever_fewer_hellos(outage_s: float) -> None:
     assert hellos <= 6 + outage_s / SILENCE_S_MAX
 
 
-def test_malformed_messages_on_the_ingest_socket_are_counted_and_disturb_no_producer(
-    tmp_path: Path, sink: Memory, writer: Writer
-) -> None:
+def test_malformed_messages_on_the_ingest_socket_are_counted_and_disturb_no_producer(tmp_path, sink, writer):
     import zmq
 
-    async def scenario() -> None:
+    async def scenario():
         with zmq.Context.instance().socket(zmq.DEALER) as socket:
             socket.setsockopt(zmq.LINGER, 0)
             socket.connect(f"ipc://{tmp_path}/ingest")
@@ -605,10 +576,10 @@ def test_malformed_messages_on_the_ingest_socket_are_counted_and_disturb_no_prod
     assert list(sink.stored.values()) == [[trade()]]
 
 
-def test_an_unreadable_event_is_handed_on_as_poison(tmp_path: Path, sink: Memory, writer: Writer) -> None:
+def test_an_unreadable_event_is_handed_on_as_poison(tmp_path, sink, writer):
     del writer
 
-    async def scenario() -> None:
+    async def scenario():
         outbox = Outbox(tmp_path / "outbox", "a", "ab" * 16)
         outbox._writer.append(pack(outbox.stream, 1, trades(2)).replace(b"005930", b"00593\xff"))
         outbox._last_sequence = outbox._segments[outbox.stream][-1].last_sequence = 2
@@ -628,20 +599,20 @@ def test_an_unreadable_event_is_handed_on_as_poison(tmp_path: Path, sink: Memory
 
 
 @pytest.mark.usefixtures("writer")
-def test_the_feed_carries_only_the_kinds_of_the_subscription(tmp_path: Path) -> None:
+def test_the_feed_carries_only_the_kinds_of_the_subscription(tmp_path):
     gap = GapDetected("g", "kis", "005930", "2026-11-18", 1, 2, 3, 4.0, 5.0, 1.0, 1, "reconnect")
     received: list[object] = []
 
-    async def listen(feed: FeedSubscriber) -> None:
+    async def listen(feed):
         async for event in feed:
             received.append(event)
 
-    async def scenario() -> None:
+    async def scenario():
         feed = FeedSubscriber(f"ipc://{tmp_path}/feed", [GapDetected, Snapshot])
         task = asyncio.create_task(listen(feed))
         async with producer(tmp_path) as a:
 
-            def received_after_publishing() -> bool:
+            def received_after_publishing():
                 a.publish(trade())
                 a.publish(gap)
                 return bool(received)
@@ -655,42 +626,36 @@ def test_the_feed_carries_only_the_kinds_of_the_subscription(tmp_path: Path) -> 
     assert Trade not in set(map(type, received))
 
 
-def test_a_reader_counts_a_writer_that_was_restarted_as_a_possible_loss(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_reader_counts_a_writer_that_was_restarted_as_a_possible_loss(tmp_path, caplog):
     """The second writer sends more to this reader than the first one: the numbers alone show nothing."""
     feed, _ = after_a_second_writer(tmp_path)
     assert (feed.possible_losses, feed.missed) == (1, 0)
     assert caplog.text.count("the writer was restarted") == 1
 
 
-def test_a_reader_with_alerts_reports_a_possible_loss_instead_of_logging_it(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_reader_with_alerts_reports_a_possible_loss_instead_of_logging_it(tmp_path, caplog):
     losses: list[tuple[str, str]] = []
     after_a_second_writer(tmp_path, lambda severity, text: losses.append((severity, text)))
     assert losses == [("info", POSSIBLE_LOSS)]
     assert "the writer was restarted" not in caplog.text
 
 
-def after_a_second_writer(
-    tmp_path: Path, on_loss: Callable[[Severity, str], None] | None = None
-) -> tuple[FeedSubscriber, list[object]]:
+def after_a_second_writer(tmp_path, on_loss=None):
     """A reader that received one trade of a writer, and one of its successor."""
     feed_address = f"ipc://{tmp_path}/feed"
     received: list[object] = []
 
-    async def listen(feed: FeedSubscriber) -> None:
+    async def listen(feed):
         async for event in feed:
             received.append(event)
 
-    async def scenario() -> FeedSubscriber:
+    async def scenario():
         feed = FeedSubscriber(feed_address, [Trade], on_loss)
         task = asyncio.create_task(listen(feed))
         for number in (1, 2):
             publisher = FeedPublisher(feed_address)
 
-            def received_after_publishing(publisher: FeedPublisher = publisher, number: int = number) -> bool:
+            def received_after_publishing(publisher=publisher, number=number):
                 publisher.publish([Delivered("a", "s", 1, [trade(number)])])
                 return trade(number) in received
 
@@ -703,17 +668,17 @@ def after_a_second_writer(
     return asyncio.run(scenario()), received
 
 
-def losses_after(folder: Path, disturb: Callable[[FeedPublisher], None]) -> tuple[int, list[tuple[str, str]]]:
+def losses_after(folder, disturb):
     """What a subscriber counts and reports as missed when this happens between the first event and the next."""
     losses: list[tuple[str, str]] = []
 
-    async def scenario() -> int:
+    async def scenario():
         publisher = FeedPublisher(f"ipc://{folder}/feed")
         feed = FeedSubscriber(f"ipc://{folder}/feed", [Trade], lambda severity, text: losses.append((severity, text)))
         events = aiter(feed)
         first = asyncio.ensure_future(anext(events))
 
-        def received_after_publishing() -> bool:
+        def received_after_publishing():
             publisher.publish([Delivered("a", "s", 1, [trade()])])
             return first.done()
 
@@ -729,16 +694,16 @@ def losses_after(folder: Path, disturb: Callable[[FeedPublisher], None]) -> tupl
     return asyncio.run(scenario()), losses
 
 
-def test_a_subscriber_counts_and_reports_the_events_that_it_missed(tmp_path: Path) -> None:
-    def skip(publisher: FeedPublisher) -> None:
+def test_a_subscriber_counts_and_reports_the_events_that_it_missed(tmp_path):
+    def skip(publisher):
         [subscriber] = publisher._subscribers
         subscriber.number += 7
 
     assert losses_after(tmp_path, skip) == (7, [("warning", LOSS)])
 
 
-def test_events_of_the_feed_that_cannot_be_read_are_missed_and_reported(tmp_path: Path) -> None:
-    def send_unreadable(publisher: FeedPublisher) -> None:
+def test_events_of_the_feed_that_cannot_be_read_are_missed_and_reported(tmp_path):
+    def send_unreadable(publisher):
         [subscriber] = publisher._subscribers
         for body in (b"\xc1", msgspec.msgpack.encode([["no kind"]])):
             publisher._subscribers.send(subscriber, [struct.pack("<16sQ", publisher._run, subscriber.number), body])

@@ -1,7 +1,5 @@
 """Verification classifies a journal as whole, torn or damaged."""
 
-from pathlib import Path
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -15,7 +13,7 @@ A, B = "aa" * 16, "bb" * 16
 SAME_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def written(path: Path, *batches: bytes, label: str = f"outbox test {A}") -> list[int]:
+def written(path, *batches, label=f"outbox test {A}"):
     """Write a journal anew; the file's length after its head and after each record."""
     path.unlink(missing_ok=True)
     writer = JournalWriter(path, label)
@@ -30,7 +28,7 @@ def written(path: Path, *batches: bytes, label: str = f"outbox test {A}") -> lis
 BATCHES = (pack(A, 1, trades(3)), pack(B, 5, trades(2)), pack(A, 4, trades(1)))
 
 
-def test_the_report_of_a_whole_journal_states_its_content(tmp_path: Path) -> None:
+def test_the_report_of_a_whole_journal_states_its_content(tmp_path):
     lengths = written(tmp_path / "j", *BATCHES)
     report = verify(tmp_path / "j")
     assert (report.records, report.events, report.size_bytes) == (3, 6, lengths[-1])
@@ -40,7 +38,7 @@ def test_the_report_of_a_whole_journal_states_its_content(tmp_path: Path) -> Non
 
 @SAME_FOLDER
 @given(data=st.data())
-def test_a_journal_cut_anywhere_is_torn_and_its_whole_records_count(tmp_path: Path, data: st.DataObject) -> None:
+def test_a_journal_cut_anywhere_is_torn_and_its_whole_records_count(tmp_path, data):
     path = tmp_path / "j"
     lengths = written(path, *BATCHES)
     cut = data.draw(st.integers(lengths[0], lengths[-1]))
@@ -52,9 +50,7 @@ def test_a_journal_cut_anywhere_is_torn_and_its_whole_records_count(tmp_path: Pa
 
 @SAME_FOLDER
 @given(data=st.data())
-def test_a_broken_byte_before_the_last_record_is_damage_at_a_reported_position(
-    tmp_path: Path, data: st.DataObject
-) -> None:
+def test_a_broken_byte_before_the_last_record_is_damage_at_a_reported_position(tmp_path, data):
     path = tmp_path / "j"
     lengths = written(path, *BATCHES)
     position = data.draw(st.integers(lengths[0], lengths[-2] - 1))
@@ -66,7 +62,7 @@ def test_a_broken_byte_before_the_last_record_is_damage_at_a_reported_position(
     assert report.torn_bytes == 0
 
 
-def test_zeros_at_the_end_are_a_torn_tail(tmp_path: Path) -> None:
+def test_zeros_at_the_end_are_a_torn_tail(tmp_path):
     """The file as a power cut leaves it: grown, but without its content on the disk."""
     lengths = written(tmp_path / "j", *BATCHES)
     with (tmp_path / "j").open("ab") as file:
@@ -76,27 +72,27 @@ def test_zeros_at_the_end_are_a_torn_tail(tmp_path: Path) -> None:
     assert report.size_bytes == lengths[-1] + 4096
 
 
-def test_a_whole_record_that_is_no_batch_is_damage(tmp_path: Path) -> None:
+def test_a_whole_record_that_is_no_batch_is_damage(tmp_path):
     lengths = written(tmp_path / "j", BATCHES[0], b"something else")
     assert verify(tmp_path / "j").damaged_at == lengths[1]
 
 
-def test_events_that_cannot_be_read_are_counted(tmp_path: Path) -> None:
+def test_events_that_cannot_be_read_are_counted(tmp_path):
     written(tmp_path / "j", pack(A, 1, trades(2)).replace(b"005930", b"00593\xff"))
     assert verify(tmp_path / "j").unreadable == 2
 
 
 @pytest.mark.parametrize(("label", "has_missing_ranges"), [(f"capture {A} *", True), (f"capture {A} trade,gap", False)])
 def test_absent_sequence_numbers_are_missing_ranges_unless_only_some_kinds_were_wanted(
-    tmp_path: Path, label: str, has_missing_ranges: bool
-) -> None:
+    tmp_path, label, has_missing_ranges
+):
     written(tmp_path / "j", pack(B, 5, trades(2)), pack(B, 10, trades(1)), label=label)
     report = verify(tmp_path / "j")
     assert report.streams == {B: StreamContent(5, 10, 3, 3)}
     assert (report.absent, report.has_missing_ranges) == (3, has_missing_ranges)
 
 
-def test_a_file_that_is_not_a_journal_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_journal_is_refused(tmp_path):
     (tmp_path / "j").write_bytes(b"a diary")
     with pytest.raises(JournalError):
         verify(tmp_path / "j")

@@ -4,7 +4,6 @@ import asyncio
 import subprocess
 import sys
 from datetime import date, timedelta
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -45,21 +44,21 @@ class Answer(msgspec.Struct):
 
 
 @pytest.fixture(scope="module")
-def answer() -> Answer:
+def answer():
     """Asked once: the packages take their second for any question."""
     words = [sys.executable, "-c", PROGRAM, str(OURS.overlay), str(OURS.sessions), FIRST.isoformat(), LAST.isoformat()]
     return msgspec.json.decode(subprocess.run(words, capture_output=True, check=True).stdout, type=Answer)
 
 
-def test_the_answer_is_that_of_the_packages_and_the_overlay(answer: Answer) -> None:
+def test_the_answer_is_that_of_the_packages_and_the_overlay(answer):
     assert answer.days == [day for day in years().values() if FIRST <= day.day <= LAST]
 
 
-def test_the_calling_process_loads_no_calendar_package(answer: Answer) -> None:
+def test_the_calling_process_loads_no_calendar_package(answer):
     assert answer.loaded == []
 
 
-def test_an_overlay_that_cannot_be_read_is_refused_in_the_same_words(tmp_path: Path) -> None:
+def test_an_overlay_that_cannot_be_read_is_refused_in_the_same_words(tmp_path):
     absent = CalendarFiles(tmp_path / "absent.toml", OURS.sessions)
     with pytest.raises(DataFileError) as here:
         trading_days(absent, FIRST, LAST)
@@ -68,7 +67,7 @@ def test_an_overlay_that_cannot_be_read_is_refused_in_the_same_words(tmp_path: P
     assert str(apart.value) == str(here.value)
 
 
-def test_the_same_question_is_asked_once_and_a_vanished_overlay_is_refused(tmp_path: Path, answer: Answer) -> None:
+def test_the_same_question_is_asked_once_and_a_vanished_overlay_is_refused(tmp_path, answer):
     assert asyncio.run(keep_trading_days(tmp_path, OURS, FIRST, LAST)), "computed in a process of its own"
     days = read_trading_days(tmp_path)
     assert days[: len(answer.days)] == answer.days
@@ -80,7 +79,7 @@ def test_the_same_question_is_asked_once_and_a_vanished_overlay_is_refused(tmp_p
         asyncio.run(keep_trading_days(tmp_path, absent, FIRST, LAST, known_days))
 
 
-def test_other_session_rules_are_another_question(tmp_path: Path) -> None:
+def test_other_session_rules_are_another_question(tmp_path):
     other = tmp_path / "sessions.toml"
     other.write_text(OURS.sessions.read_text() + "# reviewed again\n")
     for files in (OURS, CalendarFiles(OURS.overlay, other)):
@@ -96,14 +95,14 @@ DAYS = [TradingDay(FIRST, False, "overlay")]
     "other",
     [{"first": FIRST - DAY}, {"last": LAST + DAY}, {"reviewed": "2"}, {"versions": {"rule": "1", "holidays": "0.2"}}],
 )
-def test_an_answer_is_kept_for_questions_within_its_own_alone(tmp_path: Path, other: dict[str, object]) -> None:
+def test_an_answer_is_kept_for_questions_within_its_own_alone(tmp_path, other):
     keep_answer(tmp_path, QUESTION, DAYS)
     assert answers(tmp_path, QUESTION)
     assert answers(tmp_path, msgspec.structs.replace(QUESTION, first=FIRST + DAY, last=LAST - DAY))
     assert not answers(tmp_path, msgspec.structs.replace(QUESTION, **other))
 
 
-def test_a_day_file_that_is_missing_or_changed_does_not_answer_the_question(tmp_path: Path) -> None:
+def test_a_day_file_that_is_missing_or_changed_does_not_answer_the_question(tmp_path):
     assert not answers(tmp_path, QUESTION)
     keep_answer(tmp_path, QUESTION, DAYS)
     write_trading_days(tmp_path, [])

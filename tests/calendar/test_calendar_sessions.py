@@ -2,7 +2,6 @@
 
 from datetime import date, time, timedelta
 from itertools import pairwise
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -13,8 +12,6 @@ from observer.base.errors import ConfigError
 from observer.base.local_time import local_ns
 from observer.calendar.session_file import SHIPPED, parse_session_rules, read_session_rules
 from observer.calendar.sessions import (
-    DaySessions,
-    SessionRule,
     SessionRules,
     Track,
     Window,
@@ -33,15 +30,15 @@ EXAM_DAY = date(2026, 11, 19)
 DAY_NS = 86_400_000_000_000
 
 
-def on(day: date, *, is_first: bool = False) -> DaySessions:
+def on(day, *, is_first=False):
     return sessions_on(OURS, TradingDay(day, True, "test", is_first_of_year=is_first))
 
 
-def hours(found: DaySessions, venue: str) -> dict[str, str]:
+def hours(found, venue):
     return {each.name: f"{time_of(each.opens_ns)}-{time_of(each.closes_ns)}" for each in found.of(venue)}
 
 
-def test_the_krx_of_today_trades_until_eight_in_the_evening() -> None:
+def test_the_krx_of_today_trades_until_eight_in_the_evening():
     assert hours(on(DAY), "KRX") == {
         "opening_auction": "08:20-09:00",
         "regular": "09:00-15:20",
@@ -51,14 +48,14 @@ def test_the_krx_of_today_trades_until_eight_in_the_evening() -> None:
     }
 
 
-def test_the_krx_before_the_after_market_had_a_single_price_session() -> None:
+def test_the_krx_before_the_after_market_had_a_single_price_session():
     before, after = (hours(on(date(2026, 9, day)), "KRX") for day in (11, 14))
     assert (before["single_price"], before["opening_auction"]) == ("16:00-18:00", "08:30-09:00")
     assert "after" not in before
     assert "single_price" not in after
 
 
-def test_nxt_trades_from_the_day_of_its_opening() -> None:
+def test_nxt_trades_from_the_day_of_its_opening():
     assert hours(on(date(2025, 2, 28)), "NXT") == {}
     assert hours(on(date(2025, 3, 4)), "NXT") == {
         "pre": "08:00-08:50",
@@ -67,7 +64,7 @@ def test_nxt_trades_from_the_day_of_its_opening() -> None:
     }
 
 
-def test_an_exam_day_is_an_hour_later_without_a_pre_market_and_ends_as_always() -> None:
+def test_an_exam_day_is_an_hour_later_without_a_pre_market_and_ends_as_always():
     assert hours(on(EXAM_DAY), "KRX") == {
         "opening_auction": "09:20-10:00",
         "regular": "10:00-16:20",
@@ -78,13 +75,13 @@ def test_an_exam_day_is_an_hour_later_without_a_pre_market_and_ends_as_always() 
     assert hours(on(EXAM_DAY), "NXT") == {"regular": "10:00:30-16:20", "after": "16:30-20:00"}
 
 
-def test_the_first_session_of_a_year_opens_an_hour_later_and_closes_as_always() -> None:
+def test_the_first_session_of_a_year_opens_an_hour_later_and_closes_as_always():
     found = on(date(2027, 1, 4), is_first=True)
     assert hours(found, "KRX")["regular"] == "10:00-15:20"
     assert hours(found, "NXT") == {"regular": "10:00:30-15:20", "after": "15:30-20:00"}
 
 
-def test_a_holiday_has_no_session() -> None:
+def test_a_holiday_has_no_session():
     assert sessions_on(OURS, TradingDay(DAY, False, "test")).sessions == ()
 
 
@@ -107,14 +104,14 @@ def test_a_holiday_has_no_session() -> None:
         ("XXX", time(10, 0), None),
     ],
 )
-def test_a_trade_belongs_to_the_session_of_its_venue_and_instant(venue: str, at: time, session: str | None) -> None:
+def test_a_trade_belongs_to_the_session_of_its_venue_and_instant(venue, at, session):
     assert on(DAY).session_at(venue, local_ns(DAY, at.hour, at.minute, at.second)) == session
 
 
 # --- all days ---------------------------------------------------------------------------------------------------------
 
 
-def test_every_day_of_four_years_is_walked_and_the_unusual_ones_are_these() -> None:
+def test_every_day_of_four_years_is_walked_and_the_unusual_ones_are_these():
     days = [day for day in years().values() if date(2025, 1, 1) <= day.day]
     assert len(days) == 4 * 365 + 1
     found = {each.day.day.isoformat(): each.why for each in explained(OURS, days) if each.why}
@@ -130,7 +127,7 @@ def test_every_day_of_four_years_is_walked_and_the_unusual_ones_are_these() -> N
     }
 
 
-def test_on_every_day_of_eight_years_the_requirement_has_the_same_hours_as_before() -> None:
+def test_on_every_day_of_eight_years_the_requirement_has_the_same_hours_as_before():
     tracks: tuple[Track, Track] = ("track_a", "track_b")
     for day in years().values():
         found = sessions_on(OURS, day)
@@ -147,7 +144,7 @@ SHIFTS = st.sampled_from(["", *OURS.shift_names])
 
 
 @given(DAYS, SHIFTS)
-def test_on_any_day_the_sessions_of_a_venue_are_in_order_and_apart(day: date, shift: str) -> None:
+def test_on_any_day_the_sessions_of_a_venue_are_in_order_and_apart(day, shift):
     found = sessions_under(OURS, day, shift)
     assert found.of("KRX")
     for venue in ("KRX", "NXT"):
@@ -157,7 +154,7 @@ def test_on_any_day_the_sessions_of_a_venue_are_in_order_and_apart(day: date, sh
 
 
 @given(DAYS, SHIFTS, st.integers(0, DAY_NS - 1))
-def test_any_instant_has_at_most_one_session_of_a_venue(day: date, shift: str, offset_ns: int) -> None:
+def test_any_instant_has_at_most_one_session_of_a_venue(day, shift, offset_ns):
     found = sessions_under(OURS, day, shift)
     instant_ns = local_ns(day) + offset_ns
     for venue in ("KRX", "NXT"):
@@ -166,7 +163,7 @@ def test_any_instant_has_at_most_one_session_of_a_venue(day: date, shift: str, o
 
 
 @given(DAYS, SHIFTS, st.lists(st.sampled_from(OURS.names), max_size=5), st.sampled_from(["track_a", "track_b"]))
-def test_windows_are_in_order_and_apart_and_sessions_give_them_their_edges(day, shift, names, track) -> None:
+def test_windows_are_in_order_and_apart_and_sessions_give_them_their_edges(day, shift, names, track):
     found = sessions_under(OURS, day, shift)
     windows = windows_of(OURS, found, track, names)
     assert windows == sorted(windows, key=lambda each: (each.venue, each.from_ns))
@@ -179,7 +176,7 @@ def test_windows_are_in_order_and_apart_and_sessions_give_them_their_edges(day, 
         assert {(each.venue, each.to_ns) for each in windows} <= ends
 
 
-def test_the_windows_of_the_whole_day_are_those_of_both_venues() -> None:
+def test_the_windows_of_the_whole_day_are_those_of_both_venues():
     found = windows_of(OURS, on(DAY), "track_a", ["whole-day"])
     shown = [(each.venue, time_of(each.from_ns), time_of(each.to_ns)) for each in found]
     assert shown == [
@@ -213,7 +210,7 @@ def test_the_windows_of_the_whole_day_are_those_of_both_venues() -> None:
         ("reviewed = 2026-11-22", "", "is missing"),
     ],
 )
-def test_a_mistake_in_the_file_is_named_with_its_line(old: str, new: str, problem: str) -> None:
+def test_a_mistake_in_the_file_is_named_with_its_line(old, new, problem):
     text = SHIPPED.read_text()
     assert old in text
     with pytest.raises(ConfigError) as refused:
@@ -222,16 +219,16 @@ def test_a_mistake_in_the_file_is_named_with_its_line(old: str, new: str, proble
     assert problem in str(refused.value)
 
 
-def test_a_file_that_is_absent_is_refused_with_the_remedy(tmp_path: Path) -> None:
+def test_a_file_that_is_absent_is_refused_with_the_remedy(tmp_path):
     with pytest.raises(ConfigError, match=r"run\.sessions = .*absent.*name the file in \[run\] sessions"):
         read_session_rules(tmp_path / "absent.toml")
 
 
-def rule(**changes: object) -> SessionRule:
+def rule(**changes):
     return msgspec.structs.replace(OURS.session[0], **changes)
 
 
-def test_a_session_can_be_held_on_some_weekdays_alone() -> None:
+def test_a_session_can_be_held_on_some_weekdays_alone():
     rules = SessionRules(session=(rule(days=("friday",), valid_to=None),))
     days = [TradingDay(DAY + timedelta(days=ahead), True, "test") for ahead in range(3)]
     assert [len(sessions_on(rules, day).sessions) for day in days] == [0, 0, 1]

@@ -15,7 +15,7 @@ FULL_DAY = ["IDLE", "WARMUP", "TRACK_A_ONLY", "FULL_OPERATION", "TRACK_A_CLOSING
 pytestmark = pytest.mark.slow  # the packages work out thirty years
 
 
-def test_the_phases_cover_thirty_years_without_gap_or_overlap() -> None:
+def test_the_phases_cover_thirty_years_without_gap_or_overlap():
     days = trading_days(OURS, date(2017, 1, 1), date(2046, 12, 31))
     end_ns = midnight_of(date(2017, 1, 1))
     for day in days:

@@ -4,16 +4,13 @@ import asyncio
 import contextlib
 import datetime as dt
 from functools import partial
-from pathlib import Path
-
-import pytest
 
 from bus.events import AlertRaised, Event
 from observer.base.clock import ManualClock
 from observer.base.local_time import local_ns
 from observer.calendar import upkeep as upkeep_module
 from observer.calendar.day_file import FILE_NAME, CalendarFiles, read_trading_days, write_trading_days
-from observer.calendar.process import Compute, trading_days_apart
+from observer.calendar.process import trading_days_apart
 from observer.calendar.trading_day import TradingDay
 from observer.calendar.upkeep import CalendarUpkeep
 from observer.monitoring.alerts.process import Alerts
@@ -27,7 +24,7 @@ IN_FORCE = [TradingDay(TODAY, False, "computed last")]
 class Scene:
     """An upkeep on TODAY, and its alerts."""
 
-    def __init__(self, folder: Path, overlay: Path = OURS.overlay, compute: Compute = known_days) -> None:
+    def __init__(self, folder, overlay=OURS.overlay, compute=known_days):
         self.alerts: list[Event] = []
         clock = ManualClock(local_ns(TODAY, 8))
         alerts = Alerts(clock, "master-file", lambda *events: self.alerts.extend(events))
@@ -40,22 +37,22 @@ class Scene:
             compute,
         )
 
-    def severities(self) -> list[str]:
+    def severities(self):
         return [each.severity if isinstance(each, AlertRaised) else "resolved" for each in self.alerts]
 
     @property
-    def text(self) -> str:
+    def text(self):
         """Of the first alert."""
         first = self.alerts[0]
         assert isinstance(first, AlertRaised)
         return first.text
 
 
-def days_in(folder: Path) -> set[dt.date]:
+def days_in(folder):
     return {day.day for day in read_trading_days(folder)}
 
 
-def test_a_late_computation_is_an_alert_that_its_end_resolves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_late_computation_is_an_alert_that_its_end_resolves(tmp_path, monkeypatch):
     monkeypatch.setattr(upkeep_module, "_LATE_S", 0.0)
     scene = Scene(tmp_path, compute=trading_days_apart)
     asyncio.run(scene.upkeep.keep())
@@ -64,20 +61,18 @@ def test_a_late_computation_is_an_alert_that_its_end_resolves(tmp_path: Path, mo
     assert {TODAY - dt.timedelta(days=100), TODAY, TODAY + dt.timedelta(days=40)} <= days_in(tmp_path)
 
 
-def test_days_that_were_computed_before_are_no_late_computation(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_days_that_were_computed_before_are_no_late_computation(tmp_path, monkeypatch):
     monkeypatch.setattr(upkeep_module, "_LATE_S", 0.0)
     write_trading_days(tmp_path, IN_FORCE)
     go_on = asyncio.Event()
 
-    async def late(files: CalendarFiles, first: dt.date, last: dt.date) -> list[TradingDay]:
+    async def late(files, first, last):
         await go_on.wait()
         return await known_days(files, first, last)
 
     scene = Scene(tmp_path, compute=late)
 
-    async def run() -> None:
+    async def run():
         keeping = asyncio.create_task(scene.upkeep.keep())
         await until_async(scene.upkeep.tried.is_set, "today is known")
         for _ in range(10):
@@ -91,47 +86,39 @@ def test_days_that_were_computed_before_are_no_late_computation(
     assert len(days_in(tmp_path)) > 100
 
 
-def test_a_failed_computation_is_one_alert_and_the_file_in_force_stays(tmp_path: Path) -> None:
+async def test_a_failed_computation_is_one_alert_and_the_file_in_force_stays(tmp_path):
     write_trading_days(tmp_path, IN_FORCE)
     scene = Scene(tmp_path, tmp_path / "overlay.toml")
 
-    async def run() -> None:
-        await scene.upkeep.keep()
-        await scene.upkeep.keep()
-        assert scene.severities() == ["critical"]
-        assert "the days computed last are used; correct" in scene.text
-        assert read_trading_days(tmp_path) == IN_FORCE
-        (tmp_path / "overlay.toml").write_bytes(OURS.overlay.read_bytes())
-        await scene.upkeep.keep()
-        assert scene.severities() == ["critical", "resolved"]
-
-    asyncio.run(run())
+    await scene.upkeep.keep()
+    await scene.upkeep.keep()
+    assert scene.severities() == ["critical"]
+    assert "the days computed last are used; correct" in scene.text
+    assert read_trading_days(tmp_path) == IN_FORCE
+    (tmp_path / "overlay.toml").write_bytes(OURS.overlay.read_bytes())
+    await scene.upkeep.keep()
+    assert scene.severities() == ["critical", "resolved"]
 
 
-def test_without_today_the_computation_is_tried_until_it_succeeds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_without_today_the_computation_is_tried_until_it_succeeds(tmp_path, monkeypatch):
     monkeypatch.setattr(upkeep_module, "_RETRY_S", 0.0)
     overlay = tmp_path / "overlay.toml"
     scene = Scene(tmp_path, overlay)
 
-    async def run() -> None:
-        keeping = asyncio.create_task(scene.upkeep.keep())
-        await until_async(scene.upkeep.tried.is_set, "the first try")
-        assert scene.severities() == ["critical"]
-        overlay.write_bytes(OURS.overlay.read_bytes())
-        await keeping
-        assert scene.severities() == ["critical", "resolved"]
-        assert "no phase, no universe and no sweep until then" in scene.text
-        assert TODAY in days_in(tmp_path)
-
-    asyncio.run(run())
+    keeping = asyncio.create_task(scene.upkeep.keep())
+    await until_async(scene.upkeep.tried.is_set, "the first try")
+    assert scene.severities() == ["critical"]
+    overlay.write_bytes(OURS.overlay.read_bytes())
+    await keeping
+    assert scene.severities() == ["critical", "resolved"]
+    assert "no phase, no universe and no sweep until then" in scene.text
+    assert TODAY in days_in(tmp_path)
 
 
-def test_a_stop_ends_the_computation(tmp_path: Path) -> None:
+def test_a_stop_ends_the_computation(tmp_path):
     scene = Scene(tmp_path, compute=trading_days_apart)
 
-    async def run() -> None:
+    async def run():
         keeping = asyncio.create_task(scene.upkeep.keep())
         await asyncio.sleep(0)
         keeping.cancel()
@@ -143,7 +130,7 @@ def test_a_stop_ends_the_computation(tmp_path: Path) -> None:
     assert days_in(tmp_path) == set()
 
 
-def test_a_damaged_day_file_is_replaced_as_an_absent_one(tmp_path: Path) -> None:
+def test_a_damaged_day_file_is_replaced_as_an_absent_one(tmp_path):
     write_trading_days(tmp_path, IN_FORCE)
     content = (tmp_path / FILE_NAME).read_bytes()
     (tmp_path / FILE_NAME).write_bytes(content[:-5])
@@ -154,22 +141,17 @@ def test_a_damaged_day_file_is_replaced_as_an_absent_one(tmp_path: Path) -> None
     assert TODAY in days_in(tmp_path)
 
 
-def test_days_that_cannot_be_written_are_an_alert_and_are_written_once_that_is_possible(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_days_that_cannot_be_written_are_an_alert_and_are_written_once_that_is_possible(tmp_path, monkeypatch):
     monkeypatch.setattr(upkeep_module, "_RETRY_S", 0.0)
     runtime = tmp_path / "run"
     scene = Scene(runtime)
 
-    async def run() -> None:
-        keeping = asyncio.create_task(scene.upkeep.keep())
-        await until_async(scene.upkeep.tried.is_set, "the first try")
-        assert scene.severities() == ["critical"]
-        assert f"No such file or directory: '{runtime}" in scene.text
-        assert "observer ctl restart master-file" in scene.text
-        runtime.mkdir()
-        await keeping
-        assert scene.severities() == ["critical", "resolved"]
-        assert TODAY in days_in(runtime)
-
-    asyncio.run(run())
+    keeping = asyncio.create_task(scene.upkeep.keep())
+    await until_async(scene.upkeep.tried.is_set, "the first try")
+    assert scene.severities() == ["critical"]
+    assert f"No such file or directory: '{runtime}" in scene.text
+    assert "observer ctl restart master-file" in scene.text
+    runtime.mkdir()
+    await keeping
+    assert scene.severities() == ["critical", "resolved"]
+    assert TODAY in days_in(runtime)

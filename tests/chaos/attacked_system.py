@@ -26,8 +26,8 @@ import zmq
 from observer.base.local_time import local_ns
 from observer.demo.configuration import DAY
 from tests.bus.test_bus_curve import free_addresses
-from tests.whole.running import System
 from tests.waiting import until
+from tests.whole.running import System
 
 STARTS_S_MAX = 180.0
 STORES_S_MAX = 60.0

@@ -22,9 +22,9 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
+from tests.waiting import DEADLINE_S
 from tests.whole.running import JsonObject
 from tests.whole.staged import StagedDay, staged_day, stopped
-from tests.waiting import DEADLINE_S
 
 POLL_S: Final = 0.02
 SETTLES_S: Final = 30.0  # market seconds after the last cut

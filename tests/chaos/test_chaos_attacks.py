@@ -3,22 +3,19 @@
 import socket
 import struct
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.chaos.attacked_system import Checkout, own_checkout
+from tests.chaos.attacked_system import own_checkout
 from tests.chaos.attacks import attack_all, on_command
-from tests.chaos.hostile_broker import HostileBroker, flood, line_feeds, redirect
+from tests.chaos.hostile_broker import flood, line_feeds, redirect
 from tests.chaos.inapplicable import InapplicableError
 from tests.waiting import until
 
 
-def test_an_attack_that_reached_something_fell_and_one_that_cannot_be_given_is_no_success(tmp_path: Path) -> None:
-    def cannot(_checkout: Checkout, _folder: Path) -> str:
+def test_an_attack_that_reached_something_fell_and_one_that_cannot_be_given_is_no_success(tmp_path):
+    def cannot(_checkout, _folder):
         raise InapplicableError("no such command")
 
     outcomes = [
@@ -32,17 +29,17 @@ def test_an_attack_that_reached_something_fell_and_one_that_cannot_be_given_is_n
     ]
 
 
-def test_a_secret_of_a_broken_keys_file_is_not_shown(tmp_path: Path) -> None:
+def test_a_secret_of_a_broken_keys_file_is_not_shown(tmp_path):
     [outcome] = attack_all(own_checkout(), tmp_path, "broken keys.toml")
     assert outcome.result == "held", outcome
 
 
 @pytest.mark.parametrize("begin", [line_feeds, redirect, flood])
 def test_a_hostile_broker_prints_nothing_of_connections_that_are_left(
-    begin: Callable[[], AbstractContextManager[HostileBroker]],
-    capfd: pytest.CaptureFixture[str],
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+    begin,
+    capfd,
+    caplog,
+):
     with begin() as broker:
         before = set(threading.enumerate())
         host, port = urlsplit(str(next(iter(broker.changes["kis"].values())))).netloc.split(":")
@@ -58,7 +55,7 @@ def test_a_hostile_broker_prints_nothing_of_connections_that_are_left(
 
 
 @pytest.mark.slow
-def test_every_attack_is_held(tmp_path: Path) -> None:
+def test_every_attack_is_held(tmp_path):
     tmp_path.chmod(0o755)
     outcomes = list(attack_all(own_checkout(), tmp_path))
     assert len(outcomes) > 20

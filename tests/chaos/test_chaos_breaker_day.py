@@ -3,10 +3,7 @@
 import json
 import shutil
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,7 +14,7 @@ pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.nightly, pytest.
 
 
 @pytest.fixture(scope="module")
-def day() -> Iterator[tuple[dict[str, Any], Path]]:
+def day():
     """The report of the day, and its database."""
     with short_folder() as folder:
         reported = breaker_day.run(speed=200, symbols=40, accounts=3, seed=1, folder=folder)
@@ -25,8 +22,8 @@ def day() -> Iterator[tuple[dict[str, Any], Path]]:
 
 
 def test_a_day_with_circuit_breakers_loses_no_slot_and_no_trade_and_has_no_gap(
-    day: tuple[dict[str, Any], Path],
-) -> None:
+    day,
+):
     assert breaker_day.is_sound(day[0]), json.dumps(day[0])
 
 
@@ -45,9 +42,7 @@ ONE_NOTICE = "DELETE FROM market_states WHERE market_notice = 'breaker_to_close'
         ("DELETE FROM expected_prices WHERE auction = 'intraday'", "no expected price of an auction intraday"),
     ],
 )
-def test_the_judge_notices_each_kind_of_tampering(
-    day: tuple[dict[str, Any], Path], tmp_path: Path, statement: str, wrong: str
-) -> None:
+def test_the_judge_notices_each_kind_of_tampering(day, tmp_path, statement, wrong):
     tampered = tmp_path / "tampered.db"
     shutil.copy(day[1], tampered)
     with closing(sqlite3.connect(tampered)) as database, database:

@@ -4,7 +4,6 @@ import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 JsonObject = dict[str, Any]
 
 
-def campaign(*options: object) -> tuple[int, JsonObject]:
+def campaign(*options):
     """Run the campaign; return its exit status and report."""
     command = [sys.executable, "-m", "tests.chaos.campaign", *map(str, options)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -26,7 +25,7 @@ def campaign(*options: object) -> tuple[int, JsonObject]:
 
 
 @contextlib.contextmanager
-def database(kind: str) -> Iterator[list[str]]:
+def database(kind):
     """The options that name an empty database of this kind."""
     if kind == "sqlite":
         yield []
@@ -43,9 +42,7 @@ MANY = pytest.param(1000, 3, marks=[pytest.mark.slow, pytest.mark.nightly, pytes
 @pytest.mark.system
 @pytest.mark.parametrize("kind", [LATER, "postgresql"])
 @pytest.mark.parametrize(("faults", "producers"), [(25, 2), MANY])
-def test_every_event_is_stored_once_or_stated_as_lost_whatever_is_killed_damaged_or_put_back(
-    kind: str, faults: int, producers: int
-) -> None:
+def test_every_event_is_stored_once_or_stated_as_lost_whatever_is_killed_damaged_or_put_back(kind, faults, producers):
     with database(kind) as options:
         status, reported = campaign("--faults", faults, "--producers", producers, "--seed", 2026, *options)
     assert (status, reported["whole"]) == (0, True), reported
@@ -56,7 +53,7 @@ def test_every_event_is_stored_once_or_stated_as_lost_whatever_is_killed_damaged
 @pytest.mark.slow
 @pytest.mark.system
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_without_damage_nothing_is_lost(kind: str) -> None:
+def test_without_damage_nothing_is_lost(kind):
     with database(kind) as options:
         status, reported = campaign("--faults", 25, "--producers", 2, "--seed", 11, "--undamaged", *options)
     assert (status, reported["whole"]) == (0, True), reported
@@ -65,7 +62,7 @@ def test_without_damage_nothing_is_lost(kind: str) -> None:
 
 
 @pytest.mark.system
-def test_the_judge_finds_the_events_that_push_and_pull_sockets_lose() -> None:
+def test_the_judge_finds_the_events_that_push_and_pull_sockets_lose():
     """The negative control: a judge that finds nothing here is blind."""
     status, reported = campaign("--faults", 15, "--rate", 2000, "--transport", "push-pull")
     assert status == 1

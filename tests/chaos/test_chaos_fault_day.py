@@ -4,9 +4,8 @@ import json
 import shutil
 import sqlite3
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,20 +23,20 @@ Reported = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def day() -> Iterator[tuple[Reported, Path]]:
+def day():
     """The report of a day of faults, and the folder with its database, ledger and market."""
     with short_folder() as folder:
         yield fault_day.run(speed=400, symbols=60, folder=folder), folder / "d"
 
 
-def test_the_stored_trades_are_the_trades_sent_while_subscribed_less_the_gaps(day: tuple[Reported, Path]) -> None:
+def test_the_stored_trades_are_the_trades_sent_while_subscribed_less_the_gaps(day):
     reported, _ = day
     assert reported["balances"], json.dumps({**reported["wrong"], "symbols": reported["symbols"]})
     assert reported["totals"]["streamed_trades"] > 10_000
     assert reported["totals"]["recovered_trades"] > 1_000
 
 
-def test_every_fault_struck_and_every_process_lived(day: tuple[Reported, Path]) -> None:
+def test_every_fault_struck_and_every_process_lived(day):
     reported, _ = day
     assert reported["never_struck"] == []
     assert reported["every_process_lived"]
@@ -64,9 +63,7 @@ TAMPERINGS = (
 
 
 @pytest.mark.parametrize(("tampering", "wrong"), TAMPERINGS)
-def test_the_judge_notices_each_kind_of_tampering(
-    day: tuple[Reported, Path], tmp_path: Path, tampering: str, wrong: str
-) -> None:
+def test_the_judge_notices_each_kind_of_tampering(day, tmp_path, tampering, wrong):
     _, folder = day
     ledger = json.loads((folder / "ledger.json").read_text())
     tampered = tmp_path / "tampered.db"
@@ -83,7 +80,7 @@ def test_the_judge_notices_each_kind_of_tampering(
     assert not reported["balances"]
 
 
-def test_no_secret_is_in_anything_that_the_day_left(day: tuple[Reported, Path]) -> None:
+def test_no_secret_is_in_anything_that_the_day_left(day):
     _, folder = day
     reported = search(folder)
     assert reported["leaks"] == {}
@@ -92,7 +89,7 @@ def test_no_secret_is_in_anything_that_the_day_left(day: tuple[Reported, Path]) 
     assert reported["files"] > 20
 
 
-def test_the_secret_search_covers_the_keys_and_tokens_in_force(day: tuple[Reported, Path]) -> None:
+def test_the_secret_search_covers_the_keys_and_tokens_in_force(day):
     _, folder = day
     secrets = secrets_of(folder)
     notes = [json.loads(path.read_text()) for path in (folder / "run" / "tokens").glob("*.json")]
@@ -111,7 +108,7 @@ PLANTS: Mapping[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("index", PLANTS)
-def test_a_planted_secret_is_found(day: tuple[Reported, Path], tmp_path: Path, index: str) -> None:
+def test_a_planted_secret_is_found(day, tmp_path, index):
     _, folder = day
     [token, *_] = (folder / "run" / "tokens").glob("*.json")
     secret = json.loads(token.read_text())["access_token"].encode()
@@ -122,7 +119,7 @@ def test_a_planted_secret_is_found(day: tuple[Reported, Path], tmp_path: Path, i
     assert search(tmp_path)["leaks"] == {index: 1}
 
 
-def test_a_secret_in_a_database_is_found_even_in_a_blob(day: tuple[Reported, Path], tmp_path: Path) -> None:
+def test_a_secret_in_a_database_is_found_even_in_a_blob(day, tmp_path):
     _, folder = day
     [app_key, *_] = tomllib.loads((folder / "observer.toml").read_text())["simulator"]["app_keys"]
     shutil.copy(folder / "observer.toml", tmp_path)
@@ -134,6 +131,6 @@ def test_a_secret_in_a_database_is_found_even_in_a_blob(day: tuple[Reported, Pat
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_a_day_of_cuts_and_kills_reconciles_to_the_share() -> None:
+def test_a_day_of_cuts_and_kills_reconciles_to_the_share():
     reported = cut_day.run(cuts=25, speed=300, symbols=60, kills=1, seed=7, stops_s=10 * 3600 + 30 * 60)
     assert cut_day.is_sound(reported), json.dumps(reported)

@@ -1,8 +1,6 @@
 """The judge finds each kind of fault: in a whole database, and in one where a single thing was changed."""
 
 import uuid
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine
@@ -13,7 +11,7 @@ from bus.outbox import Outbox
 from bus.segments import Packed
 from observer.store.writer import StoreWriter
 from tests.chaos import judge
-from tests.chaos.actors import Scene, set_up, stamped
+from tests.chaos.actors import set_up, stamped
 from tests.conformance.conftest import empty, postgresql_schema
 from tests.store.migrated import make_database
 
@@ -32,9 +30,7 @@ ROW = ("aa", "a", "3", "3", "3", "1", "3")
         ("wrong_marks", {"aa": 3}, {}, ("aa", "a", "2", "3", "3", "1", "3")),
     ],
 )
-def test_the_judge_reports_each_kind_of_fault(
-    fault: str, outboxes: dict[str, int], ledgers: dict[str, int], row: tuple[str, ...]
-) -> None:
+def test_the_judge_reports_each_kind_of_fault(fault, outboxes, ledgers, row):
     assert not any(judge.faults({"aa": 3}, {"aa": 3}, [ROW], []).values())
     assert judge.faults(outboxes, ledgers, [row], [])[fault] > 0
 
@@ -46,7 +42,7 @@ LOST = 4  # of these the segment is damaged before they are delivered
 
 
 @pytest.fixture(scope="module")
-def postgresql_url() -> Iterator[str]:
+def postgresql_url():
     """The URL of a schema with the current tables, whose rows are those of the last test."""
     with postgresql_schema() as url:
         make_database(url)
@@ -54,7 +50,7 @@ def postgresql_url() -> Iterator[str]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def scene(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
+def scene(request, tmp_path, monkeypatch):
     """A delivered outbox of three segments, one of them archived and compressed, one damaged before its delivery."""
     monkeypatch.setattr("bus.outbox.SEGMENT_BYTES_MAX", 100)
     if request.param == "sqlite":
@@ -76,13 +72,13 @@ def scene(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     return scene
 
 
-def damage(segment: Path) -> None:
+def damage(segment):
     content = bytearray(segment.read_bytes())
     content[-1] ^= 1
     segment.write_bytes(content)
 
 
-def deliver(outbox: Outbox, url: str) -> None:
+def deliver(outbox, url):
     """Store what the outbox gives, as the writer does."""
     parts: list[Part] = []
     sequence = 1
@@ -100,7 +96,7 @@ def deliver(outbox: Outbox, url: str) -> None:
     writer.close()
 
 
-def found_faults(scene: Scene) -> set[str]:
+def found_faults(scene):
     """The kinds of faults that the judge finds."""
     ledgers = scene.folder / "ledger"
     found = judge.finding(scene.url, scene.folder / "outbox", ledgers, stamped=True, unordered=False)
@@ -110,7 +106,7 @@ def found_faults(scene: Scene) -> set[str]:
     return {name for name, count in faults.items() if count}
 
 
-def change(scene: Scene, *statements: str) -> None:
+def change(scene, *statements):
     engine = create_engine(scene.url)
     with engine.begin() as connection:
         for statement in statements:
@@ -126,11 +122,11 @@ DOUBLE = (
 )
 
 
-def stated(first: int, last: int) -> str:
+def stated(first, last):
     return f"INSERT INTO delivery_losses VALUES ({STREAM}, {first}, {last}, 'test', 0)"
 
 
-def test_a_database_with_every_event_stored_or_stated_is_whole(scene: Scene) -> None:
+def test_a_database_with_every_event_stored_or_stated_is_whole(scene):
     assert found_faults(scene) == set()
     [row] = judge.ask(scene.url, judge.LOSSES)
     assert [*map(int, row[1:])] == [LOST + 1, 2 * LOST]
@@ -177,6 +173,6 @@ def test_a_database_with_every_event_stored_or_stated_is_whole(scene: Scene) -> 
         ),
     ],
 )
-def test_the_judge_finds_one_change_to_a_whole_database(scene: Scene, statements: list[str], faults: set[str]) -> None:
+def test_the_judge_finds_one_change_to_a_whole_database(scene, statements, faults):
     change(scene, *statements)
     assert found_faults(scene) == faults

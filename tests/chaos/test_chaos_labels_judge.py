@@ -1,8 +1,6 @@
 """The judge of labels and reports finds each that says more than the ledger."""
 
 import contextlib
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,13 +9,11 @@ import pytest
 from bus.delivery import Delivered
 from bus.events import (
     ConnectionChanged,
-    Event,
     PhaseChanged,
     QualityJudged,
     SlotAssigned,
     SlotReleased,
     StreamedTime,
-    Trade,
     TriggerEnded,
     TriggerFired,
     UniverseMember,
@@ -38,7 +34,7 @@ FIRED_NS = FROM_NS + 600 * S
 AVERAGE = 360.0  # one share a minute
 
 
-def tape(symbol: str) -> list[Trade]:
+def tape(symbol):
     """One share a minute; of the surging symbol ten in each minute of its slot."""
     seconds = [60 * minute + 30 for minute in range(360)]
     if symbol == SURGED:
@@ -54,7 +50,7 @@ def tape(symbol: str) -> list[Trade]:
     ]
 
 
-def tape_of(symbol: str) -> Tape:
+def tape_of(symbol):
     trades = tape(symbol)
     volumes = [int(each.cumulative_volume) for each in trades]
     return Tape([each.exchange_time_ns for each in trades], volumes, [int(each.price) for each in trades])
@@ -71,7 +67,7 @@ LABELLED = SlotAssigned("a:01", SURGED, FIRED_NS, "volume_surge", 28.0, "free_sl
 LATER = SlotAssigned("a:01", SURGED, FIRED_NS + 2, "volume_surge", 28.0, "free_slot", None)
 
 
-def report(**changes: Any) -> QualityJudged:
+def report(**changes):
     """The truth about the day, but for the changes."""
     truth: dict[str, Any] = {
         "provider": "kis",
@@ -98,19 +94,19 @@ def report(**changes: Any) -> QualityJudged:
     return QualityJudged(**{**truth, **changes})
 
 
-def member(symbol: str) -> UniverseMember:
+def member(symbol):
     return UniverseMember("kis", "kr_stocks", DAY, 1, symbol, symbol, "KOSPI", 1e12, 100.0, AVERAGE, 1.0)
 
 
 def judged(
-    folder: Path,
-    *events: Event,
-    without: int = 0,
-    late_s: int = 0,
-    venue: str = "KRX",
-    spans: Sequence[Any] = (),
-    ended_ns: int = TO_NS,
-) -> dict[str, Any]:
+    folder,
+    *events,
+    without=0,
+    late_s=0,
+    venue="KRX",
+    spans=(),
+    ended_ns=TO_NS,
+):
     """The judge's findings; `without` trades of the slot are not stored. The client read each trade so late, and the
     subscription was one at this venue, over which these trades were sent.
     """
@@ -133,11 +129,11 @@ def judged(
     return finding([{"symbol": SURGED, "view": venue, **times, "spans": spans}], folder / "observer.db", offered)
 
 
-def wrong(found: dict[str, Any]) -> dict[str, int]:
+def wrong(found):
     return {name: count for name, count in found["wrong"].items() if count}
 
 
-def test_a_day_that_says_what_it_covers_has_nothing_wrong(tmp_path: Path) -> None:
+def test_a_day_that_says_what_it_covers_has_nothing_wrong(tmp_path):
     found = judged(tmp_path, report(), FIRED, LABELLED)
     assert found["nothing_wrong"], found
     assert found["totals"]["surge_labels"] == 1
@@ -155,11 +151,11 @@ def test_a_day_that_says_what_it_covers_has_nothing_wrong(tmp_path: Path) -> Non
     ],
     ids=str,
 )
-def test_a_report_that_covers_less_than_it_says_is_found(tmp_path: Path, changes: dict[str, Any], name: str) -> None:
+def test_a_report_that_covers_less_than_it_says_is_found(tmp_path, changes, name):
     assert wrong(judged(tmp_path, report(**changes))) == {name: 1}
 
 
-def test_intervals_that_the_broker_did_not_acknowledge_are_found_and_change_the_use_of_slots(tmp_path: Path) -> None:
+def test_intervals_that_the_broker_did_not_acknowledge_are_found_and_change_the_use_of_slots(tmp_path):
     longer = (StreamedTime(FROM_NS - 600 * S, TO_NS),)
     assert wrong(judged(tmp_path, report(intervals=longer))) == {"intervals_differ": 1}
     shorter = (StreamedTime(FROM_NS + 600 * S, TO_NS),)
@@ -178,37 +174,31 @@ def test_intervals_that_the_broker_did_not_acknowledge_are_found_and_change_the_
         ("degraded", None, []),
     ],
 )
-def test_words_that_are_better_than_the_stored_trades_are_found(
-    tmp_path: Path, word: str, at_most: float | None, names: list[str]
-) -> None:
+def test_words_that_are_better_than_the_stored_trades_are_found(tmp_path, word, at_most, names):
     share = (len(STORED) - 3) / len(TAPE)
     says = report(slots_quality=word, missing_at_most=at_most, volume_share=share)
     assert wrong(judged(tmp_path, says, without=3)) == dict.fromkeys(names, 1)
 
 
-def test_a_subscription_of_the_same_stock_at_another_venue_covers_nothing(tmp_path: Path) -> None:
+def test_a_subscription_of_the_same_stock_at_another_venue_covers_nothing(tmp_path):
     assert wrong(judged(tmp_path, report(), venue="NXT")) == {"time_share_differs": 1, "intervals_differ": 1}
 
 
 @pytest.mark.parametrize(("spans", "names"), [([{}], ["slots_better_than_truth"]), ([], [])], ids=["sent", "silent"])
-def test_a_subscription_that_its_client_never_learned_of_begins_no_slot(
-    tmp_path: Path, spans: list[Any], names: list[str]
-) -> None:
+def test_a_subscription_that_its_client_never_learned_of_begins_no_slot(tmp_path, spans, names):
     share = (len(STORED) - 3) / len(TAPE)
     lost = ConnectionChanged("kis", "a", FROM_NS, "lost", "", 0)
     says = report(missing_at_most=3.0, volume_share=share)
     assert wrong(judged(tmp_path, says, lost, without=3, spans=spans)) == dict.fromkeys(names, 1)
 
 
-def test_a_symbol_without_a_report_is_found(tmp_path: Path) -> None:
+def test_a_symbol_without_a_report_is_found(tmp_path):
     other = SlotAssigned("a:02", OTHERS[0], TO_NS, "market_cap", 1.0, "free_slot", None)
     assert wrong(judged(tmp_path, report(), other)) == {"not_judged": 1}
 
 
 @pytest.mark.parametrize(("until_ns", "names"), [(TO_NS + S, ["missing_of_silent"]), (TO_NS + 60 * S, [])])
-def test_a_report_that_says_missing_of_a_symbol_that_was_silent_in_its_slot_is_found(
-    tmp_path: Path, until_ns: int, names: list[str]
-) -> None:
+def test_a_report_that_says_missing_of_a_symbol_that_was_silent_in_its_slot_is_found(tmp_path, until_ns, names):
     assigned = SlotAssigned("a:02", OTHERS[0], TO_NS, "market_cap", 1.0, "free_slot", None)
     released = SlotReleased("a:02", OTHERS[0], until_ns, 1.0, "expired")
     says = report(
@@ -230,28 +220,28 @@ def test_a_report_that_says_missing_of_a_symbol_that_was_silent_in_its_slot_is_f
     ],
     ids=["no trigger fired", "the trigger has ended", "it did not surge"],
 )
-def test_a_slot_labelled_with_a_surge_that_was_none_is_found(tmp_path: Path, events: list[Event]) -> None:
+def test_a_slot_labelled_with_a_surge_that_was_none_is_found(tmp_path, events):
     assert wrong(judged(tmp_path, report(), *events))["misleading_labels"] == 1
 
 
 @pytest.mark.parametrize(("late_s", "names"), [(0, ["intervals_differ"]), (40, [])])
 def test_an_end_that_the_client_notes_no_later_than_it_read_the_trades_around_it_is_none_that_differs(
-    tmp_path: Path, late_s: int, names: list[str]
-) -> None:
+    tmp_path, late_s, names
+):
     longer = report(intervals=(StreamedTime(FROM_NS, TO_NS + 40 * S),), judged_ns=TO_NS + 60 * S)
     assert wrong(judged(tmp_path, longer, late_s=late_s)) == dict.fromkeys(names, 1)
 
 
 @pytest.mark.parametrize(("late_s", "differs"), [(0, True), (100, False)])
 def test_trades_that_a_cut_lost_on_their_way_leave_those_read_at_its_time_to_show_how_late_the_client_read(
-    tmp_path: Path, late_s: int, *, differs: bool
-) -> None:
+    tmp_path, late_s, *, differs
+):
     longer = report(intervals=(StreamedTime(FROM_NS, TO_NS + 150 * S),), judged_ns=TO_NS + 160 * S)
     found = wrong(judged(tmp_path, longer, late_s=late_s, without=30))
     assert ("intervals_differ" in found) == differs
 
 
-def test_a_subscription_that_ends_after_the_close_is_compared_until_the_close(tmp_path: Path) -> None:
+def test_a_subscription_that_ends_after_the_close_is_compared_until_the_close(tmp_path):
     close_ns = OPEN_NS + round(SESSION_S) * S
     longer = report(
         intervals=(StreamedTime(FROM_NS, close_ns + 600 * S),), time_share=(close_ns - FROM_NS) / SESSION_S / S
@@ -262,15 +252,13 @@ def test_a_subscription_that_ends_after_the_close_is_compared_until_the_close(tm
 
 
 @pytest.mark.parametrize(("received_ns", "expected"), [(TO_NS + 1, {}), (TO_NS - 1, {"volume_share_differs": 1})])
-def test_a_report_is_compared_with_what_was_stored_when_it_was_made(
-    tmp_path: Path, received_ns: int, expected: dict[str, int]
-) -> None:
+def test_a_report_is_compared_with_what_was_stored_when_it_was_made(tmp_path, received_ns, expected):
     early = msgspec.structs.replace(TAPE[0], receive_time_ns=received_ns, gap_id="g")
     assert wrong(judged(tmp_path, report(), early)) == expected
 
 
 @pytest.mark.parametrize(("before_ns", "is_evident"), [(FROM_NS, True), (TO_NS, False)], ids=["slow", "it is over"])
-def test_the_time_since_the_sweep_before_is_evidence_however_slow_sweeps_are(before_ns: int, is_evident: bool) -> None:
+def test_the_time_since_the_sweep_before_is_evidence_however_slow_sweeps_are(before_ns, is_evident):
     at_ns = TO_NS + 40 * 60 * S
     usual = Usual({symbol: tape_of(symbol) for symbol in SYMBOLS}, dict.fromkeys(SYMBOLS, AVERAGE))
     highest = usual.highest(SURGED, evidence(at_ns, [before_ns, at_ns - S]))

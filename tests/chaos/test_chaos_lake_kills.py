@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -17,7 +16,7 @@ LIFE_S_MAX = 60.0
 
 
 @pytest.mark.slow
-def test_killed_sealings_and_removals_lose_and_double_nothing(tmp_path: Path) -> None:
+def test_killed_sealings_and_removals_lose_and_double_nothing(tmp_path):
     ended = Campaign(tmp_path, seed=1, kinds=KINDS).run(8)
     assert ended.kills == 8
     assert ended.scans >= 8
@@ -28,7 +27,7 @@ def test_killed_sealings_and_removals_lose_and_double_nothing(tmp_path: Path) ->
     assert ended.hot == 0
 
 
-def test_an_aimed_kill_is_amid_a_scan_and_another_is_not_counted_as_one(tmp_path: Path) -> None:
+def test_an_aimed_kill_is_amid_a_scan_and_another_is_not_counted_as_one(tmp_path):
     campaign = Campaign(tmp_path, seed=1, kinds=KINDS)
     assert campaign._is_killed(campaign._seal, 0.0, is_aimed=False)
     assert campaign.ended.killed_scanning == 0, "it was killed in front of its first scan"
@@ -38,7 +37,7 @@ def test_an_aimed_kill_is_amid_a_scan_and_another_is_not_counted_as_one(tmp_path
 
 
 @pytest.mark.slow
-def test_killed_publications_lose_and_double_nothing() -> None:
+def test_killed_publications_lose_and_double_nothing():
     """In a process of its own: what it forks must find no threads of the object store's library."""
     words = [sys.executable, "-m", "tests.chaos.lake_kills", "--target", "--kills", "6", "--kinds", *KINDS]
     ended = json.loads(subprocess.run(words, check=True, capture_output=True, timeout=2 * DEADLINE_S).stdout)

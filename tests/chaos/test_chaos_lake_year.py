@@ -1,18 +1,17 @@
 """A short year: the hot database stays as large as its kept days, and a system that is started in it is measured."""
 
 import time
-from pathlib import Path
 
 import pytest
 
-from tests.chaos.lake_year import DayMeasures, Options, Year
+from tests.chaos.lake_year import Options, Year
 from tests.chaos.year_growth import growths
 from tests.chaos.year_looks import Look, rows_of, sizes_of, table_bytes_of
 
 KINDS = ("trades", "snapshots", "universes", "sweeps", "universe_members", "slot_assignments", "quality")
 
 
-def run_of(folder: Path, keep_days: int, days: int = 6) -> tuple[Year, list[DayMeasures], list[Look]]:
+def run_of(folder, keep_days, days=6):
     """A year of so many days, with what is in its folder after its fourth day and in the end."""
     found = []
     year = Year(folder, Options(days, 4_000, keep_days, backup_every=2, kinds=KINDS))
@@ -30,7 +29,7 @@ def run_of(folder: Path, keep_days: int, days: int = 6) -> tuple[Year, list[DayM
 
 
 @pytest.mark.slow
-def test_a_year_with_few_kept_days_stays_small(tmp_path: Path) -> None:
+def test_a_year_with_few_kept_days_stays_small(tmp_path):
     _, days, looks = run_of(tmp_path, keep_days=2)
     assert growths(*looks) == []
     assert [day.removed_days for day in days] == [0, 0, 0, 1, 2, 3]
@@ -39,13 +38,13 @@ def test_a_year_with_few_kept_days_stays_small(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_year_that_keeps_all_days_is_found_to_grow(tmp_path: Path) -> None:
+def test_a_year_that_keeps_all_days_is_found_to_grow(tmp_path):
     _, _, looks = run_of(tmp_path, keep_days=9)
     texts = growths(*looks)
     assert {text.partition(":")[0] for text in texts} >= {"rows of trade_rows", "rows of snapshots"}, texts
 
 
-def look(number: int, **changes: dict[str, float]) -> Look:
+def look(number, **changes):
     """A look at a folder and a system in which nothing that has to stay as it is has changed since the first day."""
     found = Look(
         number,
@@ -62,7 +61,7 @@ def look(number: int, **changes: dict[str, float]) -> Look:
     return Look(**{**{name: getattr(found, name) for name in found.__struct_fields__}, **parts})
 
 
-def test_what_a_day_adds_may_grow_by_the_days() -> None:
+def test_what_a_day_adds_may_grow_by_the_days():
     assert growths(look(50), look(250)) == []
 
 
@@ -83,12 +82,12 @@ def test_what_a_day_adds_may_grow_by_the_days() -> None:
         ({"rows": {"made_up": 21}}, "rows of made_up: 0 after day 50, 21 after day 250: inf times"),
     ],
 )
-def test_what_grows_beyond_that_is_refused(grown: dict[str, dict[str, float]], text: str) -> None:
+def test_what_grows_beyond_that_is_refused(grown, text):
     [found] = growths(look(50), look(250, **grown))
     assert found.startswith(text)
     assert growths(look(50), look(250)) == []
 
 
-def test_a_made_up_table_that_each_day_adds_rows_to_is_refused() -> None:
+def test_a_made_up_table_that_each_day_adds_rows_to_is_refused():
     [found] = growths(look(50, rows={"made_up": 500}), look(250, rows={"made_up": 2_500}))
     assert found == "rows of made_up: 500 after day 50, 2,500 after day 250: 5.00 times"

@@ -8,7 +8,7 @@ pytestmark = [pytest.mark.system, pytest.mark.slow]
 
 
 @pytest.mark.timeout(600)
-def test_a_first_start_in_the_session_streams_before_its_history_and_the_replay_agrees() -> None:
+def test_a_first_start_in_the_session_streams_before_its_history_and_the_replay_agrees():
     reported = late_start.run(symbols=120, kill=True)
     at = {name: moment["after_s"] for name, moment in reported["moments"].items()}
     assert at["universe"] <= at["first_slot"] < at["history_complete"] <= at["history_applied"]

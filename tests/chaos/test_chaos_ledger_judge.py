@@ -2,14 +2,12 @@
 
 import contextlib
 import sqlite3
-from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
 from bus.delivery import Delivered
-from bus.events import Event, GapDetected, PhaseChanged, QualityJudged, SlotAssigned, SlotReleased
+from bus.events import GapDetected, PhaseChanged, QualityJudged, SlotAssigned, SlotReleased
 from observer.store.writer import StoreWriter
 from tests.builders import trades
 from tests.chaos.ledger_judge import Kept, Tape, causes, finding, held, is_known
@@ -25,16 +23,16 @@ ASSIGNED = SlotAssigned("a:01", SYMBOL, BEGINS_NS, "volume_surge", 1.0, "free_pl
 RELEASED = SlotReleased("a:01", SYMBOL, ENDS_NS, 1.0, "closed")
 
 
-def gap(before: float) -> GapDetected:
+def gap(before):
     missing = before - SENT
     return GapDetected("g", "kis", SYMBOL, DAY, ENDS_NS, 0, ENDS_NS, SENT, before, missing, None, "restart")
 
 
-def judged(word: str) -> QualityJudged:
+def judged(word):
     return QualityJudged("kis", SYMBOL, DAY, ENDS_NS, word, "", 1.0, SENT, SENT, 0.0, 0.0, 0.0, 0, 0)
 
 
-def wrong(folder: Path, *events: Event, sent: int = SENT) -> dict[str, Any]:
+def wrong(folder, *events, sent=SENT):
     """The judge's findings on a day with only the first `SENT` trades stored, of so many that the broker sent."""
     url, offered = f"sqlite:///{folder}/observer.db", folder / "offered.csv"
     make_database(url)
@@ -64,9 +62,7 @@ def wrong(folder: Path, *events: Event, sent: int = SENT) -> dict[str, Any]:
         ([judged("complete")], {"missing_unrecorded": 6, "missing_and_judged_whole": 6, "never_ended": 1}),
     ],
 )
-def test_the_judge_finds_missing_trades_that_no_process_reported(
-    tmp_path: Path, events: list[Event], found: dict[str, int]
-) -> None:
+def test_the_judge_finds_missing_trades_that_no_process_reported(tmp_path, events, found):
     assert wrong(tmp_path, *events) == found
 
 
@@ -77,20 +73,18 @@ def test_the_judge_finds_missing_trades_that_no_process_reported(
         (TAPE[-1].exchange_time_ns + 60_000_000_000, {"lost": 4, "missing_unrecorded": 4}),
     ],
 )
-def test_what_is_sent_behind_the_stop_of_track_b_may_be_missing(
-    tmp_path: Path, stopped_ns: int, found: dict[str, int]
-) -> None:
+def test_what_is_sent_behind_the_stop_of_track_b_may_be_missing(tmp_path, stopped_ns, found):
     stopped = PhaseChanged(DAY, stopped_ns, "FULL_OPERATION", "TRACK_A_CLOSING")
     assert wrong(tmp_path, RELEASED, stopped, sent=8) == found
 
 
-def test_a_trade_of_another_venue_with_the_same_volume_of_the_day_is_not_the_offered_one(tmp_path: Path) -> None:
+def test_a_trade_of_another_venue_with_the_same_volume_of_the_day_is_not_the_offered_one(tmp_path):
     elsewhere = msgspec.structs.replace(TAPE[0], symbol=f"{SYMBOL}.NXT")
     found = wrong(tmp_path, RELEASED, gap(8), elsewhere)
     assert (found["altered"], found["unsent"], found["unsent_trades"]) == (1, 1, 1)
 
 
-def test_a_trade_changed_on_its_way_would_show(tmp_path: Path) -> None:
+def test_a_trade_changed_on_its_way_would_show(tmp_path):
     dearer = msgspec.structs.replace(TAPE[5], price=TAPE[5].price + 1, gap_id="g")
     assert wrong(tmp_path, dearer, RELEASED, gap(8))["altered"] == 1
 
@@ -104,8 +98,8 @@ def test_a_trade_changed_on_its_way_would_show(tmp_path: Path) -> None:
     ],
 )
 def test_a_subscription_acknowledged_after_its_slot_is_judged_from_the_next_slot_on(
-    assigned_again_ns: int | None, ended_ns: int | None, held_volume: list[tuple[int, int]]
-) -> None:
+    assigned_again_ns, ended_ns, held_volume
+):
     late = {"acknowledged_ns": TAPE[2].exchange_time_ns, "trades_before": 3, "ended_ns": ended_ns}
     again = [] if assigned_again_ns is None else [assigned_again_ns]
     kept = Kept(starts_ns=[BEGINS_NS, *again], ends_ns=[TAPE[1].exchange_time_ns, *([ENDS_NS] if again else [])])
@@ -123,8 +117,8 @@ def test_a_subscription_acknowledged_after_its_slot_is_judged_from_the_next_slot
     ],
 )
 def test_a_subscription_acknowledged_over_a_connection_that_was_left_and_never_used_is_not_known(
-    account: str, state: str, spans: list[dict[str, int]], known: bool
-) -> None:
+    account, state, spans, known
+):
     changes = [("a", BEGINS_NS, "connected"), (account, BEGINS_NS + 2, state), ("a", BEGINS_NS + 9, "connected")]
     late = {"acknowledged_ns": BEGINS_NS + 5, "trades_before": 0, "spans": spans}
     assert is_known(late, Kept(accounts=[(BEGINS_NS, "a"), (BEGINS_NS + 7, "c")]), changes) == known
@@ -142,9 +136,7 @@ def test_a_subscription_acknowledged_over_a_connection_that_was_left_and_never_u
         ([1, 4, 6], [4], [5], True, {"first": 1, "slot": 1, "removed": 1}),
     ],
 )
-def test_each_registration_and_removal_of_a_line_has_a_cause(
-    starts_ns: list[int], moves_ns: list[int], ends_ns: list[int], removed: bool, found: dict[str, int]
-) -> None:
+def test_each_registration_and_removal_of_a_line_has_a_cause(starts_ns, moves_ns, ends_ns, removed, found):
     kept = Kept(starts_ns=starts_ns, moves_ns={*moves_ns}, ends_ns=ends_ns)
     one = {"acknowledged_ns": 2, "ended_ns": 5, "removed": removed}
     assert causes([{"acknowledged_ns": 7, "ended_ns": None, "removed": False}, one], kept) == found

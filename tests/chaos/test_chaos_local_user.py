@@ -3,7 +3,6 @@
 import contextlib
 import os
 import sqlite3
-from pathlib import Path
 
 import pytest
 
@@ -19,17 +18,17 @@ ATTACK_S = 2.0  # some rounds of every attempt
 PUBLISHED_BYTES = 50_000  # hundreds of events
 
 
-def version_of(database: sqlite3.Connection) -> int:
+def version_of(database):
     """A number that each commit of another process changes."""
     return int(database.execute("PRAGMA data_version").fetchone()[0])
 
 
-def outbox_bytes(folder: Path) -> int:
+def outbox_bytes(folder):
     return sum(path.stat().st_size for path in (folder / "run" / "outbox").glob("track-*/*") if path.is_file())
 
 
 @pytest.mark.slow
-def test_another_user_reaches_nothing_and_the_modes_of_umask_022_would_let_a_readers_lock_stop_storage() -> None:
+def test_another_user_reaches_nothing_and_the_modes_of_umask_022_would_let_a_readers_lock_stop_storage():
     """One system for both: the negative control shows that the attack would be seen."""
     with attacked_day(ATTACK_S) as attacked:
         day, target = attacked.day, attacked.target()

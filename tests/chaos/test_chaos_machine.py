@@ -16,7 +16,6 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -24,9 +23,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from sqlalchemy import Connection, event
+from sqlalchemy import event
 
-from bus.delivery import Lost, Part
+from bus.delivery import Lost
 from bus.ingest import CLAIMED_EPOCH_EVERY_S, Ingest, Machine
 from bus.messages import decode_to_producer
 from bus.outbox import Outbox
@@ -68,7 +67,7 @@ TROUBLES: Final = (
 MessageT = TypeVar("MessageT")
 
 
-def arriving(messages: list[MessageT], fates: Iterable[str]) -> Iterator[MessageT]:
+def arriving(messages, fates):
     """The messages that arrive now, by their fates; the others stay in the network."""
     for fate in fates:
         if not messages:
@@ -86,7 +85,7 @@ UNDISTURBED = ["arrives"] * 1000
 class Writer:
     """The writer's process, lost at its death; it is the `Sink` of its `Ingest`, and passes on to the store."""
 
-    def __init__(self, delivery: "Delivery", number: int) -> None:
+    def __init__(self, delivery, number):
         self.delivery = delivery
         self.number = number
         self.store = StoreWriter(delivery.url)
@@ -94,26 +93,26 @@ class Writer:
         machine = Machine(lambda: delivery.now_s, lambda: 0.5, CREDIT)
         self.ingest = Ingest(self.router, self, lambda _group: None, StoreError, machine=machine)
 
-    def die(self) -> None:
+    def die(self):
         self.store._engine.dispose()
 
-    def high_water_marks(self, streams: Sequence[str]) -> Mapping[str, int]:
+    def high_water_marks(self, streams):
         if self.delivery.passes("no answer"):
             raise StoreError("no answer")
         return self.store.high_water_marks(streams)
 
-    def epoch(self) -> str:
+    def epoch(self):
         return self.store.epoch()
 
-    def begin_epoch(self, reason: str) -> str:
+    def begin_epoch(self, reason):
         self.delivery.reach.count("later_epoch_began", reason != "created")
         return self.store.begin_epoch(reason)
 
-    def note_duplicates(self, stream: str, count: int) -> None:
+    def note_duplicates(self, stream, count):
         self.delivery.reach.count("duplicate_dropped", count)
         self.store.note_duplicates(stream, count)
 
-    def commit(self, group: Sequence[Part]) -> None:
+    def commit(self, group):
         self.delivery.trouble_a_commit(self.store, group)
         self.delivery.reach.count("loss_stated", sum(isinstance(part, Lost) for part in group))
         self.delivery.reach.count("group_committed")
@@ -124,7 +123,7 @@ class Producer(Outbox):
 
     reach: Reach
 
-    def rewind(self, stream: str) -> int:
+    def rewind(self, stream):
         self.reach.count("archive_revived" if stream in self.archived() else "live_stream_put_back")
         return super().rewind(stream)
 
@@ -132,7 +131,7 @@ class Producer(Outbox):
 class Delivery(RuleBasedStateMachine):
     """One producer and one writer; each dies and restarts. It is the `Stopping` that the writer waits for, too."""
 
-    def __init__(self, reach: Reach) -> None:
+    def __init__(self, reach):
         super().__init__()
         self.reach = reach
         self.patches = pytest.MonkeyPatch()
@@ -162,33 +161,33 @@ class Delivery(RuleBasedStateMachine):
 
     # --- the database, SQLite here ---------------------------------------------------------------------------
 
-    def make_database(self) -> str:
+    def make_database(self):
         pragmas = (*engine._SQLITE_WRITER_PRAGMAS, "busy_timeout=0", "synchronous=OFF")  # no power cut reaches it
         self.patches.setattr(engine, "_SQLITE_WRITER_PRAGMAS", pragmas)
         (self.folder / "observer.db").write_bytes(migrated_file())
         return f"sqlite:///{self.folder}/observer.db"
 
-    def rows(self, statement: str) -> Iterable[tuple[Any, ...]]:
+    def rows(self, statement):
         with contextlib.closing(sqlite3.connect(self.folder / "observer.db")) as database:
             return database.execute(statement).fetchall()
 
     @contextlib.contextmanager
-    def locked_database(self) -> Iterator[None]:
+    def locked_database(self):
         """Another program writes it."""
         with contextlib.closing(sqlite3.connect(self.folder / "observer.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             yield
 
-    def refuse_rows(self) -> None:
+    def refuse_rows(self):
         """SQLite may not grow by a page: it refuses as on a full disk, in the middle of a statement."""
         with self.writer.store._engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA max_page_count = 1")
 
-    def back_up(self) -> None:
+    def back_up(self):
         with contextlib.closing(sqlite3.connect(self.folder / "observer.db")) as database:
             self.backups.append(database.serialize())
 
-    def put_back(self, extent: int) -> None:
+    def put_back(self, extent):
         """An earlier copy takes the place of the database; the writer opens it and runs on."""
         self.writer.die()
         for path in self.folder.glob("observer.db-*"):
@@ -198,7 +197,7 @@ class Delivery(RuleBasedStateMachine):
     # --- the producer ----------------------------------------------------------------------------------------
 
     @initialize()
-    def start_producer(self) -> None:
+    def start_producer(self):
         stream = f"{next(self.streams):032x}"  # the same in each run, as the order of the files depends on it
         with self.mortal():
             try:
@@ -214,7 +213,7 @@ class Delivery(RuleBasedStateMachine):
             self.settle_doubt()
             self.say_hello()
 
-    def settle_doubt(self) -> None:
+    def settle_doubt(self):
         """Check with the judge's reader whether the batch in progress at the process's death is stored."""
         marks = appended(self.outboxes)
         for stream, numbers in self.in_doubt.items():
@@ -230,19 +229,19 @@ class Delivery(RuleBasedStateMachine):
         except KilledError:
             self.producer_dies()
 
-    def producer_dies(self) -> None:
+    def producer_dies(self):
         self.disk.reborn()
         self.outbox = None
         self.to_producer.clear()
 
-    def kill_producer(self) -> None:
+    def kill_producer(self):
         self.producer_dies()
         self.start_producer()
 
-    def doom_producer(self, calls: int) -> None:
+    def doom_producer(self, calls):
         self.disk.calls_to_live = calls
 
-    def stop_producer_orderly(self) -> None:
+    def stop_producer_orderly(self):
         self.exchange(UNDISTURBED)  # it waits until everything is committed, for a while
         if self.outbox is None:
             return
@@ -251,7 +250,7 @@ class Delivery(RuleBasedStateMachine):
         self.producer_dies()
         self.start_producer()
 
-    def publish(self, count: int) -> None:
+    def publish(self, count):
         if self.outbox is None:
             return
         numbers = list(range(self.offered + 1, self.offered + count + 1))
@@ -268,17 +267,17 @@ class Delivery(RuleBasedStateMachine):
             self.truth[self.outbox.stream] += numbers
             self.in_doubt = {}
 
-    def say_hello(self) -> None:
+    def say_hello(self):
         if self.outbox is not None:
             self.to_writer.append((self.process, self.sender.hello()))
 
-    def send(self, batches: int) -> None:
+    def send(self, batches):
         with self.mortal():
             while self.outbox is not None and batches and (frames := self.sender.next_message()):
                 self.to_writer.append((self.process, frames))
                 batches -= 1
 
-    def receive_answers(self, fates: Iterable[str]) -> None:
+    def receive_answers(self, fates):
         for content in arriving(self.to_producer, fates):
             with self.mortal():
                 if self.outbox is not None and (hello := self.sender.received(content)):
@@ -286,13 +285,13 @@ class Delivery(RuleBasedStateMachine):
 
     # --- the writer ------------------------------------------------------------------------------------------
 
-    def kill_writer(self) -> None:
+    def kill_writer(self):
         self.writer.die()
         self.writer = Writer(self, self.writer.number + 1)
         self.trouble = ""
         self.is_stopping = False
 
-    def writer_turns(self, fates: Iterable[str]) -> None:
+    def writer_turns(self, fates):
         """A connection's route is of one process at each end: what waited for a writer comes to the next one."""
         writer = self.writer
         for process, frames in arriving(self.to_writer, fates):
@@ -310,14 +309,14 @@ class Delivery(RuleBasedStateMachine):
                 self.to_producer.append(content)
         writer.router.sent.clear()
 
-    def passes(self, trouble: str) -> bool:
+    def passes(self, trouble):
         """Whether this trouble strikes now; it is over then."""
         if strikes := self.trouble == trouble:
             self.reach.count(trouble.replace(" ", "_"))
             self.trouble = ""
         return strikes
 
-    def trouble_a_commit(self, store: StoreWriter, group: Sequence[Part]) -> None:
+    def trouble_a_commit(self, store, group):
         """Commit the group, or what the trouble leaves of that."""
         if self.passes("dies before"):
             raise KilledError
@@ -341,7 +340,7 @@ class Delivery(RuleBasedStateMachine):
         if self.passes("answer lost"):
             raise StoreError("the connection is lost")
 
-    def offer(self, store: StoreWriter, group: Sequence[Part]) -> None:
+    def offer(self, store, group):
         """Commit to a database that may refuse it."""
         try:
             store.commit(group)
@@ -349,19 +348,19 @@ class Delivery(RuleBasedStateMachine):
             self.reach.count("commit_refused")
             raise
 
-    def die_in_transaction(self, store: StoreWriter, group: Sequence[Part]) -> None:
+    def die_in_transaction(self, store, group):
         """Rows inserted, not committed."""
 
         @event.listens_for(store._engine, "commit")
-        def die(_connection: Connection) -> None:
+        def die(_connection):
             raise KilledError
 
         store.commit(group)
 
-    def is_set(self) -> bool:
+    def is_set(self):
         return self.is_stopping
 
-    def wait(self, seconds: float, /) -> bool:
+    def wait(self, seconds, /):
         """The writer waits with a group that the database refuses; something else can happen meanwhile."""
         self.reach.count("group_waits")
         self.now_s += seconds
@@ -373,7 +372,7 @@ class Delivery(RuleBasedStateMachine):
     # --- the world -------------------------------------------------------------------------------------------
 
     @rule(turn=TURNS, extent=st.integers(0, 11), fates=FATES)
-    def act(self, turn: str, extent: int, fates: list[str]) -> None:
+    def act(self, turn, extent, fates):
         self.extent = extent
         match turn:
             case "publish":
@@ -403,7 +402,7 @@ class Delivery(RuleBasedStateMachine):
             case "disaster":
                 self.strike(DISASTERS[extent], extent)
 
-    def exchange(self, fates: Iterable[str]) -> None:
+    def exchange(self, fates):
         """What can be sent goes to the writer, and its answers come back."""
         if self.outbox is None:
             self.start_producer()
@@ -411,7 +410,7 @@ class Delivery(RuleBasedStateMachine):
         self.writer_turns(fates)
         self.receive_answers(fates)
 
-    def strike(self, disaster: str, extent: int) -> None:
+    def strike(self, disaster, extent):
         self.reach.count(disaster.replace(" ", "_"))
         match disaster:
             case "kill producer":
@@ -437,10 +436,10 @@ class Delivery(RuleBasedStateMachine):
             case "compress":
                 self.compress()
 
-    def fill_disk(self, room_bytes: int) -> None:
+    def fill_disk(self, room_bytes):
         self.disk.room_bytes = room_bytes
 
-    def cut_power(self, torn_bytes: int) -> None:
+    def cut_power(self, torn_bytes):
         """Both processes die, and the tail of the outbox's newest file never reached the disk."""
         if self.outbox is None:
             return
@@ -453,10 +452,10 @@ class Delivery(RuleBasedStateMachine):
         self.kill_writer()
         self.start_producer()
 
-    def files(self) -> list[Path]:
+    def files(self):
         return sorted(segments(self.outboxes))
 
-    def flip_bit(self, extent: int) -> None:
+    def flip_bit(self, extent):
         files = self.files()
         if files:
             path = files[extent % len(files)]
@@ -466,13 +465,13 @@ class Delivery(RuleBasedStateMachine):
                 file.write(content)
             self.is_damaged = True
 
-    def remove_segment(self, extent: int) -> None:
+    def remove_segment(self, extent):
         files = self.files()
         if files:
             os.unlink(files[extent % len(files)])  # noqa: PTH108 - not by the process, which may be dead
             self.is_damaged = True
 
-    def compress(self) -> None:
+    def compress(self):
         if self.outbox is not None:
             with self.mortal():
                 while self.outbox.tidy_archive(0.0):
@@ -480,7 +479,7 @@ class Delivery(RuleBasedStateMachine):
 
     # --- invariants -------------------------------------------------------------------------------------
 
-    def stored(self) -> dict[str, list[int | None]]:
+    def stored(self):
         """The database's events by stream, in sequence order; None for one that is stated as lost."""
         found: dict[str, list[int | None]] = {}
         events = "SELECT uid, sequence, sequence, cumulative_trades FROM trades JOIN streams ON id = stream"
@@ -492,7 +491,7 @@ class Delivery(RuleBasedStateMachine):
         return found
 
     @invariant()
-    def stored_is_a_beginning_of_what_was_appended(self) -> None:
+    def stored_is_a_beginning_of_what_was_appended(self):
         stored = self.stored()
         self.reach.count("step")
         self.reach.count("step_with_anything_stored", bool(stored))
@@ -501,7 +500,7 @@ class Delivery(RuleBasedStateMachine):
             assert len(numbers) == len(appended_numbers)
             assert all(number in (None, true) for number, true in zip(numbers, appended_numbers, strict=True))
 
-    def teardown(self) -> None:
+    def teardown(self):
         try:
             self.recover()
             stored = self.stored()
@@ -519,13 +518,13 @@ class Delivery(RuleBasedStateMachine):
             self.patches.undo()
             shutil.rmtree(self.folder)
 
-    def assert_lost_for_good(self, stored: Mapping[str, Sequence[int | None]]) -> None:
+    def assert_lost_for_good(self, stored):
         """No file holds an event that is stated as lost."""
         for stream, ranges in deliverable(self.outboxes, stored.keys()).items():
             for first, last in ranges:
                 assert None not in stored[stream][first - 1 : last], "stated as lost, and still there"
 
-    def recover(self) -> None:
+    def recover(self):
         """No more faults: the disk has room, no process dies, messages arrive in order."""
         self.disk.room_bytes = self.disk.calls_to_live = None
         self.trouble = ""
@@ -560,7 +559,7 @@ FLOORS: Final = {
 
 
 @pytest.mark.hypothesis
-def test_every_event_is_stored_exactly_once_and_in_order_whatever_happens() -> None:
+def test_every_event_is_stored_exactly_once_and_in_order_whatever_happens():
     """A tenth of a second each; thousands with `make chaos`."""
     how = settings(examples(0.5), stateful_step_count=50, suppress_health_check=[*HealthCheck])
     run_machine(Delivery, how, **FLOORS)

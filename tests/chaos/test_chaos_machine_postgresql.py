@@ -1,8 +1,7 @@
 """The machine of `test_chaos_machine` on PostgreSQL: the server is put back under living connections."""
 
 import contextlib
-from collections.abc import Iterable, Iterator
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import psycopg
 import pytest
@@ -37,7 +36,7 @@ class ServerDelivery(Delivery):
 
     schema_url: ClassVar[str]
 
-    def make_database(self) -> str:
+    def make_database(self):
         quick = (*engine._POSTGRESQL_WRITER_SETTINGS, "lock_timeout = 20", "synchronous_commit = off")
         self.patches.setattr(engine, "_POSTGRESQL_WRITER_SETTINGS", quick)
         address = make_url(self.schema_url).set(drivername="postgresql").render_as_string(hide_password=False)
@@ -46,24 +45,24 @@ class ServerDelivery(Delivery):
         self.database.execute(f"TRUNCATE {', '.join(TABLES)}".encode())
         return self.schema_url
 
-    def rows(self, statement: str) -> Iterable[tuple[Any, ...]]:
+    def rows(self, statement):
         return self.database.execute(statement.encode()).fetchall()
 
     @contextlib.contextmanager
-    def locked_database(self) -> Iterator[None]:
+    def locked_database(self):
         with self.database.transaction():
             self.database.execute("LOCK TABLE streams")
             yield
 
-    def refuse_rows(self) -> None:
+    def refuse_rows(self):
         with self.writer.store._engine.connect() as connection:
             connection.exec_driver_sql("SET default_transaction_read_only = on")
             connection.commit()
 
-    def back_up(self) -> None:
+    def back_up(self):
         self.backups.append({table: self.rows(f"SELECT * FROM {table}") for table in TABLES})
 
-    def put_back(self, extent: int) -> None:
+    def put_back(self, extent):
         """The rows are those of an earlier copy; the writer's connection stays."""
         with self.database.transaction(), self.database.cursor() as cursor:
             cursor.execute(f"TRUNCATE {', '.join(TABLES)}".encode())
@@ -72,7 +71,7 @@ class ServerDelivery(Delivery):
                     for row in rows:
                         copy.write_row(row)
 
-    def teardown(self) -> None:
+    def teardown(self):
         try:
             super().teardown()
         finally:
@@ -80,7 +79,7 @@ class ServerDelivery(Delivery):
 
 
 @pytest.mark.hypothesis
-def test_every_event_is_stored_exactly_once_and_in_order_whatever_happens_on_a_server() -> None:
+def test_every_event_is_stored_exactly_once_and_in_order_whatever_happens_on_a_server():
     """A fifth of a second each."""
     how = settings(examples(0.3), stateful_step_count=50, suppress_health_check=[*HealthCheck])
     with postgresql_schema() as ServerDelivery.schema_url:

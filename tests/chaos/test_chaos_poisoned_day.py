@@ -2,9 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,13 +18,13 @@ Reported = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def day() -> Iterator[tuple[Reported, Path]]:
+def day():
     """The report of a poisoned day, and the folder with its database, ledger and list of false records."""
     with short_folder() as folder:
         yield poisoned_day.run(speed=600, symbols=60, folder=folder), folder / "d"
 
 
-def test_true_trades_are_stored_and_false_ones_in_quarantine(day: tuple[Reported, Path]) -> None:
+def test_true_trades_are_stored_and_false_ones_in_quarantine(day):
     reported, _ = day
     assert poisoned_day.is_sound(reported), json.dumps(reported)
 
@@ -48,7 +46,7 @@ TAMPERINGS = {
 
 
 @pytest.mark.parametrize("noticed", TAMPERINGS)
-def test_the_judge_notices_each_kind_of_tampering(day: tuple[Reported, Path], tmp_path: Path, noticed: str) -> None:
+def test_the_judge_notices_each_kind_of_tampering(day, tmp_path, noticed):
     reported, folder = day
     forgeries = json.loads((folder / "forgeries.json").read_text())
     ledger = json.loads((folder / "ledger.json").read_text())

@@ -1,7 +1,5 @@
 """What the judge of a poisoned day excuses, and nothing beside it."""
 
-from typing import Any
-
 import pytest
 
 from tests.chaos.poisoned_day import second_connections, was_cut
@@ -21,13 +19,11 @@ CUT = [(100, 200)]
         ("block", 7.0, 201_000.0, False),
     ],
 )
-def test_a_false_record_is_excused_only_if_the_cut_took_the_true_one_beside_it(
-    kind: str, volume: float, total: float, excused: bool
-) -> None:
+def test_a_false_record_is_excused_only_if_the_cut_took_the_true_one_beside_it(kind, volume, total, excused):
     assert was_cut(kind, ("005930", 0, 70_000.0, volume, total), CUT) == excused
 
 
-def subscription(symbol: str, from_ns: int, ended_ns: int | None, volume: int) -> dict[str, Any]:
+def subscription(symbol, from_ns, ended_ns, volume):
     return {
         "symbol": symbol,
         "acknowledged_ns": from_ns,
@@ -40,8 +36,6 @@ def subscription(symbol: str, from_ns: int, ended_ns: int | None, volume: int) -
     ("symbol", "ended_ns", "found"),
     [("A", 20, {("A", 500)}), ("A", None, {("A", 500)}), ("A", 12, set()), ("B", 20, set())],
 )
-def test_a_second_connection_is_one_that_begins_while_another_carries_the_symbol(
-    symbol: str, ended_ns: int | None, found: set[tuple[str, float]]
-) -> None:
+def test_a_second_connection_is_one_that_begins_while_another_carries_the_symbol(symbol, ended_ns, found):
     ledger = [subscription("A", 15, 30, 500), subscription(symbol, 10, ended_ns, 300)]
     assert second_connections(ledger) == found

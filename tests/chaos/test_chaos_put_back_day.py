@@ -10,6 +10,6 @@ pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.nightly]
 
 
 @pytest.mark.timeout(900)
-def test_a_server_that_is_put_back_twice_costs_no_trade_of_the_day() -> None:
+def test_a_server_that_is_put_back_twice_costs_no_trade_of_the_day():
     reported = put_back_day.run(speed=240, symbols=60, seed=7)
     assert put_back_day.is_sound(reported), json.dumps(reported, default=str)

@@ -3,9 +3,6 @@
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -42,7 +39,7 @@ UNSTORED = {BUSY: set(LOST), SLOTTED: set(IN_GAP)}
 SECONDS = {BUSY: BUSY_SECONDS, SLOTTED: SLOTTED_SECONDS}
 
 
-def offered() -> Iterator[tuple[str, Offered]]:
+def offered():
     for symbol, seconds in SECONDS.items():
         minutes: dict[int, tuple[int, int, int, int, int]] = {}
         for second in seconds:
@@ -53,7 +50,7 @@ def offered() -> Iterator[tuple[str, Offered]]:
         yield symbol, Offered(moments, [100] * count, [1] * count, list(range(1, count + 1)), minutes)
 
 
-def events() -> list[Event]:
+def events():
     """A day on which nothing is wrong."""
     assigned_ns = OPEN_NS + ASSIGNED_S * S
     kept: list[Event] = []
@@ -81,27 +78,25 @@ def events() -> list[Event]:
     ]
 
 
-def page(number: int) -> TapePage:
+def page(number):
     moment_ns = OPEN_NS + number * 60 * S
     bounds = (number * PAGE + 0.0, number * PAGE + PAGE + 0.0)
     return TapePage("kis", BUSY, DAY, moment_ns, moment_ns, PAGE, PAGE, PAGE, *bounds, moment_ns, moment_ns)
 
 
-def official(minute: int) -> BarsChecked:
+def official(minute):
     """A comparison of the busy symbol: one minute differs."""
     differs = MinuteDifference(OPEN_NS + minute * 60 * S, "volume", float(BURST), float(PAGE))
     return BarsChecked("kis", BUSY, DAY, OPEN_NS, 12, 11, 1, 0, 0, 0, 100.0, 95.0, (differs,))
 
 
-def report(
-    symbol: str, word: Any, *, unreachable: tuple[TapeSpan, ...] = (), unknown: tuple[TapeSpan, ...] = ()
-) -> TapeJudged:
+def report(symbol, word, *, unreachable=(), unknown=()):
     count = len(SECONDS[symbol])
     judged_ns = OPEN_NS + 40_000 * S
     return TapeJudged("kis", symbol, DAY, judged_ns, word, count, count - 2, count - 2, unreachable, unknown)
 
 
-def judged(folder: Path, *statements: str) -> dict[str, Any]:
+def judged(folder, *statements):
     """The judge's report on that day, after these changes of a copy of the database."""
     url = f"sqlite:///{folder}/observer.db"
     make_database(url)
@@ -118,7 +113,7 @@ def judged(folder: Path, *statements: str) -> dict[str, Any]:
     return finding(folder / "observer.db", DAY, offered())
 
 
-def test_a_whole_tape_is_sound_and_each_trade_has_its_fate(tmp_path: Path) -> None:
+def test_a_whole_tape_is_sound_and_each_trade_has_its_fate(tmp_path):
     reported = judged(tmp_path)
     assert reported["sound"], json.dumps(reported)
     count = len(BUSY_SECONDS) + len(SLOTTED_SECONDS)
@@ -151,13 +146,13 @@ def test_a_whole_tape_is_sound_and_each_trade_has_its_fate(tmp_path: Path) -> No
         ("UPDATE bar_checks SET differences = replace(differences, '600000000000', '660000000000')", "official_bar"),
     ],
 )
-def test_the_judge_notices_each_kind_of_tampering(tmp_path: Path, statement: str, fault: str) -> None:
+def test_the_judge_notices_each_kind_of_tampering(tmp_path, statement, fault):
     reported = judged(tmp_path, statement)
     assert reported["faults"][fault]["count"] >= 1
     assert not reported["sound"]
 
 
-def test_a_reachable_trade_in_a_span_called_unreachable_is_a_fault(tmp_path: Path) -> None:
+def test_a_reachable_trade_in_a_span_called_unreachable_is_a_fault(tmp_path):
     wider = json.dumps([{"after_volume": 0.0, "upto_volume": 1e6, "from_ns": 0, "to_ns": 0}])
     reported = judged(
         tmp_path,
@@ -167,7 +162,7 @@ def test_a_reachable_trade_in_a_span_called_unreachable_is_a_fault(tmp_path: Pat
     assert "not_unreachable" in reported["faults"]
 
 
-def test_calls_that_are_repeated_and_a_preroll_that_is_missing_fail_the_day(tmp_path: Path) -> None:
+def test_calls_that_are_repeated_and_a_preroll_that_is_missing_fail_the_day(tmp_path):
     repeated = (
         "INSERT INTO tape_pages SELECT stream, sequence + 1000, provider, symbol, session_date, fetched_ns + 1, "
         "asked_ns, trades, 0, volume, after_volume, upto_volume, from_ns, to_ns, unreachable, venue FROM tape_pages "
@@ -177,14 +172,14 @@ def test_calls_that_are_repeated_and_a_preroll_that_is_missing_fail_the_day(tmp_
     assert (reported["calls"]["repeated"], reported["sound"]) == (1, False)
 
 
-def test_a_slot_whose_preroll_is_not_stored_fails_the_day(tmp_path: Path) -> None:
+def test_a_slot_whose_preroll_is_not_stored_fails_the_day(tmp_path):
     before_ns = OPEN_NS + ASSIGNED_S * S
     reported = judged(tmp_path, f"DELETE FROM trades WHERE symbol = '{SLOTTED}' AND exchange_time_ns < {before_ns}")
     assert (reported["prerolls"]["slots"], len(reported["prerolls"]["missing"])) == (1, 1)
     assert not reported["sound"]
 
 
-def test_the_places_of_the_pages_say_what_each_call_brought() -> None:
+def test_the_places_of_the_pages_say_what_each_call_brought():
     seconds = [*range(50), *[50] * 10, *range(51, 61)]
     count = len(seconds)
     market = Offered(

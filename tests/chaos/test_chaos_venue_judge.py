@@ -3,13 +3,11 @@
 import contextlib
 import json
 import sqlite3
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from bus.delivery import Delivered
-from bus.events import Event, GapDetected, MarketStateChanged, QualityJudged, SlotAssigned, SlotReleased, Trade
+from bus.events import GapDetected, MarketStateChanged, QualityJudged, SlotAssigned, SlotReleased
 from observer.store.writer import StoreWriter
 from tests.builders import trade
 from tests.chaos.venue_judge import finding
@@ -31,33 +29,33 @@ MISSED = 6  # NXT's second trade of its regular session lies in a gap
 STATED = {"closing_auction": "regular"}
 
 
-def line(venue: str) -> str:
+def line(venue):
     return STOCK if venue == "KRX" else f"{STOCK}.{venue}"
 
 
-def rows() -> list[tuple[str, str, int, int]]:
+def rows():
     """The tape with the day's volume after each trade, which is also its number in its line's day."""
     numbers = [sum(venue == each[0] for each in TAPE[: index + 1]) for index, (venue, _, _) in enumerate(TAPE)]
     return [(*each, number) for each, number in zip(TAPE, numbers, strict=True)]
 
 
-def stored(venue: str, session: str, second: int, number: int) -> Trade:
+def stored(venue, session, second, number):
     own = {"symbol": line(venue), "venue": venue, "session": STATED.get(session, session), "session_date": DAY}
     moment_ns = OPEN_NS + second * S
     times = {"exchange_time_ns": moment_ns, "receive_time_ns": moment_ns, "cumulative_trades": number}
     return trade(number, **own, **times, volume=1.0, cumulative_volume=float(number))
 
 
-def report(venue: str, word: str, share: float) -> QualityJudged:
+def report(venue, word, share):
     own = ("kis", line(venue), DAY, ENDS_NS, word, "", 1.0, 4, 4.0, 0.0, 0.0, 0.0, 0, 0)
     return QualityJudged(*own, "part", 1.0, 4.0, share, venue=venue)
 
 
-def state(venue: str, at_ns: int, *, stop: str = "", interrupted: str = "N") -> MarketStateChanged:
+def state(venue, at_ns, *, stop="", interrupted="N"):
     return MarketStateChanged("kis", line(venue), at_ns, False, "", stop, "", "", "", "", interrupted, "", venue)
 
 
-def events() -> list[Event]:
+def events():
     """A day on which nothing is wrong."""
     gap_ns = OPEN_NS + 90 * S, OPEN_NS + 121 * S
     return [
@@ -72,7 +70,7 @@ def events() -> list[Event]:
     ]
 
 
-def judged(folder: Path, *statements: str) -> dict[str, Any]:
+def judged(folder, *statements):
     """The judge's report on that day, after these changes of the database."""
     url, offered = f"sqlite:///{folder}/observer.db", folder / "offered.csv"
     make_database(url)
@@ -94,7 +92,7 @@ def judged(folder: Path, *statements: str) -> dict[str, Any]:
     return finding(ledger, folder / "observer.db", offered, {"halts": {STOCK: [HALT]}, "stops": [STOP]})
 
 
-def test_the_tables_have_each_venue_with_its_sessions_reports_halts_and_stops(tmp_path: Path) -> None:
+def test_the_tables_have_each_venue_with_its_sessions_reports_halts_and_stops(tmp_path):
     reported = judged(tmp_path)
     assert reported["nothing_wrong"], json.dumps(reported)
     fates = {key: (row["offered"], row["in slots"], row["streamed"], row["in gaps"], row["lost"])
@@ -129,13 +127,13 @@ def test_the_tables_have_each_venue_with_its_sessions_reports_halts_and_stops(tm
         (f"UPDATE gaps SET from_ns = {STOP[0] + 1}, to_ns = {STOP[1] - 1}", "stops"),
     ],
 )
-def test_the_judge_notices_each_kind_of_tampering(tmp_path: Path, statement: str, wrong: str) -> None:
+def test_the_judge_notices_each_kind_of_tampering(tmp_path, statement, wrong):
     reported = judged(tmp_path, statement)
     assert reported["wrong"][wrong] > 0
     assert not reported["nothing_wrong"]
 
 
-def test_a_move_to_another_account_in_a_stop_is_counted_and_is_no_loss_of_the_slot(tmp_path: Path) -> None:
+def test_a_move_to_another_account_in_a_stop_is_counted_and_is_no_loss_of_the_slot(tmp_path):
     moved_ns = STOP[0] + 1
     reported = judged(
         tmp_path,

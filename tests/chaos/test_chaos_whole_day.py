@@ -3,9 +3,7 @@
 import json
 import shutil
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,21 +21,21 @@ ORDINARY = {
 }
 
 
-def run(folder: Path, *, exam_day: bool) -> Reported:
+def run(folder, *, exam_day):
     seed = whole_day.EXAM_SEED if exam_day else whole_day.SEED
     return whole_day.run(speed=SPEED, seed=seed, exam_day=exam_day, trades_times=0.3, folder=folder)
 
 
 @pytest.fixture(scope="module")
-def day() -> Iterator[tuple[Reported, Path]]:
+def day():
     """The report of an ordinary day, and the folder with its database, ledger and market."""
     with short_folder() as folder:
         yield run(folder, exam_day=False), folder / "d"
 
 
 def test_every_trade_offered_in_a_slot_is_stored_or_in_a_gap_in_each_session_of_both_venues(
-    day: tuple[Reported, Path],
-) -> None:
+    day,
+):
     reported, _ = day
     assert whole_day.is_sound(reported), json.dumps(reported)
     assert set(reported["venues"]["trades"]) == ORDINARY
@@ -45,16 +43,14 @@ def test_every_trade_offered_in_a_slot_is_stored_or_in_a_gap_in_each_session_of_
 
 
 def test_the_day_had_interruptions_at_both_venues_a_halt_and_a_stop_without_a_released_slot(
-    day: tuple[Reported, Path],
-) -> None:
+    day,
+):
     reported, _ = day
     assert set(reported["venues"]["halts_in_slots"]) == {"KRX disclosure", "KRX volatility", "NXT volatility"}
     assert reported["venues"]["stops"]["stops"] == 1
 
 
-def test_a_trade_that_is_gone_from_the_after_market_of_nxt_is_noticed(
-    day: tuple[Reported, Path], tmp_path: Path
-) -> None:
+def test_a_trade_that_is_gone_from_the_after_market_of_nxt_is_noticed(day, tmp_path):
     _, folder = day
     tampered = tmp_path / "tampered.db"
     shutil.copy(folder / "data" / "observer.db", tampered)
@@ -68,7 +64,7 @@ def test_a_trade_that_is_gone_from_the_after_market_of_nxt_is_noticed(
     assert reported["trades"]["NXT after"]["lost"] == 1
 
 
-def test_on_an_exam_day_every_session_begins_an_hour_later_and_nothing_is_lost() -> None:
+def test_on_an_exam_day_every_session_begins_an_hour_later_and_nothing_is_lost():
     with short_folder() as folder:
         reported = run(folder, exam_day=True)
     assert whole_day.is_sound(reported), json.dumps(reported)

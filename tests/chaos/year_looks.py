@@ -24,9 +24,9 @@ from observer.store.sizes import SizeReader
 from observer.system.config import load_settings
 from tests.chaos.year_days import SYMBOLS
 from tests.store.raw import query
+from tests.waiting import DEADLINE_S
 from tests.whole.running import System
 from tests.whole.running import observer as command
-from tests.waiting import DEADLINE_S
 
 NIGHT = (22, 30)
 STARTS = 3

@@ -18,7 +18,7 @@ from observer.calendar.trading_day import TradingDay
 from observer.cli.accounts import states_of
 from observer.demo.configuration import DAY, DemoConfiguration, write_demo_configuration
 from observer.store.writer import StoreWriter
-from observer.system.config import Settings, load_settings
+from observer.system.config import load_settings
 from tests.cli.test_cli_control import answering, exit_status
 from tests.store.migrated import make_database
 
@@ -28,12 +28,12 @@ HOUR_NS = 3600 * 10**9
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def settings(tmp_path):
     (tmp_path / "data").mkdir()
     return load_settings(write_demo_configuration(tmp_path, DemoConfiguration(symbols=60, seed=7, accounts=3)))
 
 
-def write_files(settings: Settings) -> None:
+def write_files(settings):
     folder = Path(settings.run.runtime) / "tokens"
     record = TokenRecord(
         access_token="hush",
@@ -48,14 +48,14 @@ def write_files(settings: Settings) -> None:
     HealthFile(folder, THIRD).write(Health(checked_ns=NOON_NS - HOUR_NS))
 
 
-def test_without_files_and_database_nothing_is_known(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_files_and_database_nothing_is_known(settings, capsys):
     states = states_of(settings, NOON_NS)
     assert [state.account_id for state in states] == [FIRST, SECOND, THIRD]
     assert {(state.healthy, state.token_age_s, state.stream, state.slots_held) for state in states} == {(None,) * 4}
     assert "streams and slots are unknown" in capsys.readouterr().err
 
 
-def test_health_and_token_come_from_the_files(settings: Settings) -> None:
+def test_health_and_token_come_from_the_files(settings):
     write_files(settings)
     first, second, third = states_of(settings, NOON_NS)
     assert (first.healthy, first.checked_s_ago) == (True, 30.0)
@@ -64,7 +64,7 @@ def test_health_and_token_come_from_the_files(settings: Settings) -> None:
     assert third.healthy is None, "a quality report of an hour ago is none"
 
 
-def test_streams_and_slots_come_from_the_database(settings: Settings) -> None:
+def test_streams_and_slots_come_from_the_database(settings):
     make_database(settings.store.url)
     writer = StoreWriter(settings.store.url)
     writer.open()
@@ -83,13 +83,13 @@ def test_streams_and_slots_come_from_the_database(settings: Settings) -> None:
     ("hour", "text"), [(3, "market closed, next 08:00"), (22, "market closed"), (12, ""), (None, "")]
 )
 def test_at_night_no_stream_is_due(
-    settings: Settings,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-    hour: int | None,
-    text: str,
-) -> None:
+    settings,
+    monkeypatch,
+    capsys,
+    tmp_path,
+    hour,
+    text,
+):
     write_files(settings)
     make_database(settings.store.url)
     if hour == 22:
@@ -106,9 +106,7 @@ def test_at_night_no_stream_is_due(
     assert row.partition("of 41")[2].strip() == text
 
 
-def test_the_command_prints_one_array_without_a_secret(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_the_command_prints_one_array_without_a_secret(settings, monkeypatch, capsys, tmp_path):
     write_files(settings)
     make_database(settings.store.url)
     assert exit_status(monkeypatch, "accounts", "--config", f"{tmp_path}/observer.toml", "--json") == 0
@@ -126,14 +124,14 @@ def test_the_command_prints_one_array_without_a_secret(
     ("stored_ns", "age_s", "as_of"), [(NOON_NS + HOUR_NS, 5 * 3600.0, "13:00"), (None, 4 * 3600.0, "12:00")]
 )
 def test_ages_of_a_stopped_system_count_to_the_newest_event_or_file(
-    settings: Settings,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-    stored_ns: int | None,
-    age_s: float,
-    as_of: str,
-) -> None:
+    settings,
+    monkeypatch,
+    capsys,
+    tmp_path,
+    stored_ns,
+    age_s,
+    as_of,
+):
     write_files(settings)
     if stored_ns is not None:
         make_database(settings.store.url)
@@ -148,9 +146,7 @@ def test_ages_of_a_stopped_system_count_to_the_newest_event_or_file(
     assert f"no system answers here: as of 2026-11-18 {as_of}:00 KST" in printed.err
 
 
-def test_ages_of_a_running_system_count_to_its_market_time(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_ages_of_a_running_system_count_to_its_market_time(settings, monkeypatch, capsys, tmp_path):
     write_files(settings)
     make_database(settings.store.url)
     status = StatusReply([], "IDLE", NOON_NS + 2 * HOUR_NS, 1, 1.0)

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from pathlib import Path
 
 import click.testing
 import pytest
@@ -17,13 +16,13 @@ from tests.monitoring.targets import SECRET, listening
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path, monkeypatch):
     forget_withheld()
     (tmp_path / "targets.toml").touch(mode=0o600)
     return tmp_path
 
 
-def configuration(folder: Path, **urls: str) -> Path:
+def configuration(folder, **urls):
     path = write_demo_configuration(folder, DemoConfiguration(symbols=10, seed=7))
     sections = "".join(f"[alerts.targets.{name}]\n" for name in urls)
     with path.open("a") as file:
@@ -32,11 +31,11 @@ def configuration(folder: Path, **urls: str) -> Path:
     return path
 
 
-def asked(config: Path, *words: str) -> click.testing.Result:
+def asked(config, *words):
     return click.testing.CliRunner().invoke(command_line(), ["alerts", "test", "--config", str(config), *words])
 
 
-def test_each_target_gets_a_message_and_has_a_line_and_one_that_failed_decides_the_exit_status(folder: Path) -> None:
+def test_each_target_gets_a_message_and_has_a_line_and_one_that_failed_decides_the_exit_status(folder):
     with listening() as good, listening() as bad:
         bad.status = 401
         config = configuration(folder, phone=good.url, mail=bad.url, chat="nosuch://x", pager="")
@@ -51,7 +50,7 @@ def test_each_target_gets_a_message_and_has_a_line_and_one_that_failed_decides_t
         assert SECRET not in shown.output
 
 
-def test_one_target_alone_is_asked_for_by_its_name(folder: Path) -> None:
+def test_one_target_alone_is_asked_for_by_its_name(folder):
     with listening() as good, listening() as other:
         config = configuration(folder, phone=good.url, mail=other.url)
         shown = asked(config, "--target", "phone", "--json")
@@ -67,9 +66,7 @@ def test_one_target_alone_is_asked_for_by_its_name(folder: Path) -> None:
         ({"phone": "json://127.0.0.1"}, ("--target", "fone"), "phone"),
     ],
 )
-def test_what_cannot_be_tested_ends_with_2_and_the_remedy(
-    folder: Path, urls: dict[str, str], words: tuple[str, ...], remedy: str
-) -> None:
+def test_what_cannot_be_tested_ends_with_2_and_the_remedy(folder, urls, words, remedy):
     error = asked(configuration(folder, **urls), *words).exception
     assert isinstance(error, ConfigError)
     found = failure(error)
@@ -78,9 +75,7 @@ def test_what_cannot_be_tested_ends_with_2_and_the_remedy(
     assert remedy in found[0]
 
 
-def test_without_the_extra_the_configuration_is_refused_with_the_remedy(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_the_extra_the_configuration_is_refused_with_the_remedy(folder, monkeypatch):
     config = configuration(folder, phone="json://127.0.0.1")
     monkeypatch.setitem(sys.modules, "apprise", None)
     error = asked(config).exception
@@ -88,9 +83,7 @@ def test_without_the_extra_the_configuration_is_refused_with_the_remedy(
     assert str(error).endswith(f"alerts.targets: apprise is not installed: {install_command('alerts')}")
 
 
-def test_with_a_library_that_is_too_old_the_configuration_is_refused_with_the_remedy(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_with_a_library_that_is_too_old_the_configuration_is_refused_with_the_remedy(folder, monkeypatch):
     config = configuration(folder, phone="json://127.0.0.1")
     installed = folder / "apprise-1.9.0.dist-info"
     installed.mkdir()

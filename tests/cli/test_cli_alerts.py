@@ -1,10 +1,9 @@
 """`observer alerts` of a stopped system: open ones, all, those of a day; silences; and the lines of `status`."""
 
 import json
-from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from bus.commands import ProcessAlert
 from bus.delivery import Delivered
@@ -30,7 +29,7 @@ EVENTS = [
 
 
 @pytest.fixture
-def configuration(tmp_path: Path) -> Path:
+def configuration(tmp_path):
     url = f"sqlite:///{tmp_path}/observer.db"
     make_database(url)
     writer = StoreWriter(url)
@@ -41,23 +40,23 @@ def configuration(tmp_path: Path) -> Path:
     return path
 
 
-def ask(configuration: Path, *arguments: str) -> Result:
+def ask(configuration, *arguments):
     return CliRunner().invoke(
         command_line(), ["alerts", *arguments, "--config", str(configuration)], env={"COLUMNS": "200"}
     )
 
 
-def identities(configuration: Path, *arguments: str) -> list[str]:
+def identities(configuration, *arguments):
     return [each["identity"] for each in json.loads(ask(configuration, *arguments, "--json").stdout)["alerts"]]
 
 
-def test_the_open_alerts_of_a_stopped_system_are_those_of_its_database(configuration: Path) -> None:
+def test_the_open_alerts_of_a_stopped_system_are_those_of_its_database(configuration):
     found = json.loads(ask(configuration, "--json").stdout)["alerts"]
     assert [each["identity"] for each in found] == ["queue", "backup"]
     assert (found[0]["count"], found[0]["last_ns"], found[0]["text"]) == (7, EVENTS[2].repeated_ns, "140 gaps wait")
 
 
-def test_all_alerts_are_listed_with_their_ends_and_those_of_a_day_alone(configuration: Path) -> None:
+def test_all_alerts_are_listed_with_their_ends_and_those_of_a_day_alone(configuration):
     assert identities(configuration, "--all") == ["no_universe", "queue", "ready", "backup"]
     assert identities(configuration, "--day", "2026-11-18") == ["no_universe", "queue", "ready"]
     assert identities(configuration, "--day", "2026-11-20") == ["queue"], "was open then"
@@ -66,7 +65,7 @@ def test_all_alerts_are_listed_with_their_ends_and_those_of_a_day_alone(configur
     assert "happened" in shown
 
 
-def test_in_eighty_columns_the_text_of_an_alert_has_lines_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+def test_in_eighty_columns_the_text_of_an_alert_has_lines_of_its_own(capsys):
     text = "the volume at the stop is not proved, gaps of 005930 may be too wide: the host is closed"
     row = AlertRow(
         process="track-b",
@@ -86,7 +85,7 @@ def test_in_eighty_columns_the_text_of_an_alert_has_lines_of_its_own(capsys: pyt
     assert capsys.readouterr().out.splitlines()[-1].endswith(text)
 
 
-def test_a_silenced_alert_stays_listed_and_an_unknown_one_is_refused(configuration: Path) -> None:
+def test_a_silenced_alert_stays_listed_and_an_unknown_one_is_refused(configuration):
     assert ask(configuration, "silence", "queue", "--for", "30m").output == "queue is silenced for 30 minutes\n"
     assert "silenced until" in ask(configuration).stdout
     assert identities(configuration) == ["queue", "backup"]
@@ -97,17 +96,17 @@ def test_a_silenced_alert_stays_listed_and_an_unknown_one_is_refused(configurati
 
 
 @pytest.mark.parametrize(("text", "found"), [("90s", 90), ("30m", 1_800), ("2h", 7_200), ("1d", 86_400), ("0", 0)])
-def test_a_time_is_a_number_with_its_unit(text: str, found: float) -> None:
+def test_a_time_is_a_number_with_its_unit(text, found):
     assert seconds_of(text) == found
 
 
 @pytest.mark.parametrize("text", ["", "h", "-1h", "2w", "nan", "400d", "inf"])
-def test_what_is_no_time_is_refused(text: str) -> None:
+def test_what_is_no_time_is_refused(text):
     with pytest.raises(ConfigError, match="give a time such as 30m"):
         seconds_of(text)
 
 
-def test_status_ends_with_a_line_for_each_open_alert_or_says_that_none_is_open() -> None:
+def test_status_ends_with_a_line_for_each_open_alert_or_says_that_none_is_open():
     assert alert_lines([]) == ["no open alerts"]
     alert = ProcessAlert("queue", "warning", MORNING_NS, "120 gaps wait", 3, process="gap-recovery")
     [line] = alert_lines([alert])

@@ -5,15 +5,14 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 import tomli_w
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
-from bus.commands import Done, Refused, Reply, Request, RunJob, StatusReply, UnderWay
+from bus.commands import Done, Refused, RunJob, StatusReply, UnderWay
 from bus.endpoints import Endpoints
 from bus.events import UniverseBuilt
 from bus.outbox import Outbox
@@ -46,14 +45,14 @@ class Scene(msgspec.Struct):
     folder: Path
     url: str
 
-    def typed(self, *words: str) -> Result:
+    def typed(self, *words):
         arguments = ["backup", *words, "--config", str(self.folder / "observer.toml")]
         return CliRunner().invoke(command_line(), arguments)
 
-    def packages(self) -> list[str]:
+    def packages(self):
         return sorted(path.name for path in (self.folder / "data/backup").glob("2*"))
 
-    def configure(self, **backup: object) -> None:
+    def configure(self, **backup):
         document = {
             "run": {
                 "data": str(self.folder / "data"),
@@ -67,7 +66,7 @@ class Scene(msgspec.Struct):
 
 
 @pytest.fixture
-def scene() -> Iterator[Scene]:
+def scene():
     with short_folder() as folder:
         found = Scene(folder, f"sqlite:///{folder}/data/observer.db")
         (folder / "data").mkdir()
@@ -80,7 +79,7 @@ def scene() -> Iterator[Scene]:
         yield found
 
 
-def test_a_package_is_made_listed_and_verified(scene: Scene) -> None:
+def test_a_package_is_made_listed_and_verified(scene):
     made = scene.typed("now")
     assert made.exit_code == 0, made.output
     [name] = scene.packages()
@@ -101,8 +100,8 @@ def test_a_package_is_made_listed_and_verified(scene: Scene) -> None:
 
 @pytest.mark.parametrize(("days_later", "settings"), [(0, {}), (1, {}), (1, {"day_files": False})])
 def test_a_package_of_a_stopped_system_writes_the_day_files_of_days_that_are_over_unless_they_are_left_out(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, days_later: int, settings: dict[str, bool]
-) -> None:
+    scene, monkeypatch, days_later, settings
+):
     append(scene.url, UniverseBuilt("kis", "kr_stocks", DAY.isoformat(), "2026-11-17", 1, 3, 3, 0.0))
     scene.configure(**settings)
     clock = ScaledClock(NOW_NS + days_later * NS_PER_DAY, time.monotonic_ns(), 1.0)
@@ -112,7 +111,7 @@ def test_a_package_of_a_stopped_system_writes_the_day_files_of_days_that_are_ove
     assert written == ({"trades.csv"} if days_later and not settings else set())
 
 
-def test_a_restore_shows_first_what_it_would_do(scene: Scene) -> None:
+def test_a_restore_shows_first_what_it_would_do(scene):
     scene.typed("now")
     commit(scene.url, 50, after=100)
     [name] = scene.packages()
@@ -124,7 +123,7 @@ def test_a_restore_shows_first_what_it_would_do(scene: Scene) -> None:
     assert query(scene.url, "SELECT count(*) FROM trades") == [(150,)]
 
 
-def test_a_restore_puts_the_database_back_and_delivers_what_the_outboxes_hold(scene: Scene) -> None:
+def test_a_restore_puts_the_database_back_and_delivers_what_the_outboxes_hold(scene):
     scene.typed("now")
     before = digest(scene.url).tables["trades"].digest
     outbox = Outbox(scene.folder / "run/outbox/track-b", "track-b", uuid.uuid4().hex)
@@ -143,7 +142,7 @@ def test_a_restore_puts_the_database_back_and_delivers_what_the_outboxes_hold(sc
     assert digest(scene.url).tables["trades"].digest != before
 
 
-def test_events_of_the_replaced_database_that_no_outbox_has_are_stated_as_lost(scene: Scene) -> None:
+def test_events_of_the_replaced_database_that_no_outbox_has_are_stated_as_lost(scene):
     scene.typed("now")
     commit(scene.url, 50, after=100)
     done = scene.typed("restore", "--yes")
@@ -152,7 +151,7 @@ def test_events_of_the_replaced_database_that_no_outbox_has_are_stated_as_lost(s
     assert f"50 events are lost: stream {STREAM}, 101 to 150: in the replaced database alone" in done.stderr
 
 
-def test_a_damaged_package_is_not_restored(scene: Scene) -> None:
+def test_a_damaged_package_is_not_restored(scene):
     scene.typed("now")
     [name] = scene.packages()
     path = scene.folder / "data/backup" / name / "database.sqlite3"
@@ -165,7 +164,7 @@ def test_a_damaged_package_is_not_restored(scene: Scene) -> None:
     assert (scene.folder / "data/observer.db").read_bytes() == before
 
 
-def test_a_package_is_unpacked_elsewhere_without_touching_the_system(scene: Scene) -> None:
+def test_a_package_is_unpacked_elsewhere_without_touching_the_system(scene):
     scene.typed("now")
     target = scene.folder / "elsewhere"
     done = scene.typed("restore", "--to", str(target))
@@ -177,7 +176,7 @@ def test_a_package_is_unpacked_elsewhere_without_touching_the_system(scene: Scen
     assert "is not empty" in str(again.exception)
 
 
-def test_a_package_on_a_second_target_is_restored_by_its_folder(scene: Scene) -> None:
+def test_a_package_on_a_second_target_is_restored_by_its_folder(scene):
     (target := scene.folder / "nas").mkdir()
     scene.configure(copy_to=str(target))
     scene.typed("now")
@@ -189,7 +188,7 @@ def test_a_package_on_a_second_target_is_restored_by_its_folder(scene: Scene) ->
     assert query(scene.url, "SELECT count(*) FROM trades") == [(100,)]
 
 
-def test_ctrl_c_ends_the_command_in_order(scene: Scene) -> None:
+def test_ctrl_c_ends_the_command_in_order(scene):
     started = scene.folder / "started"
     program = f"import time; open({str(started)!r}, 'w'); time.sleep(600)"
     scene.configure(command=[sys.executable, "-c", program, "{package}"])
@@ -202,7 +201,7 @@ def test_ctrl_c_ends_the_command_in_order(scene: Scene) -> None:
     assert line.endswith("was interrupted")
 
 
-def test_the_package_of_a_time_is_the_newest_up_to_then(scene: Scene) -> None:
+def test_the_package_of_a_time_is_the_newest_up_to_then(scene):
     scene.typed("now")
     commit(scene.url, 50, after=100)
     scene.typed("now")
@@ -213,7 +212,7 @@ def test_the_package_of_a_time_is_the_newest_up_to_then(scene: Scene) -> None:
     assert isinstance(scene.typed("restore", "20010101T000000-daily").exception, ConfigError)
 
 
-def test_a_package_of_another_instance_is_refused(scene: Scene) -> None:
+def test_a_package_of_another_instance_is_refused(scene):
     scene.typed("now")
     [name] = scene.packages()
     document = (scene.folder / "observer.toml").read_text()
@@ -224,12 +223,12 @@ def test_a_package_of_another_instance_is_refused(scene: Scene) -> None:
     assert "the package is of instance 'main'" in str(refused.exception)
 
 
-def test_without_a_package_the_command_that_makes_one_is_named(scene: Scene) -> None:
+def test_without_a_package_the_command_that_makes_one_is_named(scene):
     for words in (("list",), ("verify",), ("restore",)):
         assert "`observer backup now` makes one" in str(scene.typed(*words).exception)
 
 
-def test_a_second_target_that_is_absent_leaves_the_package_and_fails_the_command(scene: Scene) -> None:
+def test_a_second_target_that_is_absent_leaves_the_package_and_fails_the_command(scene):
     scene.configure(copy_to=str(scene.folder / "unmounted"))
     failed = scene.typed("now")
     assert isinstance(failed.exception, BackupFailedError)
@@ -246,11 +245,11 @@ def test_a_second_target_that_is_absent_leaves_the_package_and_fails_the_command
     ids=["done", "the command failed"],
 )
 def test_with_a_running_system_the_command_waits_for_everything_that_is_done_with_the_package(
-    scene: Scene, last: Done | Refused, exit_code: int, said: str
-) -> None:
+    scene, last, exit_code, said
+):
     polls = 0
 
-    def answer(request: Request) -> Reply:
+    def answer(request):
         nonlocal polls
         if not isinstance(request, RunJob):
             return StatusReply([], "IDLE", 0, 1, 2.0)

@@ -1,13 +1,12 @@
 """`observer backup` of a system with a lake: what the lake alone has comes back with the database, or without it."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 import tomli_w
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from bus.events import SweepCompleted
 from observer.archive.lake.layout import path_of, version_path
@@ -31,13 +30,13 @@ class Scene(msgspec.Struct):
     url: str
 
     @property
-    def lake(self) -> Path:
+    def lake(self):
         return self.folder / "data/lake"
 
-    def typed(self, *words: str) -> Result:
+    def typed(self, *words):
         return CliRunner().invoke(command_line(), [*words, "--config", str(self.folder / "observer.toml")])
 
-    def trades(self) -> int:
+    def trades(self):
         """In both places, each row once."""
         sealed = lake_rows([path_of(self.lake, "trades", MARKET, day) for day in (DAY, NEXT_DAY)], POSITION)
         stored = [row for day in (DAY, NEXT_DAY) for row in database_rows(self.url, "trades", day, POSITION)]
@@ -45,7 +44,7 @@ class Scene(msgspec.Struct):
 
 
 @pytest.fixture
-def scene() -> Iterator[Scene]:
+def scene():
     with short_folder() as folder:
         found = Scene(folder, f"sqlite:///{folder}/data/observer.db")
         run = {"data": str(folder / "data"), "runtime": str(folder / "run"), "universe": str(folder / "universe")}
@@ -59,7 +58,7 @@ def scene() -> Iterator[Scene]:
         yield found
 
 
-def test_database_and_lake_are_lost_and_both_come_back(scene: Scene) -> None:
+def test_database_and_lake_are_lost_and_both_come_back(scene):
     assert scene.typed("backup", "now").exit_code == 0
     assert scene.typed("backup", "verify").stdout.splitlines()[-1] == "lake: whole"
     shutil.rmtree(scene.lake)
@@ -75,7 +74,7 @@ def test_database_and_lake_are_lost_and_both_come_back(scene: Scene) -> None:
 
 
 @pytest.mark.slow  # `test_backup_lake.py` puts a lost lake back
-def test_the_lake_alone_is_put_back(scene: Scene) -> None:
+def test_the_lake_alone_is_put_back(scene):
     scene.typed("backup", "now")
     before = (scene.folder / "data/observer.db").read_bytes()
     shutil.rmtree(scene.lake)
@@ -92,7 +91,7 @@ def test_the_lake_alone_is_put_back(scene: Scene) -> None:
     assert scene.typed("backup", "now").exit_code == 0
 
 
-def test_a_damaged_copy_is_named_by_verification_and_by_the_restore(scene: Scene) -> None:
+def test_a_damaged_copy_is_named_by_verification_and_by_the_restore(scene):
     scene.typed("backup", "now")
     copy = version_path(scene.folder / "data/backup/lake/main", "trades", MARKET, DAY, 1)
     content = copy.read_bytes()
@@ -108,7 +107,7 @@ def test_a_damaged_copy_is_named_by_verification_and_by_the_restore(scene: Scene
 
 
 @pytest.mark.slow  # `test_backup_lake.py` has what is not put back
-def test_a_restore_names_what_still_lacks_and_is_no_success(scene: Scene) -> None:
+def test_a_restore_names_what_still_lacks_and_is_no_success(scene):
     """A version that came after the backup, and is in no copy."""
     scene.typed("backup", "now")
     append(scene.url, *day_of(NEXT_DAY, symbols=1, each=1, market=MARKET))
@@ -125,7 +124,7 @@ def test_a_restore_names_what_still_lacks_and_is_no_success(scene: Scene) -> Non
         assert first.exists(), "what the copy has is put back"
 
 
-def test_a_version_without_a_copy_is_put_back_from_the_glob_s_file(scene: Scene) -> None:
+def test_a_version_without_a_copy_is_put_back_from_the_glob_s_file(scene):
     scene.typed("backup", "now")
     shutil.rmtree(scene.folder / "data/backup/lake")
     path = version_path(scene.lake, "trades", MARKET, DAY, 1)
@@ -135,7 +134,7 @@ def test_a_version_without_a_copy_is_put_back_from_the_glob_s_file(scene: Scene)
     assert scene.typed("lake", "verify", "--all").exit_code == 0
 
 
-def test_a_day_is_not_forgotten_that_a_copy_has(scene: Scene) -> None:
+def test_a_day_is_not_forgotten_that_a_copy_has(scene):
     scene.typed("backup", "now")
     for path in (version_path(scene.lake, "trades", MARKET, DAY, 1), path_of(scene.lake, "trades", MARKET, DAY)):
         path.unlink()

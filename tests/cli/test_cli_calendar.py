@@ -7,8 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from observer.calendar.day_file import CalendarFiles
-from observer.calendar.process import Compute, trading_days_apart
+from observer.calendar.process import trading_days_apart
 from observer.calendar.trading_day import TradingDay
 from observer.cli.app import main
 from observer.cli.calendar import DayRow
@@ -19,11 +18,11 @@ Ask = Callable[..., tuple[object, str, str]]
 
 
 @pytest.fixture(scope="module")
-def computed_once() -> Compute:
+def computed_once():
     """The days of a year by the packages' process, which starts for the first question."""
     year: list[TradingDay] = []
 
-    async def compute(files: CalendarFiles, first: dt.date, last: dt.date) -> list[TradingDay]:
+    async def compute(files, first, last):
         if not year:
             year.extend(await trading_days_apart(files, dt.date(2026, 1, 1), dt.date(2026, 12, 31)))
         return [each for each in year if first <= each.day <= last]
@@ -32,15 +31,13 @@ def computed_once() -> Compute:
 
 
 @pytest.fixture
-def ask(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], computed_once: Compute
-) -> Ask:
+def ask(tmp_path, monkeypatch, capsys, computed_once):
     monkeypatch.setattr("observer.cli.calendar.trading_days_apart", computed_once)
     configuration = tmp_path / "observer.toml"
     configuration.write_text(f'[run]\ntrading_days = "{CONFIG / "trading_days.toml"}"\n')
     monkeypatch.chdir(tmp_path)
 
-    def run(*words: str) -> tuple[object, str, str]:
+    def run(*words):
         monkeypatch.setattr("sys.argv", ["observer", "calendar", "sessions", "--config", str(configuration), *words])
         with pytest.raises(SystemExit) as ended:
             main()
@@ -50,7 +47,7 @@ def ask(
     return run
 
 
-def test_the_unusual_days_of_a_month_are_printed_with_their_reason(ask: Ask) -> None:
+def test_the_unusual_days_of_a_month_are_printed_with_their_reason(ask):
     status, out, _ = ask("--from", "2026-11-01", "--to", "2026-11-30", "--unusual", "--json")
     [row] = msgspec.json.decode(out, type=list[DayRow])
     assert status in (0, None)
@@ -61,7 +58,7 @@ def test_the_unusual_days_of_a_month_are_printed_with_their_reason(ask: Ask) -> 
     ]
 
 
-def test_every_day_is_a_line_for_each_session_and_a_closed_day_says_so(ask: Ask) -> None:
+def test_every_day_is_a_line_for_each_session_and_a_closed_day_says_so(ask):
     _, out, _ = ask("--from", "20261120", "--to", "20261121", "--venue", "KRX")
     lines = [line.split()[:5] for line in out.splitlines()[2:]]
     assert lines[0] == ["2026-11-20", "KRX", "opening_auction", "08:20", "09:00"]
@@ -78,7 +75,7 @@ def test_every_day_is_a_line_for_each_session_and_a_closed_day_says_so(ask: Ask)
         (["--from", "2026-03-03", "--to", "2026-03-04", "--unusual"], 1, "has unusual sessions"),
     ],
 )
-def test_a_mistake_or_an_empty_answer_is_one_line(ask: Ask, words: list[str], status: int, problem: str) -> None:
+def test_a_mistake_or_an_empty_answer_is_one_line(ask, words, status, problem):
     found, out, error = ask(*words)
     assert (found, out) == (status, "")
     assert problem in error

@@ -5,9 +5,8 @@ import contextlib
 import json
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 import tomli_w
@@ -40,13 +39,13 @@ STREAM = "ab" * 16
 
 
 @pytest.fixture
-def folder() -> Iterator[Path]:
+def folder():
     with configured_folder() as configured:
         yield configured
 
 
 @contextlib.contextmanager
-def configured_folder() -> Iterator[Path]:
+def configured_folder():
     with short_folder() as short:
         document = {
             "run": {"data": str(short), "runtime": str(short / "run")},
@@ -57,13 +56,13 @@ def configured_folder() -> Iterator[Path]:
         yield short
 
 
-def url_of(database: Path) -> str:
+def url_of(database):
     return f"sqlite:///{database}"
 
 
 @contextlib.contextmanager
-def core_writer(folder: Path) -> Iterator[None]:
-    def write() -> None:
+def core_writer(folder):
+    def write():
         sys.argv = ["core_writer", "--config", str(folder / "c.toml")]
         run("core-writer", workers.core_writer.core_writer)
 
@@ -78,15 +77,15 @@ def core_writer(folder: Path) -> Iterator[None]:
 class Recording:
     """`observer capture` as a process."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder, *options):
         self.file = folder / "captured"
         words = ("capture", "--config", folder / "c.toml", "--out", self.file, "--json", *options)
         self._process = Child(command(*words), folder)
 
-    def wait_for_begin(self) -> None:
+    def wait_for_begin(self):
         until(lambda: "recording to" in self._process.errors, "the begin")
 
-    def stop(self) -> tuple[int, dict[str, Any], str]:
+    def stop(self):
         """Ctrl-C; exit status, summary, errors."""
         self._process.send(signal.SIGINT)
         out, status, errors = self._process.output.read(), self._process.wait(), self._process.errors
@@ -94,10 +93,10 @@ class Recording:
         return status, json.loads(out), errors
 
 
-def publish(folder: Path, events: Sequence[Event], stream: str = STREAM) -> None:
+def publish(folder, events, stream=STREAM):
     """As a worker does; returns when all is committed."""
 
-    async def scenario() -> None:
+    async def scenario():
         producer = Producer(Outbox(folder / f"outbox-{stream}", "a", stream), Endpoints(folder / "run").ingest)
         delivery = asyncio.create_task(producer.run())
         for event in events:
@@ -111,7 +110,7 @@ def publish(folder: Path, events: Sequence[Event], stream: str = STREAM) -> None
 
 
 @pytest.fixture(scope="module")
-def captured() -> Iterator[Path]:
+def captured():
     """A capture of everything that is in the database beside it, `o.db`."""
     with configured_folder() as folder:
         recording = Recording(folder)
@@ -123,19 +122,17 @@ def captured() -> Iterator[Path]:
         yield recording.file
 
 
-def origin(captured: Path) -> str:
+def origin(captured):
     return url_of(captured.with_name("o.db"))
 
 
-def replay(file: Path, url: str, *options: str) -> tuple[int, dict[str, Any], str]:
+def replay(file, url, *options):
     done = in_a_fork(command("replay", file, "--db", url, "--json", *options), file.parent)
     return done.status, json.loads(done.stdout) if done.stdout else {}, done.stderr
 
 
 @pytest.mark.slow
-def test_a_replayed_capture_has_the_digest_of_its_origin_however_often_it_is_replayed(
-    captured: Path, folder: Path
-) -> None:
+def test_a_replayed_capture_has_the_digest_of_its_origin_however_often_it_is_replayed(captured, folder):
     original = digest(origin(captured))
     assert original.tables["trades"].rows == 1_001
     copy = url_of(folder / "copy.db")  # made by the first
@@ -150,16 +147,14 @@ def test_a_replayed_capture_has_the_digest_of_its_origin_however_often_it_is_rep
         assert digest(url) == original
 
 
-def test_a_capture_is_never_replayed_into_the_database_it_is_of(captured: Path) -> None:
+def test_a_capture_is_never_replayed_into_the_database_it_is_of(captured):
     before = digest(origin(captured))
     with pytest.raises(ObserverError, match="captured from"):
         replaying.replay(captured, origin(captured))
     assert digest(origin(captured)) == before
 
 
-def test_an_interrupted_replay_ends_with_130_leaves_no_process_and_resumes_next_time(
-    captured: Path, folder: Path
-) -> None:
+def test_an_interrupted_replay_ends_with_130_leaves_no_process_and_resumes_next_time(captured, folder):
     make_database(copy := url_of(folder / "copy.db"))
     with at_work(command("replay", captured, "--db", copy, "--speed", "0.0001"), folder) as process:
         [child] = until(lambda: children_of(process.pid), "the writer")
@@ -170,11 +165,11 @@ def test_an_interrupted_replay_ends_with_130_leaves_no_process_and_resumes_next_
     assert digest(copy) == digest(origin(captured))
 
 
-def children_of(pid: int) -> list[int]:
+def children_of(pid):
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def test_a_capture_that_misses_committed_events_reports_how_many_and_ends_with_status_1(folder: Path) -> None:
+def test_a_capture_that_misses_committed_events_reports_how_many_and_ends_with_status_1(folder):
     recording = Recording(folder)
     with core_writer(folder):
         recording.wait_for_begin()
@@ -189,7 +184,7 @@ def test_a_capture_that_misses_committed_events_reports_how_many_and_ends_with_s
     assert summary["events"] == 10
 
 
-def test_a_capture_that_cannot_read_the_database_does_not_claim_to_be_complete(folder: Path) -> None:
+def test_a_capture_that_cannot_read_the_database_does_not_claim_to_be_complete(folder):
     recording = Recording(folder)
     with core_writer(folder):
         recording.wait_for_begin()
@@ -201,7 +196,7 @@ def test_a_capture_that_cannot_read_the_database_does_not_claim_to_be_complete(f
 
 
 @pytest.mark.slow
-def test_a_capture_of_some_kinds_has_only_these(folder: Path) -> None:
+def test_a_capture_of_some_kinds_has_only_these(folder):
     recording = Recording(folder, "--kinds", "phase_changed,snapshot")
     with core_writer(folder):
         recording.wait_for_begin()
@@ -213,13 +208,13 @@ def test_a_capture_of_some_kinds_has_only_these(folder: Path) -> None:
     assert {name for name, table in digest(copy).tables.items() if table.rows} == {"phases", "snapshots"}
 
 
-def test_a_database_that_does_not_answer_is_reported_at_once(captured: Path) -> None:
+def test_a_database_that_does_not_answer_is_reported_at_once(captured):
     with pytest.raises(ObserverError, match="connection failed") as refused:
         replaying.replay(captured, "postgresql+psycopg://root:secret@127.0.0.1:1/none")
     assert "secret" not in str(refused.value)
 
 
-def test_a_database_that_a_system_writes_is_reported_at_once(captured: Path, folder: Path) -> None:
+def test_a_database_that_a_system_writes_is_reported_at_once(captured, folder):
     system = StoreWriter(url_of(folder / "o.db"))
     system.open()
     with pytest.raises(DatabaseInUseError, match="another process writes"):
@@ -227,7 +222,7 @@ def test_a_database_that_a_system_writes_is_reported_at_once(captured: Path, fol
     system.close()
 
 
-def test_wrong_options_do_nothing(folder: Path) -> None:
+def test_wrong_options_do_nothing(folder):
     with pytest.raises(ObserverError, match="no such kind: rumour"):
         capture(out=folder / "x", kinds="trade,rumour", config=folder / "c.toml")
     assert not (folder / "x").exists()

@@ -3,8 +3,6 @@
 import resource
 import subprocess
 import sys
-from collections.abc import Collection, Iterator, Sequence
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -19,7 +17,7 @@ HEAVY = ("rich", "sqlalchemy", "httpx", "msgspec", "zmq", "asyncio", "aiohttp", 
 READING = ("rich", "httpx", "aiohttp", "websockets", "psutil", "alembic", "pydantic", "exchange_calendars", "psycopg")
 
 
-def walk(group: Group, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Command | Group]]:
+def walk(group, path=()):
     for name, entry in group.commands.items():
         yield (*path, name), entry
         if isinstance(entry, Group):
@@ -31,7 +29,7 @@ GROUP_PATHS = [(), *(path for path, entry in walk(COMMANDS) if isinstance(entry,
 
 
 @pytest.mark.parametrize(("path", "entry"), COMMAND_PATHS, ids=lambda each: " ".join(each) if each else "")
-def test_a_command_s_line_of_help_begins_its_docstring(path: tuple[str, ...], entry: Command) -> None:
+def test_a_command_s_line_of_help_begins_its_docstring(path, entry):
     docstring = " ".join((function_of(entry.function).__doc__ or "").split())
     assert docstring.startswith(entry.help)
     ran = CliRunner().invoke(command_line(), [*path, "--help"])
@@ -39,14 +37,14 @@ def test_a_command_s_line_of_help_begins_its_docstring(path: tuple[str, ...], en
     assert entry.help.split(".")[0] in " ".join(ran.output.split())
 
 
-def test_lines_of_help_are_short_sentences() -> None:
+def test_lines_of_help_are_short_sentences():
     for path, entry in walk(COMMANDS):
         assert entry.help.endswith("."), path
         assert len(entry.help) <= 66, path  # one line of 80 columns, beside the name
 
 
 @pytest.mark.parametrize("words", [(), *GROUP_PATHS], ids=" ".join)
-def test_help_fits_80_columns_and_names_every_command(words: tuple[str, ...]) -> None:
+def test_help_fits_80_columns_and_names_every_command(words):
     ran = CliRunner().invoke(command_line(), [*words, "-h"])
     group: Group = COMMANDS
     for word in words:
@@ -71,7 +69,7 @@ READERS = (
 )
 
 
-def imported_by(*lines: tuple[str, ...], but: Collection[str]) -> dict[str, list[str]]:
+def imported_by(*lines, but):
     """By the command line that imports first one of these packages, what is imported then. One interpreter runs all
     lines; their exit status does not matter.
     """
@@ -90,14 +88,12 @@ def imported_by(*lines: tuple[str, ...], but: Collection[str]) -> dict[str, list
     return {words: found.split() for words, _, found in (line.partition(": ") for line in after) if found}
 
 
-def test_help_of_a_group_imports_none_of_its_commands() -> None:
+def test_help_of_a_group_imports_none_of_its_commands():
     assert imported_by(*HELPS, but=HEAVY) == {}
 
 
 @pytest.mark.parametrize(("lines", "but"), [([STATUS], {*READING, "sqlalchemy"}), (READERS, {*READING, "zmq"})])
-def test_a_command_that_reads_imports_no_network_no_tables_and_no_supervision(
-    lines: Sequence[tuple[str, ...]], but: Collection[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_command_that_reads_imports_no_network_no_tables_and_no_supervision(lines, but, tmp_path, monkeypatch):
     """The status needs no database, the others no socket."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "config").mkdir()
@@ -105,20 +101,20 @@ def test_a_command_that_reads_imports_no_network_no_tables_and_no_supervision(
     assert imported_by(*lines, but=but) == {}
 
 
-def test_a_wrong_word_ends_with_2_and_names_the_nearest() -> None:
+def test_a_wrong_word_ends_with_2_and_names_the_nearest():
     ran = CliRunner().invoke(command_line(), ["master", "upate"])
     assert ran.exit_code == 2
     assert "update" in ran.output
 
 
-def test_a_wrong_option_ends_with_2_and_names_it() -> None:
+def test_a_wrong_option_ends_with_2_and_names_it():
     ran = CliRunner().invoke(command_line(), ["master", "tradable", "--region", "MARS"])
     assert ran.exit_code == 2
     assert "MARS" in ran.output
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_is_a_script_of_the_shell(shell: str, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_completion_is_a_script_of_the_shell(shell, tmp_path, monkeypatch):
     monkeypatch.setenv("SHELL", f"/bin/{shell}")
     monkeypatch.setenv("HOME", str(tmp_path))
     shown = CliRunner().invoke(command_line(), ["--show-completion"])
@@ -132,15 +128,13 @@ def test_completion_is_a_script_of_the_shell(shell: str, tmp_path, monkeypatch: 
         assert written[".zshrc"].count("source") == 1
 
 
-def install_for_zsh(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def install_for_zsh(home, monkeypatch):
     monkeypatch.setenv("SHELL", "/bin/zsh")
     monkeypatch.setenv("HOME", str(home))
     install("observer")
 
 
-def test_completion_adds_one_line_to_the_file_of_the_user_and_changes_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_completion_adds_one_line_to_the_file_of_the_user_and_changes_no_other(tmp_path, monkeypatch):
     home, before = tmp_path / "a home", b"\n  # caf\xe9, and no line end\nsetopt nobeep"
     home.mkdir()
     (home / ".zshrc").write_bytes(before)
@@ -149,7 +143,7 @@ def test_completion_adds_one_line_to_the_file_of_the_user_and_changes_no_other(
     assert (home / ".zshrc").read_bytes() == before + f"\nsource '{home}/.observer-completion.zsh'\n".encode()
 
 
-def test_a_full_disk_costs_no_line_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_costs_no_line_of_the_user(tmp_path, monkeypatch):
     before = b"alias ll='ls -l'\n" * 4_000
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     (tmp_path / ".zshrc").write_bytes(before)
@@ -162,7 +156,7 @@ def test_a_full_disk_costs_no_line_of_the_user(tmp_path: Path, monkeypatch: pyte
     assert (tmp_path / ".zshrc").read_bytes() == before
 
 
-def test_completion_lists_commands_without_importing_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_completion_lists_commands_without_importing_them(monkeypatch):
     monkeypatch.setenv("COMP_WORDS", "observer master ")
     monkeypatch.setenv("COMP_CWORD", "2")
     monkeypatch.setenv("_OBSERVER_COMPLETE", "bash_complete")

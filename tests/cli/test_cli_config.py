@@ -1,12 +1,11 @@
 """`observer config`: effective values with their origins and without secrets, all errors at once, differences."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from bus.commands import Reload, ReloadReply
 from observer.base.errors import ConfigError
@@ -32,7 +31,7 @@ app_keys = {{ PSfirst0123456789 = "hush-hush-hush" }}
 
 
 @pytest.fixture
-def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(monkeypatch):
     """The working directory, with a configuration in its usual place."""
     with short_folder() as made:
         monkeypatch.chdir(made)
@@ -43,11 +42,11 @@ def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield made
 
 
-def typed(*words: str) -> Result:
+def typed(*words):
     return CliRunner().invoke(command_line(), ["config", *words])
 
 
-def test_every_value_is_shown_with_the_file_and_the_line_that_state_it(folder: Path) -> None:
+def test_every_value_is_shown_with_the_file_and_the_line_that_state_it(folder):
     (folder / "pool.json").write_text(
         '{"provider_pool": {"accounts": [\n {"account_id": "one", "keys_file": "k", "priority": 2}]}}'
     )
@@ -65,7 +64,7 @@ def test_every_value_is_shown_with_the_file_and_the_line_that_state_it(folder: P
     assert values["symbol_selection.slots.max_slots"]["origin"] == DEFAULT
 
 
-def test_every_setting_of_the_shipped_files_comes_from_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_setting_of_the_shipped_files_comes_from_them(monkeypatch):
     monkeypatch.chdir(SHIPPED.parents[1])
     path = SHIPPED.relative_to(SHIPPED.parents[1])
     values = with_origins(path, load_settings(path))
@@ -76,7 +75,7 @@ def test_every_setting_of_the_shipped_files_comes_from_them(monkeypatch: pytest.
     }
 
 
-def test_values_are_those_of_the_settings(folder: Path) -> None:
+def test_values_are_those_of_the_settings(folder):
     settings = load_settings(folder / "config" / "observer.toml")
     values = values_of(settings)
     assert values["track_a.interval_s"] == settings.track_a.interval_s
@@ -87,7 +86,7 @@ def test_values_are_those_of_the_settings(folder: Path) -> None:
 @pytest.mark.parametrize(
     "words", [("show",), ("show", "--json"), ("show", "--origin", "--json"), ("diff", "--defaults"), ("check",)]
 )
-def test_no_secret_is_shown(folder: Path, words: tuple[str, ...]) -> None:
+def test_no_secret_is_shown(folder, words):
     ran = typed(*words)
     assert ran.exit_code == 0, ran.output
     assert PASSWORD not in ran.output
@@ -95,19 +94,19 @@ def test_no_secret_is_shown(folder: Path, words: tuple[str, ...]) -> None:
     assert "PSfirst" not in ran.output
 
 
-def test_one_section_is_shown_and_an_unknown_one_names_the_nearest(folder: Path) -> None:
+def test_one_section_is_shown_and_an_unknown_one_names_the_nearest(folder):
     shown = json.loads(typed("show", "kis.rate_limit", "--json").stdout)
     assert set(shown) == {f"kis.rate_limit.{key}" for key in ("calls_per_second", "calls_per_minute", "penalty_s")}
     with pytest.raises(ConfigError, match="no such section or key; did you mean schedule"):
         CliRunner().invoke(command_line(), ["config", "show", "shedule"], catch_exceptions=False, standalone_mode=False)
 
 
-def test_a_right_configuration_is_status_0(folder: Path) -> None:
+def test_a_right_configuration_is_status_0(folder):
     ran = typed("check")
     assert (ran.exit_code, ran.stdout) == (0, "config/observer.toml: nothing is wrong\n")
 
 
-def test_the_shipped_configuration_has_no_key_that_nothing_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_shipped_configuration_has_no_key_that_nothing_reads(monkeypatch):
     monkeypatch.chdir(SHIPPED.parents[1])
     ran = typed("check", "--json")
     assert ran.exit_code == 0
@@ -116,7 +115,7 @@ def test_the_shipped_configuration_has_no_key_that_nothing_reads(monkeypatch: py
     assert [each for each in found["notices"] if "keys.toml" not in each] == []
 
 
-def test_the_errors_of_all_files_are_named_at_once(folder: Path) -> None:
+def test_the_errors_of_all_files_are_named_at_once(folder):
     (folder / "pool.json").write_text('{"provider_pool": {"accounts": []}}')
     (folder / "other.toml").write_text('[track_a]\ninterval_s = 0\n[run]\nprovider_pool = "pool.json"\nlogs = "x"\n')
     ran = typed("check", "other.toml")
@@ -126,14 +125,14 @@ def test_the_errors_of_all_files_are_named_at_once(folder: Path) -> None:
     assert second.startswith("error: other.toml:5: run.logs: unknown key")
 
 
-def test_the_accounts_are_checked_beside_wrong_sections(folder: Path) -> None:
+def test_the_accounts_are_checked_beside_wrong_sections(folder):
     (folder / "pool.json").write_text('{"provider_pool": {"accounts": []}}')
     (folder / "other.toml").write_text('[track_a]\ninterval_s = 0\n[run]\nprovider_pool = "pool.json"\n')
     found = json.loads(typed("check", "other.toml", "--json").stdout)["problems"]
     assert [each.partition(":")[0] for each in found] == ["other.toml", "pool.json"]
 
 
-def test_keys_that_nothing_reads_and_absent_files_are_warnings(folder: Path) -> None:
+def test_keys_that_nothing_reads_and_absent_files_are_warnings(folder):
     (folder / "other.toml").write_text(
         '[sectors]\ndaily_at = "05:00"\n[backup]\ncopy_to = "absent"\ncommand_limit_s = 9.0\n'
         "[universe]\neligibility_weekdays_max = 9\n[etf.krx]\ntake_over_session = true\n"
@@ -146,20 +145,20 @@ def test_keys_that_nothing_reads_and_absent_files_are_warnings(folder: Path) -> 
     assert all("nothing reads" in line or "is not there" in line for line in ran.stdout.splitlines())
 
 
-def test_a_file_that_is_not_there_is_status_2(folder: Path) -> None:
+def test_a_file_that_is_not_there_is_status_2(folder):
     with pytest.raises(ConfigError, match=r"cannot read absent\.toml"):
         CliRunner().invoke(
             command_line(), ["config", "check", "absent.toml"], catch_exceptions=False, standalone_mode=False
         )
 
 
-def test_what_differs_from_the_defaults_is_shown(folder: Path) -> None:
+def test_what_differs_from_the_defaults_is_shown(folder):
     found = json.loads(typed("diff", "--defaults", "--json").stdout)
     assert {"key": "kis.rate_limit.calls_per_second", "value": 12.0, "other": 18.0} in found
     assert {each["key"].partition(".")[0] for each in found} == {"store", "kis", "simulator"}
 
 
-def test_what_differs_from_another_file_is_shown(folder: Path) -> None:
+def test_what_differs_from_another_file_is_shown(folder):
     (folder / "other.toml").write_text(TEXT.replace("12.0", "15.0"))
     assert json.loads(typed("diff", "other.toml", "--json").stdout) == [
         {"key": "kis.rate_limit.calls_per_second", "value": 12.0, "other": 15.0}
@@ -168,7 +167,7 @@ def test_what_differs_from_another_file_is_shown(folder: Path) -> None:
     assert "no difference" in typed("diff", "other.toml").stdout
 
 
-def test_another_password_is_a_difference_and_is_not_shown(folder: Path) -> None:
+def test_another_password_is_a_difference_and_is_not_shown(folder):
     assert TEXT.count(PASSWORD) == 1
     (folder / "other.toml").write_text(TEXT.replace(PASSWORD, "another-secret"))
     ran = typed("diff", "other.toml", "--json")
@@ -178,7 +177,7 @@ def test_another_password_is_a_difference_and_is_not_shown(folder: Path) -> None
     assert "another-secret" not in ran.stdout
 
 
-def test_an_empty_group_is_no_difference_beside_the_keys_of_the_other_side(folder: Path) -> None:
+def test_an_empty_group_is_no_difference_beside_the_keys_of_the_other_side(folder):
     (folder / "other.toml").write_text(f'{TEXT}\n[alerts.targets.phone]\nseverity = "critical"\n')
     keys = [each["key"] for each in json.loads(typed("diff", "other.toml", "--json").stdout)]
     assert "alerts.targets" not in keys
@@ -186,7 +185,7 @@ def test_an_empty_group_is_no_difference_beside_the_keys_of_the_other_side(folde
     assert keys
 
 
-def test_the_running_system_is_asked_what_a_reload_would_restart_and_restarts_nothing(folder: Path) -> None:
+def test_the_running_system_is_asked_what_a_reload_would_restart_and_restarts_nothing(folder):
     planned = ReloadReply(["track-b"], [], [], [], "dry_run")
     with answering(folder, lambda _: planned) as asked:
         ran = typed("diff")
@@ -194,7 +193,7 @@ def test_the_running_system_is_asked_what_a_reload_would_restart_and_restarts_no
     assert asked == [Reload(dry_run=True)]
 
 
-def test_every_field_of_the_settings_is_shown(folder: Path) -> None:
+def test_every_field_of_the_settings_is_shown(folder):
     keys = {key.partition(".")[0] for key in values_of(Settings())}
     sections = {field.name for field in msgspec.structs.fields(Settings)}
     assert sections - {"pool", "selection", "sessions", "keys_digest", "brokers"} <= keys

@@ -23,7 +23,7 @@ SHIPPED_SESSIONS = SHIPPED.with_name("sessions.toml")
 OTHER_FILES = {"pool", "keys_digest", "selection", "sessions"}  # what comes from files of their own
 
 
-def problems(text: str, tmp_path: Path) -> list[str]:
+def problems(text, tmp_path):
     path = tmp_path / "observer.toml"
     path.write_text(text)
     with pytest.raises(ConfigError) as caught:
@@ -45,32 +45,30 @@ def problems(text: str, tmp_path: Path) -> list[str]:
         ("etf.krx", "data_url", "http://data.krx.co.kr", "http:// to data.krx.co.kr is not encrypted: write https://"),
     ],
 )
-def test_a_connection_that_is_not_encrypted_is_refused_in_one_line(
-    tmp_path: Path, section: str, key: str, address: str, what: str
-) -> None:
+def test_a_connection_that_is_not_encrypted_is_refused_in_one_line(tmp_path, section, key, address, what):
     [line] = problems(f'[{section}]\n{key} = "{address}"\n', tmp_path)
     assert f"{section}.{key}: {what}" in line
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8900", "localhost:8900", "[::1]:8900", "127.8.8.8"])
-def test_a_host_on_this_machine_and_the_brokers_own_plain_stream_are_accepted(tmp_path: Path, host: str) -> None:
+def test_a_host_on_this_machine_and_the_brokers_own_plain_stream_are_accepted(tmp_path, host):
     path = tmp_path / "observer.toml"
     path.write_text(f'[kis]\nrest_url = "http://{host}"\nstream_url = "ws://ops.koreainvestment.com:31000"\n')
     assert load_settings(path).brokers["kis"].rest_url == f"http://{host}"
 
 
-def test_a_configuration_that_does_not_end_is_refused() -> None:
+def test_a_configuration_that_does_not_end_is_refused():
     with pytest.raises(ConfigError, match="more than 4,000,000 bytes"):
         load_settings(Path("/dev/zero"))
 
 
-def test_an_empty_file_has_the_defaults(tmp_path: Path) -> None:
+def test_an_empty_file_has_the_defaults(tmp_path):
     path = tmp_path / "observer.toml"
     path.touch()
     assert load_settings(path) == Settings(sessions=RULES.sessions)
 
 
-def test_the_wrong_keys_of_all_sections_are_named_at_once(tmp_path: Path) -> None:
+def test_the_wrong_keys_of_all_sections_are_named_at_once(tmp_path):
     text = """
         [track_a]
         interval = 5
@@ -100,25 +98,23 @@ def test_the_wrong_keys_of_all_sections_are_named_at_once(tmp_path: Path) -> Non
         ("stream", "silence_s = 0.0", "silence_s"),
     ],
 )
-def test_an_invalid_limit_of_a_broker_is_named_when_the_file_is_read(
-    tmp_path: Path, section: str, line: str, named: str
-) -> None:
+def test_an_invalid_limit_of_a_broker_is_named_when_the_file_is_read(tmp_path, section, line, named):
     [reported] = problems(f"[kis.{section}]\n{line}\n", tmp_path)
     assert reported.startswith(f"2: kis.{section}.{named}")
 
 
-def test_an_unknown_section_is_named(tmp_path: Path) -> None:
+def test_an_unknown_section_is_named(tmp_path):
     assert problems("[stor]\n[track_c]\n", tmp_path) == [
         "1: stor: unknown section; did you mean store?",
         "2: track_c: unknown section; did you mean track_b?",
     ]
 
 
-def test_a_value_out_of_bounds_names_the_bound(tmp_path: Path) -> None:
+def test_a_value_out_of_bounds_names_the_bound(tmp_path):
     assert problems("[track_a]\ninterval_s = 0\n", tmp_path) == ["2: track_a.interval_s = 0: must be >= 1"]
 
 
-def test_evaluations_so_far_apart_that_the_tape_would_take_track_b_for_dead_are_refused(tmp_path: Path) -> None:
+def test_evaluations_so_far_apart_that_the_tape_would_take_track_b_for_dead_are_refused(tmp_path):
     [reported] = problems("[track_b]\nevaluation_s = 300.5\n", tmp_path)
     assert reported.startswith("2: track_b.evaluation_s: 300.5 must be at most 300.0: after 600 s without")
     longest = tmp_path / "observer.toml"
@@ -126,69 +122,69 @@ def test_evaluations_so_far_apart_that_the_tape_would_take_track_b_for_dead_are_
     assert load_settings(longest).streaming.track_b.evaluation_s == 300
 
 
-def test_a_file_that_is_not_toml_says_where(tmp_path: Path) -> None:
+def test_a_file_that_is_not_toml_says_where(tmp_path):
     path = tmp_path / "observer.toml"
     path.write_text("[run\n")
     with pytest.raises(ConfigError, match=r"observer\.toml:1: is not TOML: "):
         load_settings(path)
 
 
-def test_bytes_that_are_no_text_are_not_toml_either(tmp_path: Path) -> None:
+def test_bytes_that_are_no_text_are_not_toml_either(tmp_path):
     path = tmp_path / "observer.toml"
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="is not TOML"):
         load_settings(path)
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"cannot read .*absent\.toml: No such file"):
         load_settings(tmp_path / "absent.toml")
 
 
-def test_a_section_that_is_no_table_is_refused() -> None:
+def test_a_section_that_is_no_table_is_refused():
     with pytest.raises(ConfigError, match=r"here:1: run = 5: must be a group of keys"):
         settings_of(decode_toml(b"run = 5", "here"))
 
 
 @pytest.fixture(autouse=True)
-def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def in_an_empty_folder(tmp_path, monkeypatch):
     """Paths in a configuration count from the folder that one is in; here no keys file of a user is."""
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
 
 
-def test_the_shipped_file_states_the_defaults() -> None:
+def test_the_shipped_file_states_the_defaults():
     assert load_settings(SHIPPED) == Settings(sessions=RULES.sessions)
 
 
-def test_the_shipped_file_of_the_accounts_states_the_defaults() -> None:
+def test_the_shipped_file_of_the_accounts_states_the_defaults():
     assert parse_pool(SHIPPED_POOL.read_bytes(), "shipped") == PoolSettings()
 
 
-def test_the_shipped_file_of_the_accounts_has_every_key() -> None:
+def test_the_shipped_file_of_the_accounts_has_every_key():
     [account] = msgspec.json.decode(SHIPPED_POOL.read_bytes())["provider_pool"]["accounts"]
     assert set(account) == set(AccountSettings.__struct_fields__)
     assert set(msgspec.json.decode(SHIPPED_POOL.read_bytes())["provider_pool"]) == set(PoolSettings.__struct_fields__)
 
 
-def test_the_shipped_file_of_the_selection_states_the_defaults_and_has_every_key() -> None:
+def test_the_shipped_file_of_the_selection_states_the_defaults_and_has_every_key():
     assert parse_selection(SHIPPED_SELECTION.read_bytes(), "shipped") == SelectionSettings()
     written = msgspec.json.decode(SHIPPED_SELECTION.read_bytes())
     assert _keys(written) == _keys(msgspec.to_builtins(SelectionSettings()))
 
 
-def test_the_section_of_the_selection_is_refused_with_its_new_location(tmp_path: Path) -> None:
+def test_the_section_of_the_selection_is_refused_with_its_new_location(tmp_path):
     [reported] = problems("[selection.slots]\nmax_slots = 5\n", tmp_path)
     assert "symbol_selection" in reported
 
 
-def test_a_selection_file_that_is_configured_must_exist(tmp_path: Path) -> None:
+def test_a_selection_file_that_is_configured_must_exist(tmp_path):
     (tmp_path / "observer.toml").write_text('[run]\nsymbol_selection = "absent.json"\n')
     with pytest.raises(ConfigError, match=r'2: run.symbol_selection = "absent.json": cannot read'):
         load_settings(tmp_path / "observer.toml")
 
 
-def test_the_file_of_the_selection_is_read(tmp_path: Path) -> None:
+def test_the_file_of_the_selection_is_read(tmp_path):
     (tmp_path / "selection.json").write_text('{"universe": {"generation_time": "04:30"}}')
     (tmp_path / "observer.toml").write_text(f'[run]\nsymbol_selection = "{tmp_path}/selection.json"\n')
     settings = load_settings(tmp_path / "observer.toml")
@@ -212,18 +208,18 @@ def test_the_file_of_the_selection_is_read(tmp_path: Path) -> None:
         ('[schedule]\nwake_up = "09:30"\n', "schedule.wake_up: is after the first sweep"),
     ],
 )
-def test_sessions_that_cannot_be_collected_are_named_in_one_line(tmp_path: Path, text: str, problem: str) -> None:
+def test_sessions_that_cannot_be_collected_are_named_in_one_line(tmp_path, text, problem):
     [line] = problems(text, tmp_path)
     assert problem in line
 
 
-def test_a_file_of_sessions_that_is_configured_must_exist(tmp_path: Path) -> None:
+def test_a_file_of_sessions_that_is_configured_must_exist(tmp_path):
     (tmp_path / "observer.toml").write_text('[run]\nsessions = "absent.toml"\n')
     with pytest.raises(ConfigError, match=r"run\.sessions = 'absent.toml': No such file or directory: work in"):
         load_settings(tmp_path / "observer.toml")
 
 
-def test_the_sessions_of_the_named_file_are_read(tmp_path: Path) -> None:
+def test_the_sessions_of_the_named_file_are_read(tmp_path):
     later = SHIPPED_SESSIONS.read_text().replace(
         "opens = 16:00:00\ncloses = 20:00:00", "opens = 16:10:00\ncloses = 20:00:00"
     )
@@ -234,24 +230,24 @@ def test_the_sessions_of_the_named_file_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("section", ["pool", "keys_digest", "account"])
-def test_accounts_are_no_section_of_the_file(tmp_path: Path, section: str) -> None:
+def test_accounts_are_no_section_of_the_file(tmp_path, section):
     [reported] = problems(f"[{section}]\n", tmp_path)
     assert reported.startswith(f"1: {section}: unknown section")
 
 
-def test_accounts_of_another_market_than_the_instance_s_are_refused(tmp_path: Path) -> None:
+def test_accounts_of_another_market_than_the_instance_s_are_refused(tmp_path):
     (tmp_path / "observer.toml").write_text('[instance]\nmarket = "elsewhere"\n')
     with pytest.raises(ConfigError, match=r'2: instance.market = "elsewhere": account main trades kr_stocks'):
         load_settings(tmp_path / "observer.toml")
 
 
-def test_an_accounts_file_that_is_configured_must_exist(tmp_path: Path) -> None:
+def test_an_accounts_file_that_is_configured_must_exist(tmp_path):
     (tmp_path / "observer.toml").write_text('[run]\nprovider_pool = "absent.json"\n')
     with pytest.raises(ConfigError, match=r'2: run.provider_pool = "absent.json": cannot read'):
         load_settings(tmp_path / "observer.toml")
 
 
-def test_errors_in_the_file_of_the_accounts_name_it(tmp_path: Path) -> None:
+def test_errors_in_the_file_of_the_accounts_name_it(tmp_path):
     (tmp_path / "pool.json").write_text('{"provider_pool": {"accounts": [{"account_id": "a b"}]}}')
     (tmp_path / "observer.toml").write_text(f'[run]\nprovider_pool = "{tmp_path}/pool.json"\n')
     with pytest.raises(
@@ -260,14 +256,14 @@ def test_errors_in_the_file_of_the_accounts_name_it(tmp_path: Path) -> None:
         load_settings(tmp_path / "observer.toml")
 
 
-def test_the_default_rate_is_what_the_broker_admits_also_beside_other_keys() -> None:
+def test_the_default_rate_is_what_the_broker_admits_also_beside_other_keys():
     """The simulator states the broker's limit independently."""
     for document in ({}, {"kis": {"rate_limit": {"penalty_s": 2.0}}}):
         rate_limit = settings_of(SettingsFile("test", document)).brokers["kis"].rate_limit
         assert rate_limit.calls_per_second == CALLS_PER_S == 18
 
 
-def test_the_shipped_file_has_every_key() -> None:
+def test_the_shipped_file_has_every_key():
     """The shipped file omits simulator settings and tables without defaults."""
     written = _keys(msgspec.toml.decode(SHIPPED.read_bytes()))
     sections = {name: value for name, value in msgspec.to_builtins(Settings()).items() if name not in OTHER_FILES}
@@ -279,7 +275,7 @@ def test_the_shipped_file_has_every_key() -> None:
     assert written <= possible
 
 
-def _keys(document: object, prefix: str = "") -> set[str]:
+def _keys(document, prefix=""):
     """The dotted names of all values."""
     if not isinstance(document, dict):
         return {prefix.removesuffix(".")}
@@ -298,7 +294,7 @@ LEAVES = [*SHIPPED_KEYS, "simulator.faults", "simulator.app_keys", "kis.x.y"]
 
 
 @given(st.dictionaries(st.sampled_from(LEAVES), any_value, min_size=1, max_size=4))
-def test_any_document_is_read_or_refused_with_one_line_a_problem(values: dict[str, Any]) -> None:
+def test_any_document_is_read_or_refused_with_one_line_a_problem(values):
     document: dict[str, Any] = {}
     for name, value in values.items():
         *path, last = name.split(".")
@@ -327,12 +323,12 @@ def test_any_document_is_read_or_refused_with_one_line_a_problem(values: dict[st
         ("venues = []", "must name the main venue first, and each venue once"),
     ],
 )
-def test_venues_that_cannot_be_collected_are_named(tmp_path: Path, text: str, problem: str) -> None:
+def test_venues_that_cannot_be_collected_are_named(tmp_path, text, problem):
     [line] = [line for line in problems(f"[universe]\n{text}\n", tmp_path) if problem in line]
     assert line.startswith("2: universe.venues")
 
 
-def test_both_venues_are_accepted_with_a_profile_that_has_both(tmp_path: Path) -> None:
+def test_both_venues_are_accepted_with_a_profile_that_has_both(tmp_path):
     path = tmp_path / "observer.toml"
     path.write_text('[universe]\nvenues = ["KRX", "NXT"]\n[track_a]\nsessions = ["whole-day"]\n')
     assert load_settings(path).universe.further == ("NXT",)

@@ -30,21 +30,19 @@ DAY = "2026-11-18"
         ("runs", "database", OURS),
     ],
 )
-def test_a_running_system_is_chosen_before_a_database_and_ours_before_the_demo_s(
-    ours: str, demo: str, expected: Path
-) -> None:
+def test_a_running_system_is_chosen_before_a_database_and_ours_before_the_demo_s(ours, demo, expected):
     states = ((OURS, ours), (DEMO, demo))
     candidates = [Candidate(path, "runs" in state, "database" in state) for path, state in states]
     assert chosen(candidates).path == expected
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def configure(path: Path, *, day: str | None = None, url: str = "") -> None:
+def configure(path, *, day=None, url=""):
     """A configuration; with a day also its database, with one sweep of that day."""
     path.parent.mkdir(exist_ok=True)
     url = url or f"sqlite:///{path.parent}/observer.db"
@@ -57,9 +55,7 @@ def configure(path: Path, *, day: str | None = None, url: str = "") -> None:
         writer.close()
 
 
-def test_after_a_demo_commands_find_its_database_and_say_so_once(
-    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_after_a_demo_commands_find_its_database_and_say_so_once(here, monkeypatch, capsys):
     configure(OURS)
     configure(DEMO, day=DAY)
     assert exit_status(monkeypatch, "gaps", "list") == 0
@@ -72,9 +68,7 @@ def test_after_a_demo_commands_find_its_database_and_say_so_once(
     assert answer.err == ""
 
 
-def test_slots_and_quality_of_a_day_without_a_slot_are_sentences(
-    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_slots_and_quality_of_a_day_without_a_slot_are_sentences(here, monkeypatch, capsys):
     configure(OURS, day=DAY)
     assert exit_status(monkeypatch, "slots", "show") == 0
     assert exit_status(monkeypatch, "quality") == 0
@@ -88,9 +82,7 @@ def test_slots_and_quality_of_a_day_without_a_slot_are_sentences(
     assert "no decisions of 2026-11-18 are stored" in capsys.readouterr().err
 
 
-def test_without_ours_the_demo_s_is_used_even_before_it_has_a_database(
-    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_without_ours_the_demo_s_is_used_even_before_it_has_a_database(here, monkeypatch, capsys):
     configure(DEMO)
     assert exit_status(monkeypatch, "gaps", "list") == 2
     using, error = capsys.readouterr().err.splitlines()
@@ -99,9 +91,7 @@ def test_without_ours_the_demo_s_is_used_even_before_it_has_a_database(
     assert "`observer run` or `observer demo`" in error
 
 
-def test_without_any_configuration_the_error_says_what_makes_one(
-    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_without_any_configuration_the_error_says_what_makes_one(here, monkeypatch, capsys):
     assert exit_status(monkeypatch, "quality") == 2
     [line] = capsys.readouterr().err.splitlines()
     assert "observer demo" in line
@@ -109,9 +99,7 @@ def test_without_any_configuration_the_error_says_what_makes_one(
 
 
 @pytest.mark.parametrize("form", [(), ("--json",)])
-def test_where_both_have_a_database_the_other_is_named_when_ours_has_no_answer(
-    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], form: tuple[str, ...]
-) -> None:
+def test_where_both_have_a_database_the_other_is_named_when_ours_has_no_answer(here, monkeypatch, capsys, form):
     configure(OURS, day="2026-11-16")
     configure(DEMO, day=DAY)
     assert exit_status(monkeypatch, "gaps", "list", *form) == 0
@@ -127,18 +115,14 @@ def test_where_both_have_a_database_the_other_is_named_when_ours_has_no_answer(
     assert "another database" not in capsys.readouterr().err
 
 
-def test_a_configured_server_counts_as_a_database(
-    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_configured_server_counts_as_a_database(here, monkeypatch, capsys):
     configure(OURS, url="postgresql+psycopg://reader@127.0.0.1:1/none")
     configure(DEMO, day=DAY)
     assert exit_status(monkeypatch, "gaps", "list") == 1
     assert "127.0.0.1" in capsys.readouterr().err
 
 
-def test_a_demo_s_configuration_that_cannot_be_read_does_not_matter_to_ours(
-    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_demo_s_configuration_that_cannot_be_read_does_not_matter_to_ours(here, monkeypatch, capsys):
     configure(OURS, day=DAY)
     configure(DEMO)
     DEMO.write_text("[")
@@ -149,9 +133,7 @@ def test_a_demo_s_configuration_that_cannot_be_read_does_not_matter_to_ours(
     assert "demo/observer.toml:1: is not TOML" in capsys.readouterr().err
 
 
-def test_a_database_without_a_session_says_what_stores_one(
-    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_database_without_a_session_says_what_stores_one(here, monkeypatch, capsys):
     configure(OURS)
     make_database("sqlite:///config/observer.db")
     assert exit_status(monkeypatch, "quality") == 1
@@ -164,11 +146,11 @@ def test_a_database_without_a_session_says_what_stores_one(
     ("typed", "expected"),
     [("2026-11-18", DAY), ("20261118", DAY), ("today", "today"), ("Yesterday", "yesterday"), ("LAST", "last")],
 )
-def test_a_day_is_a_date_or_a_word(typed: str, expected: str) -> None:
+def test_a_day_is_a_date_or_a_word(typed, expected):
     assert parsed_day(typed) == expected
 
 
 @pytest.mark.parametrize("typed", ["tomorrow", "2026-13-01", "18.11.2026", ""])
-def test_what_is_no_day_is_refused_with_the_forms(typed: str) -> None:
+def test_what_is_no_day_is_refused_with_the_forms(typed):
     with pytest.raises(ConfigError, match="2026-11-18, 20261118, today, yesterday or last"):
         parsed_day(typed)

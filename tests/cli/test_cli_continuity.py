@@ -26,7 +26,7 @@ from observer.base.clock import CLOCK_VARIABLE, HeldClock
 from observer.base.errors import ConfigError, NoDataError
 from observer.store.writer import StoreWriter
 from tests.builders import day_began
-from tests.cli.typed import Typed, typed_system
+from tests.cli.typed import typed_system
 from tests.store.exporting import DAY, START_NS, recovery, refusal
 from tests.store.listings import listing_changed
 
@@ -34,7 +34,7 @@ TRIGGERED = ("volume_surge", 9.5, "free_slot", None)
 
 
 @pytest.fixture
-def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Typed:
+def typed(tmp_path, monkeypatch):
     """Types a command for a system that does not run; its database has two slots, a refusal and two filled gaps."""
     monkeypatch.setenv("COLUMNS", "80")
     slot = SlotAssigned("a:01", "000001", START_NS, *TRIGGERED)
@@ -47,7 +47,7 @@ def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Typed:
     return typed_system(tmp_path, *reported, *recovery(1), *recovery(2), listed)
 
 
-def test_quality_fits_eighty_columns_and_says_that_nothing_was_stored(typed: Typed) -> None:
+def test_quality_fits_eighty_columns_and_says_that_nothing_was_stored(typed):
     reported = typed("quality", DAY)
     assert reported.exit_code == 0
     assert [line for line in reported.stdout.splitlines() if len(line) > 80] == []
@@ -56,7 +56,7 @@ def test_quality_fits_eighty_columns_and_says_that_nothing_was_stored(typed: Typ
     assert "at most: the most that these can be" in reported.stdout
 
 
-def test_quality_shows_the_gap_rate_with_its_limit_and_the_slot_utilization(typed: Typed) -> None:
+def test_quality_shows_the_gap_rate_with_its_limit_and_the_slot_utilization(typed):
     reported = typed("quality", DAY).stdout
     assert "gap rate: 100.00 % (limit 5 %)" in reported
     assert "slot utilization: not known" in reported, "no phase of the day is stored"
@@ -65,7 +65,7 @@ def test_quality_shows_the_gap_rate_with_its_limit_and_the_slot_utilization(type
     assert document["slot_utilization_percent"] is None
 
 
-def test_quality_as_json_names_every_field_of_a_report(typed: Typed) -> None:
+def test_quality_as_json_names_every_field_of_a_report(typed):
     document = json.loads(typed("quality", DAY, "--json").stdout)
     assert document["stored"] is False
     report, _ = document["symbols"]
@@ -75,7 +75,7 @@ def test_quality_as_json_names_every_field_of_a_report(typed: Typed) -> None:
     assert report["intervals"] == [{"from_ns": START_NS, "to_ns": START_NS}]
 
 
-def test_quality_never_shows_the_word_of_the_slots_without_that_of_the_day(typed: Typed) -> None:
+def test_quality_never_shows_the_word_of_the_slots_without_that_of_the_day(typed):
     header, row = (
         line.split() for line in typed("quality", DAY).stdout.splitlines() if line.startswith(("sym", "000001"))
     )
@@ -86,7 +86,7 @@ def test_quality_never_shows_the_word_of_the_slots_without_that_of_the_day(typed
     assert "; of the day: 2 unknown" in typed("quality", DAY).stdout
 
 
-def test_gaps_are_listed_shown_and_filtered(typed: Typed) -> None:
+def test_gaps_are_listed_shown_and_filtered(typed):
     assert "gap-1" in typed("gaps", "list", DAY).stdout
     assert json.loads(typed("gaps", "list", DAY, "--open", "--json").stdout) == {
         "day": DAY, "gaps": [], "cuts": [], "times": [],
@@ -95,7 +95,7 @@ def test_gaps_are_listed_shown_and_filtered(typed: Typed) -> None:
     assert json.loads(typed("gaps", "show", "gap-1", "--json").stdout)["outcome"] == "recovered"
 
 
-def test_uncounted_trades_of_a_gap_are_those_that_its_recovery_found(tmp_path: Path) -> None:
+def test_uncounted_trades_of_a_gap_are_those_that_its_recovery_found(tmp_path):
     gap, *found, recovered = recovery(1)
     bars = [msgspec.structs.replace(each, missing_trades=None) for each in recovery(3) if isinstance(each, GapDetected)]
     uncounted = msgspec.structs.replace(gap, missing_trades=None)
@@ -103,7 +103,7 @@ def test_uncounted_trades_of_a_gap_are_those_that_its_recovery_found(tmp_path: P
     assert [line.split()[4] for line in listed.splitlines() if "gap-" in line] == ["2", "?"]
 
 
-def test_cuts_without_a_loss_are_listed_with_the_times_of_detection(typed: Typed, tmp_path: Path) -> None:
+def test_cuts_without_a_loss_are_listed_with_the_times_of_detection(typed, tmp_path):
     second_ns = 1_000_000_000
     cuts = [
         GapOpened(f"cut-{symbol}", "kis", symbol, DAY, START_NS, START_NS, 5.0, "reconnect")
@@ -124,7 +124,7 @@ def test_cuts_without_a_loss_are_listed_with_the_times_of_detection(typed: Typed
     assert (shown["outcome"], shown["to_ns"]) == ("empty", START_NS + 7 * second_ns)
 
 
-def test_a_part_of_an_id_names_the_only_gap_of_the_day_that_has_it(typed: Typed) -> None:
+def test_a_part_of_an_id_names_the_only_gap_of_the_day_that_has_it(typed):
     assert "gap_id: gap-1" in typed("gaps", "show", "p-1").stdout
     several = typed("gaps", "show", "gap-")
     assert isinstance(several.exception, ConfigError)
@@ -133,7 +133,7 @@ def test_a_part_of_an_id_names_the_only_gap_of_the_day_that_has_it(typed: Typed)
     assert isinstance(typed("gaps", "show", "1", "--date", "today").exception, NoDataError)
 
 
-def test_the_day_is_the_last_stored_session_and_is_named(typed: Typed) -> None:
+def test_the_day_is_the_last_stored_session_and_is_named(typed):
     for words in (("gaps", "list"), ("slots", "show"), ("quality",), ("decisions", "verify"), ("exports", "rebuild")):
         first, *_ = typed(*words).stdout.splitlines()
         assert first.startswith(f"{DAY} (the last stored session)"), words
@@ -145,20 +145,18 @@ def test_the_day_is_the_last_stored_session_and_is_named(typed: Typed) -> None:
 
 
 @pytest.mark.parametrize("day", [DAY, "20261118", "today"])
-def test_a_day_is_typed_in_several_forms(typed: Typed, monkeypatch: pytest.MonkeyPatch, day: str) -> None:
+def test_a_day_is_typed_in_several_forms(typed, monkeypatch, day):
     monkeypatch.setenv(CLOCK_VARIABLE, HeldClock(START_NS, Path("/nowhere"), 1.0).to_variable())
     assert typed("gaps", "list", day).stdout.startswith(f"{DAY}: 2 gaps")
 
 
-def test_yesterday_is_the_day_before_the_market_s(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_yesterday_is_the_day_before_the_market_s(typed, monkeypatch):
     monkeypatch.setenv(CLOCK_VARIABLE, HeldClock(START_NS + 24 * 3600 * 10**9, Path("/nowhere"), 1.0).to_variable())
     assert typed("gaps", "list", "yesterday").stdout.startswith(f"{DAY}: 2 gaps")
 
 
 @pytest.mark.parametrize("days", [-300, 0, 300])
-def test_a_stored_day_is_explained_whatever_day_the_clock_has(
-    typed: Typed, monkeypatch: pytest.MonkeyPatch, days: int
-) -> None:
+def test_a_stored_day_is_explained_whatever_day_the_clock_has(typed, monkeypatch, days):
     now_ns = START_NS + 60 * 10**9 + days * 24 * 3600 * 10**9  # a demo's day may be in this machine's future
     monkeypatch.setenv(CLOCK_VARIABLE, HeldClock(now_ns, Path("/nowhere"), 1.0).to_variable())
     assert "000001 has a:01" in typed("slots", "why", "000001").stdout
@@ -203,9 +201,7 @@ UNKNOWN = f"000009 is not in the universe of {DAY}, and no master file has it"
     ids=lambda each: " ".join(each) if isinstance(each, tuple) else "",
 )
 @pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])
-def test_what_is_not_stored_is_an_error_and_prints_nothing(
-    typed: Typed, words: tuple[str, ...], why: str, form: tuple[str, ...]
-) -> None:
+def test_what_is_not_stored_is_an_error_and_prints_nothing(typed, words, why, form):
     answer = typed(*words, *form)
     assert isinstance(answer.exception, NoDataError), answer.output
     assert why in str(answer.exception)
@@ -213,7 +209,7 @@ def test_what_is_not_stored_is_an_error_and_prints_nothing(
     assert answer.stdout == ""
 
 
-def test_what_is_stored_and_empty_is_a_sentence(typed: Typed) -> None:
+def test_what_is_stored_and_empty_is_a_sentence(typed):
     nothing = typed("gaps", "list", "--open", "--symbol", "000001")
     assert (nothing.exit_code, nothing.stdout) == (0, f"no open gaps of 000001 on {DAY} (the last stored session)\n")
     silent = typed("slots", "history", "000005")
@@ -223,12 +219,12 @@ def test_what_is_stored_and_empty_is_a_sentence(typed: Typed) -> None:
     )
 
 
-def test_slots_history_shows_a_refusal_and_slots_why_shows_the_slot(typed: Typed) -> None:
+def test_slots_history_shows_a_refusal_and_slots_why_shows_the_slot(typed):
     assert "refused" in typed("slots", "history", "000002", "--date", DAY).stdout
     assert json.loads(typed("slots", "why", "000001", "--date", DAY, "--json").stdout)["slot"] == "a:01"
 
 
-def test_slots_history_shows_extensions_and_the_symbol_that_took_the_slot(typed: Typed, tmp_path: Path) -> None:
+def test_slots_history_shows_extensions_and_the_symbol_that_took_the_slot(typed, tmp_path):
     kept = SlotExtended("main:41", "000004", START_NS + 1, "trade_velocity", 2.0, None)
     replaced = SlotReleased("main:41", "000004", START_NS + 1, 2.0, "replaced", "000007")
     taken = SlotAssigned("main:41", "000007", START_NS + 1, "volume_surge", 3.0, "outranks", "000004")
@@ -241,8 +237,8 @@ def test_slots_history_shows_extensions_and_the_symbol_that_took_the_slot(typed:
 
 
 def test_slots_history_of_all_symbols_lists_intervals_with_the_times_that_the_broker_acknowledged(
-    typed: Typed,
-) -> None:
+    typed,
+):
     shown = json.loads(typed("slots", "history", "--date", DAY, "--json").stdout)["slots"]
     assert [(each["symbol"], each["released_ns"], each["streamed"]) for each in shown] == [
         ("000001", None, [[START_NS, None]]),
@@ -253,7 +249,7 @@ def test_slots_history_of_all_symbols_lists_intervals_with_the_times_that_the_br
     assert max(len(line) for line in listed.splitlines()) <= 80
 
 
-def test_slots_show_lists_assigned_symbols_and_waiting_pins(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slots_show_lists_assigned_symbols_and_waiting_pins(typed, monkeypatch):
     monkeypatch.setenv(CLOCK_VARIABLE, HeldClock(START_NS, Path("/nowhere"), 1.0).to_variable())
     shown = json.loads(typed("slots", "show", "--json").stdout)["slots"]
     assert [(each["event"], each["symbol"], each["reason"]) for each in shown if each["event"] != "free"] == [
@@ -264,9 +260,7 @@ def test_slots_show_lists_assigned_symbols_and_waiting_pins(typed: Typed, monkey
     assert "000003 is pinned; halted: gets a slot when trading resumes" in typed("slots", "show").stdout
 
 
-def test_slots_show_reports_which_assigned_symbols_the_broker_streams(
-    typed: Typed, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_slots_show_reports_which_assigned_symbols_the_broker_streams(typed, monkeypatch):
     monkeypatch.setenv(CLOCK_VARIABLE, HeldClock(START_NS, Path("/nowhere"), 1.0).to_variable())
     states = Counter(each.get("state") for each in json.loads(typed("slots", "show", "--json").stdout)["slots"])
     assert states == {"active": 1, "allocated": 1, "available": 40, None: 1}
@@ -275,7 +269,7 @@ def test_slots_show_reports_which_assigned_symbols_the_broker_streams(
     assert max(len(line) for line in table.splitlines()) <= 80
 
 
-def test_exports_are_rebuilt_where_the_configuration_says(typed: Typed, tmp_path: Path) -> None:
+def test_exports_are_rebuilt_where_the_configuration_says(typed, tmp_path):
     paths = [Path(path) for path in json.loads(typed("exports", "rebuild", DAY, "--json").stdout)["files"]]
     assert len(paths) == 3
     assert all(path.is_relative_to(tmp_path / "data" / "observer") and path.read_bytes() for path in paths)

@@ -6,14 +6,13 @@ import json
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from bus.commands import Done, ProcessStatus, Refused, Reply, Request, Restart, RunJob, Status, StatusReply
+from bus.commands import Done, ProcessStatus, Refused, Request, Restart, RunJob, Status, StatusReply
 from bus.control import ControlServer
 from bus.delivery import Delivered
 from bus.endpoints import Endpoints
@@ -31,7 +30,7 @@ STATUS = StatusReply([ProcessStatus("track-b", "RUNNING", pid=17, uptime_s=61.2)
 
 
 @pytest.fixture
-def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(monkeypatch):
     with short_folder() as name:
         path = Path(name)
         (path / "demo").mkdir()
@@ -41,18 +40,18 @@ def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @contextmanager
-def answering(folder: Path, answer: Callable[[Request], Reply]) -> Iterator[list[Request]]:
+def answering(folder, answer):
     """A control socket in a thread; yields the requests it received."""
     asked: list[Request] = []
     bound = threading.Event()
     loop = asyncio.new_event_loop()
     stopping = asyncio.Event()
 
-    async def handle(identity: bytes, request: Request) -> Reply:
+    async def handle(identity, request):
         asked.append(request)
         return answer(request)
 
-    async def serve() -> None:
+    async def serve():
         server = ControlServer(Endpoints(folder / "run").control, handle)
         serving = asyncio.create_task(server.serve())
         bound.set()
@@ -72,7 +71,7 @@ def answering(folder: Path, answer: Callable[[Request], Reply]) -> Iterator[list
         loop.close()
 
 
-def exit_status(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+def exit_status(monkeypatch, *words):
     monkeypatch.setattr(sys, "argv", ["observer", *words])
     with pytest.raises(SystemExit) as ended:
         main()
@@ -80,9 +79,7 @@ def exit_status(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
 
 
 @pytest.mark.parametrize("words", [("status",), ("status", "--json"), ("ctl", "restart", "track-b")])
-def test_a_command_without_a_running_system_names_the_command_that_starts_one(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
-) -> None:
+def test_a_command_without_a_running_system_names_the_command_that_starts_one(folder, monkeypatch, capsys, words):
     assert exit_status(monkeypatch, *words) == 2
     reported = capsys.readouterr()
     assert reported.out == ""
@@ -91,9 +88,7 @@ def test_a_command_without_a_running_system_names_the_command_that_starts_one(
     assert f"{folder}/run" in reported.err
 
 
-def test_status_is_a_table_or_one_object(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_status_is_a_table_or_one_object(folder, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "160")
     with answering(folder, lambda _: STATUS) as asked:
         assert exit_status(monkeypatch, "status") == 0
@@ -106,9 +101,7 @@ def test_status_is_a_table_or_one_object(
     assert reported["processes"][0] | {"name": "track-b", "pid": 17, "uptime_s": 61.2} == reported["processes"][0]
 
 
-def test_the_status_has_the_day_s_times_of_detection_and_closing_or_says_why_not(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_status_has_the_day_s_times_of_detection_and_closing_or_says_why_not(folder, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "160")
     url, day = f"sqlite:///{folder}/observer.db", local_datetime(STATUS.market_time_ns).date().isoformat()
     with (folder / "demo" / "observer.toml").open("a") as file:
@@ -133,9 +126,7 @@ def test_the_status_has_the_day_s_times_of_detection_and_closing_or_says_why_not
     assert [each["p95_s"] for each in reported["gap_times"]] == [0.25, 0.25]
 
 
-def test_the_status_names_what_the_supervisor_did_by_itself(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_status_names_what_the_supervisor_did_by_itself(folder, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "160")
     with answering(folder, lambda _: msgspec.structs.replace(STATUS, orphans_ended=2, zygote_fallbacks=1)):
         exit_status(monkeypatch, "status")
@@ -143,18 +134,14 @@ def test_the_status_names_what_the_supervisor_did_by_itself(
 
 
 @pytest.mark.parametrize("typed", ["track-b", "track_b"])
-def test_a_process_may_be_typed_with_hyphen_or_underscore(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], typed: str
-) -> None:
+def test_a_process_may_be_typed_with_hyphen_or_underscore(folder, monkeypatch, capsys, typed):
     with answering(folder, lambda _: Done("track-b", "restarted")) as asked:
         assert exit_status(monkeypatch, "ctl", "restart", typed) == 0
     assert asked == [Restart("track-b")]
     assert capsys.readouterr().out == "track-b: restarted\n"
 
 
-def test_run_job_sends_the_arguments_of_a_job_and_its_help_names_every_job(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_run_job_sends_the_arguments_of_a_job_and_its_help_names_every_job(folder, monkeypatch, capsys):
     with answering(folder, lambda _: Done("master-file", "NASD: 3 changes, approved")) as asked:
         assert exit_status(monkeypatch, "ctl", "run-job", "master-approve", "NASD-20261118T060000") == 0
     assert asked == [RunJob("master_approve", ["NASD-20261118T060000"])]
@@ -162,18 +149,14 @@ def test_run_job_sends_the_arguments_of_a_job_and_its_help_names_every_job(
     assert set(JOB_OWNERS) <= set(re.findall(r"[a-z]+(?:_[a-z]+)*", capsys.readouterr().out))
 
 
-def test_a_refusal_ends_with_1_and_its_reason(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_refusal_ends_with_1_and_its_reason(folder, monkeypatch, capsys):
     with answering(folder, lambda _: Refused("unknown_process", "there is no track-z")):
         assert exit_status(monkeypatch, "ctl", "stop", "track-z") == 1
     lines = ["observer: using demo/observer.toml", "observer: there is no track-z (unknown_process)"]
     assert capsys.readouterr().err.splitlines() == lines
 
 
-def test_a_refusal_as_json_is_an_object_on_stdout(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_refusal_as_json_is_an_object_on_stdout(folder, monkeypatch, capsys):
     with answering(folder, lambda _: Refused("unknown_process", "there is no track-z")):
         assert exit_status(monkeypatch, "ctl", "stop", "track-z", "--json") == 1
     reported = capsys.readouterr()

@@ -2,13 +2,12 @@
 
 import json
 from datetime import date
-from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from bus.delivery import Delivered
-from bus.events import Event, PhaseChanged
+from bus.events import PhaseChanged
 from observer.base.errors import NoDataError
 from observer.base.local_time import local_ns
 from observer.base.units import NS_PER_S
@@ -40,7 +39,7 @@ EVENTS = [
 
 
 @pytest.fixture
-def configuration(tmp_path: Path) -> Path:
+def configuration(tmp_path):
     """Runs a command of a stopped system whose database holds some ETFs."""
     url = f"sqlite:///{tmp_path}/observer.db"
     make_database(url)
@@ -52,17 +51,17 @@ def configuration(tmp_path: Path) -> Path:
     return path
 
 
-def ask(configuration: Path, *arguments: str) -> Result:
+def ask(configuration, *arguments):
     return CliRunner().invoke(
         command_line(), ["etf", *arguments, "--config", str(configuration)], env={"COLUMNS": "200"}
     )
 
 
-def asked(configuration: Path, *arguments: str) -> object:
+def asked(configuration, *arguments):
     return json.loads(ask(configuration, *arguments, "--json").stdout)
 
 
-def test_the_list_sorts_and_filters_etfs_as_requested(configuration: Path) -> None:
+def test_the_list_sorts_and_filters_etfs_as_requested(configuration):
     assert [etf["symbol"] for etf in asked(configuration, "list")] == ["069500", "252670", "Q500001"]
     assert [etf["symbol"] for etf in asked(configuration, "list", "--group", "EN")] == ["Q500001"]
     assert [etf["symbol"] for etf in asked(configuration, "list", "--sort", "expense", "--limit", "1")] == ["252670"]
@@ -70,21 +69,19 @@ def test_the_list_sorts_and_filters_etfs_as_requested(configuration: Path) -> No
     assert [etf["symbol"] for etf in asked(configuration, "list", "--issuer", "인버스")] == ["252670"]
 
 
-def test_an_etf_with_an_unknown_figure_comes_last_after_negative_figures(configuration: Path) -> None:
+def test_an_etf_with_an_unknown_figure_comes_last_after_negative_figures(configuration):
     etfs = asked(configuration, "list", "--sort", "premium")
     assert [etf["premium_20d_percent"] for etf in etfs] == [0.1, -0.3, None]
 
 
-def test_the_table_shows_value_premium_and_range(configuration: Path) -> None:
+def test_the_table_shows_value_premium_and_range(configuration):
     shown = ask(configuration, "list").stdout
     assert "KODEX 200 TR" in shown
     assert all(figure in shown for figure in ("9,430.0", "0.10", "40,000", "60,000", "50,050.00"))
 
 
 @pytest.mark.parametrize(("price", "low", "high"), [(61_500.0, "40,000", "61,500"), (39_990.0, "39,990", "60,000")])
-def test_the_range_of_52_weeks_holds_a_price_beyond_all_closes(
-    configuration: Path, price: float, low: str, high: str
-) -> None:
+def test_the_range_of_52_weeks_holds_a_price_beyond_all_closes(configuration, price, low, high):
     writer = StoreWriter(f"sqlite:///{configuration.parent}/observer.db")
     writer.commit([Delivered("etf", "6" * 32, 1, [etf_valued(valued_ns=60, price=price)])])
     writer.close()
@@ -92,13 +89,13 @@ def test_the_range_of_52_weeks_holds_a_price_beyond_all_closes(
     assert line.split()[-2:] == [low, high]
 
 
-def test_a_days_list_is_shown_as_it_was(configuration: Path) -> None:
+def test_a_days_list_is_shown_as_it_was(configuration):
     [etf] = asked(configuration, "list", SESSION)
     assert (etf["symbol"], etf["change"]) == ("069500", "changed")
     assert "KODEX 200 TR" in ask(configuration, "list", SESSION).stdout
 
 
-def test_one_etf_is_shown_with_the_sources_of_its_fields_and_its_history(configuration: Path) -> None:
+def test_one_etf_is_shown_with_the_sources_of_its_fields_and_its_history(configuration):
     shown = ask(configuration, "show", "069500").stdout
     assert "csv" in shown
     assert f"{SESSION} changed: name" in shown
@@ -112,24 +109,24 @@ def test_one_etf_is_shown_with_the_sources_of_its_fields_and_its_history(configu
     ("arguments", "why"),
     [(["show", "999999"], "no list of ETFs ever had"), (["list", "2026-01-01"], "no list of ETFs of 2026-01-01")],
 )
-def test_an_etf_or_a_list_that_is_not_stored_is_an_error(configuration: Path, arguments: list[str], why: str) -> None:
+def test_an_etf_or_a_list_that_is_not_stored_is_an_error(configuration, arguments, why):
     found = ask(configuration, *arguments)
     assert isinstance(found.exception, NoDataError)
     assert why in str(found.exception)
 
 
-def test_an_issuer_without_an_etf_is_a_sentence(configuration: Path) -> None:
+def test_an_issuer_without_an_etf_is_a_sentence(configuration):
     assert ask(configuration, "list", "--issuer", "elsewhere").stdout == "no ETF or ETN matches\n"
     assert asked(configuration, "list", "--issuer", "elsewhere") == []
 
 
-def append(configuration: Path, *events: Event) -> None:
+def append(configuration, *events):
     writer = StoreWriter(f"sqlite:///{configuration.parent}/observer.db")
     writer.commit([Delivered("etf", "7" * 32, 1, events)])
     writer.close()
 
 
-def test_the_report_shows_stale_jobs_and_missing_fields_and_ends_with_status_1(configuration: Path) -> None:
+def test_the_report_shows_stale_jobs_and_missing_fields_and_ends_with_status_1(configuration):
     append(configuration, PhaseChanged(SESSION, NOON_NS, "IDLE", "WARMUP"))
     result = ask(configuration, "report")
     assert result.exit_code == 1
@@ -141,7 +138,7 @@ def test_the_report_shows_stale_jobs_and_missing_fields_and_ends_with_status_1(c
     assert (reported["products"], reported["etfs"]) == (3, 2)
 
 
-def test_the_age_of_a_job_of_a_stopped_system_counts_to_the_newest_event(configuration: Path) -> None:
+def test_the_age_of_a_job_of_a_stopped_system_counts_to_the_newest_event(configuration):
     ended = etf_job_ended(started_ns=NOON_NS - NS_PER_S, ended_ns=NOON_NS)
     append(configuration, ended, PhaseChanged(SESSION, NOON_NS + 2 * 3_600 * NS_PER_S, "CLOSED", "IDLE"))
     [job] = [job for job in asked(configuration, "report")["jobs"] if job["job"] == "etf_list"]
@@ -157,9 +154,7 @@ def test_the_age_of_a_job_of_a_stopped_system_counts_to_the_newest_event(configu
         (["list", "--sort", "size"], "there are symbol, aum, premium, expense"),
     ],
 )
-def test_an_impossible_request_is_refused_with_the_valid_choices(
-    configuration: Path, arguments: list[str], why: str
-) -> None:
+def test_an_impossible_request_is_refused_with_the_valid_choices(configuration, arguments, why):
     result = ask(configuration, *arguments)
     assert result.exit_code != 0
     assert why in str(result.exception)

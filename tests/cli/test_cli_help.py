@@ -1,7 +1,6 @@
 """Help shows what was written: every command and parameter has a sentence, and nothing in brackets is lost."""
 
 import re
-from collections.abc import Iterator
 
 import click
 import pytest
@@ -11,7 +10,7 @@ from observer.cli.app import Unloaded, command_line
 BRACKETED = re.compile(r"\[[^\]\n]*\]|\([^)\n]*\)|<[^>\n]*>")
 
 
-def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+def commands(command, path=()):
     loaded = command.load() if isinstance(command, Unloaded) else command
     yield path, loaded
     for name, each in loaded.commands.items() if isinstance(loaded, click.Group) else ():
@@ -21,7 +20,7 @@ def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tup
 ALL = list(commands(command_line()))
 
 
-def shown(path: tuple[str, ...], command: click.Command) -> str:
+def shown(path, command):
     """The help at 80 columns, with single blanks. Folding splits a word at its hyphens, too."""
     context = click.Context(command, info_name=" ".join(("observer", *path)), terminal_width=80, max_content_width=80)
     text = command.get_help(context)
@@ -29,11 +28,11 @@ def shown(path: tuple[str, ...], command: click.Command) -> str:
     return without_blanks(text)
 
 
-def without_blanks(text: str) -> str:
+def without_blanks(text):
     return "".join(text.replace("\b", "").split())  # \b: click's mark of lines that are not folded
 
 
-def written(command: click.Command) -> Iterator[str]:
+def written(command):
     """The texts that the code states for a command and its parameters."""
     yield command.help or ""
     for each in command.params:
@@ -41,7 +40,7 @@ def written(command: click.Command) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(("path", "command"), ALL, ids=lambda each: " ".join(each) if isinstance(each, tuple) else "")
-def test_help_has_every_word_that_was_written(path: tuple[str, ...], command: click.Command) -> None:
+def test_help_has_every_word_that_was_written(path, command):
     output = shown(path, command)
     for text in written(command):
         for paragraph in text.split("\n\n"):
@@ -50,19 +49,19 @@ def test_help_has_every_word_that_was_written(path: tuple[str, ...], command: cl
 
 
 @pytest.mark.parametrize(("path", "command"), ALL, ids=lambda each: " ".join(each) if isinstance(each, tuple) else "")
-def test_every_command_and_every_parameter_has_a_sentence(path: tuple[str, ...], command: click.Command) -> None:
+def test_every_command_and_every_parameter_has_a_sentence(path, command):
     del path
     for text in written(command):
         assert re.search(r"[.)]$", text.strip()), text
 
 
 @pytest.mark.parametrize(("path", "command"), ALL, ids=lambda each: " ".join(each) if isinstance(each, tuple) else "")
-def test_help_shows_no_empty_default_and_a_range_once(path: tuple[str, ...], command: click.Command) -> None:
+def test_help_shows_no_empty_default_and_a_range_once(path, command):
     output = shown(path, command)
     assert '[default:""' not in output
     assert "RANGE" not in output
 
 
-def test_brackets_survive() -> None:
+def test_brackets_survive():
     command = click.Command("x", help="Keys for sockets on the network ([run.endpoints]).")
     assert "([run.endpoints])" in shown(("x",), command)

@@ -2,12 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import NamedTuple
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from observer.base.clock import CLOCK_VARIABLE
 from observer.base.errors import ConfigError
@@ -15,14 +14,13 @@ from observer.brokers.kis.calls import CALLS
 from observer.cli.app import command_line
 from observer.demo.configuration import DAY
 from observer.simulator.kis.overseas import LISTINGS
-from observer.simulator.market.market import Market
 from tests.workers.three_accounts import Scene, scene
 
 YESTERDAY = DAY - timedelta(1)
 ABROAD = LISTINGS[0]
 
 
-def typed(*words: object) -> Result:
+def typed(*words):
     return CliRunner().invoke(command_line(), ["kis", *map(str, words)])
 
 
@@ -32,13 +30,13 @@ class Running(NamedTuple):
     system: Scene
     runner: asyncio.Runner
 
-    def typed(self, *words: object) -> Result:
+    def typed(self, *words):
         """The command in a thread of its own, beside the simulator."""
         return self.runner.run(asyncio.to_thread(typed, *words, "--config", self.system.folder / "observer.toml"))
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Running]:
+def running():
     """The environment names the system's clock."""
     with asyncio.Runner() as runner, pytest.MonkeyPatch.context() as patches:
         system = scene(14, symbols=60, speed=60.0)
@@ -50,7 +48,7 @@ def running() -> Iterator[Running]:
             runner.run(system.__aexit__(None, None, None))
 
 
-def arguments_of(market: Market, call: str) -> list[str]:
+def arguments_of(market, call):
     """Something that the simulator has, for every parameter of the call."""
     etf = next(each.symbol for each in market.instruments if each.group == "EF")
     stock = max((each.symbol for each in market.instruments), key=lambda symbol: len(market.tape(symbol)))
@@ -70,7 +68,7 @@ def arguments_of(market: Market, call: str) -> list[str]:
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_every_call_of_the_table_is_run_by_the_command(running: Running, call: str) -> None:
+def test_every_call_of_the_table_is_run_by_the_command(running, call):
     result = running.typed("call", call, *arguments_of(running.system.simulator.market, call), "--json")
     assert result.exit_code == 0, result.output
     rows = json.loads(result.stdout)
@@ -78,7 +76,7 @@ def test_every_call_of_the_table_is_run_by_the_command(running: Running, call: s
     assert all(row.keys() == set(CALLS[call].record.result.__struct_fields__) for row in rows)
 
 
-def test_several_rows_are_a_table_and_one_row_a_line_for_each_field(running: Running) -> None:
+def test_several_rows_are_a_table_and_one_row_a_line_for_each_field(running):
     market = running.system.simulator.market
     several = running.typed("call", "daily_bars", *arguments_of(market, "daily_bars")).stdout.splitlines()
     assert several[0].split()[:3] == ["symbol", "start_ns", "open"]
@@ -88,7 +86,7 @@ def test_several_rows_are_a_table_and_one_row_a_line_for_each_field(running: Run
     assert any(line.startswith("symbol") and "weight_percent" in line for line in one)
 
 
-def test_a_symbol_that_kis_does_not_know_is_status_1(running: Running) -> None:
+def test_a_symbol_that_kis_does_not_know_is_status_1(running):
     result = running.typed("call", "quote_detail", "symbol=999999")
     assert result.exit_code == 1
     assert result.stderr == "observer: quote_detail: KIS knows nothing of symbol=999999\n"
@@ -104,14 +102,14 @@ def test_a_symbol_that_kis_does_not_know_is_status_1(running: Running) -> None:
         (["nav_minutes"], r"nav_minutes: without symbol, day; usage.*day=YYYY-MM-DD \[period_s=SECONDS\]"),
     ],
 )
-def test_an_invalid_call_is_refused_in_one_line_with_the_remedy(words: list[str], text: str) -> None:
+def test_an_invalid_call_is_refused_in_one_line_with_the_remedy(words, text):
     result = typed("call", *words)
     assert isinstance(result.exception, ConfigError)
     with pytest.raises(ConfigError, match=text):
         raise result.exception
 
 
-def test_the_list_has_every_call_with_its_parameters_and_fields() -> None:
+def test_the_list_has_every_call_with_its_parameters_and_fields():
     listed = json.loads(typed("calls", "--json").stdout)
     assert [each["name"] for each in listed] == list(CALLS)
     [bars] = [each for each in listed if each["name"] == "overseas_daily_bars"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import tomli_w
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 import observer
 from bus.events import SweepCompleted
@@ -23,11 +23,11 @@ from observer.base.extras import install_command
 from observer.cli.app import command_line
 from observer.cli.removed import require_hot
 from observer.system.config import load_settings
-from tests.archive.object_stores import KEYS, S3Server
+from tests.archive.object_stores import KEYS
 from tests.archive.stored import DAY, NEXT_DAY, append, day_of, make_stored, of_every_kind, remove_sealed
 from tests.builders import trade
-from tests.whole.running import OBSERVER
 from tests.waiting import DEADLINE_S, until
+from tests.whole.running import OBSERVER
 
 MARKET = "kr_stocks"
 
@@ -39,31 +39,31 @@ class Scene(msgspec.Struct):
     url: str
 
     @property
-    def configuration(self) -> str:
+    def configuration(self):
         return str(self.folder / "observer.toml")
 
     @property
-    def lake(self) -> Path:
+    def lake(self):
         return self.folder / "data/lake"
 
-    def configure(self, **sections: object) -> None:
+    def configure(self, **sections):
         """Write the configuration, with these sections besides."""
         run = {"data": str(self.folder / "data"), "runtime": str(self.folder / "run")}
         Path(self.configuration).write_text(tomli_w.dumps({"run": run, "store": {"url": self.url}, **sections}))
 
-    def typed(self, *words: str) -> Result:
+    def typed(self, *words):
         return CliRunner().invoke(command_line(), ["lake", *words, "--config", self.configuration])
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Scene:
+def scene(tmp_path):
     url = make_stored(tmp_path, *day_of(market=MARKET))
     scene = Scene(tmp_path, url)
     scene.configure()
     return scene
 
 
-def test_a_day_is_sealed_listed_and_verified(scene: Scene) -> None:
+def test_a_day_is_sealed_listed_and_verified(scene):
     sealed = scene.typed("seal", DAY)
     assert sealed.exit_code == 0, sealed
     assert sealed.stdout.startswith("2026-11-18: sealed trades, sweeps, universes; 62 rows, ")
@@ -75,13 +75,13 @@ def test_a_day_is_sealed_listed_and_verified(scene: Scene) -> None:
     assert whole.stdout == "2026-11-18: whole, 62 rows of 3 kinds, 62 compared with the database\n"
 
 
-def test_all_finished_days_are_sealed_in_their_order(scene: Scene) -> None:
+def test_all_finished_days_are_sealed_in_their_order(scene):
     append(scene.url, *day_of(NEXT_DAY, market=MARKET, symbols=1), trade(99, symbol="000010"))
     lines = json.loads(scene.typed("seal", "--all", "--json").stdout)
     assert [(line["session_date"], line["rows"]) for line in lines] == [(DAY, 63), (NEXT_DAY, 22)]
 
 
-def test_each_day_has_its_line_and_the_last_line_has_the_sums(scene: Scene) -> None:
+def test_each_day_has_its_line_and_the_last_line_has_the_sums(scene):
     assert scene.typed("seal", "--all").stdout.splitlines()[-1] == "1 day: 1 sealed, 0 unchanged"
     append(scene.url, *day_of(NEXT_DAY, market=MARKET, symbols=1))
     lines = scene.typed("seal", "--all").stdout.splitlines()
@@ -90,7 +90,7 @@ def test_each_day_has_its_line_and_the_last_line_has_the_sums(scene: Scene) -> N
     assert lines[2:] == ["2 days: 1 sealed, 1 unchanged"]
 
 
-def test_a_day_whose_files_are_lost_is_forgotten_until_they_are_back(scene: Scene) -> None:
+def test_a_day_whose_files_are_lost_is_forgotten_until_they_are_back(scene):
     assert "is not lost: `observer lake seal 2026-11-18`" in str(scene.typed("forget", DAY).exception)
     append(scene.url, *day_of(NEXT_DAY, market=MARKET, symbols=1), SweepCompleted("kis", DAY, 2, 2, 3, 1, 1, 0))
     assert isinstance(scene.typed("seal", "--all").exception, DataFileError)
@@ -107,7 +107,7 @@ def test_a_day_whose_files_are_lost_is_forgotten_until_they_are_back(scene: Scen
 
 
 @pytest.mark.slow
-def test_lost_versions_of_a_day_are_forgotten_until_their_files_are_back(scene: Scene) -> None:
+def test_lost_versions_of_a_day_are_forgotten_until_their_files_are_back(scene):
     append(scene.url, *day_of(NEXT_DAY, market=MARKET, symbols=1))
     scene.typed("seal", "--all")
     seal_and_allow(scene)
@@ -145,7 +145,7 @@ def test_lost_versions_of_a_day_are_forgotten_until_their_files_are_back(scene: 
         assert store.trades(None, DAY).collect().height == 61
 
 
-def test_a_forgotten_version_is_written_anew_once_the_database_has_its_rows_again(scene: Scene) -> None:
+def test_a_forgotten_version_is_written_anew_once_the_database_has_its_rows_again(scene):
     seal_and_allow(scene)
     whole = shutil.copy(scene.url.removeprefix("sqlite:///"), scene.folder / "whole.sqlite3")
     remove_sealed(scene.url, scene.lake)
@@ -158,7 +158,7 @@ def test_a_forgotten_version_is_written_anew_once_the_database_has_its_rows_agai
     assert scene.typed("verify", DAY).exit_code == 0
 
 
-def test_the_lines_of_the_other_days_are_there_when_a_day_is_wrong(scene: Scene) -> None:
+def test_the_lines_of_the_other_days_are_there_when_a_day_is_wrong(scene):
     append(scene.url, *day_of("2026-11-17", market="other", symbols=1))
     failed = scene.typed("seal", "--all")
     assert isinstance(failed.exception, DataFileError)
@@ -166,7 +166,7 @@ def test_the_lines_of_the_other_days_are_there_when_a_day_is_wrong(scene: Scene)
     assert [line["session_date"] for line in json.loads(scene.typed("seal", "--all", "--json").stdout)] == [DAY]
 
 
-def test_the_status_says_where_a_day_s_rows_are(scene: Scene) -> None:
+def test_the_status_says_where_a_day_s_rows_are(scene):
     append(scene.url, *day_of(NEXT_DAY, market=MARKET, symbols=1))
     seal_and_allow(scene)
     assert database_of(scene) == [("removing", 60), ("hot", 0)]
@@ -176,18 +176,16 @@ def test_the_status_says_where_a_day_s_rows_are(scene: Scene) -> None:
     assert scene.typed("verify", DAY).stdout == "2026-11-18: whole, 62 rows of 3 kinds, 2 compared with the database\n"
 
 
-def database_of(scene: Scene) -> list[tuple[str, int]]:
+def database_of(scene):
     return [(line["database"], line["rows_left"]) for line in json.loads(scene.typed("status", "--json").stdout)]
 
 
-def seal_and_allow(scene: Scene) -> None:
+def seal_and_allow(scene):
     list(seal_days(scene.lake, scene.url, MARKET, [DAY], lambda: 1, threading.Event(), remove=[DAY]))
 
 
 @pytest.mark.parametrize("words", [["exports", "rebuild", DAY], ["quality", DAY], ["quality", DAY, "--venue", "all"]])
-def test_a_command_that_needs_removed_rows_says_that_they_were_removed_and_what_reads_them(
-    scene: Scene, words: list[str]
-) -> None:
+def test_a_command_that_needs_removed_rows_says_that_they_were_removed_and_what_reads_them(scene, words):
     append(scene.url, *day_of(NEXT_DAY, market=MARKET, symbols=1))
     seal_and_allow(scene)
     failed = CliRunner().invoke(command_line(), [*words, "--config", scene.configuration])
@@ -195,7 +193,7 @@ def test_a_command_that_needs_removed_rows_says_that_they_were_removed_and_what_
     assert str(failed.exception).startswith("the rows of 2026-11-18 were removed from the database ([store] keep_days)")
 
 
-def test_a_day_s_decisions_are_not_recomputed_beside_removed_days_that_they_compare_with(scene: Scene) -> None:
+def test_a_day_s_decisions_are_not_recomputed_beside_removed_days_that_they_compare_with(scene):
     append(scene.url, *day_of(NEXT_DAY, market=MARKET, symbols=1))
     seal_and_allow(scene)
     settings = load_settings(Path(scene.configuration))
@@ -205,7 +203,7 @@ def test_a_day_s_decisions_are_not_recomputed_beside_removed_days_that_they_comp
         require_hot(settings, NEXT_DAY, before=1)
 
 
-def test_the_recount_of_the_doctor_adds_the_rows_of_the_lake(scene: Scene) -> None:
+def test_the_recount_of_the_doctor_adds_the_rows_of_the_lake(scene):
     seal_and_allow(scene)
     remove_sealed(scene.url, scene.lake)
     words = ["doctor", "--recount", "--json", "--config", scene.configuration]
@@ -214,11 +212,11 @@ def test_the_recount_of_the_doctor_adds_the_rows_of_the_lake(scene: Scene) -> No
     assert rows["text"] == "2 rows and 60 in the lake alone, as the event streams' marks say"
 
 
-def test_a_stored_day_that_is_not_sealed_is_listed_with_the_command(scene: Scene) -> None:
+def test_a_stored_day_that_is_not_sealed_is_listed_with_the_command(scene):
     assert "no: `observer lake seal 2026-11-18`" in scene.typed("status").stdout
 
 
-def test_a_damaged_lake_is_exit_status_1(scene: Scene) -> None:
+def test_a_damaged_lake_is_exit_status_1(scene):
     scene.typed("seal")
     version_path(scene.lake, "trades", MARKET, DAY, 1).write_bytes(b"PAR1")
     failed = scene.typed("verify", "--all")
@@ -235,27 +233,25 @@ def test_a_damaged_lake_is_exit_status_1(scene: Scene) -> None:
         (["verify", "--all"], NoDataError, "no day is sealed in "),
     ],
 )
-def test_a_mistake_is_answered_with_what_to_do(
-    scene: Scene, words: list[str], error: type[Exception], text: str
-) -> None:
+def test_a_mistake_is_answered_with_what_to_do(scene, words, error, text):
     failed = scene.typed(*words)
     assert isinstance(failed.exception, error)
     assert text in str(failed.exception)
 
 
-def test_a_day_that_is_not_over_is_not_sealed(scene: Scene) -> None:
+def test_a_day_that_is_not_over_is_not_sealed(scene):
     append(scene.url, *day_of("2999-01-01", market=MARKET, symbols=1))
     failed = scene.typed("seal", "2999-01-01")
     assert "2999-01-01 is not over" in str(failed.exception)
 
 
-def test_a_second_process_waits_for_nothing(scene: Scene) -> None:
+def test_a_second_process_waits_for_nothing(scene):
     with locked(scene.lake):
         failed = scene.typed("seal")
     assert isinstance(failed.exception, LakeInUseError)
 
 
-def test_without_the_extra_the_remedy_is_one_line(scene: Scene) -> None:
+def test_without_the_extra_the_remedy_is_one_line(scene):
     blocked = "import sys; sys.modules['pyarrow'] = None; from observer.cli.app import main; main()"
     words = [OBSERVER.replace("observer", "python"), "-c", blocked, "lake", "status", "--config", scene.configuration]
     ended = subprocess.run(words, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
@@ -268,7 +264,7 @@ def test_without_the_extra_the_remedy_is_one_line(scene: Scene) -> None:
 
 
 @pytest.fixture
-def published(scene: Scene, server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Scene:
+def published(scene, server, monkeypatch):
     """The scene with a sealed day, a target that is empty, and its keys in the environment."""
     url = server.make_bucket(f"bucket-{abs(hash(scene.folder)):x}")
     scene.configure(lake={"target": url, "endpoint": server.endpoint})
@@ -278,11 +274,11 @@ def published(scene: Scene, server: S3Server, monkeypatch: pytest.MonkeyPatch) -
     return scene
 
 
-def target_of(scene: Scene) -> list[object]:
+def target_of(scene):
     return [line["target"] for line in json.loads(scene.typed("status", "--json").stdout)]
 
 
-def test_a_day_is_published_listed_and_verified(published: Scene) -> None:
+def test_a_day_is_published_listed_and_verified(published):
     assert target_of(published) == ["no"]
     done = published.typed("publish")
     assert done.exit_code == 0, done
@@ -302,7 +298,7 @@ def test_a_day_is_published_listed_and_verified(published: Scene) -> None:
     assert [line["rows"] for line in json.loads(published.typed("publish", DAY, "--json").stdout)] == [63]
 
 
-def test_a_lost_object_store_hides_nothing_else(published: Scene) -> None:
+def test_a_lost_object_store_hides_nothing_else(published):
     published.configure(lake={"target": "s3://bucket/x", "endpoint": "http://127.0.0.1:9"})
     listed = published.typed("status")
     assert listed.stderr.startswith("what is published is unknown: s3://bucket/x does not answer as it should: ")
@@ -313,21 +309,21 @@ def test_a_lost_object_store_hides_nothing_else(published: Scene) -> None:
         assert KEYS.secret_key not in text
 
 
-def test_keys_that_are_missing_are_one_line_with_the_remedy(published: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_that_are_missing_are_one_line_with_the_remedy(published, monkeypatch):
     monkeypatch.delenv(TARGET_VARIABLES[0])
     failed = published.typed("publish")
     assert isinstance(failed.exception, MissingKeysError)
     assert "set OBSERVER_LAKE_ACCESS_KEY and OBSERVER_LAKE_SECRET_KEY" in str(failed.exception)
 
 
-def test_without_a_target_there_is_nothing_to_publish(scene: Scene) -> None:
+def test_without_a_target_there_is_nothing_to_publish(scene):
     scene.typed("seal")
     assert 'add target = "s3://BUCKET/PREFIX" to [lake]' in str(scene.typed("publish").exception)
     assert "2026-11-17 is not sealed" in str(scene.typed("publish", "2026-11-17").exception)
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_a_sealing_in_order(scene: Scene) -> None:
+def test_ctrl_c_ends_a_sealing_in_order(scene):
     append(scene.url, *(trade(number, symbol="000040") for number in range(1, 60_000)))
     words = [OBSERVER, "lake", "seal", "--config", scene.configuration]
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:

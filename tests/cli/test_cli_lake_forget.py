@@ -1,7 +1,5 @@
 """`observer lake forget` refuses what may be somewhere: in the database, in a copy, at the target, on a broken disk."""
 
-from pathlib import Path
-
 import pytest
 
 from observer.archive.lake.layout import manifest_path, path_of, version_path
@@ -13,13 +11,13 @@ from tests.cli.test_cli_lake import MARKET, Scene, seal_and_allow
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Scene:
+def scene(tmp_path):
     scene = Scene(tmp_path, make_stored(tmp_path, *day_of(market=MARKET)))
     scene.configure()
     return scene
 
 
-def test_a_day_with_a_file_that_cannot_be_read_is_not_forgotten(scene: Scene) -> None:
+def test_a_day_with_a_file_that_cannot_be_read_is_not_forgotten(scene):
     seal_and_allow(scene)
     remove_sealed(scene.url, scene.lake)
     path_of(scene.lake, "trades", MARKET, DAY).unlink()
@@ -29,7 +27,7 @@ def test_a_day_with_a_file_that_cannot_be_read_is_not_forgotten(scene: Scene) ->
     assert isinstance(scene.typed("forget", DAY, "--yes").exception, UnreadableFileError)
 
 
-def test_a_day_is_not_forgotten_whose_rows_the_database_has(scene: Scene) -> None:
+def test_a_day_is_not_forgotten_whose_rows_the_database_has(scene):
     scene.typed("seal", DAY)
     for kind in ("trades", "sweeps"):
         version_path(scene.lake, kind, MARKET, DAY, 1).unlink()
@@ -42,7 +40,7 @@ def test_a_day_is_not_forgotten_whose_rows_the_database_has(scene: Scene) -> Non
     assert scene.typed("verify", DAY).exit_code == 0
 
 
-def test_a_damaged_day_can_be_forgotten_although_the_database_has_its_rows(scene: Scene) -> None:
+def test_a_damaged_day_can_be_forgotten_although_the_database_has_its_rows(scene):
     """A sealing writes only a file again that is gone."""
     scene.typed("seal", DAY)
     path_of(scene.lake, "trades", MARKET, DAY).unlink()
@@ -52,16 +50,14 @@ def test_a_damaged_day_can_be_forgotten_although_the_database_has_its_rows(scene
     assert scene.typed("verify", DAY).exit_code == 0
 
 
-def test_a_day_is_not_forgotten_while_a_place_that_may_have_it_cannot_be_asked(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_day_is_not_forgotten_while_a_place_that_may_have_it_cannot_be_asked(scene, monkeypatch):
     seal_and_allow(scene)
     remove_sealed(scene.url, scene.lake)
     version_path(scene.lake, "trades", MARKET, DAY, 1).unlink()
     path_of(scene.lake, "trades", MARKET, DAY).unlink()
     before = manifest_path(scene.lake, MARKET, DAY).read_bytes()
 
-    def refusal(**sections: object) -> str:
+    def refusal(**sections):
         scene.configure(**sections)
         refused = scene.typed("forget", DAY, "--yes").exception
         assert isinstance(refused, DataFileError)

@@ -4,14 +4,13 @@ import http.server
 import threading
 import tomllib
 import zipfile
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import msgspec
 import pytest
 import tomli_w
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 from rich.cells import cell_len
 
 from observer.base.errors import NoDataError
@@ -24,7 +23,7 @@ EXCHANGE = "NASD"
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the base class's
+    def log_message(self, format, *args):  # noqa: A002 - the name is the base class's
         """Nothing."""
 
 
@@ -33,19 +32,19 @@ class Scene(msgspec.Struct):
 
     folder: Path
 
-    def offer(self, content: bytes) -> None:
+    def offer(self, content):
         path = self.folder / "web" / "common" / "master" / f"{file_name(EXCHANGE)}.zip"
         path.parent.mkdir(parents=True, exist_ok=True)
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
             packed.writestr("NASMST.COD", content)
 
-    def typed(self, *words: str) -> Result:
+    def typed(self, *words):
         arguments = ["master", *words, "--config", str(self.folder / "observer.toml")]
         return CliRunner().invoke(command_line(), arguments)
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def scene(tmp_path_factory):
     folder = tmp_path_factory.mktemp("m")
     found = Scene(folder)
     found.offer(contents(symbols(300)))
@@ -68,7 +67,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         server.server_close()
 
 
-def test_the_master_commands_show_and_approve_the_changes_of_a_master_file(scene: Scene) -> None:
+def test_the_master_commands_show_and_approve_the_changes_of_a_master_file(scene):
     first = scene.typed("update", "--all", "--json")
     assert first.exit_code == 0, first.output
     [check] = msgspec.json.decode(first.stdout)
@@ -136,7 +135,7 @@ def test_the_master_commands_show_and_approve_the_changes_of_a_master_file(scene
     )
 
 
-def test_a_demo_that_has_ended_has_no_host_to_ask(tmp_path: Path) -> None:
+def test_a_demo_that_has_ended_has_no_host_to_ask(tmp_path):
     path = write_demo_configuration(tmp_path, DemoConfiguration(symbols=10, seed=7))
     for words in (["update", "--all"], ["update", "--dry-run"]):
         refused = CliRunner().invoke(command_line(), ["master", *words, "--config", str(path)])
@@ -144,7 +143,7 @@ def test_a_demo_that_has_ended_has_no_host_to_ask(tmp_path: Path) -> None:
         assert "the simulated broker runs only while its system does" in str(refused.exception)
 
 
-def test_the_reasons_of_a_failed_update_stand_in_its_table_alone(scene: Scene, caplog) -> None:
+def test_the_reasons_of_a_failed_update_stand_in_its_table_alone(scene, caplog):
     absent = scene.folder / "absent.toml"
     document = tomllib.loads((scene.folder / "observer.toml").read_text())
     document["reference"]["exchanges"] = ["NYSE"]
@@ -156,7 +155,7 @@ def test_the_reasons_of_a_failed_update_stand_in_its_table_alone(scene: Scene, c
 
 
 @pytest.mark.slow  # `test_listings_sync.py` has the damaged file
-def test_an_update_says_what_its_table_does_not(scene: Scene, caplog, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_update_says_what_its_table_does_not(scene, caplog, monkeypatch):
     scene.offer(contents(symbols(299)) + contents(["NEW"], "새회사"))
     assert scene.typed("update", "--all").exit_code == 0
     scene.offer(contents(symbols(299)) + contents(["NEW", "OTHER"], "새회사"))
@@ -176,7 +175,7 @@ def test_an_update_says_what_its_table_does_not(scene: Scene, caplog, monkeypatc
 @pytest.mark.parametrize(
     "words", [("update", "--exchange", "NASDAQ"), ("new", "tomorrow"), ("verify", "--region", "EU")]
 )
-def test_an_unknown_value_is_named_in_the_error(scene: Scene, words: tuple[str, ...]) -> None:
+def test_an_unknown_value_is_named_in_the_error(scene, words):
     found = scene.typed(*words)
     assert found.exit_code != 0
     assert words[-1] in f"{found.exception} {found.output}"

@@ -11,20 +11,20 @@ from observer.cli.master_queries import _write_csv
 from observer.reference.listings.model import Tradable, TradableAnswer
 
 
-def written(name: str, capsys: pytest.CaptureFixture[str]) -> str:
+def written(name, capsys):
     capsys.readouterr()
     _write_csv([TradableAnswer("NASD", "database", "", [Tradable("NASD", "A", name, "", "USD", "stock")])])
     return capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ['=HYPERLINK("http://x")', "+1", "-1", "@SUM(A1)", "\t=1", "\x00=1"])
-def test_a_name_is_no_formula(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_name_is_no_formula(name, capsys):
     [_, row] = csv.reader(io.StringIO(written(name, capsys)))
     assert row[2].startswith("'")
 
 
 @given(st.text(st.characters(categories=["L", "N", "Po"]), max_size=20))
-def test_any_name_comes_back_from_the_file(name: str) -> None:
+def test_any_name_comes_back_from_the_file(name):
     with pytest.MonkeyPatch.context() as patch:
         out = io.StringIO()
         patch.setattr("sys.stdout", out)

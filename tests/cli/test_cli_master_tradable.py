@@ -1,7 +1,6 @@
 """The source of tradable symbols, with configured accounts and a running system's access tokens."""
 
 import asyncio
-from pathlib import Path
 
 import msgspec
 
@@ -12,12 +11,12 @@ from observer.reference.listings.model import TradableAnswer
 from observer.store.listings import ListingReader
 from observer.store.writer import StoreWriter
 from tests.store.listings import listing_changed
-from tests.workers.three_accounts import Scene, run, scene
+from tests.workers.three_accounts import run, scene
 
 STREAM = "6" * 32
 
 
-def stored(day: Scene) -> None:
+def stored(day):
     """Store the KOSPI master file's listings, no KOSDAQ file, and universe members of both."""
     members = [
         UniverseMember("kis", "korean_stocks", "2026-11-18", 1, each.symbol, "", each.exchange, 1.0, 1.0, None, None)
@@ -29,8 +28,8 @@ def stored(day: Scene) -> None:
     writer.close()
 
 
-def test_the_broker_is_asked_with_the_running_systems_token_where_the_database_knows_nothing() -> None:
-    async def scenario() -> None:
+def test_the_broker_is_asked_with_the_running_systems_token_where_the_database_knows_nothing():
+    async def scenario():
         async with scene(8) as day:
             await asyncio.to_thread(stored, day)
             with ListingReader(day.settings.store.url) as reader:
@@ -43,8 +42,8 @@ def test_the_broker_is_asked_with_the_running_systems_token_where_the_database_k
     run(scenario)
 
 
-def test_the_answer_without_a_token_names_the_command_that_gets_a_token(tmp_path: Path) -> None:
-    async def scenario() -> None:
+def test_the_answer_without_a_token_names_the_command_that_gets_a_token(tmp_path):
+    async def scenario():
         async with scene(8) as day:
             await asyncio.to_thread(stored, day)
             run_settings = msgspec.structs.replace(day.settings.run, runtime=str(tmp_path))

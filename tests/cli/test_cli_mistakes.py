@@ -12,7 +12,7 @@ import socket
 import sqlite3
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple
@@ -30,7 +30,7 @@ from tests.builders import trades
 from tests.cli.test_cli_control import answering
 from tests.cli.typed import command
 from tests.folders import short_folder
-from tests.privileges import Ran, in_a_fork
+from tests.privileges import in_a_fork
 from tests.reference.scene import contents, symbols
 from tests.simulator.simulator_client import APP_KEYS, at, running_on
 from tests.store.migrated import make_database
@@ -53,15 +53,15 @@ class Mistake(NamedTuple):
 # --- arrangements ----------------------------------------------------------------------------------------------
 
 
-def configuration(text: str) -> Arrangement:
-    def arrange(folder: Path, _stack: ExitStack) -> None:
+def configuration(text):
+    def arrange(folder, _stack):
         (folder / "config" / "observer.toml").write_text(text)
 
     return arrange
 
 
-def mode(name: str, bits: int) -> Arrangement:
-    def arrange(folder: Path, stack: ExitStack) -> None:
+def mode(name, bits):
+    def arrange(folder, stack):
         path = folder / name
         stack.callback(path.chmod, path.stat().st_mode)
         path.chmod(bits)
@@ -69,23 +69,23 @@ def mode(name: str, bits: int) -> Arrangement:
     return arrange
 
 
-def both(*arrangements: Arrangement) -> Arrangement:
-    def arrange(folder: Path, stack: ExitStack) -> dict[str, object]:
+def both(*arrangements):
+    def arrange(folder, stack):
         return {name: value for each in arrangements for name, value in (each(folder, stack) or {}).items()}
 
     return arrange
 
 
-def no_configuration(folder: Path, _stack: ExitStack) -> None:
+def no_configuration(folder, _stack):
     (folder / "config" / "observer.toml").unlink()
 
 
-def keys_folder(folder: Path, _stack: ExitStack) -> None:
+def keys_folder(folder, _stack):
     (folder / "pool.json").write_text('{"provider_pool": {"accounts": [{"account_id": "main", "keys_file": "data"}]}}')
 
 
-def broken_keys(text: str) -> Arrangement:
-    def arrange(folder: Path, _stack: ExitStack) -> None:
+def broken_keys(text):
+    def arrange(folder, _stack):
         accounts = '{"provider_pool": {"accounts": [{"account_id": "main", "keys_file": "keys.toml"}]}}'
         (folder / "pool.json").write_text(accounts)
         (folder / "keys.toml").write_text(text)
@@ -94,11 +94,11 @@ def broken_keys(text: str) -> Arrangement:
     return arrange
 
 
-def keys_file(folder: Path, _stack: ExitStack) -> None:
+def keys_file(folder, _stack):
     (folder / "config" / "keys.toml").write_text('[main]\napp_key = "PSfirst"\napp_secret = "hush-hush"\n')
 
 
-def used_port(folder: Path, stack: ExitStack) -> dict[str, object]:
+def used_port(folder, stack):
     del folder
     taken = stack.enter_context(socket.socket())
     taken.bind(("127.0.0.1", 0))
@@ -106,7 +106,7 @@ def used_port(folder: Path, stack: ExitStack) -> dict[str, object]:
     return {"port": taken.getsockname()[1]}
 
 
-def used_endpoint(folder: Path, stack: ExitStack) -> dict[str, object]:
+def used_endpoint(folder, stack):
     port = int(str(used_port(folder, stack)["port"]))
     addresses = {"ingest": port, **{name: 1024 + n for n, name in enumerate(("feed", "batch_feed", "control"))}}
     text = "".join(f'{name} = "tcp://127.0.0.1:{number}"\n' for name, number in addresses.items())
@@ -115,21 +115,21 @@ def used_endpoint(folder: Path, stack: ExitStack) -> dict[str, object]:
     return {"port": port}
 
 
-def trading_days(folder: Path, _stack: ExitStack) -> None:
+def trading_days(folder, _stack):
     (folder / "config" / "trading_days.toml").touch()
 
 
-def archive(folder: Path, _stack: ExitStack) -> None:
+def archive(folder, _stack):
     with zipfile.ZipFile(folder / "master.zip", "w") as packed:
         packed.writestr("NASMST.COD", contents(symbols(3)))
 
 
-def master_file(folder: Path, _stack: ExitStack) -> None:
+def master_file(folder, _stack):
     (folder / "nasd.cod").write_bytes(contents(symbols(3)))
 
 
-def changed(statement: str) -> Arrangement:
-    def arrange(folder: Path, _stack: ExitStack) -> None:
+def changed(statement):
+    def arrange(folder, _stack):
         with closing(sqlite3.connect(folder / "data" / "observer.db")) as database:
             database.execute(statement)
             database.commit()
@@ -144,23 +144,23 @@ other_owner = changed(
 )
 
 
-def foreign_database(folder: Path, _stack: ExitStack) -> None:
+def foreign_database(folder, _stack):
     with closing(sqlite3.connect(folder / "foreign.db")) as database:
         database.execute("CREATE TABLE diary (day TEXT)")
         database.commit()
 
 
-def running_instance(folder: Path, stack: ExitStack) -> None:
+def running_instance(folder, stack):
     (folder / "run").mkdir(mode=0o700)
     stack.callback(InstanceLock(folder / "run").release)
 
 
-def answering_system(folder: Path, stack: ExitStack) -> None:
+def answering_system(folder, stack):
     refusal = Refused("unknown_process", "no process is named 'trackb'; did you mean track-b?")
     stack.enter_context(answering(folder, lambda _: refusal))
 
 
-def simulator_with_other_secrets(folder: Path, stack: ExitStack) -> dict[str, object]:
+def simulator_with_other_secrets(folder, stack):
     """A simulator on whose clock the account has a token; its secret is not the user's."""
     clock = HeldClock(at(10), folder / "clock", 1.0)
     record = TokenRecord(access_token="t", approval_key="a", issued_ns=at(9), expires_ns=at(20), renewed_ns=at(9))
@@ -168,7 +168,7 @@ def simulator_with_other_secrets(folder: Path, stack: ExitStack) -> dict[str, ob
     TokenStore(folder / "run" / "tokens", "main").write(record)
     loop, began, ends, url = asyncio.new_event_loop(), threading.Event(), asyncio.Event(), []
 
-    async def serve() -> None:
+    async def serve():
         async with running_on(clock) as client:
             url.append(client.simulator.rest_url)
             began.set()
@@ -184,7 +184,7 @@ def simulator_with_other_secrets(folder: Path, stack: ExitStack) -> dict[str, ob
     return {"clock": clock.to_variable()}
 
 
-def small_disk(folder: Path, stack: ExitStack) -> None:
+def small_disk(folder, stack):
     """No file may have more than 64 kB: the system refuses writes as a full disk does."""
     del folder
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -192,15 +192,15 @@ def small_disk(folder: Path, stack: ExitStack) -> None:
     stack.callback(resource.setrlimit, resource.RLIMIT_FSIZE, before)
 
 
-def curve_keys(folder: Path, _stack: ExitStack) -> None:
+def curve_keys(folder, _stack):
     in_folder(folder, "keys make")
 
 
-def full_output(_folder: Path, _stack: ExitStack) -> dict[str, object]:
+def full_output(_folder, _stack):
     return {"stdout": "/dev/full"}
 
 
-def a_capture(folder: Path, _stack: ExitStack) -> None:
+def a_capture(folder, _stack):
     journal = JournalWriter(folder / "x.journal", str(CaptureLabel("ab" * 16, None)))
     journal.append(pack("cd" * 16, 1, trades(1)))
     journal.close()
@@ -212,17 +212,17 @@ DIFF = "master diff --exchange NASD --new nasd.cod --old"
 OWN_POOL = f'{HOSTS}[run]\nprovider_pool = "pool.json"\n'
 
 
-def run_on(name: str, text: str, reported: str) -> Mistake:
+def run_on(name, text, reported):
     """`observer run` with this configuration and with keys."""
     return Mistake(name, "run", reported, 2, configuration(text), KEYS)
 
 
-def on_database(name: str, url: str, reported: str) -> Mistake:
+def on_database(name, url, reported):
     """`observer run` with this database."""
     return run_on(name, f'{HOSTS}[store]\nurl = "{url}"\n', reported)
 
 
-def keys_of(name: str, text: str, reported: str) -> Mistake:
+def keys_of(name, text, reported):
     """`observer run` with this file of keys."""
     return Mistake(name, "run", reported, 2, both(broken_keys(text), configuration(OWN_POOL)))
 
@@ -568,7 +568,7 @@ MISTAKES = [
 
 
 @pytest.fixture(scope="module")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def migrated(tmp_path_factory):
     """An empty database with the current schema, closed and without files beside it."""
     path = tmp_path_factory.mktemp("migrated") / "observer.db"
     make_database(f"sqlite:///{path}")
@@ -576,7 +576,7 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def folder(migrated: Path) -> Iterator[Path]:
+def folder(migrated):
     with short_folder() as short:
         (short / "config").mkdir()
         (short / "data").mkdir()
@@ -585,8 +585,8 @@ def folder(migrated: Path) -> Iterator[Path]:
         yield short
 
 
-def in_folder(folder: Path, words: str, environment: dict[str, str] | None = None, stdout: str = "") -> Ran:
-    def run() -> None:
+def in_folder(folder, words, environment=None, stdout=""):
+    def run():
         if stdout:
             os.dup2(os.open(stdout, os.O_WRONLY), 1)
         command(*shlex.split(words), environment=environment)()
@@ -595,7 +595,7 @@ def in_folder(folder: Path, words: str, environment: dict[str, str] | None = Non
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name)
-def test_a_mistake_is_one_line_with_its_remedy(folder: Path, mistake: Mistake) -> None:
+def test_a_mistake_is_one_line_with_its_remedy(folder, mistake):
     with ExitStack() as stack:
         arranged = (mistake.arrange(folder, stack) if mistake.arrange else None) or {}
         clock = {CLOCK_VARIABLE: str(arranged["clock"])} if "clock" in arranged else {}
@@ -612,7 +612,7 @@ def test_a_mistake_is_one_line_with_its_remedy(folder: Path, mistake: Mistake) -
     assert ran.stdout == ""
 
 
-def leftover_journal(folder: Path) -> None:
+def leftover_journal(folder):
     """Leave SQLite's files beside the database, as a killed writer does."""
     path = folder / "data" / "observer.db"
     with closing(sqlite3.connect(path)) as database:
@@ -626,9 +626,7 @@ def leftover_journal(folder: Path) -> None:
 
 @pytest.mark.parametrize("is_leftover", [False, True])
 @pytest.mark.parametrize("words", ["db digest --db sqlite:///data/observer.db", "etf list", "gaps list"])
-def test_a_read_only_database_in_a_read_only_folder_is_read_like_any_other(
-    folder: Path, words: str, is_leftover: bool
-) -> None:
+def test_a_read_only_database_in_a_read_only_folder_is_read_like_any_other(folder, words, is_leftover):
     if is_leftover:
         leftover_journal(folder)
     with ExitStack() as stack:

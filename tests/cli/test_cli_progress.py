@@ -9,24 +9,22 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 import tomli_w
 from rich.console import Console
 
 from observer.cli import progress
-from observer.cli.progress import Bars, bars_of_downloads
+from observer.cli.progress import bars_of_downloads
 from tests.waiting import DEADLINE_S
 
 READ_BYTES = 65_536
 
 
-def written(console: Console, receive: Callable[[Bars], None]) -> str:
+def written(console, receive):
     """The console's text after `receive` reported a download's progress to the bars and the loop's timers ran."""
 
-    async def download() -> None:
+    async def download():
         with bars_of_downloads(console) as bars:
             receive(bars)
             for _ in range(2):  # the loop looks at its timers once a turn
@@ -37,26 +35,26 @@ def written(console: Console, receive: Callable[[Bars], None]) -> str:
     return console.file.getvalue()
 
 
-def terminal(*, real: bool = True) -> Console:
+def terminal(*, real=True):
     return Console(file=io.StringIO(), force_terminal=real, width=80)
 
 
-def both(bars: Bars) -> None:
+def both(bars):
     bars("NASD")(40_000, 100_000)
     bars("SEHK")(7_000, None)
 
 
-def test_a_download_that_takes_long_has_a_bar_for_each_exchange_with_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_that_takes_long_has_a_bar_for_each_exchange_with_its_bytes(monkeypatch):
     monkeypatch.setattr(progress, "SHOWN_AFTER_S", 0.0)
     text = written(terminal(), both)
     assert all(part in text for part in ("NASD", "40.0/100.0 kB", "SEHK", "7.0/? kB"))
 
 
-def test_a_download_that_ends_soon_has_no_bar() -> None:
+def test_a_download_that_ends_soon_has_no_bar():
     assert "NASD" not in written(terminal(), both)
 
 
-def test_nothing_is_written_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_written_where_there_is_no_terminal(monkeypatch):
     monkeypatch.setattr(progress, "SHOWN_AFTER_S", 0.0)
     assert written(terminal(real=False), both) == ""
 
@@ -69,23 +67,23 @@ class Stalling(http.server.BaseHTTPRequestHandler):
 
     over = threading.Event()
 
-    def do_HEAD(self) -> None:
+    def do_HEAD(self):
         self.send_response(200)
         self.send_header("Content-Length", "100000")
         self.end_headers()
 
-    def do_GET(self) -> None:
+    def do_GET(self):
         self.do_HEAD()
         self.wfile.write(b"x" * 40_000)
         self.wfile.flush()
         self.over.wait()
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the base class's
+    def log_message(self, format, *args):  # noqa: A002 - the name is the base class's
         """Nothing."""
 
 
 @pytest.fixture
-def configuration(tmp_path: Path) -> Iterator[Path]:
+def configuration(tmp_path):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stalling)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -107,7 +105,7 @@ def configuration(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.slow
-def test_ctrl_c_in_a_download_ends_it_and_leaves_nothing_behind(configuration: Path) -> None:
+def test_ctrl_c_in_a_download_ends_it_and_leaves_nothing_behind(configuration):
     ours, theirs = pty.openpty()
     words = ("master", "update", "--exchange", "NASD", "--config", str(configuration))
     process = subprocess.Popen(
@@ -138,7 +136,7 @@ def test_ctrl_c_in_a_download_ends_it_and_leaves_nothing_behind(configuration: P
         os.close(ours)
 
 
-def _read(descriptor: int) -> bytes:
+def _read(descriptor):
     """The received bytes; empty once the other side is closed."""
     try:
         return os.read(descriptor, READ_BYTES)

@@ -41,7 +41,7 @@ def folder():
 class Recording:
     """`observer capture --raw` as a process."""
 
-    def __init__(self, folder: Path, config: Path) -> None:
+    def __init__(self, folder, config):
         self.folder = folder
         words = ("capture", "--raw", folder, "--config", config, "--json")
         self.process = Child(command_of(*words), config.parent)
@@ -56,7 +56,7 @@ class Recording:
         return json.loads(out)
 
 
-def worker(runtime: Path, name: str) -> RawRecorder:
+def worker(runtime, name):
     clock = ScaledClock(10**18, time.monotonic_ns(), 1.0)
     return RawRecorder(
         request=raw_request_path(runtime), provider="kis", process=name, clock=clock, monotonic_s=time.monotonic

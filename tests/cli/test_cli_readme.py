@@ -26,7 +26,7 @@ DAY = "2026-11-18"
 
 
 @pytest.mark.parametrize("line", COMMANDS)
-def test_a_command_of_the_readme_is_understood_as_it_is_printed(line: str) -> None:
+def test_a_command_of_the_readme_is_understood_as_it_is_printed(line):
     words = shlex.split(line, comments=True)
     command: click.Command = command_line()
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
@@ -37,11 +37,11 @@ def test_a_command_of_the_readme_is_understood_as_it_is_printed(line: str) -> No
         command.make_context("observer", words)
 
 
-def test_the_readme_names_commands() -> None:
+def test_the_readme_names_commands():
     assert len(COMMANDS) > 20
 
 
-def test_every_query_of_the_readme_runs(tmp_path: Path) -> None:
+def test_every_query_of_the_readme_runs(tmp_path):
     url = f"sqlite:///{tmp_path / 'observer.db'}"
     make_database(url)
     statements = [each for block in re.findall(r"```sql\n(.*?)```", README, re.DOTALL) for each in block.split(";\n")]
@@ -50,9 +50,7 @@ def test_every_query_of_the_readme_runs(tmp_path: Path) -> None:
         query(url, statement)
 
 
-def test_the_python_example_of_the_readme_prints_the_trades_of_the_last_session(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_python_example_of_the_readme_prints_the_trades_of_the_last_session(tmp_path, monkeypatch, capsys):
     [example] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "demo" / "data").mkdir(parents=True)

@@ -2,7 +2,6 @@
 
 import io
 
-import pytest
 from rich.console import Console
 
 from observer.cli import steps as module
@@ -10,7 +9,7 @@ from observer.cli.steps import steps
 from tests.waiting import until
 
 
-def test_a_terminal_shows_the_last_step_of_long_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_shows_the_last_step_of_long_work(monkeypatch):
     monkeypatch.setattr(module, "SHOWN_AFTER_S", 0.01)
     out = io.StringIO()
     with steps(Console(file=out, force_terminal=True)) as step:
@@ -18,7 +17,7 @@ def test_a_terminal_shows_the_last_step_of_long_work(monkeypatch: pytest.MonkeyP
         until(lambda: "checking: clock" in out.getvalue(), "the step's name")
 
 
-def test_without_a_terminal_nothing_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_terminal_nothing_is_written(monkeypatch):
     monkeypatch.setattr(module, "SHOWN_AFTER_S", 0.0)
     out = io.StringIO()
     with steps(Console(file=out)) as step:
@@ -26,7 +25,7 @@ def test_without_a_terminal_nothing_is_written(monkeypatch: pytest.MonkeyPatch) 
     assert out.getvalue() == ""
 
 
-def test_short_work_shows_nothing() -> None:
+def test_short_work_shows_nothing():
     out = io.StringIO()
     with steps(Console(file=out, force_terminal=True)) as step:
         step("checking: clock")

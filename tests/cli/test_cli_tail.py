@@ -4,8 +4,7 @@ import asyncio
 import contextlib
 import json
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable
 
 import msgspec
 import pytest
@@ -13,7 +12,7 @@ from click.testing import CliRunner
 from hypothesis import given
 
 from bus.delivery import Delivered
-from bus.events import Event, PhaseChanged, SlotReleased
+from bus.events import PhaseChanged, SlotReleased
 from bus.feed import FeedPublisher
 from observer.base.text import plain_text
 from observer.cli.app import command_line
@@ -32,7 +31,7 @@ RELEASED = SlotReleased("main:1", "000660", 1_794_956_400_000_000_000, 1.0, "exp
 
 
 @pytest.fixture
-def folder() -> Iterator[Path]:
+def folder():
     with short_folder() as found:
         (found / "run").mkdir(mode=0o700)
         (found / "run" / "control").touch()  # a system runs there
@@ -41,7 +40,7 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def publisher(folder: Path) -> Iterator[FeedPublisher]:
+def publisher(folder):
     found = FeedPublisher(f"ipc://{folder}/run/feed")
     yield found
     found.close()
@@ -51,7 +50,7 @@ Started = Callable[..., Child]
 
 
 @pytest.fixture
-def started(folder: Path) -> Iterator[Started]:
+def started(folder):
     """What starts the command in a fork."""
     with contextlib.ExitStack() as stack:
         yield lambda *words: stack.enter_context(
@@ -59,10 +58,10 @@ def started(folder: Path) -> Iterator[Started]:
         )
 
 
-def ended(ran: Child, publisher: FeedPublisher, *published: Event) -> tuple[str, str]:
+def ended(ran, publisher, *published):
     """What it printed until it ended, while these events are published again and again."""
 
-    def has_ended() -> bool:
+    def has_ended():
         publisher.publish([Delivered("track-b", "5" * 32, 1, published)])
         return ran.poll() is not None
 
@@ -70,9 +69,7 @@ def ended(ran: Child, publisher: FeedPublisher, *published: Event) -> tuple[str,
     return "" if ran.output.closed else ran.output.read(), ran.errors
 
 
-def test_events_of_the_named_tables_and_symbols_come_as_lines_until_the_count(
-    started: Started, publisher: FeedPublisher
-) -> None:
+def test_events_of_the_named_tables_and_symbols_come_as_lines_until_the_count(started, publisher):
     ran = started("--kind", "trades", "--kind", "slot_releases", "--symbol", "000660.KRX", "--count", "2")
     out, _ = ended(ran, publisher, trade(7), PHASE, RELEASED)
     assert ran.wait() == 0
@@ -81,23 +78,23 @@ def test_events_of_the_named_tables_and_symbols_come_as_lines_until_the_count(
     assert set(lines) == {"08:00:00.000 slot_releases        000660     slot=main:1 score=1 reason=expired"}
 
 
-def test_as_json_each_event_has_all_its_fields(started: Started, publisher: FeedPublisher) -> None:
+def test_as_json_each_event_has_all_its_fields(started, publisher):
     ran = started("--kind", "trades", "--json", "--count", "1")
     out, _ = ended(ran, publisher, trade(7), PHASE)
     assert json.loads(out) == {"kind": "trades", "event": msgspec.to_builtins(msgspec.structs.asdict(trade(7)))}
 
 
-def test_without_a_kind_trades_are_left_out_which_it_says(started: Started, publisher: FeedPublisher) -> None:
+def test_without_a_kind_trades_are_left_out_which_it_says(started, publisher):
     ran = started("--count", "1")
     out, err = ended(ran, publisher, trade(7), PHASE)
     assert out == "08:00:00.000 phases               previous=IDLE current=WARM_UP\n"
     assert err.startswith("observer: all but trades, ")
 
 
-def test_ctrl_c_ends_it_with_status_0(started: Started, publisher: FeedPublisher) -> None:
+def test_ctrl_c_ends_it_with_status_0(started, publisher):
     ran = started("--kind", "phases")
 
-    async def first_line() -> None:
+    async def first_line():
         line = asyncio.create_task(asyncio.to_thread(ran.output.readline))
         while not line.done():
             publisher.publish([Delivered("track-b", "5" * 32, 1, [PHASE])])
@@ -108,17 +105,17 @@ def test_ctrl_c_ends_it_with_status_0(started: Started, publisher: FeedPublisher
     assert ran.wait() == 0
 
 
-def test_it_ends_when_its_reader_does(started: Started, publisher: FeedPublisher) -> None:
+def test_it_ends_when_its_reader_does(started, publisher):
     ran = started("--kind", "phases")
     ran.output.close()
     ended(ran, publisher, PHASE)
     assert ran.wait() == 1
 
 
-def test_a_writer_that_is_another_one_is_stated_as_a_possible_loss(started: Started, publisher: FeedPublisher) -> None:
+def test_a_writer_that_is_another_one_is_stated_as_a_possible_loss(started, publisher):
     ran = started("--kind", "phases", "--count", "400")
 
-    def is_followed() -> int:
+    def is_followed():
         publisher.publish([Delivered("track-b", "5" * 32, 1, [PHASE])])
         return len(publisher._subscribers)
 
@@ -137,16 +134,14 @@ def test_a_writer_that_is_another_one_is_stated_as_a_possible_loss(started: Star
         (["--kind", "trades"], 1, "start one with `observer run`"),
     ],
 )
-def test_a_kind_that_is_none_and_a_system_that_does_not_run_are_one_line(
-    folder: Path, words: Sequence[str], status: int, reported: str
-) -> None:
+def test_a_kind_that_is_none_and_a_system_that_does_not_run_are_one_line(folder, words, status, reported):
     ran = CliRunner().invoke(command_line(), ["tail", *words, "--config", str(folder / "observer.toml")])
     assert reported in str(ran.exception)
     assert getattr(ran.exception, "exit_status", None) == status
 
 
 @given(events())
-def test_every_event_is_one_line_of_any_width(event: Event) -> None:
+def test_every_event_is_one_line_of_any_width(event):
     table = TABLE_NAMES[type(event)]
     whole = event_line(table, event)
     assert whole == plain_text(whole)

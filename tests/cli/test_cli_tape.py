@@ -1,7 +1,6 @@
 """`observer tape`: the progress, the reports, and each symbol's trades and calls."""
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -16,19 +15,19 @@ from bus.events import (
     TapeSpan,
 )
 from tests.builders import day_began
-from tests.cli.typed import Typed, typed_system
+from tests.cli.typed import typed_system
 from tests.store.exporting import START_NS
 
 DAY = "2026-11-18"
 LOST = TapeSpan(100.0, 140.0, 5_000_000_000, 5_000_000_000)
 
 
-def page(symbol: str, stored: int, *lost: TapeSpan) -> TapePage:
+def page(symbol, stored, *lost):
     return TapePage("kis", symbol, DAY, 1, 1, 30, stored, 9.0, 1.0, 10.0, 10, 11, lost, "KRX")
 
 
 @pytest.fixture
-def typed(tmp_path: Path) -> Typed:
+def typed(tmp_path):
     return typed_system(
         tmp_path,
         SelectionAdvanced(DAY, 1, SlotsClosed("closed")),
@@ -41,7 +40,7 @@ def typed(tmp_path: Path) -> Typed:
     )
 
 
-def test_the_tape_is_shown_by_symbol_and_in_all(typed: Typed) -> None:
+def test_the_tape_is_shown_by_symbol_and_in_all(typed):
     shown = typed("tape", DAY)
     assert shown.exit_code == 0
     assert "tape: 72 trades in 3 calls, 96.00 % of the volume held, 0 unknown spans, 1 unreachable seconds, done" in (
@@ -55,7 +54,7 @@ def test_the_tape_is_shown_by_symbol_and_in_all(typed: Typed) -> None:
     assert row == ["005930", "seconds", "42", "95.00", "0", "1", "2"]
 
 
-def test_the_quality_of_a_day_says_how_much_of_the_market_is_stored(tmp_path: Path) -> None:
+def test_the_quality_of_a_day_says_how_much_of_the_market_is_stored(tmp_path):
     figures = (60.0, 18, 700.0, 0.0, 60.0, 0.0, 0, 0)
     slot = SlotAssigned("main:01", "005930", START_NS, "volume_surge", 9.5, "free_slot", None)
     typed = typed_system(
@@ -76,7 +75,7 @@ def test_the_quality_of_a_day_says_how_much_of_the_market_is_stored(tmp_path: Pa
     assert "1 complete, 1 seconds" in typed("tape", DAY).stdout  # some of its trades are conflated
 
 
-def test_pages_that_are_in_the_lake_alone_leave_the_reports_trades_and_seconds_and_no_calls(tmp_path: Path) -> None:
+def test_pages_that_are_in_the_lake_alone_leave_the_reports_trades_and_seconds_and_no_calls(tmp_path):
     shown = typed_system(
         tmp_path,
         SelectionAdvanced(DAY, 1, SlotsClosed("closed")),
@@ -89,7 +88,7 @@ def test_pages_that_are_in_the_lake_alone_leave_the_reports_trades_and_seconds_a
     assert symbols["000660"]["calls"] == 0
 
 
-def test_json_has_the_symbols_as_maps_and_one_symbol_can_be_asked(typed: Typed) -> None:
+def test_json_has_the_symbols_as_maps_and_one_symbol_can_be_asked(typed):
     found = json.loads(typed("tape", DAY, "--symbol", "000660", "--json").output)
     assert [(each["symbol"], each["quality"], each["trades"]) for each in found["symbols"]] == [
         ("000660", "complete", 30)
@@ -98,13 +97,13 @@ def test_json_has_the_symbols_as_maps_and_one_symbol_can_be_asked(typed: Typed) 
     assert found["held"] == {"volume": 1.0, "trades": 1.0}
 
 
-def test_a_day_without_a_tape_says_how_it_is_switched_on(tmp_path: Path) -> None:
+def test_a_day_without_a_tape_says_how_it_is_switched_on(tmp_path):
     shown = typed_system(tmp_path, SelectionAdvanced(DAY, 1, SlotsClosed("closed")))("tape", DAY)
     assert shown.exit_code == 1
     assert "[tape]" in str(shown.exception)
 
 
-def test_a_symbol_without_a_tape_is_an_error_that_names_where_the_others_are(typed: Typed) -> None:
+def test_a_symbol_without_a_tape_is_an_error_that_names_where_the_others_are(typed):
     shown = typed("tape", DAY, "--symbol", "035420")
     assert shown.exit_code == 1
     assert "nothing of 035420 is in the tape of" in str(shown.exception)

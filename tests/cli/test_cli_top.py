@@ -11,12 +11,11 @@ import socket
 import struct
 import sys
 import termios
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import msgspec
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,7 +25,7 @@ from observer.cli.app import command_line
 from observer.cli.top_screen import screen
 from observer.cli.top_texts import fit
 from observer.demo.configuration import DemoConfiguration, write_demo_configuration
-from observer.web.model import State, Universe
+from observer.web.model import Universe
 from tests.builders import trade
 from tests.cli.typed import command, typed_system
 from tests.folders import short_folder
@@ -40,11 +39,11 @@ NUMBER = re.compile(r"[0-9][0-9.,:]*[0-9]|[0-9]")
 ENTERED, LEFT = b"\x1b[?1049h\x1b[?25l", b"\x1b[?25h\x1b[?1049l"
 
 
-def shown(state: State, columns: int, rows: int) -> list[str]:
+def shown(state, columns, rows):
     return [line.plain for line in screen(state, columns, rows)]
 
 
-def worker_down() -> State:
+def worker_down():
     """With figures of the stream that are four minutes old."""
     state = STATES["down"]()
     account = msgspec.structs.replace(state.board.accounts[0], is_connected=False)
@@ -54,7 +53,7 @@ def worker_down() -> State:
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("name", STATES)
-def test_each_state_fits_the_screen_and_no_number_is_cut(name: str, size: tuple[int, int]) -> None:
+def test_each_state_fits_the_screen_and_no_number_is_cut(name, size):
     state = STATES[name]()
     lines = screen(state, *size)
     assert len(lines) <= size[1]
@@ -67,7 +66,7 @@ def test_each_state_fits_the_screen_and_no_number_is_cut(name: str, size: tuple[
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @pytest.mark.parametrize("name", STATES)
-def test_each_state_answers_first_whether_all_is_well_and_has_every_part(name: str, size: tuple[int, int]) -> None:
+def test_each_state_answers_first_whether_all_is_well_and_has_every_part(name, size):
     state = STATES[name]()
     lines = shown(state, *size)
     assert lines[0].startswith(f" {state.level.upper()}  {state.headline[:40]}")
@@ -77,7 +76,7 @@ def test_each_state_answers_first_whether_all_is_well_and_has_every_part(name: s
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_a_worker_that_is_down_is_named_with_its_end_and_its_alert(size: tuple[int, int]) -> None:
+def test_a_worker_that_is_down_is_named_with_its_end_and_its_alert(size):
     text = "\n".join(shown(worker_down(), *size))
     assert "x track-b" in text
     assert "SIGSEGV" in text
@@ -90,7 +89,7 @@ def test_a_worker_that_is_down_is_named_with_its_end_and_its_alert(size: tuple[i
     ("minute", "text"),
     [(300.0, "not connected: the market is closed, next 08:35"), (1_200.0, "not connected: the market is closed")],
 )
-def test_at_night_no_connection_is_due(minute: float, text: str, reported: bool | None) -> None:
+def test_at_night_no_connection_is_due(minute, text, reported):
     state = STATES["night"]()
     accounts = [msgspec.structs.replace(each, is_connected=reported) for each in state.board.accounts]
     board = msgspec.structs.replace(state.board, accounts=accounts)
@@ -105,7 +104,7 @@ def test_at_night_no_connection_is_due(minute: float, text: str, reported: bool 
     assert "closed" not in due
 
 
-def test_old_figures_have_their_age_and_missing_ones_their_reason() -> None:
+def test_old_figures_have_their_age_and_missing_ones_their_reason():
     assert "4 min old" in "\n".join(shown(worker_down(), 120, 40))
     unread = msgspec.structs.replace(STATES["night"](), universe=Universe(known_ms=0, missing="it is being read"))
     assert "universe  it is being read" in "\n".join(shown(unread, 80, 24))
@@ -119,7 +118,7 @@ def test_old_figures_have_their_age_and_missing_ones_their_reason() -> None:
     st.integers(1, 100),
     st.text(max_size=200),
 )
-def test_a_screen_of_any_size_and_text_keeps_to_its_size(state: State, columns: int, rows: int, text: str) -> None:
+def test_a_screen_of_any_size_and_text_keeps_to_its_size(state, columns, rows, text):
     lines = screen(msgspec.structs.replace(state, headline=text, instance=text[:9]), columns, rows)
     assert len(lines) <= rows
     assert all(line.cell_len <= columns for line in lines)
@@ -127,7 +126,7 @@ def test_a_screen_of_any_size_and_text_keeps_to_its_size(state: State, columns: 
 
 
 @given(st.text("0123456789.,: abc삼", max_size=40), st.integers(0, 40))
-def test_a_text_that_is_cut_ends_before_a_number(text: str, width: int) -> None:
+def test_a_text_that_is_cut_ends_before_a_number(text, width):
     fitted = fit(text, width)
     if fitted != text:
         assert not re.search(r"[0-9.,:]…", fitted)
@@ -137,18 +136,18 @@ def test_a_text_that_is_cut_ends_before_a_number(text: str, width: int) -> None:
 
 
 @pytest.fixture
-def folder() -> Iterator[Path]:
+def folder():
     with short_folder() as found:
         yield found
 
 
 @pytest.fixture
-def typed(folder: Path) -> Callable[..., Result]:
+def typed(folder):
     built = UniverseBuilt("kis", "kr_stocks", "2026-11-18", "2026-11-17", 1, 0, 0, 4_000.0)
     return typed_system(folder, built, trade(1), trade(2))
 
 
-def test_a_stored_day_is_one_screen_or_json(typed: Callable[..., Result]) -> None:
+def test_a_stored_day_is_one_screen_or_json(typed):
     ran = typed("top", "--day", "last")
     assert ran.exit_code == 0
     lines = ran.stdout.splitlines()
@@ -158,7 +157,7 @@ def test_a_stored_day_is_one_screen_or_json(typed: Callable[..., Result]) -> Non
     assert (state["day"], state["storage"]["rows"]["trades"]) == ("2026-11-18", 2)
 
 
-def test_no_system_and_no_stored_day_are_one_line(typed: Callable[..., Result]) -> None:
+def test_no_system_and_no_stored_day_are_one_line(typed):
     ran = typed("top", "--once")
     assert "no system runs here" in str(ran.exception)
     assert getattr(ran.exception, "exit_status", None) == 2
@@ -169,13 +168,13 @@ def test_no_system_and_no_stored_day_are_one_line(typed: Callable[..., Result]) 
 class Shown:
     """`observer top` on a terminal of its own."""
 
-    def __init__(self, folder: Path, *words: str, size: tuple[int, int] = (80, 24)) -> None:
+    def __init__(self, folder, *words, size=(80, 24)):
         self._ours, self._theirs = pty.openpty()
         self.resize(*size)
         self.before = termios.tcgetattr(self._theirs)
         typed = command("top", *words, "--config", folder / "observer.toml", environment={"TERM": "xterm"})
 
-        def show() -> None:
+        def show():
             """On the session's own terminal, whose keys are signals."""
             for number in (0, 1):
                 os.dup2(self._theirs, number)
@@ -189,38 +188,38 @@ class Shown:
         os.set_blocking(self._ours, False)
         self.output = b""
 
-    def read(self) -> bytes:
+    def read(self):
         with contextlib.suppress(OSError):
             while content := os.read(self._ours, 65_536):
                 self.output += content
         return self.output
 
-    def wait_for(self, content: bytes) -> None:
+    def wait_for(self, content):
         until(lambda: content in self.read() or self.process.poll() is not None, f"{content!r} on the screen")
         assert content in self.output, (self.output, self.process.poll())
 
-    def type(self, keys: bytes) -> None:
+    def type(self, keys):
         os.write(self._ours, keys)
 
-    def resize(self, columns: int, rows: int) -> None:
+    def resize(self, columns, rows):
         fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
-    def attributes(self) -> list[object]:
+    def attributes(self):
         return termios.tcgetattr(self._theirs)
 
-    def end(self) -> int:
+    def end(self):
         until(lambda: self.read() is not None and self.process.poll() is not None, "its end")
         self.read()
         return self.process.wait()
 
-    def close(self) -> None:
+    def close(self):
         self.process.close()
         os.close(self._ours)
         os.close(self._theirs)
 
 
 @contextlib.contextmanager
-def showing(folder: Path, *words: str) -> Iterator[Shown]:
+def showing(folder, *words):
     found = Shown(folder, *words)
     try:
         yield found
@@ -238,7 +237,7 @@ ENDS: dict[str, Callable[[Shown], None]] = {
 
 
 @pytest.mark.parametrize("name", ENDS)
-def test_the_terminal_is_as_before_after_any_end(typed: Callable[..., Result], folder: Path, name: str) -> None:
+def test_the_terminal_is_as_before_after_any_end(typed, folder, name):
     with showing(folder, "--day", "last") as top:
         top.wait_for(b"a stored day")
         assert top.attributes() != top.before
@@ -249,9 +248,7 @@ def test_the_terminal_is_as_before_after_any_end(typed: Callable[..., Result], f
         assert top.attributes() == top.before
 
 
-def test_a_new_size_is_a_new_screen_and_ctrl_z_gives_the_terminal_back(
-    typed: Callable[..., Result], folder: Path
-) -> None:
+def test_a_new_size_is_a_new_screen_and_ctrl_z_gives_the_terminal_back(typed, folder):
     with showing(folder, "--day", "last") as top:
         top.wait_for(b"a stored day")
         drawn = top.read().count(b"a stored day")
@@ -267,7 +264,7 @@ def test_a_new_size_is_a_new_screen_and_ctrl_z_gives_the_terminal_back(
         assert top.attributes() == top.before
 
 
-def test_a_system_that_does_not_answer_is_shown_as_critical(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_system_that_does_not_answer_is_shown_as_critical(folder, monkeypatch):
     monkeypatch.setattr("observer.cli.top.FIRST_S", 0.2)
     write_demo_configuration(folder, DemoConfiguration(symbols=10, seed=7))
     (folder / "data").mkdir()

@@ -1,12 +1,11 @@
 """`observer universe`: what the database has of a day's universe, and how two days differ."""
 
 import json
-from pathlib import Path
 
 import pytest
 
 from bus.delivery import Delivered
-from bus.events import UniverseBuilt, UniverseMember
+from bus.events import UniverseBuilt
 from observer.demo.configuration import DemoConfiguration, write_demo_configuration
 from observer.reference.universe.eligibility import KOREAN_STOCKS
 from observer.reference.universe.files import universe_content
@@ -21,13 +20,13 @@ from tests.store.migrated import make_database
 EARLIER, LATER = "2026-11-17", "2026-11-18"
 
 
-def universe(date: str, symbols: str) -> list[UniverseMember | UniverseBuilt]:
+def universe(date, symbols):
     members = [member(symbol, session_date=date, rank=rank) for rank, symbol in enumerate(symbols, start=1)]
     return [*members, UniverseBuilt("kis", KOREAN_STOCKS, date, "2026-11-16", 5, len(members), 9, 4_000.0)]
 
 
 @pytest.fixture
-def configuration(tmp_path: Path) -> Path:
+def configuration(tmp_path):
     """B was delisted since, C is suspended; D is new."""
     (tmp_path / "data").mkdir()
     path = write_demo_configuration(tmp_path, DemoConfiguration(symbols=60, seed=7))
@@ -42,13 +41,11 @@ def configuration(tmp_path: Path) -> Path:
     return path
 
 
-def asked(configuration: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+def asked(configuration, monkeypatch, *words):
     return exit_status(monkeypatch, "universe", *words, "--config", str(configuration))
 
 
-def test_the_universe_is_shown_by_rank(
-    configuration: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_universe_is_shown_by_rank(configuration, monkeypatch, capsys):
     assert asked(configuration, monkeypatch, "show", "20261117", "--json", "--limit", "2") == 0
     reported = json.loads(capsys.readouterr().out)
     assert (reported["session_date"], reported["symbols"], reported["considered"]) == (EARLIER, 3, 9)
@@ -57,17 +54,13 @@ def test_the_universe_is_shown_by_rank(
     assert "3 symbols from 9 listings" in capsys.readouterr().out
 
 
-def test_the_file_of_a_day_can_be_rebuilt_from_the_database(
-    configuration: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
-) -> None:
+def test_the_file_of_a_day_can_be_rebuilt_from_the_database(configuration, monkeypatch, capfdbinary):
     assert asked(configuration, monkeypatch, "show", EARLIER, "--as-file") == 0
     with StoreReader(load_settings(configuration).store.url) as reader:
         assert capfdbinary.readouterr().out == universe_content(reader, EARLIER, KOREAN_STOCKS)
 
 
-def test_diff_lists_the_symbols_that_came_and_the_symbols_that_left_with_the_reason(
-    configuration: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_diff_lists_the_symbols_that_came_and_the_symbols_that_left_with_the_reason(configuration, monkeypatch, capsys):
     assert asked(configuration, monkeypatch, "diff", EARLIER, LATER, "--json") == 0
     reported = json.loads(capsys.readouterr().out)
     assert [(each["symbol"], each["rank"]) for each in reported["came"]] == [("D", 1)]
@@ -81,27 +74,23 @@ def test_diff_lists_the_symbols_that_came_and_the_symbols_that_left_with_the_rea
     [(("show", "2026-11-16"), 1), (("diff", "2026-11-16", LATER), 1), (("show", "tomorrow"), 2)],
 )
 def test_a_day_without_a_universe_is_reported(
-    configuration: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    words: tuple[str, ...],
-    status: int,
-) -> None:
+    configuration,
+    monkeypatch,
+    capsys,
+    words,
+    status,
+):
     assert asked(configuration, monkeypatch, *words) == status
     assert words[1] in capsys.readouterr().err
 
 
-def test_the_last_universe_is_shown_and_is_what_a_day_is_compared_with(
-    configuration: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_last_universe_is_shown_and_is_what_a_day_is_compared_with(configuration, monkeypatch, capsys):
     assert asked(configuration, monkeypatch, "show") == 0
     assert capsys.readouterr().out.startswith(f"{LATER} (the last stored session): 2 symbols from 9 listings")
     assert asked(configuration, monkeypatch, "diff", EARLIER) == 0
     assert capsys.readouterr().out.startswith(f"from {EARLIER} to {LATER} (the last stored session)\n")
 
 
-def test_nothing_is_built_where_no_system_runs(
-    configuration: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_nothing_is_built_where_no_system_runs(configuration, monkeypatch, capsys):
     assert asked(configuration, monkeypatch, "build") == 2
     assert "start one with `observer run`" in capsys.readouterr().err

@@ -6,29 +6,25 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
 from datetime import date
 from typing import Any
 
 import msgspec
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from bus.delivery import Delivered
-from bus.events import Event
 from observer.base.clock import CLOCK_VARIABLE
 from observer.base.errors import ConfigError, NoDataError
 from observer.cli.app import command_line
 from observer.demo.configuration import DAY
 from observer.simulator.kis import bars as simulated_bars
-from observer.simulator.market.market import Market
-from observer.simulator.market.plan import DayBar
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
 from tests.builders import trades
 from tests.store.raw import query
 from tests.waiting import until_async
-from tests.workers.three_accounts import Scene, run, scene
+from tests.workers.three_accounts import run, scene
 
 SYMBOLS = 2
 FIRST = "2026-11-13"
@@ -37,12 +33,12 @@ SPEED = 20.0  # of the clock: the limit of calls is one of market time
 
 
 @contextlib.asynccontextmanager
-async def evening(hour: int = EVENING, **how: Any) -> AsyncIterator[Scene]:
+async def evening(hour=EVENING, **how):
     async with scene(hour, symbols=SYMBOLS, speed=SPEED, **how) as day:
         yield day
 
 
-async def started(day: Scene, *words: str) -> asyncio.subprocess.Process:
+async def started(day, *words):
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "observer", "backfill", *words, "--config", str(day.folder / "observer.toml")),
         stdout=asyncio.subprocess.PIPE,
@@ -51,7 +47,7 @@ async def started(day: Scene, *words: str) -> asyncio.subprocess.Process:
     )
 
 
-async def typed(day: Scene, *words: str, status: int = 0) -> str:
+async def typed(day, *words, status=0):
     """What the command prints."""
     process = await started(day, *words)
     out, err = await process.communicate()
@@ -59,29 +55,29 @@ async def typed(day: Scene, *words: str, status: int = 0) -> str:
     return out.decode()
 
 
-def typed_here(day: Scene, *words: str) -> Result:
+def typed_here(day, *words):
     """As `typed`, of a command that makes no call, in this process: the start of another takes a second."""
     environment = {CLOCK_VARIABLE: day.clock.to_variable()}
     words = ("backfill", *words, "--config", str(day.folder / "observer.toml"))
     return CliRunner().invoke(command_line(), words, env=environment)
 
 
-async def fetched(day: Scene, *words: str, status: int = 0) -> dict[str, Any]:
+async def fetched(day, *words, status=0):
     """The result of `backfill bars --json`."""
     found: dict[str, Any] = json.loads(await typed(day, "bars", "--from", FIRST, *words, "--json", status=status))
     return found
 
 
-def symbols_of(market: Market) -> list[str]:
+def symbols_of(market):
     return [instrument.symbol for instrument in market.instruments]
 
 
-def days_of(market: Market, symbol: str) -> list[DayBar]:
+def days_of(market, symbol):
     """The market's past days of the symbol that are asked for."""
     return [bar for bar in market.daily_bars(symbol, adjusted=False) if bar.day >= FIRST.replace("-", "")]
 
 
-def assert_whole(day: Scene) -> None:
+def assert_whole(day):
     """Each day of each symbol is stored once, to the share, with its bars once."""
     url, market = day.settings.store.url, day.simulator.market
     volumes = {
@@ -101,8 +97,8 @@ def assert_whole(day: Scene) -> None:
     assert len(daily) == len({**volumes, **of_today})
 
 
-def test_past_days_and_this_one_are_fetched_whole_once_and_proved_by_their_daily_bars() -> None:
-    async def scenario() -> None:
+def test_past_days_and_this_one_are_fetched_whole_once_and_proved_by_their_daily_bars():
+    async def scenario():
         async with evening() as day:
             symbols = ",".join(symbols_of(day.simulator.market))
             words = ("bars", "--minutes", "--from", FIRST, "--symbols", symbols, "--dry-run", "--json")
@@ -121,7 +117,7 @@ def test_past_days_and_this_one_are_fetched_whole_once_and_proved_by_their_daily
     run(scenario)
 
 
-def assert_values(day: Scene) -> None:
+def assert_values(day):
     """Each minute has its own value: the day's minutes add up to the value of its bar."""
     url = day.settings.store.url
     minutes = query(url, "SELECT symbol, session_date, sum(value) FROM fetched_minute_bars GROUP BY 1, 2")
@@ -130,8 +126,8 @@ def assert_values(day: Scene) -> None:
 
 
 @pytest.mark.slow  # kills
-def test_a_run_that_is_killed_or_stopped_by_ctrl_c_goes_on_where_it_was() -> None:
-    async def scenario() -> None:
+def test_a_run_that_is_killed_or_stopped_by_ctrl_c_goes_on_where_it_was():
+    async def scenario():
         async with evening() as day:
             symbols = ",".join(symbols_of(day.simulator.market))
             url = day.settings.store.url
@@ -151,20 +147,20 @@ def test_a_run_that_is_killed_or_stopped_by_ctrl_c_goes_on_where_it_was() -> Non
     run(scenario)
 
 
-def count(url: str) -> int:
+def count(url):
     return len(query(url, "SELECT 1 FROM bar_fetches WHERE kind = 'minutes'"))
 
 
 @pytest.mark.slow  # without processes: tests/collection/test_backfill_minute_days.py, test_backfill_fetching.py
-def test_a_row_that_cannot_be_read_goes_to_quarantine_and_costs_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_that_cannot_be_read_goes_to_quarantine_and_costs_nothing_else(monkeypatch):
     row_of = simulated_bars._minute_row
 
-    def with_a_bad_one(day: str, bar: Any) -> dict[str, str]:
+    def with_a_bad_one(day, bar):
         row = row_of(day, bar)
         is_bad = (day, bar.start_hhmmss) == ("20261117", "100000")
         return {**row, "cntg_vol": "many"} if is_bad else row
 
-    async def scenario() -> None:
+    async def scenario():
         async with evening() as day:
             symbol = max(
                 symbols_of(day.simulator.market), key=lambda each: day.simulator.market.tape(each).volume_after[-1]
@@ -192,8 +188,8 @@ def test_a_row_that_cannot_be_read_goes_to_quarantine_and_costs_nothing_else(mon
 
 
 @pytest.mark.slow
-def test_daily_bars_alone_and_what_is_stored_already_is_not_stored_again() -> None:
-    async def scenario() -> None:
+def test_daily_bars_alone_and_what_is_stored_already_is_not_stored_again():
+    async def scenario():
         async with evening() as day:
             symbols = ",".join(symbols_of(day.simulator.market))
             assert (await fetched(day, "--daily", "--symbols", symbols))["daily_bars"] > 0
@@ -212,8 +208,8 @@ def test_daily_bars_alone_and_what_is_stored_already_is_not_stored_again() -> No
 
 
 @pytest.mark.slow
-def test_no_call_is_made_while_the_day_is_collected() -> None:
-    async def scenario() -> None:
+def test_no_call_is_made_while_the_day_is_collected():
+    async def scenario():
         async with evening(11) as day:
             waiting = await started(day, "bars", "--daily", "--from", FIRST, "--symbols", "005930")
             assert waiting.stderr is not None
@@ -234,8 +230,8 @@ def test_no_call_is_made_while_the_day_is_collected() -> None:
 
 
 @pytest.mark.slow
-def test_official_minute_bars_are_compared_with_the_stored_trades() -> None:
-    async def scenario() -> None:
+def test_official_minute_bars_are_compared_with_the_stored_trades():
+    async def scenario():
         async with evening() as day:
             market, url = day.simulator.market, day.settings.store.url
             symbol = max(symbols_of(market), key=lambda each: len(market.tape(each)))
@@ -262,7 +258,7 @@ def test_official_minute_bars_are_compared_with_the_stored_trades() -> None:
     run(scenario)
 
 
-def streamed(market: Market, symbol: str) -> Sequence[Event]:
+def streamed(market, symbol):
     """The symbol's trades of the market but for each seventh, as the stream would bring them."""
     found = []
     for number, each in enumerate(market.offered(symbol)):
@@ -280,7 +276,7 @@ def streamed(market: Market, symbol: str) -> Sequence[Event]:
     return found
 
 
-def store(url: str, events: Sequence[Event]) -> None:
+def store(url, events):
     writer = StoreWriter(url)
     writer.open()
     writer.commit([Delivered("track-b", "5" * 32, 1, list(events))])

@@ -1,13 +1,10 @@
 """Official minute bars beside those of stored trades: each minute counts once, and equal ones are equal."""
 
-from collections.abc import Mapping, Sequence
-from random import Random
-
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.events import BarsChecked, BarsFetched, MinuteBarFetched, Trade
+from bus.events import BarsFetched, MinuteBarFetched
 from observer.base.units import NS_PER_MINUTE, NS_PER_S
 from observer.collection.backfill.comparison import MinuteShape, bars_of_trades, compared, official_bars
 from observer.gaps.intervals import UnheldRow
@@ -21,14 +18,14 @@ minutes = st.dictionaries(st.integers(0, 8).map(lambda number: DAY_NS + number *
 tapes = st.lists(st.tuples(st.integers(0, 400), st.integers(1, 9), st.integers(1, 5)), max_size=30)
 
 
-def beside(official: Mapping[int, MinuteShape], stored: Mapping[int, MinuteShape]) -> BarsChecked:
+def beside(official, stored):
     fetch = BarsFetched("kis", "005930", DAY, DAY, "minutes", "equal", 1, 0, 1.0, 1.0, 1, DAY_NS, "KRX")
     found = compared(fetch, 7, official, stored)
     assert (found.symbol, found.session_date, found.checked_ns, found.venue) == ("005930", DAY, 7, "KRX")
     return found
 
 
-def traded(tape: Sequence[tuple[int, int, int]]) -> list[Trade]:
+def traded(tape):
     """Trades of a second, a price and a volume, in order of time."""
     found, total = [], 0.0
     for second, price, volume in sorted(tape, key=lambda each: each[0]):
@@ -46,7 +43,7 @@ def traded(tape: Sequence[tuple[int, int, int]]) -> list[Trade]:
 
 
 @given(minutes, minutes)
-def test_each_minute_counts_once(official: dict[int, MinuteShape], stored: dict[int, MinuteShape]) -> None:
+def test_each_minute_counts_once(official, stored):
     found = beside(official, stored)
     words = (found.equal, found.other_volume, found.other_prices, found.without_trades, found.without_bar)
     assert sum(words) == found.minutes == len(official.keys() | stored.keys())
@@ -60,9 +57,7 @@ def test_each_minute_counts_once(official: dict[int, MinuteShape], stored: dict[
 
 
 @given(tapes, st.randoms())
-def test_bars_made_of_all_trades_are_equal_in_any_order_and_stored_twice(
-    tape: list[tuple[int, int, int]], rng: Random
-) -> None:
+def test_bars_made_of_all_trades_are_equal_in_any_order_and_stored_twice(tape, rng):
     trades = traded(tape)
     official: dict[int, MinuteShape] = {}
     for each in trades:  # in order of time and of the day's volume
@@ -80,9 +75,7 @@ def test_bars_made_of_all_trades_are_equal_in_any_order_and_stored_twice(
 
 
 @given(tapes.filter(bool), st.data())
-def test_a_missing_trade_is_a_difference_of_its_minute_alone(
-    tape: list[tuple[int, int, int]], data: st.DataObject
-) -> None:
+def test_a_missing_trade_is_a_difference_of_its_minute_alone(tape, data):
     trades = traded(tape)
     missing = data.draw(st.sampled_from(trades))
     found = beside(bars_of_trades(trades), bars_of_trades([each for each in trades if each is not missing]))
@@ -91,14 +84,14 @@ def test_a_missing_trade_is_a_difference_of_its_minute_alone(
     assert found.official_volume - found.stored_volume == missing.volume
 
 
-def test_a_conflated_row_counts_in_its_minute_beside_the_stored_trades_of_it() -> None:
+def test_a_conflated_row_counts_in_its_minute_beside_the_stored_trades_of_it():
     row = UnheldRow(DAY_NS, DAY_NS + 2, 0.0, 5.0, 1.0, 4.0, 1.0, 3.0, 3.0, 1)
     held = msgspec.structs.replace(trade(1), exchange_time_ns=DAY_NS, price=2.0, volume=2.0, cumulative_volume=4.0)
     assert bars_of_trades([held], [row]) == {DAY_NS: MinuteShape(1.0, 4.0, 1.0, 3.0, 5.0)}
 
 
-def test_the_later_row_of_a_minute_counts_and_one_without_a_trade_is_none() -> None:
-    def row(minute: int, volume: float, received_ns: int) -> MinuteBarFetched:
+def test_the_later_row_of_a_minute_counts_and_one_without_a_trade_is_none():
+    def row(minute, volume, received_ns):
         start_ns = DAY_NS + minute * NS_PER_MINUTE
         values = (1.0, 1.0, 1.0, 1.0, volume, volume)
         return MinuteBarFetched("kis", "005930", "2026-11-18", start_ns, *values, "past_day", received_ns)

@@ -3,9 +3,7 @@
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Sequence
 from datetime import date
-from pathlib import Path
 
 import pytest
 
@@ -35,11 +33,11 @@ FIRST, LAST = date(2026, 11, 16), date(2026, 11, 17)
 class Archive:
     """A broker with two days of each symbol, whose shares were halved between them; it may not answer for some."""
 
-    def __init__(self, silent: Sequence[str]) -> None:
+    def __init__(self, silent):
         self.silent = silent
         self.priorities: set[Priority] = set()
 
-    async def daily_page(self, symbol: str, first: date, last: date, priority: Priority) -> DailyPage:
+    async def daily_page(self, symbol, first, last, priority):
         self.priorities.add(priority)
         if symbol in self.silent:
             raise TransportError("no answer")
@@ -48,23 +46,23 @@ class Archive:
             [Bar(symbol, local_ns(day), *(price,) * 4, 7.0, 7.0 * price, base) for day, price, base in prices]
         )
 
-    async def past_days(self, symbol: str, days: Sequence[date], priority: Priority) -> AsyncIterator[MinuteDay]:
+    async def past_days(self, symbol, days, priority):
         self.priorities.add(priority)
         for day in sorted(days, reverse=True)[:1]:  # it keeps one day
             yield MinuteDay(day, [Bar(symbol, local_ns(day, 10), *(1.0,) * 4, 6.0, 6.0)], calls=1)
 
-    async def session_minutes(self, symbol: str, until_ns: int, priority: Priority) -> MinuteDay:
+    async def session_minutes(self, symbol, until_ns, priority):
         raise AssertionError("the session day is not asked for")
 
 
-async def no_wait() -> None:
+async def no_wait():
     pass
 
 
-def ran(folder: Path, symbols: Sequence[str], archive: Archive, *, minutes: bool = False) -> tuple[Result, list[Event]]:
+def ran(folder, symbols, archive, *, minutes=False):
     """The result of a run, and what it published."""
 
-    async def scenario() -> Result:
+    async def scenario():
         url = f"sqlite:///{folder / 'o.db'}"
         make_database(url)
         clock = HeldClock(local_ns(date(2026, 11, 18), 21), folder / "begin", 1.0)
@@ -92,7 +90,7 @@ def ran(folder: Path, symbols: Sequence[str], archive: Archive, *, minutes: bool
     return results[0], published(folder)
 
 
-def published(folder: Path) -> list[Event]:
+def published(folder):
     found: list[Event] = []
     for path in (folder / "outbox").glob("*.journal"):
         with contextlib.closing(JournalReader(path)) as journal:
@@ -101,7 +99,7 @@ def published(folder: Path) -> list[Event]:
     return found
 
 
-def test_a_symbol_without_an_answer_costs_that_symbol_alone(tmp_path: Path) -> None:
+def test_a_symbol_without_an_answer_costs_that_symbol_alone(tmp_path):
     archive = Archive(["B"])
     result, events = ran(tmp_path, ["A", "B", "C"], archive)
     assert (result.symbols, list(result.failed), result.daily_bars) == (3, ["B"], 4)
@@ -109,14 +107,14 @@ def test_a_symbol_without_an_answer_costs_that_symbol_alone(tmp_path: Path) -> N
     assert archive.priorities == {PRIORITY} == {"background"}
 
 
-def test_an_outage_ends_the_run(tmp_path: Path) -> None:
+def test_an_outage_ends_the_run(tmp_path):
     symbols = [f"S{number}" for number in range(60)]
     with pytest.raises(TransportError, match="no answer"):
         ran(tmp_path, symbols, Archive(symbols))
     assert published(tmp_path) == []
 
 
-def test_a_change_of_shares_is_stored_with_the_bars_that_show_it(tmp_path: Path) -> None:
+def test_a_change_of_shares_is_stored_with_the_bars_that_show_it(tmp_path):
     _, events = ran(tmp_path, ["A", "A.NXT"], Archive([]))
     changes = [each for each in events if isinstance(each, SharesAdjusted)]
     assert [(each.symbol, each.session_date, each.base_price, each.previous_close) for each in changes] == [
@@ -125,7 +123,7 @@ def test_a_change_of_shares_is_stored_with_the_bars_that_show_it(tmp_path: Path)
     assert {each.venue for each in events if isinstance(each, DailyBar)} == {"KRX", "NXT"}
 
 
-def test_a_difference_is_a_fact_and_days_beyond_reach_are_counted(tmp_path: Path) -> None:
+def test_a_difference_is_a_fact_and_days_beyond_reach_are_counted(tmp_path):
     result, events = ran(tmp_path, ["A"], Archive([]), minutes=True)
     [differing] = [each for each in events if isinstance(each, BarsFetched) and each.kind == "minutes"]
     assert (differing.session_date, differing.outcome) == (LAST.isoformat(), "differs")

@@ -17,7 +17,7 @@ DAYS = [FIRST + timedelta(days=number) for number in range(8)]
 Minutes = Mapping[date, Sequence[int]]
 
 
-def bars_of(day: date, minutes: Sequence[int]) -> list[Bar]:
+def bars_of(day, minutes):
     """Bars with the day's value after each minute, as a host states it."""
     found, value = [], 0.0
     for minute in sorted(minutes):
@@ -30,13 +30,13 @@ def bars_of(day: date, minutes: Sequence[int]) -> list[Bar]:
 class Host:
     """A host with these minutes; it may go on with earlier days where a day has no more bars."""
 
-    def __init__(self, minutes: Minutes, rows_per_page: int, *, goes_on: bool) -> None:
+    def __init__(self, minutes, rows_per_page, *, goes_on):
         self.bars = [bar for day in sorted(minutes) for bar in bars_of(day, minutes[day])]
         self.rows_per_page = rows_per_page
         self.goes_on = goes_on
         self.asked: list[int] = []
 
-    def page(self, until_ns: int) -> list[Bar]:
+    def page(self, until_ns):
         self.asked.append(until_ns)
         day = local_datetime(until_ns).date()
         found = [bar for bar in self.bars if bar.start_ns <= until_ns]
@@ -45,7 +45,7 @@ class Host:
         return found[-self.rows_per_page :]
 
 
-def walked(host: Host, days: Sequence[date]) -> list[MinuteDay]:
+def walked(host, days):
     walk = MinuteDays(days, host.rows_per_page)
     found: list[MinuteDay] = []
     while (until_ns := walk.until_ns) is not None:
@@ -60,9 +60,7 @@ minutes_of_days = st.dictionaries(
 
 
 @given(minutes_of_days, st.integers(1, 12), st.booleans(), st.data())
-def test_each_wanted_day_is_whole_and_no_moment_is_asked_for_twice(
-    minutes: Minutes, rows_per_page: int, goes_on: bool, data: st.DataObject
-) -> None:
+def test_each_wanted_day_is_whole_and_no_moment_is_asked_for_twice(minutes, rows_per_page, goes_on, data):
     wanted = data.draw(st.lists(st.sampled_from(sorted(minutes)), min_size=1, unique=True))
     host = Host(minutes, rows_per_page, goes_on=goes_on)
     found = walked(host, wanted)
@@ -74,13 +72,13 @@ def test_each_wanted_day_is_whole_and_no_moment_is_asked_for_twice(
 
 
 @given(minutes_of_days, st.integers(2, 12))
-def test_days_that_follow_each_other_share_their_pages(minutes: Minutes, rows_per_page: int) -> None:
+def test_days_that_follow_each_other_share_their_pages(minutes, rows_per_page):
     host = Host(minutes, rows_per_page, goes_on=True)
     walked(host, list(minutes))
     assert len(host.asked) <= sum(map(len, minutes.values())) // rows_per_page + 1
 
 
-def test_no_day_before_what_the_host_keeps_is_asked_for() -> None:
+def test_no_day_before_what_the_host_keeps_is_asked_for():
     for goes_on in (True, False):
         host = Host({DAYS[-1]: [1, 2, 3]}, 5, goes_on=goes_on)
         found = walked(host, DAYS)
@@ -88,13 +86,13 @@ def test_no_day_before_what_the_host_keeps_is_asked_for() -> None:
         assert len(host.asked) == 1 + EMPTY_DAYS_MAX
 
 
-def test_a_day_without_bars_between_others_costs_no_call() -> None:
+def test_a_day_without_bars_between_others_costs_no_call():
     host = Host({DAYS[0]: [1], DAYS[2]: [2]}, 5, goes_on=True)
     assert [len(each.bars) for each in walked(host, DAYS[:3])] == [1, 0, 1]
     assert len(host.asked) == 1
 
 
-def test_a_row_that_cannot_be_read_costs_that_row_alone() -> None:
+def test_a_row_that_cannot_be_read_costs_that_row_alone():
     walk = MinuteDays(DAYS[:2], 4)
     bad = UnreadableRow("volume", b"{}")
     assert not walk.take(bars_of(DAYS[1], [1, 2, 3]), [bad]), "a full page: the day may have more"
@@ -104,7 +102,7 @@ def test_a_row_that_cannot_be_read_costs_that_row_alone() -> None:
     assert (other.day, other.unreadable, other.calls) == (DAYS[0], (), 1)
 
 
-def test_a_page_of_nothing_but_unreadable_rows_does_not_hold_up_earlier_days() -> None:
+def test_a_page_of_nothing_but_unreadable_rows_does_not_hold_up_earlier_days():
     walk = MinuteDays(DAYS[:2], 1)
     [whole] = walk.take([], [UnreadableRow("volume", b"{}")])
     assert (whole.day, len(whole.unreadable)) == (DAYS[1], 1)

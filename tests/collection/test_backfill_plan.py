@@ -1,6 +1,5 @@
 """The plan: each missing day is asked for once, and a run that goes on after any part asks for the rest."""
 
-from collections.abc import Sequence
 from datetime import date, timedelta
 
 from hypothesis import given
@@ -27,7 +26,7 @@ days = st.integers(0, 900).map(lambda number: BEGIN + timedelta(days=number))
 spans = st.tuples(days, days).map(lambda pair: Span(min(pair), max(pair)))
 
 
-def weekdays_of(found: Sequence[Span]) -> list[date]:
+def weekdays_of(found):
     """Each weekday of the spans, as often as it is in one."""
     return [
         day
@@ -38,7 +37,7 @@ def weekdays_of(found: Sequence[Span]) -> list[date]:
 
 
 @given(spans, st.lists(spans, max_size=6))
-def test_each_uncovered_weekday_is_asked_for_once(asked: Span, covered: list[Span]) -> None:
+def test_each_uncovered_weekday_is_asked_for_once(asked, covered):
     found = missing_spans(asked, covered, PER_CALL)
     wanted = set(weekdays_of([asked])) - set(weekdays_of(covered))
     assert sorted(weekdays_of(found)) == sorted(wanted)
@@ -46,13 +45,13 @@ def test_each_uncovered_weekday_is_asked_for_once(asked: Span, covered: list[Spa
 
 
 @given(spans)
-def test_a_span_and_its_overlap_fit_one_call(asked: Span) -> None:
+def test_a_span_and_its_overlap_fit_one_call(asked):
     for span in missing_spans(asked, [], PER_CALL):
         assert weekdays_in(span.first, span.last + timedelta(days=OVERLAP_DAYS)) <= PER_CALL
 
 
 @given(spans, st.lists(spans, max_size=4), st.data())
-def test_after_any_part_the_rest_is_asked_for(asked: Span, covered: list[Span], data: st.DataObject) -> None:
+def test_after_any_part_the_rest_is_asked_for(asked, covered, data):
     whole = missing_spans(asked, covered, PER_CALL)
     done = whole[: data.draw(st.integers(0, len(whole)))]
     rest = missing_spans(asked, [*covered, *done], PER_CALL)
@@ -60,9 +59,7 @@ def test_after_any_part_the_rest_is_asked_for(asked: Span, covered: list[Span], 
 
 
 @given(spans, st.dictionaries(days, st.sampled_from([0.0, 5.0])), st.data())
-def test_minute_bars_of_a_day_are_asked_for_once_after_any_part(
-    asked: Span, volumes: dict[date, float], data: st.DataObject
-) -> None:
+def test_minute_bars_of_a_day_are_asked_for_once_after_any_part(asked, volumes, data):
     whole = missing_days(asked, volumes, [])
     assert all(volumes[day] > 0 and asked.first <= day <= asked.last for day in whole)
     done = data.draw(st.lists(st.sampled_from(whole), unique=True)) if whole else []
@@ -70,12 +67,12 @@ def test_minute_bars_of_a_day_are_asked_for_once_after_any_part(
 
 
 @given(spans)
-def test_weekdays_are_counted(span: Span) -> None:
+def test_weekdays_are_counted(span):
     assert weekdays_in(span.first, span.last) == len(weekdays_of([span]))
     assert weekdays_in(span.last, span.last - timedelta(days=1)) == 0
 
 
-def test_without_its_daily_bar_a_day_of_minute_bars_is_not_known_yet() -> None:
+def test_without_its_daily_bar_a_day_of_minute_bars_is_not_known_yet():
     monday = date(2026, 11, 16)
     asked = Span(monday, monday + timedelta(days=4))
     volumes = {monday: 7.0, monday + timedelta(days=1): 0.0, monday + timedelta(days=3): 9.0}
@@ -90,7 +87,7 @@ def test_without_its_daily_bar_a_day_of_minute_bars_is_not_known_yet() -> None:
     assert (reached.minutes, reached.unknown_days) == ([], 1), "the broker keeps the last day alone"
 
 
-def test_the_estimate_is_an_upper_bound() -> None:
+def test_the_estimate_is_an_upper_bound():
     monday = date(2026, 11, 16)
     week = Span(monday, monday + timedelta(days=4))
     needs = [
@@ -104,7 +101,7 @@ def test_the_estimate_is_an_upper_bound() -> None:
     assert of_session.seconds == of_session.calls / 10.0
 
 
-def test_the_volume_of_the_daily_bar_proves_a_day() -> None:
+def test_the_volume_of_the_daily_bar_proves_a_day():
     assert outcome_of(3, 100.0, 0, 100.0) == "equal"
     assert outcome_of(3, 99.0, 0, 100.0) == "differs"
     assert outcome_of(3, 100.0, 1, 100.0) == "differs"

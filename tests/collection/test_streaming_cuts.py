@@ -7,7 +7,7 @@ read or not, until the slot ends.
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -16,13 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.events import AccountsClosed, GapDetected, Trade
-from observer.brokers.broker import StreamListener
 from observer.brokers.connection_end import CONNECTION_LOST
 from observer.brokers.subscriptions import Step, Subscriptions
 from observer.collection.pins import Pins
 from observer.selection.sampling import SamplingSettings
 from observer.selection.selector import Selector
-from tests.collection.day_scene import PLAN, SESSION, SYMBOLS, Market, Process, Tasks, idle_process, market
+from tests.collection.day_scene import PLAN, SESSION, SYMBOLS, Tasks, idle_process, market
 from tests.reach import Reach, reaches
 from tests.selection.builders import member, seen
 from tests.waiting import until_async
@@ -52,7 +51,7 @@ class Connection:
     capacity = 1
     held_back_since_ns: int | None = None
 
-    def __init__(self, broker: "Broker", listener: StreamListener) -> None:
+    def __init__(self, broker, listener):
         self.frames: deque[Step | Trade] = deque()
         self.is_registered = False  # at the broker
         self.is_cut = False
@@ -62,17 +61,17 @@ class Connection:
         self._asked: Step | None = None
         self._is_lost = False
 
-    def want(self, symbols: Sequence[str], watched: Sequence[str] = ()) -> None:
+    def want(self, symbols, watched=()):
         del watched
         self._subscriptions.want([each for each in symbols if each == LINE])
 
     @property
-    def subscribed(self) -> frozenset[str]:
+    def subscribed(self):
         return self._subscriptions.symbols
 
-    async def run(self) -> None: ...
+    async def run(self): ...
 
-    def ask(self) -> None:
+    def ask(self):
         """Send the next request, one at a time; the broker answers at once."""
         step = self._subscriptions.next_step()
         if self._is_lost or self._asked is not None or step is None:
@@ -85,7 +84,7 @@ class Connection:
             self.frames.append(step)
             self._broker.acknowledged(step)
 
-    def read(self) -> None:
+    def read(self):
         """Read what was sent first."""
         if not self.frames:
             return
@@ -99,13 +98,13 @@ class Connection:
         elif frame.action == "unregister" and self._subscriptions.note_unsubscribed(frame.subscription):
             self._listener.on_unsubscribed(LINE, "removed")
 
-    def cut(self, arrive: int) -> None:
+    def cut(self, arrive):
         """The broker's end of the connection is gone; of the frames that were sent, so many arrive."""
         if not self.is_cut:
             self.is_cut, self.is_registered = True, False
             self.frames = deque(list(self.frames)[:arrive])
 
-    def lose(self) -> None:
+    def lose(self):
         """A connection that was cut is seen to be so; what has arrived of it is not read any more."""
         if not self.is_cut or self._is_lost:
             return
@@ -114,7 +113,7 @@ class Connection:
         for each in self._subscriptions.lose_all():
             self._listener.on_unsubscribed(each.symbol, CONNECTION_LOST)
 
-    def connect(self) -> None:
+    def connect(self):
         if self._is_lost:
             self._is_lost = self.is_cut = False
 
@@ -122,7 +121,7 @@ class Connection:
 class Broker:
     """The line's market, the connections, and the trades that are promised to be stored or stated as missing."""
 
-    def __init__(self, made: Market, running: Process, tasks: Tasks) -> None:
+    def __init__(self, made, running, tasks):
         self._market = made
         self.connections: list[Connection] = []
         for account in running.brokers.accounts:
@@ -138,21 +137,21 @@ class Broker:
         self._is_begun = False  # a subscription in the slot is acknowledged
         self.promised: list[Trade] = []
 
-    def _opened(self, listener: StreamListener) -> Connection:
+    def _opened(self, listener):
         self.connections.append(Connection(self, listener))
         return self.connections[-1]
 
-    def now_ns(self) -> int:
+    def now_ns(self):
         return self._market.clock.now_ns()
 
     @property
-    def _holds(self) -> bool:
+    def _holds(self):
         return LINE in self.selector.wanted
 
-    def acknowledged(self, step: Step) -> None:
+    def acknowledged(self, step):
         self._is_begun = self._is_begun or (self._holds and step.action == "register")
 
-    def trade(self) -> None:
+    def trade(self):
         made = self._market.trade(LINE, 1.0, 10_000.0)
         self._market.desk.volumes[LINE] = made.cumulative_volume
         registered = [each for each in self.connections if each.is_registered]
@@ -162,18 +161,18 @@ class Broker:
         if self._is_begun:
             self.promised.append(made)
 
-    def sweep(self) -> None:
+    def sweep(self):
         volume = self._market.desk.volumes.get(LINE, 0.0)
         swept = seen(LINE, volume, receive_time_ns=self.now_ns(), session_date=SESSION)
         self.selector.market.update_snapshot(swept)
         self.day.receiver.monitor.sweep({LINE: volume})
 
-    def close(self, accounts: tuple[str, ...]) -> None:
+    def close(self, accounts):
         now_ns = self.day.moment()
         decided = self.selector.close_accounts(frozenset(accounts), now_ns)
         self.day.carry_out(self.selector, AccountsClosed(accounts), now_ns, decided)
 
-    async def act(self, act: Act) -> None:
+    async def act(self, act):
         connection = self.connections[act.account]
         match act.what:
             case "trade":
@@ -200,7 +199,7 @@ class Broker:
         self._is_begun = self._is_begun and self._holds
         await self._market.clock.advance(0.001)
 
-    async def end(self) -> None:
+    async def end(self):
         """The slot ends, and everything that was sent is read."""
         self._pins.unpin(LINE)
         self.close(())
@@ -213,7 +212,7 @@ class Broker:
                     each.read()
         await until_async(lambda: not self.day.trades.detector.is_watched(LINE))
 
-    def unstated(self, reach: Reach) -> list[float]:
+    def unstated(self, reach):
         """The promised trades, by the day's volume, that are neither stored nor in a gap."""
         self._running.producer.flush()
         published = [event for _, events in self._running.batches(self._first) for event in events]
@@ -226,15 +225,15 @@ class Broker:
 
 
 @pytest.fixture(scope="module")
-def scene() -> Iterator[tuple[Market, Process]]:
+def scene():
     with market(SamplingSettings(), accounts=2) as made, idle_process(made) as running:
         made.traded.clear()
         asyncio.run(made.clock.advance(3600.0))
         yield made, running
 
 
-def unstated_after(scene: tuple[Market, Process], acts: Sequence[Act], reach: Reach) -> list[float]:
-    async def play() -> list[float]:
+def unstated_after(scene, acts, reach):
+    async def play():
         async with Tasks() as tasks:
             broker = Broker(*scene, tasks)
             for act in acts:
@@ -302,7 +301,7 @@ LATE: Final[dict[str, Sequence[Act]]] = {
 
 
 @pytest.mark.parametrize("moments", LATE)
-def test_a_trade_beside_a_cut_is_stored_or_in_a_gap(scene: tuple[Market, Process], moments: str) -> None:
+def test_a_trade_beside_a_cut_is_stored_or_in_a_gap(scene, moments):
     reach = Reach()
     assert unstated_after(scene, LATE[moments], reach) == []
     assert reach.counts["promised"] >= 1
@@ -320,8 +319,6 @@ ACTS: Final = (
 
 @reaches(promised=40, not_stored=18)
 @given(is_swept=st.booleans(), acts=st.lists(st.sampled_from(ACTS), min_size=10, max_size=50))
-def test_every_trade_of_a_slot_is_stored_or_in_a_gap(
-    scene: tuple[Market, Process], reach: Reach, is_swept: bool, acts: Sequence[Act]
-) -> None:
+def test_every_trade_of_a_slot_is_stored_or_in_a_gap(scene, reach, is_swept, acts):
     begins = [*([Act("sweep")] if is_swept else []), Act("pin"), Act("ask")]
     assert unstated_after(scene, [*begins, *acts], reach) == []

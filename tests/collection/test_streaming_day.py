@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
-from collections.abc import Awaitable, Callable
 from random import Random
 
 import msgspec
@@ -42,7 +41,7 @@ from observer.reference.universe.eligibility import KOREAN_STOCKS
 from observer.selection.sampling import SamplingSettings
 from observer.selection.trigger_settings import PinSettings
 from observer.store.reader import StoreReader
-from tests.collection.day_scene import PLAN, SESSION, SLOTS, SYMBOLS, Market, Process, market, process
+from tests.collection.day_scene import PLAN, SESSION, SLOTS, SYMBOLS, market, process
 from tests.selection.builders import member, state
 
 SURGE = 9_000.0
@@ -52,28 +51,28 @@ BUSY = SamplingSettings(degrade_above_events=1, recover_below_events=0)
 
 
 def play(
-    scene: Callable[[Market], Awaitable[None]],
-    sampling: SamplingSettings = SAMPLING,
-    accounts: int = 1,
-    slots: int = SLOTS,
-) -> None:
-    async def played() -> None:
+    scene,
+    sampling=SAMPLING,
+    accounts=1,
+    slots=SLOTS,
+):
+    async def played():
         with market(sampling, accounts, slots) as made:
             await scene(made)
 
     asyncio.run(played())
 
 
-def alerts(running: Process) -> list[str]:
+def alerts(running):
     return [alert.text for alert in running.of(AlertRaised)]
 
 
-def pins(running: Process) -> Pins:
+def pins(running):
     return Pins(running.selector, running.day.moment, running.day.carry_out)
 
 
-def test_when_many_symbols_find_no_slot_it_is_reported_once_also_after_a_restart() -> None:
-    async def scene(made: Market) -> None:
+def test_when_many_symbols_find_no_slot_it_is_reported_once_also_after_a_restart():
+    async def scene(made):
         async with process(made) as first:
             swept = made.sweep(SURGE)
             await first.until(lambda: any("slots" in text for text in alerts(first)), swept=swept)
@@ -90,13 +89,13 @@ def test_when_many_symbols_find_no_slot_it_is_reported_once_also_after_a_restart
     play(scene)
 
 
-def renamed(made: Market, table: str, name: str) -> None:
+def renamed(made, table, name):
     with contextlib.closing(sqlite3.connect(made.folder / "observer.db")) as connection:
         connection.execute(f"ALTER TABLE {table} RENAME TO {name}")
 
 
-def test_a_day_begins_without_earlier_days_if_they_cannot_be_read_and_replays_without_them() -> None:
-    async def scene(made: Market) -> None:
+def test_a_day_begins_without_earlier_days_if_they_cannot_be_read_and_replays_without_them():
+    async def scene(made):
         await made.clock.advance(-90.0)  # a minute and a half before the context
         renamed(made, "sweeps", "away")
         async with process(made) as running:
@@ -113,7 +112,7 @@ def test_a_day_begins_without_earlier_days_if_they_cannot_be_read_and_replays_wi
     play(scene)
 
 
-def later_build(made: Market) -> UniverseBuilt:
+def later_build(made):
     """A second build of the day, by whose averages a day's usual volume is 100."""
     members = [
         member(each, rank=rank, market_cap=1e13 / rank, venue="KRX", average_volume_20d=100.0)
@@ -125,14 +124,14 @@ def later_build(made: Market) -> UniverseBuilt:
     return built
 
 
-def test_the_history_of_a_later_build_counts_at_once_after_a_restart_and_in_the_replay() -> None:
-    async def scene(made: Market) -> None:
+def test_the_history_of_a_later_build_counts_at_once_after_a_restart_and_in_the_replay():
+    async def scene(made):
         async with process(made) as first:
             await first.until(lambda: "universe_evaluated" in first.steps, swept=made.sweep(900.0))
             assert not first.of(TriggerFired)
             built = later_build(made)
 
-            def is_taken_in() -> bool:
+            def is_taken_in():
                 made.feed.publish([Delivered("master-file", "b" * 32, 31, [built])])
                 return "history" in first.steps
 
@@ -153,8 +152,8 @@ def test_the_history_of_a_later_build_counts_at_once_after_a_restart_and_in_the_
     play(scene)
 
 
-def test_a_sweep_shows_a_later_build_whose_signal_was_lost() -> None:
-    async def scene(made: Market) -> None:
+def test_a_sweep_shows_a_later_build_whose_signal_was_lost():
+    async def scene(made):
         async with process(made) as running:
             await running.until(lambda: "universe_evaluated" in running.steps, swept=made.sweep(900.0))
             later_build(made)
@@ -163,8 +162,8 @@ def test_a_sweep_shows_a_later_build_whose_signal_was_lost() -> None:
     play(scene)
 
 
-def test_a_stale_symbol_is_subscribed_again() -> None:
-    async def scene(made: Market) -> None:
+def test_a_stale_symbol_is_subscribed_again():
+    async def scene(made):
         async with process(made) as running:
             [line] = running.lines
             await running.until(lambda: len(line.subscribed) == SLOTS)
@@ -176,8 +175,8 @@ def test_a_stale_symbol_is_subscribed_again() -> None:
     play(scene)
 
 
-def test_a_day_states_subscriptions_that_wait_for_the_bound() -> None:
-    async def scene(made: Market) -> None:
+def test_a_day_states_subscriptions_that_wait_for_the_bound():
+    async def scene(made):
         async with process(made) as running:
             [line] = running.lines
             line.held_back_since_ns = made.clock.now_ns() - 901 * NS_PER_S
@@ -188,8 +187,8 @@ def test_a_day_states_subscriptions_that_wait_for_the_bound() -> None:
     play(scene)
 
 
-def test_a_pin_outlives_a_restart_also_while_it_waits() -> None:
-    async def scene(made: Market) -> None:
+def test_a_pin_outlives_a_restart_also_while_it_waits():
+    async def scene(made):
         last, halted = SYMBOLS[-1], SYMBOLS[-2]
         async with process(made) as first:
             first.day.receiver.on_facts([state(halted, halted=True)])
@@ -207,8 +206,8 @@ def test_a_pin_outlives_a_restart_also_while_it_waits() -> None:
     play(scene)
 
 
-def test_a_pin_stands_on_the_next_day_until_it_is_taken_back() -> None:
-    async def scene(made: Market) -> None:
+def test_a_pin_stands_on_the_next_day_until_it_is_taken_back():
+    async def scene(made):
         last = SYMBOLS[-1]
         pinned = (SelectionAdvanced("2026-11-17", 1, Pinned(symbol)) for symbol in (last, "000ZZZ"))
         made.store("b" * 32, *pinned)
@@ -221,8 +220,8 @@ def test_a_pin_stands_on_the_next_day_until_it_is_taken_back() -> None:
     play(scene)
 
 
-def test_a_moved_symbol_stays_away_over_a_restart_until_its_home_stream_is_up_again() -> None:
-    async def scene(made: Market) -> None:
+def test_a_moved_symbol_stays_away_over_a_restart_until_its_home_stream_is_up_again():
+    async def scene(made):
         async with process(made) as first:
             first.lines[1].report("lost")
             await first.until(lambda: moves(first), step_s=20.0)
@@ -240,12 +239,12 @@ def test_a_moved_symbol_stays_away_over_a_restart_until_its_home_stream_is_up_ag
     play(scene, accounts=2, slots=20)
 
 
-def moves(running: Process) -> list[tuple[str, str]]:
+def moves(running):
     return [(each.reason, each.symbol) for each in running.of(SlotAssigned) if each.reason.startswith("moved")]
 
 
-def test_a_volume_rise_between_two_sweeps_gives_its_symbol_a_slot_and_the_day_replays_the_same() -> None:
-    async def scenario(day: Market) -> None:
+def test_a_volume_rise_between_two_sweeps_gives_its_symbol_a_slot_and_the_day_replays_the_same():
+    async def scenario(day):
         risen, since_ns = SYMBOLS[-1], day.clock.now_ns()
         async with process(day) as running:
             await running.until(lambda: len(running.selector.wanted) == SLOTS)
@@ -258,7 +257,7 @@ def test_a_volume_rise_between_two_sweeps_gives_its_symbol_a_slot_and_the_day_re
                 msgspec.structs.replace(rise, session_date="2026-11-17"),
             ]
 
-            def is_streamed() -> bool:
+            def is_streamed():
                 day.feed.publish([Delivered("track-a", "a" * 32, 1, [*strangers, rise])])
                 return risen in running.selector.wanted
 
@@ -273,12 +272,12 @@ def test_a_volume_rise_between_two_sweeps_gives_its_symbol_a_slot_and_the_day_re
     play(scenario)
 
 
-def test_a_volume_rise_during_a_restart_is_evaluated_after_it_and_one_that_was_evaluated_is_not_again() -> None:
-    async def scenario(day: Market) -> None:
+def test_a_volume_rise_during_a_restart_is_evaluated_after_it_and_one_that_was_evaluated_is_not_again():
+    async def scenario(day):
         since_ns = day.clock.now_ns()
         known, missed = SYMBOLS[-1], SYMBOLS[-2]
 
-        def rise(symbol: str) -> VolumeRise:
+        def rise(symbol):
             rest = (0.0, 100_000.0, 10.0, 10_000.0, None, None, None, 0.0)
             return VolumeRise("kis", symbol, SESSION, since_ns, day.clock.now_ns(), *rest)
 
@@ -287,7 +286,7 @@ def test_a_volume_rise_during_a_restart_is_evaluated_after_it_and_one_that_was_e
             seen = rise(known)
             day.store("b" * 32, seen)
 
-            def is_streamed() -> bool:
+            def is_streamed():
                 day.feed.publish([Delivered("track-a", "b" * 32, 1, [seen])])
                 return known in first.selector.wanted
 
@@ -304,8 +303,8 @@ def test_a_volume_rise_during_a_restart_is_evaluated_after_it_and_one_that_was_e
     play(scenario)
 
 
-def test_a_repeated_sweep_after_a_kill_of_track_a_replays_to_the_same_decisions() -> None:
-    async def scene(made: Market) -> None:
+def test_a_repeated_sweep_after_a_kill_of_track_a_replays_to_the_same_decisions():
+    async def scene(made):
         async with process(made) as running:
             made.kill_in_sweep(SURGE)
             await made.clock.advance(1.0)
@@ -321,8 +320,8 @@ def test_a_repeated_sweep_after_a_kill_of_track_a_replays_to_the_same_decisions(
     play(scene)
 
 
-def test_a_slot_without_trades_over_two_sweeps_is_checked_for_a_halt_and_released_when_halted() -> None:
-    async def scene(made: Market) -> None:
+def test_a_slot_without_trades_over_two_sweeps_is_checked_for_a_halt_and_released_when_halted():
+    async def scene(made):
         made.desk.halted = {SYMBOLS[1], SYMBOLS[-1]}  # the last one has no slot
         async with process(made) as running:
             await running.until(lambda: "universe_evaluated" in running.steps, swept=made.sweep(10.0))
@@ -342,8 +341,8 @@ def test_a_slot_without_trades_over_two_sweeps_is_checked_for_a_halt_and_release
     play(scene)
 
 
-def test_a_stop_of_the_whole_market_takes_no_slot_away() -> None:
-    async def scene(made: Market) -> None:
+def test_a_stop_of_the_whole_market_takes_no_slot_away():
+    async def scene(made):
         made.desk.halted = set(SYMBOLS)  # as quotes have it in a stop
         async with process(made) as running:
             await running.until(lambda: "universe_evaluated" in running.steps, swept=made.sweep(10.0))
@@ -358,8 +357,8 @@ def test_a_stop_of_the_whole_market_takes_no_slot_away() -> None:
     play(scene)
 
 
-def test_conditions_that_hold_do_not_fire_again_after_a_restart_and_a_sweep_during_it_is_evaluated() -> None:
-    async def scene(made: Market) -> None:
+def test_conditions_that_hold_do_not_fire_again_after_a_restart_and_a_sweep_during_it_is_evaluated():
+    async def scene(made):
         async with process(made) as first:
             await first.until(lambda: "universe_evaluated" in first.steps, swept=made.sweep(SURGE))
             fired = {(each.symbol, each.kind): each.fired_ns for each in first.of(TriggerFired)}
@@ -380,12 +379,12 @@ def test_conditions_that_hold_do_not_fire_again_after_a_restart_and_a_sweep_duri
     play(scene)
 
 
-def test_a_day_on_which_a_venue_closes_replays_over_a_restart_with_the_hours_that_it_was_decided_by() -> None:
+def test_a_day_on_which_a_venue_closes_replays_over_a_restart_with_the_hours_that_it_was_decided_by():
     line = f"{SYMBOLS[0]}.NXT"
     begins_ns, ends_ns = PLAN.track_b_start_ns, PLAN.track_b_stop_ns
     windows = (Window("KRX", begins_ns, ends_ns), Window("NXT", begins_ns, begins_ns + 60 * NS_PER_S))
 
-    async def scene(made: Market) -> None:
+    async def scene(made):
         members = [member(each, rank=rank, venue="KRX") for rank, each in enumerate(SYMBOLS, 1)]
         members.append(member(line, rank=len(members) + 1, venue="NXT"))
         built = UniverseBuilt("kis", KOREAN_STOCKS, SESSION, SESSION, 1, len(members), len(members), 0.0)
@@ -412,7 +411,7 @@ def test_a_day_on_which_a_venue_closes_replays_over_a_restart_with_the_hours_tha
         play(scene)
 
 
-async def busy_while(made: Market, running: Process, rng: Random) -> None:
+async def busy_while(made, running, rng):
     """Trades arrive faster than the writer stores them, some are missing; pins, sweeps and halts fall in between."""
     [line] = running.lines
     for _ in range(60):
@@ -428,8 +427,8 @@ async def busy_while(made: Market, running: Process, rng: Random) -> None:
     await running.until(lambda: running.steps.count("slots_evaluated") > checks)
 
 
-def test_a_day_whose_settings_changed_replays_with_the_new_ones_from_the_step_of_the_reload_on() -> None:
-    async def scene(made: Market) -> None:
+def test_a_day_whose_settings_changed_replays_with_the_new_ones_from_the_step_of_the_reload_on():
+    async def scene(made):
         async with process(made) as first:
             await first.until(lambda: "universe_evaluated" in first.steps, swept=made.sweep(SURGE))
         before = made.settings
@@ -459,8 +458,8 @@ def test_a_day_whose_settings_changed_replays_with_the_new_ones_from_the_step_of
     play(scene)
 
 
-def test_a_day_with_conflation_and_a_restart_replays_to_the_same_decisions() -> None:
-    async def scene(made: Market) -> None:
+def test_a_day_with_conflation_and_a_restart_replays_to_the_same_decisions():
+    async def scene(made):
         rng = Random(1)
         async with process(made) as first:
             await first.until(lambda: "slots_evaluated" in first.steps)
@@ -486,8 +485,8 @@ def test_a_day_with_conflation_and_a_restart_replays_to_the_same_decisions() -> 
     play(scene, BUSY)
 
 
-def test_false_trades_over_a_restart_go_to_quarantine_and_the_day_replays_to_the_same_decisions() -> None:
-    async def scene(made: Market) -> None:
+def test_false_trades_over_a_restart_go_to_quarantine_and_the_day_replays_to_the_same_decisions():
+    async def scene(made):
         real: list[Trade] = []
         for restart in range(2):
             async with process(made) as running:
@@ -518,10 +517,10 @@ def test_false_trades_over_a_restart_go_to_quarantine_and_the_day_replays_to_the
     play(scene)
 
 
-def test_the_end_of_a_day_logs_repeated_unsubscribed_and_overlapping_trades(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_end_of_a_day_logs_repeated_unsubscribed_and_overlapping_trades(caplog):
     caplog.set_level(logging.INFO, "observer.collection.day")
 
-    async def scene(made: Market) -> None:
+    async def scene(made):
         async with process(made) as running:
             [line] = running.lines
             await running.until(lambda: len(line.subscribed) == SLOTS)

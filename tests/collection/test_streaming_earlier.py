@@ -2,19 +2,16 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterator
 from datetime import date
-from pathlib import Path
 from random import Random
 
 import msgspec
 import pytest
 
 from bus.delivery import Delivered
-from bus.events import AccountSlots, DayBegan, Event, SharesAdjusted, SweepCompleted, UniverseBuilt
+from bus.events import AccountSlots, DayBegan, SharesAdjusted, SweepCompleted, UniverseBuilt
 from observer.base.errors import NotReplayableError, StoreError
 from observer.base.local_time import local_ns
-from observer.calendar.phases import DayPlan
 from observer.calendar.sessions import windows_of
 from observer.collection.earlier import began, earlier_days, earlier_in_time
 from observer.collection.settings import TrackASettings
@@ -44,21 +41,21 @@ UNIVERSE = StoredUniverse(UniverseBuilt("kis", "kr_stocks", TODAY.isoformat(), D
 CHECKS = ((9, 30), (9, 40), (10, 0), (12, 5), (14, 50))
 
 
-def plan_of(day: date) -> DayPlan:
+def plan_of(day):
     return day_plan(day)
 
 
-def evenly(second: float) -> float:
+def evenly(second):
     """100 shares a second."""
     return 100.0 * second
 
 
-def front_loaded(second: float) -> float:
+def front_loaded(second):
     """Half of the day's volume in the first tenth of it, as real days begin."""
     return 1e6 * (second / 23_400.0) ** 0.3
 
 
-def swept_day(day: date, rng: Random, volume: Callable[[float], float], shares: float = 1.0) -> Iterator[Event]:
+def swept_day(day, rng, volume, shares=1.0):
     """A day's sweeps as Track A makes them: a snapshot comes within seconds of the sweep's beginning."""
     plan = plan_of(day)
     windows = windows_of(RULES.sessions, plan.sessions, "track_a", RULES.track_a)
@@ -70,24 +67,24 @@ def swept_day(day: date, rng: Random, volume: Callable[[float], float], shares: 
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
+def url(tmp_path):
     url = f"sqlite:///{tmp_path}/observer.db"
     make_database(url)
     return url
 
 
-def store(url: str, *events: Event) -> None:
+def store(url, *events):
     writer = StoreWriter(url)
     writer.open()
     writer.commit([Delivered("test", "7" * 32, 1, events)])
     writer.close()
 
 
-def first_step(*, has_usual_hours: bool = True) -> DayBegan:
+def first_step(*, has_usual_hours=True):
     return began(DAY_SETTINGS, UNIVERSE, has_usual_hours=has_usual_hours)
 
 
-def stored_by_a_version_without(key: str) -> DayBegan:
+def stored_by_a_version_without(key):
     """The first step of a version that did not have this key of the slots yet."""
     step = msgspec.json.decode(msgspec.json.encode(first_step()), type=DayBegan)
     del step.settings["slots"][key]
@@ -101,18 +98,18 @@ def stored_by_a_version_without(key: str) -> DayBegan:
     return msgspec.structs.replace(step, settings_digest=digest)
 
 
-def test_a_setting_that_was_added_later_has_its_default_on_earlier_days() -> None:
+def test_a_setting_that_was_added_later_has_its_default_on_earlier_days():
     assert stored_settings(stored_by_a_version_without("churn_ttl_factor")) == DAY_SETTINGS
 
 
-def test_the_first_step_carries_the_size_of_a_page_of_past_trades() -> None:
+def test_the_first_step_carries_the_size_of_a_page_of_past_trades():
     settings = msgspec.structs.replace(DAY_SETTINGS, page_trades=30)
     step = began(settings, UNIVERSE, has_usual_hours=True)
     assert stored_settings(msgspec.json.decode(msgspec.json.encode(step), type=DayBegan)) == settings
     assert step.settings_digest != first_step().settings_digest
 
 
-def test_a_day_that_was_decided_by_other_rules_is_refused_with_the_remedy() -> None:
+def test_a_day_that_was_decided_by_other_rules_is_refused_with_the_remedy():
     """An older version stored no number of its rules, which were the first."""
     step = msgspec.json.encode(first_step())
     older = msgspec.json.decode(step.replace(b',"rules":%d' % SELECTION_RULES, b""), type=DayBegan)
@@ -124,19 +121,19 @@ def test_a_day_that_was_decided_by_other_rules_is_refused_with_the_remedy() -> N
         stored_settings(older)
 
 
-def test_stored_settings_that_were_changed_are_refused_whatever_version_wrote_them() -> None:
+def test_stored_settings_that_were_changed_are_refused_whatever_version_wrote_them():
     step = stored_by_a_version_without("churn_ttl_factor")
     step.settings["slots"]["max_slots"] -= 1
     with pytest.raises(NotReplayableError, match="do not have their digest"):
         stored_settings(step)
 
 
-def known(url: str) -> EarlierDays:
+def known(url):
     with StoreReader(url) as reader:
         return earlier_days(reader, TODAY.isoformat(), local_ns(TODAY), SETTINGS, first_step())
 
 
-def ratio(earlier: EarlierDays, volume: Callable[[float], float], hour: int, minute: int) -> float:
+def ratio(earlier, volume, hour, minute):
     """Today's volume relative to the usual one, in a snapshot three seconds after the sweep's begin."""
     at_ns = local_ns(TODAY, hour, minute) + 3 * SECOND_NS
     usual = volume_by(earlier.profiles["A"], earlier.time_of_day_s(at_ns))
@@ -145,14 +142,14 @@ def ratio(earlier: EarlierDays, volume: Callable[[float], float], hour: int, min
 
 
 @pytest.mark.parametrize("volume", [evenly, front_loaded])
-def test_an_ordinary_day_has_the_usual_volume_at_every_sweep(url: str, volume: Callable[[float], float]) -> None:
+def test_an_ordinary_day_has_the_usual_volume_at_every_sweep(url, volume):
     rng = Random(7)
     store(url, *(event for day in DAYS for event in swept_day(day, rng, volume)))
     earlier = known(url)
     assert [ratio(earlier, volume, *check) for check in CHECKS] == pytest.approx([1.0] * len(CHECKS), rel=0.005)
 
 
-def test_an_ordinary_day_after_a_split_has_the_usual_volume_of_the_new_shares(url: str) -> None:
+def test_an_ordinary_day_after_a_split_has_the_usual_volume_of_the_new_shares(url):
     """One share into five on the last of the days before."""
     rng, split_on = Random(7), DAYS[-1]
     split = SharesAdjusted("kis", "A", split_on.isoformat(), TODAY.isoformat(), 2_000.0, 10_000.0)
@@ -163,16 +160,16 @@ def test_an_ordinary_day_after_a_split_has_the_usual_volume_of_the_new_shares(ur
     assert ratios == pytest.approx([1.0] * len(CHECKS), rel=0.005)
 
 
-def test_a_day_of_unusual_hours_is_compared_with_no_time_of_day(url: str) -> None:
+def test_a_day_of_unusual_hours_is_compared_with_no_time_of_day(url):
     store(url, *(event for day in DAYS for event in swept_day(day, Random(7), evenly)))
     with StoreReader(url) as reader:
         found = earlier_days(reader, TODAY.isoformat(), 5, SETTINGS, first_step(has_usual_hours=False))
     assert found == EarlierDays(midnight_ns=5)
 
 
-def test_a_database_that_does_not_answer_costs_the_comparison_not_the_start(url: str) -> None:
+def test_a_database_that_does_not_answer_costs_the_comparison_not_the_start(url):
     class Failing(StoreReader):
-        def earlier_days(self, session_date: str, days: int, universe: str) -> object:
+        def earlier_days(self, session_date, days, universe):
             raise StoreError("the disk is away")
 
     with Failing(url) as reader:
@@ -183,7 +180,7 @@ def test_a_database_that_does_not_answer_costs_the_comparison_not_the_start(url:
     assert begun.earlier == EarlierDays(midnight_ns=plan_of(TODAY).starts_ns)
 
 
-def test_earlier_days_read_in_time_are_used(url: str) -> None:
+def test_earlier_days_read_in_time_are_used(url):
     store(url, *(event for day in DAYS for event in swept_day(day, Random(7), evenly)))
     with StoreReader(url) as reader:
         begun = asyncio.run(earlier_in_time(reader, plan_of(TODAY), DAY_SETTINGS, UNIVERSE, 5.0))

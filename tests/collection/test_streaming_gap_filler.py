@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Sequence
-from datetime import date
 
 import msgspec
 import pytest
@@ -19,7 +17,7 @@ from observer.collection.gap_filler import GapFiller, GapWorklist
 from observer.gaps.recovery import RecoverySettings, select
 from observer.monitoring.alerts.process import FEED_LOSSES
 from observer.selection.sampling import SamplingSettings
-from tests.collection.day_scene import PLAN, SESSION, Market, Process, idle_process, market
+from tests.collection.day_scene import PLAN, SESSION, idle_process, market
 from tests.day_plans import day_plan
 from tests.waiting import until_async
 
@@ -35,25 +33,23 @@ TOMORROW = msgspec.structs.replace(TRUE, exchange_time_ns=TRUE.exchange_time_ns 
 class History:
     """A broker that returns rows of tomorrow. Satisfies `PastSource`."""
 
-    def __init__(self, rows: int = 1) -> None:
+    def __init__(self, rows=1):
         self._rows = rows
 
-    async def trades_between(
-        self, symbol: str, from_ns: int, to_ns: int, after_volume: float = 0.0, rows_max: int | None = None
-    ) -> Sequence[PastTrade]:
+    async def trades_between(self, symbol, from_ns, to_ns, after_volume=0.0, rows_max=None):
         return [TRUE, *[TOMORROW] * self._rows]
 
-    async def daily_bars(self, symbol: str, first: date, last: date) -> Sequence[Bar]:
+    async def daily_bars(self, symbol, first, last):
         raise AssertionError(symbol)
 
-    async def minute_bars(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[Bar]:
+    async def minute_bars(self, symbol, from_ns, to_ns):
         raise AssertionError(symbol)
 
-    async def past_minute_bars(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[Bar]:
+    async def past_minute_bars(self, symbol, from_ns, to_ns):
         raise AssertionError(symbol)
 
 
-async def filled(running: Process, history: History, gap: GapDetected = GAP) -> None:
+async def filled(running, history, gap=GAP):
     """The gap is filled from this history."""
     made, settings = running.market, RecoverySettings()
     worklist = GapWorklist(
@@ -76,7 +72,7 @@ async def filled(running: Process, history: History, gap: GapDetected = GAP) -> 
     working.cancel()
 
 
-def test_a_recovered_row_of_another_day_goes_to_quarantine_and_the_gap_is_filled_without_it() -> None:
+def test_a_recovered_row_of_another_day_goes_to_quarantine_and_the_gap_is_filled_without_it():
     with market(SamplingSettings()) as made, idle_process(made) as running:
         asyncio.run(filled(running, History()))
         [closed], [trade], [item] = running.of(GapRecovered), running.of(Trade), running.of(InputQuarantined)
@@ -89,7 +85,7 @@ def test_a_recovered_row_of_another_day_goes_to_quarantine_and_the_gap_is_filled
         assert [alert.identity for alert in running.of(AlertRaised)] == ["misdated_recovery"]
 
 
-def test_of_many_recovered_rows_of_another_day_the_first_are_kept_and_the_others_counted() -> None:
+def test_of_many_recovered_rows_of_another_day_the_first_are_kept_and_the_others_counted():
     with market(SamplingSettings()) as made, idle_process(made) as running:
         asyncio.run(filled(running, History(rows=500)))
         items = running.of(InputQuarantined)
@@ -97,8 +93,8 @@ def test_of_many_recovered_rows_of_another_day_the_first_are_kept_and_the_others
         assert [item.reason for item in items if not item.content] == ["490 more of 000001, only counted"]
 
 
-def test_a_reader_of_the_feed_that_may_lack_events_is_an_alert() -> None:
-    async def scenario(made: Market, running: Process) -> None:
+def test_a_reader_of_the_feed_that_may_lack_events_is_an_alert():
+    async def scenario(made, running):
         worklist = GapWorklist(
             RecoverySettings(),
             reader=running.reader,
@@ -109,7 +105,7 @@ def test_a_reader_of_the_feed_that_may_lack_events_is_an_alert() -> None:
         following = asyncio.create_task(worklist.follow_feed())
         for number in (1, 2):
 
-            def are_queued(number: int = number) -> bool:
+            def are_queued(number=number):
                 gap = msgspec.structs.replace(GAP, gap_id=f"g{number}")
                 made.feed.publish([Delivered("track-b", "1" * 32, 1, [gap])])
                 return len(worklist.queue) == number
@@ -128,29 +124,27 @@ def test_a_reader_of_the_feed_that_may_lack_events_is_an_alert() -> None:
 class Bounded(History):
     """A broker with as many trades as wanted, and with one minute bar."""
 
-    def __init__(self, trades: int) -> None:
+    def __init__(self, trades):
         super().__init__(0)
         self._trades = trades
         self.bounds: list[tuple[float, int | None]] = []
 
-    async def trades_between(
-        self, symbol: str, from_ns: int, to_ns: int, after_volume: float = 0.0, rows_max: int | None = None
-    ) -> Sequence[PastTrade]:
+    async def trades_between(self, symbol, from_ns, to_ns, after_volume=0.0, rows_max=None):
         self.bounds.append((after_volume, rows_max))
         rows = [PastTrade(symbol, FROM_NS, 1.0, 1.0, 101.0 + each, None, None) for each in range(self._trades)]
         return rows if rows_max is None else rows[-rows_max:]
 
-    async def minute_bars(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[Bar]:
+    async def minute_bars(self, symbol, from_ns, to_ns):
         return [Bar(symbol, from_ns, *(1.0,) * 4, 9.0, 9.0, venue="KRX")]
 
 
-def long_gap(trades: int) -> GapDetected:
+def long_gap(trades):
     """A gap of ten minutes and of an unknown number of trades of one share each."""
     spans = {"from_ns": FROM_NS - 600 * NS_PER_S, "before_volume": 100.0 + trades, "missing_volume": float(trades)}
     return msgspec.structs.replace(GAP, missing_trades=None, **spans)
 
 
-def test_a_long_gap_of_an_unknown_number_is_filled_trade_by_trade_when_they_are_few() -> None:
+def test_a_long_gap_of_an_unknown_number_is_filled_trade_by_trade_when_they_are_few():
     with market(SamplingSettings()) as made, idle_process(made) as running:
         history = Bounded(2)
         asyncio.run(filled(running, history, long_gap(2)))
@@ -159,7 +153,7 @@ def test_a_long_gap_of_an_unknown_number_is_filled_trade_by_trade_when_they_are_
         assert history.bounds == [(100.0, 300)]
 
 
-def test_it_is_filled_with_minute_bars_at_once_when_they_are_too_many() -> None:
+def test_it_is_filled_with_minute_bars_at_once_when_they_are_too_many():
     with market(SamplingSettings()) as made, idle_process(made) as running:
         asyncio.run(filled(running, Bounded(301), long_gap(301)))
         [closed] = running.of(GapRecovered)
@@ -168,32 +162,29 @@ def test_it_is_filled_with_minute_bars_at_once_when_they_are_too_many() -> None:
         assert (bar.venue, bar.session) == ("KRX", "regular")
 
 
-def test_open_gaps_that_cannot_be_read_are_an_alert_until_they_are() -> None:
-    async def scene() -> None:
-        with market(SamplingSettings()) as made, idle_process(made) as running:
-            feed_address, clock, alerts = made.feed_address, made.clock, running.alerts
-            worklist = GapWorklist(
-                RecoverySettings(), reader=running.reader, feed_address=feed_address, clock=clock, alerts=alerts
-            )
+async def test_open_gaps_that_cannot_be_read_are_an_alert_until_they_are():
+    with market(SamplingSettings()) as made, idle_process(made) as running:
+        feed_address, clock, alerts = made.feed_address, made.clock, running.alerts
+        worklist = GapWorklist(
+            RecoverySettings(), reader=running.reader, feed_address=feed_address, clock=clock, alerts=alerts
+        )
 
-            def rename(before: str, after: str) -> None:
-                with contextlib.closing(sqlite3.connect(made.folder / "observer.db")) as database:
-                    database.execute(f"ALTER TABLE {before} RENAME TO {after}")
+        def rename(before, after):
+            with contextlib.closing(sqlite3.connect(made.folder / "observer.db")) as database:
+                database.execute(f"ALTER TABLE {before} RENAME TO {after}")
 
-            rename("gaps", "gaps_away")
-            checking = asyncio.create_task(worklist.check_now_and_then())
-            await until_async(lambda: "open_gaps_unread" in alerts.identities)
-            rename("gaps_away", "gaps")
-            await until_async(lambda: "open_gaps_unread" not in alerts.identities)
-            checking.cancel()
-
-    asyncio.run(scene())
+        rename("gaps", "gaps_away")
+        checking = asyncio.create_task(worklist.check_now_and_then())
+        await until_async(lambda: "open_gaps_unread" in alerts.identities)
+        rename("gaps_away", "gaps")
+        await until_async(lambda: "open_gaps_unread" not in alerts.identities)
+        checking.cancel()
 
 
 @pytest.mark.parametrize("missing_trades", [None, 1])
 def test_a_trade_that_the_tape_has_of_a_gap_from_before_the_slot_is_not_stored_again(
-    missing_trades: int | None,
-) -> None:
+    missing_trades,
+):
     gap = msgspec.structs.replace(GAP, missing_trades=missing_trades)
     fetched = select([TRUE], gap, FROM_NS).trades[0]
     with market(SamplingSettings()) as made, idle_process(made) as running:

@@ -1,7 +1,7 @@
 """False trades among real ones: the real ones are all stored, the false ones go to quarantine."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -49,7 +49,7 @@ class Broker:
 
     quotes_per_call = 30
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.volume = 0.0
         self.limits: tuple[float | None, float | None] = (49_000.0, 91_000.0)
         self.high = 70_000.0
@@ -57,7 +57,7 @@ class Broker:
         self.asked: list[Priority] = []
         self.while_asked: Callable[[], None] = lambda: None  # once
 
-    async def quotes(self, symbols: Sequence[str], priority: Priority = "bulk") -> Sequence[Quote]:
+    async def quotes(self, symbols, priority="bulk"):
         self.asked.append(priority)
         self.while_asked, act = lambda: None, self.while_asked
         act()
@@ -71,7 +71,7 @@ class Broker:
 class Scene:
     """A recorder of one watched symbol, and its broker."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder):
         self.clock = ManualClock(OPENS_NS)
         self.broker = Broker()
         self._outbox = Outbox(folder / "outbox", "test", "1" * 32)
@@ -80,7 +80,7 @@ class Scene:
         self.seen: list[Kept] = []
         self.begin()
 
-    def begin(self, *marks: Mark) -> None:
+    def begin(self, *marks):
         """A process begins, after an earlier one with these marks."""
         self.recorder = TradeRecorder(
             *("kis", self.producer, self.broker, self.clock, SamplingSettings(), self.screen, self.seen.append),
@@ -93,18 +93,18 @@ class Scene:
         self.recorder.resume(marks, self.clock.now_ns(), {})
         self.recorder.watch(SYMBOL)
 
-    def real(self, first: int, last: int) -> None:
+    def real(self, first, last):
         """These trades of the market, of a share each; the broker's quotes know them."""
         for number in range(first, last + 1):
             self.broker.volume = max(self.broker.volume, float(number))
             self.recorder.take(real_trade(number))
 
-    async def decided(self, rounds: int = held_trades.QUOTES_TO_REFUTE) -> None:
+    async def decided(self, rounds=held_trades.QUOTES_TO_REFUTE):
         for _ in range(rounds):
             await self.recorder.held.decide()
 
     @property
-    def events(self) -> list[Event]:
+    def events(self):
         self.producer.flush()
         found: list[Event] = []
         while len(found) < self.producer.published:
@@ -114,24 +114,24 @@ class Scene:
         return found
 
     @property
-    def numbers(self) -> list[float]:
+    def numbers(self):
         """The stored trades by the day's volume, in the order of the events."""
         return [event.cumulative_volume for event in self.events if isinstance(event, Trade)]
 
     @property
-    def quarantined(self) -> list[Trade]:
+    def quarantined(self):
         return [msgspec.json.decode(each.content, type=Trade) for each in self.quarantine]
 
     @property
-    def quarantine(self) -> list[InputQuarantined]:
+    def quarantine(self):
         return [event for event in self.events if isinstance(event, InputQuarantined)]
 
     @property
-    def gaps(self) -> list[tuple[float, float]]:
+    def gaps(self):
         return [(gap.after_volume, gap.before_volume) for gap in self.events if isinstance(gap, GapDetected)]
 
     @property
-    def alerts(self) -> list[str]:
+    def alerts(self):
         return [event.identity for event in self.events if isinstance(event, AlertRaised)]
 
 
@@ -139,7 +139,7 @@ Act = Callable[[Scene], Coroutine[None, None, None]]
 
 
 @contextmanager
-def scene() -> Iterator[Scene]:
+def scene():
     with short_folder() as folder:
         made = Scene(Path(folder))
         try:
@@ -148,22 +148,22 @@ def scene() -> Iterator[Scene]:
             made.producer.close()
 
 
-def play(act: Act) -> None:
-    async def test() -> None:
+def play(act):
+    async def test():
         with scene() as made:
             await act(made)
 
     asyncio.run(test())
 
 
-def real_trade(number: int) -> Trade:
+def real_trade(number):
     """The trade of this number. Those from 10,000 on follow at once upon the first ones: others are missing between."""
     late = trade(number - 10_000 + 5)
     times = {"exchange_time_ns": late.exchange_time_ns, "receive_time_ns": late.receive_time_ns}
     return trade(number, **times) if number > 10_000 else trade(number)
 
 
-def false(number: int, **changes: object) -> Trade:
+def false(number, **changes):
     """A false trade beside the real trade of this number."""
     return trade(number, **changes)
 
@@ -173,7 +173,7 @@ BLOCK = false(5, volume=5e6 - 5, cumulative_volume=5e6)
 DEAR = false(6, price=700_000.0)
 
 
-def swept(made: Scene) -> None:
+def swept(made):
     """A sweep shows the volume that the broker's quotes know."""
     made.screen.observe(SYMBOL, observed_state(made.broker.volume, made.clock.now_ns(), made.broker.limits, []))
 
@@ -182,8 +182,8 @@ def swept(made: Scene) -> None:
 
 
 @pytest.mark.parametrize("poison", [THOUSANDFOLD, BLOCK, DEAR])
-def test_real_trades_go_on_while_a_false_one_is_held_and_then_put_in_quarantine(poison: Trade) -> None:
-    async def act(made: Scene) -> None:
+def test_real_trades_go_on_while_a_false_one_is_held_and_then_put_in_quarantine(poison):
+    async def act(made):
         made.real(1, 5)
         made.recorder.take(poison)
         made.real(6, 9)
@@ -199,8 +199,8 @@ def test_real_trades_go_on_while_a_false_one_is_held_and_then_put_in_quarantine(
     play(act)
 
 
-def test_the_alert_and_the_quarantine_name_symbol_account_and_reason() -> None:
-    async def act(made: Scene) -> None:
+def test_the_alert_and_the_quarantine_name_symbol_account_and_reason():
+    async def act(made):
         made.real(1, 5)
         made.recorder.take(THOUSANDFOLD)
         await made.decided()
@@ -214,8 +214,8 @@ def test_the_alert_and_the_quarantine_name_symbol_account_and_reason() -> None:
     play(act)
 
 
-def test_a_false_first_trade_of_a_subscription_starts_no_chain() -> None:
-    async def act(made: Scene) -> None:
+def test_a_false_first_trade_of_a_subscription_starts_no_chain():
+    async def act(made):
         made.recorder.take(THOUSANDFOLD)
         made.real(6, 9)
         await made.decided()
@@ -225,8 +225,8 @@ def test_a_false_first_trade_of_a_subscription_starts_no_chain() -> None:
     play(act)
 
 
-def test_a_real_jump_is_released_in_order_with_its_gap_once_the_quote_shows_it() -> None:
-    async def act(made: Scene) -> None:
+def test_a_real_jump_is_released_in_order_with_its_gap_once_the_quote_shows_it():
+    async def act(made):
         made.real(1, 5)
         made.real(10_001, 10_003)
         assert made.numbers == [1, 2, 3, 4, 5]
@@ -241,8 +241,8 @@ def test_a_real_jump_is_released_in_order_with_its_gap_once_the_quote_shows_it()
     play(act)
 
 
-def test_a_real_block_trade_passes_once_the_quote_shows_it() -> None:
-    async def act(made: Scene) -> None:
+def test_a_real_block_trade_passes_once_the_quote_shows_it():
+    async def act(made):
         made.real(1, 5)
         block = trade(6, volume=50_000.0, cumulative_volume=50_005.0)
         made.broker.volume = 50_005.0
@@ -255,8 +255,8 @@ def test_a_real_block_trade_passes_once_the_quote_shows_it() -> None:
     play(act)
 
 
-def test_an_opening_auction_and_a_resumption_after_an_interruption_of_minutes_are_not_held() -> None:
-    async def act(made: Scene) -> None:
+def test_an_opening_auction_and_a_resumption_after_an_interruption_of_minutes_are_not_held():
+    async def act(made):
         made.recorder.take(trade(1, volume=PLAUSIBLE, cumulative_volume=PLAUSIBLE))  # a quarter of a usual day
         made.recorder.take(trade(150, volume=PLAUSIBLE, cumulative_volume=2 * PLAUSIBLE))
         assert made.numbers == [PLAUSIBLE, 2 * PLAUSIBLE]
@@ -265,8 +265,8 @@ def test_an_opening_auction_and_a_resumption_after_an_interruption_of_minutes_ar
     play(act)
 
 
-def test_a_reconnection_after_a_long_outage_needs_no_quote() -> None:
-    async def act(made: Scene) -> None:
+def test_a_reconnection_after_a_long_outage_needs_no_quote():
+    async def act(made):
         made.real(1, 5)
         made.recorder.interrupt(SYMBOL, "reconnect")
         made.recorder.take(trade(3_600, cumulative_volume=60_000.0))
@@ -276,8 +276,8 @@ def test_a_reconnection_after_a_long_outage_needs_no_quote() -> None:
     play(act)
 
 
-def test_a_quote_that_lags_behind_the_stream_is_asked_for_again() -> None:
-    async def act(made: Scene) -> None:
+def test_a_quote_that_lags_behind_the_stream_is_asked_for_again():
+    async def act(made):
         made.real(1, 5)
         made.recorder.take(real_trade(10_001))
         await made.decided(1)
@@ -289,8 +289,8 @@ def test_a_quote_that_lags_behind_the_stream_is_asked_for_again() -> None:
     play(act)
 
 
-def test_a_price_beyond_the_limits_passes_if_the_brokers_own_prices_reach_it() -> None:
-    async def act(made: Scene) -> None:
+def test_a_price_beyond_the_limits_passes_if_the_brokers_own_prices_reach_it():
+    async def act(made):
         made.real(1, 5)
         made.recorder.take(DEAR)
         made.broker.high = DEAR.price
@@ -301,8 +301,8 @@ def test_a_price_beyond_the_limits_passes_if_the_brokers_own_prices_reach_it() -
     play(act)
 
 
-def test_a_false_price_with_a_volume_that_is_not_new_goes_to_quarantine_at_once() -> None:
-    async def act(made: Scene) -> None:
+def test_a_false_price_with_a_volume_that_is_not_new_goes_to_quarantine_at_once():
+    async def act(made):
         made.real(1, 7)
         made.recorder.take(DEAR)
         assert made.quarantined == [DEAR]
@@ -312,8 +312,8 @@ def test_a_false_price_with_a_volume_that_is_not_new_goes_to_quarantine_at_once(
 
 
 @pytest.mark.parametrize("changes", [{"session_date": "2026-11-19"}, {"exchange_time_ns": OPENS_NS + 2 * 10**14}])
-def test_a_misdated_trade_goes_to_quarantine_at_once_and_leaves_the_chain(changes: dict[str, object]) -> None:
-    async def act(made: Scene) -> None:
+def test_a_misdated_trade_goes_to_quarantine_at_once_and_leaves_the_chain(changes):
+    async def act(made):
         made.real(1, 5)
         poison = false(6, **changes)
         made.recorder.take(poison)
@@ -328,8 +328,8 @@ def test_a_misdated_trade_goes_to_quarantine_at_once_and_leaves_the_chain(change
 # --- without an answer of the broker ---
 
 
-def test_without_a_quote_two_trades_that_continue_the_old_chain_refute_a_jump() -> None:
-    async def act(made: Scene) -> None:
+def test_without_a_quote_two_trades_that_continue_the_old_chain_refute_a_jump():
+    async def act(made):
         made.broker.is_down = True
         made.real(1, 5)
         made.recorder.take(THOUSANDFOLD)
@@ -344,8 +344,8 @@ def test_without_a_quote_two_trades_that_continue_the_old_chain_refute_a_jump() 
     play(act)
 
 
-def test_without_a_quote_two_trades_that_continue_the_jump_confirm_it() -> None:
-    async def act(made: Scene) -> None:
+def test_without_a_quote_two_trades_that_continue_the_jump_confirm_it():
+    async def act(made):
         made.broker.is_down = True
         made.real(1, 5)
         made.real(10_001, 10_002)
@@ -360,11 +360,11 @@ def test_without_a_quote_two_trades_that_continue_the_jump_confirm_it() -> None:
 
 
 def test_a_jump_that_nothing_decides_is_given_up_and_the_next_real_trade_shows_it_as_a_gap(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    monkeypatch,
+):
     monkeypatch.setattr(held_trades, "HELD_S_MAX", -1.0)
 
-    async def act(made: Scene) -> None:
+    async def act(made):
         made.broker.is_down = True
         made.real(1, 5)
         made.real(10_001, 10_001)
@@ -378,8 +378,8 @@ def test_a_jump_that_nothing_decides_is_given_up_and_the_next_real_trade_shows_i
     play(act)
 
 
-def test_no_first_trade_of_a_subscription_is_lost_if_a_sweep_confirms_the_trades_after_it() -> None:
-    async def act(made: Scene) -> None:
+def test_no_first_trade_of_a_subscription_is_lost_if_a_sweep_confirms_the_trades_after_it():
+    async def act(made):
         made.real(10_001, 10_003)
         swept(made)
         made.real(10_004, 10_006)
@@ -390,8 +390,8 @@ def test_no_first_trade_of_a_subscription_is_lost_if_a_sweep_confirms_the_trades
     play(act)
 
 
-def test_no_trade_of_a_surge_is_a_gap_if_a_sweep_confirms_the_trades_after_it() -> None:
-    async def act(made: Scene) -> None:
+def test_no_trade_of_a_surge_is_a_gap_if_a_sweep_confirms_the_trades_after_it():
+    async def act(made):
         made.real(1, 5)
         made.real(10_001, 10_003)
         swept(made)
@@ -403,8 +403,8 @@ def test_no_trade_of_a_surge_is_a_gap_if_a_sweep_confirms_the_trades_after_it() 
     play(act)
 
 
-def test_without_a_quote_a_jump_confirms_no_false_trade_that_is_held_with_it() -> None:
-    async def act(made: Scene) -> None:
+def test_without_a_quote_a_jump_confirms_no_false_trade_that_is_held_with_it():
+    async def act(made):
         made.broker.is_down = True
         made.real(1, 5)
         made.recorder.take(THOUSANDFOLD)
@@ -418,8 +418,8 @@ def test_without_a_quote_a_jump_confirms_no_false_trade_that_is_held_with_it() -
     play(act)
 
 
-def test_without_a_quote_three_trades_in_a_row_refute_a_false_first_one_before_them() -> None:
-    async def act(made: Scene) -> None:
+def test_without_a_quote_three_trades_in_a_row_refute_a_false_first_one_before_them():
+    async def act(made):
         made.broker.is_down = True
         made.recorder.take(DEAR)
         made.real(6, 8)
@@ -431,11 +431,11 @@ def test_without_a_quote_three_trades_in_a_row_refute_a_false_first_one_before_t
 
 
 def test_a_first_trade_that_no_quote_confirms_in_time_leaves_a_gap_from_the_known_volume(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    monkeypatch,
+):
     monkeypatch.setattr(held_trades, "HELD_S_MAX", -1.0)
 
-    async def act(made: Scene) -> None:
+    async def act(made):
         made.recorder.learn(Mark(SYMBOL, DAY, 3.0, None, OPENS_NS))
         made.broker.is_down = True
         made.real(10_001, 10_001)
@@ -448,8 +448,8 @@ def test_a_first_trade_that_no_quote_confirms_in_time_leaves_a_gap_from_the_know
     play(act)
 
 
-def test_the_trades_of_a_surge_wait_for_the_first_quote_and_none_is_lost() -> None:
-    async def act(made: Scene) -> None:
+def test_the_trades_of_a_surge_wait_for_the_first_quote_and_none_is_lost():
+    async def act(made):
         made.real(1, 5)
         made.real(10_001, 10_200)
         await made.decided(1)
@@ -459,10 +459,10 @@ def test_the_trades_of_a_surge_wait_for_the_first_quote_and_none_is_lost() -> No
     play(act)
 
 
-def test_the_number_of_held_trades_of_a_symbol_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_held_trades_of_a_symbol_is_bounded(monkeypatch):
     monkeypatch.setattr(held_trades, "HELD_MAX", 3)
 
-    async def act(made: Scene) -> None:
+    async def act(made):
         made.real(1, 5)
         for number in range(5):
             made.recorder.take(false(5, cumulative_volume=1e6 * (number + 1)))
@@ -474,10 +474,10 @@ def test_the_number_of_held_trades_of_a_symbol_is_bounded(monkeypatch: pytest.Mo
     play(act)
 
 
-def test_real_trades_beyond_that_number_are_a_gap_even_if_no_trade_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_real_trades_beyond_that_number_are_a_gap_even_if_no_trade_follows(monkeypatch):
     monkeypatch.setattr(held_trades, "HELD_MAX", 3)
 
-    async def act(made: Scene) -> None:
+    async def act(made):
         made.real(1, 5)
         made.real(10_001, 10_006)
         await made.decided(1)
@@ -488,8 +488,8 @@ def test_real_trades_beyond_that_number_are_a_gap_even_if_no_trade_follows(monke
     play(act)
 
 
-def test_a_held_trade_that_is_lost_with_its_process_is_a_gap_before_the_next_one() -> None:
-    async def act(made: Scene) -> None:
+def test_a_held_trade_that_is_lost_with_its_process_is_a_gap_before_the_next_one():
+    async def act(made):
         made.real(1, 5)
         made.real(10_001, 10_001)
         made.begin(Mark(SYMBOL, DAY, 5.0, 5, trade(5).exchange_time_ns))
@@ -504,7 +504,7 @@ def test_a_held_trade_that_is_lost_with_its_process_is_a_gap_before_the_next_one
 # --- symbols that are left ---
 
 
-async def left(made: Scene) -> None:
+async def left(made):
     """The symbol loses its slot, and is settled."""
     settling: list[asyncio.Task[None]] = []
     loop = asyncio.get_running_loop()
@@ -514,8 +514,8 @@ async def left(made: Scene) -> None:
     assert made.recorder.held.symbols == set()
 
 
-def test_a_real_trade_that_is_held_when_its_symbol_is_left_is_released() -> None:
-    async def act(made: Scene) -> None:
+def test_a_real_trade_that_is_held_when_its_symbol_is_left_is_released():
+    async def act(made):
         made.real(1, 5)
         made.real(10_001, 10_001)
         await left(made)
@@ -526,10 +526,10 @@ def test_a_real_trade_that_is_held_when_its_symbol_is_left_is_released() -> None
     play(act)
 
 
-def test_a_false_trade_that_is_held_when_its_symbol_is_left_leaves_no_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_false_trade_that_is_held_when_its_symbol_is_left_leaves_no_gap(monkeypatch):
     monkeypatch.setattr(held_trades, "ASK_AGAIN_S", 0.0)
 
-    async def act(made: Scene) -> None:
+    async def act(made):
         made.real(1, 5)
         made.recorder.take(THOUSANDFOLD)
         await left(made)
@@ -540,11 +540,11 @@ def test_a_false_trade_that_is_held_when_its_symbol_is_left_leaves_no_gap(monkey
 
 
 def test_a_trade_that_no_quote_decides_leaves_its_symbol_to_the_exchanges_volume(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    monkeypatch,
+):
     monkeypatch.setattr(held_trades, "ASK_AGAIN_S", 0.0)
 
-    async def act(made: Scene) -> None:
+    async def act(made):
         made.broker.is_down = True
         made.real(1, 5)
         made.real(10_001, 10_001)
@@ -555,10 +555,10 @@ def test_a_trade_that_no_quote_decides_leaves_its_symbol_to_the_exchanges_volume
     play(act)
 
 
-def test_a_symbol_that_returns_before_it_is_settled_keeps_its_held_trade(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_symbol_that_returns_before_it_is_settled_keeps_its_held_trade(monkeypatch):
     monkeypatch.setattr(held_trades, "ASK_AGAIN_S", 0.0)
 
-    async def act(made: Scene) -> None:
+    async def act(made):
         made.broker.is_down = True
         made.real(1, 5)
         made.real(10_001, 10_001)
@@ -574,8 +574,8 @@ def test_a_symbol_that_returns_before_it_is_settled_keeps_its_held_trade(monkeyp
 
 
 @pytest.mark.parametrize("first", [1, 10_001])
-def test_a_trade_that_is_held_when_the_stream_is_cut_does_not_close_the_gap_of_the_cut(first: int) -> None:
-    async def act(made: Scene) -> None:
+def test_a_trade_that_is_held_when_the_stream_is_cut_does_not_close_the_gap_of_the_cut(first):
+    async def act(made):
         made.real(first, 5)
         made.real(10_001, 10_001)
         made.recorder.interrupt(SYMBOL, "reconnect", real_trade(10_001).receive_time_ns)
@@ -588,8 +588,8 @@ def test_a_trade_that_is_held_when_the_stream_is_cut_does_not_close_the_gap_of_t
     play(act)
 
 
-def test_the_end_of_the_day_decides_about_held_trades() -> None:
-    async def act(made: Scene) -> None:
+def test_the_end_of_the_day_decides_about_held_trades():
+    async def act(made):
         made.real(1, 5)
         made.real(10_001, 10_001)
         await made.recorder.leave_all()
@@ -602,8 +602,8 @@ def test_the_end_of_the_day_decides_about_held_trades() -> None:
     play(act)
 
 
-def test_a_trade_that_is_held_while_others_are_settled_at_the_end_of_the_day_is_released() -> None:
-    async def act(made: Scene) -> None:
+def test_a_trade_that_is_held_while_others_are_settled_at_the_end_of_the_day_is_released():
+    async def act(made):
         made.real(1, 5)
         made.recorder.watch(OTHER)
         made.recorder.take(trade(3, symbol=OTHER))
@@ -618,8 +618,8 @@ def test_a_trade_that_is_held_while_others_are_settled_at_the_end_of_the_day_is_
     play(act)
 
 
-def test_a_false_trade_of_a_symbol_without_a_subscription_does_not_become_its_mark() -> None:
-    async def act(made: Scene) -> None:
+def test_a_false_trade_of_a_symbol_without_a_subscription_does_not_become_its_mark():
+    async def act(made):
         made.real(1, 5)
         made.recorder.leave(SYMBOL, lambda _symbols: None)
         made.recorder.take(THOUSANDFOLD)
@@ -640,8 +640,8 @@ SMALL_BLOCK = false(5, volume=4_995.0, cumulative_volume=5_000.0)
 
 
 @pytest.mark.parametrize("poison", [SMALL_JUMP, SMALL_BLOCK])
-def test_real_trades_that_contradict_a_plausible_false_one_are_stored_and_their_chain_goes_on(poison: Trade) -> None:
-    async def act(made: Scene) -> None:
+def test_real_trades_that_contradict_a_plausible_false_one_are_stored_and_their_chain_goes_on(poison):
+    async def act(made):
         made.real(1, 5)
         made.recorder.take(poison)
         made.real(6, 15)
@@ -653,8 +653,8 @@ def test_real_trades_that_contradict_a_plausible_false_one_are_stored_and_their_
     play(act)
 
 
-def test_a_plausible_false_trade_that_is_the_mark_of_an_earlier_process_does_not_hide_the_real_ones() -> None:
-    async def act(made: Scene) -> None:
+def test_a_plausible_false_trade_that_is_the_mark_of_an_earlier_process_does_not_hide_the_real_ones():
+    async def act(made):
         made.begin(Mark(SYMBOL, DAY, 5_000.0, None, real_trade(5).exchange_time_ns))
         made.real(6, 15)
         made.real(18, 19)
@@ -665,8 +665,8 @@ def test_a_plausible_false_trade_that_is_the_mark_of_an_earlier_process_does_not
     play(act)
 
 
-def test_less_than_a_row_of_contradictions_changes_no_chain() -> None:
-    async def act(made: Scene) -> None:
+def test_less_than_a_row_of_contradictions_changes_no_chain():
+    async def act(made):
         made.real(1, 5)
         made.real(2_000, 2_000)
         late = [trade(2_000 + n, cumulative_volume=100.0 + n) for n in range(1, CONTRADICTIONS_MAX)]
@@ -680,8 +680,8 @@ def test_less_than_a_row_of_contradictions_changes_no_chain() -> None:
     play(act)
 
 
-def test_a_contradiction_that_comes_twice_is_stored_once() -> None:
-    async def act(made: Scene) -> None:
+def test_a_contradiction_that_comes_twice_is_stored_once():
+    async def act(made):
         made.real(1, 5)
         made.recorder.take(SMALL_JUMP)
         for _ in range(3):
@@ -694,8 +694,8 @@ def test_a_contradiction_that_comes_twice_is_stored_once() -> None:
 # --- repetitions ---
 
 
-def test_a_minute_with_many_repeated_trades_is_an_alert_until_a_minute_without() -> None:
-    async def act(made: Scene) -> None:
+def test_a_minute_with_many_repeated_trades_is_an_alert_until_a_minute_without():
+    async def act(made):
         made.real(1, 100)
         made.real(91, 100)
         made.recorder.count_repeated()
@@ -714,8 +714,8 @@ def test_a_minute_with_many_repeated_trades_is_an_alert_until_a_minute_without()
     play(act)
 
 
-def test_a_few_repeated_trades_are_no_alert() -> None:
-    async def act(made: Scene) -> None:
+def test_a_few_repeated_trades_are_no_alert():
+    async def act(made):
         made.real(1, 10)
         made.real(9, 10)
         await made.clock.advance(60)
@@ -728,10 +728,10 @@ def test_a_few_repeated_trades_are_no_alert() -> None:
 # --- the running task ---
 
 
-def test_the_task_decides_as_soon_as_a_trade_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_task_decides_as_soon_as_a_trade_is_held(monkeypatch):
     monkeypatch.setattr(held_trades, "ASK_AGAIN_S", 0.0)
 
-    async def act(made: Scene) -> None:
+    async def act(made):
         running = asyncio.create_task(made.recorder.held.run())
         made.real(1, 5)
         made.recorder.take(THOUSANDFOLD)
@@ -749,7 +749,7 @@ def test_the_task_decides_as_soon_as_a_trade_is_held(monkeypatch: pytest.MonkeyP
 POISON = st.sampled_from(["volume", "block", "price", "tomorrow", "midnight", "ahead"])
 
 
-def poison_of(kind: str, number: int) -> Trade:
+def poison_of(kind, number):
     made = trade(number + 1)
     match kind:
         case "volume":
@@ -768,9 +768,9 @@ def poison_of(kind: str, number: int) -> Trade:
 
 @given(st.lists(st.tuples(st.integers(0, 3), POISON | st.none(), st.booleans(), st.booleans()), max_size=15))
 def test_in_any_surge_that_begins_a_subscription_no_real_trade_is_lost(
-    steps: list[tuple[int, str | None, bool, bool]],
-) -> None:
-    async def act(made: Scene) -> None:
+    steps,
+):
+    async def act(made):
         number, poisons = 10_000, 0
         for count, kind, is_swept, decides in steps:
             made.real(number + 1, number + count)
@@ -793,9 +793,9 @@ def test_in_any_surge_that_begins_a_subscription_no_real_trade_is_lost(
 
 @given(st.lists(st.tuples(st.integers(0, 3), POISON | st.none(), st.booleans(), st.booleans()), max_size=30))
 def test_on_any_day_all_real_trades_are_stored_and_all_false_ones_in_quarantine(
-    steps: list[tuple[int, str | None, bool, bool]],
-) -> None:
-    async def act(made: Scene) -> None:
+    steps,
+):
+    async def act(made):
         number, poisons = 0, 0
         for count, kind, is_down, decides in steps:
             made.real(number + 1, number + count)

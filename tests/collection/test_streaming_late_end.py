@@ -1,9 +1,7 @@
 """How many of the exchange's trades are asked for to prove a volume at the stop."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
 from datetime import date
-from pathlib import Path
 
 import msgspec
 
@@ -11,8 +9,7 @@ from bus.events import AlertRaised, Event
 from observer.base.clock import ManualClock
 from observer.base.errors import ProviderError
 from observer.base.local_time import local_ns
-from observer.brokers.broker import Bar, PastTrade
-from observer.calendar.phases import DayPlan
+from observer.brokers.broker import PastTrade
 from observer.collection.hours import slot_windows
 from observer.collection.late_end import Counted, LateEnd, TradesAroundStop
 from observer.monitoring.alerts.process import Alerts
@@ -28,48 +25,46 @@ S = 1_000_000_000
 class History:
     """Today's trades of one symbol, one share each, at these seconds from the stop. Satisfies `HistorySource`."""
 
-    def __init__(self, *seconds: int) -> None:
+    def __init__(self, *seconds):
         times = [PLAN.track_b_stop_ns + each * S for each in seconds]
         self.trades = [PastTrade("005930", at_ns, 1.0, 1.0, float(n), None, None) for n, at_ns in enumerate(times, 1)]
         self.calls = 0
 
-    async def trades_between(
-        self, symbol: str, from_ns: int, to_ns: int, after_volume: float = 0.0, rows_max: int | None = None
-    ) -> Sequence[PastTrade]:
+    async def trades_between(self, symbol, from_ns, to_ns, after_volume=0.0, rows_max=None):
         assert (symbol, rows_max) == ("005930", None)
         self.calls += 1
         return [each for each in self.trades if from_ns <= each.exchange_time_ns <= to_ns]
 
-    async def daily_bars(self, symbol: str, first: date, last: date) -> Sequence[Bar]:
+    async def daily_bars(self, symbol, first, last):
         raise AssertionError(symbol)
 
-    async def minute_bars(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[Bar]:
+    async def minute_bars(self, symbol, from_ns, to_ns):
         raise AssertionError(symbol)
 
 
-def asked(history: History, known: float = 0.0) -> tuple[float | None, int]:
+def asked(history, known=0.0):
     source = TradesAroundStop(history, ManualClock(local_ns(DAY, 19)), PLAN)
     found = asyncio.run(source.at_stop("005930", PLAN.track_b_stop_ns, known, history.trades[-1].cumulative_volume))
     return found, history.calls
 
 
-def test_a_lively_symbol_takes_one_call() -> None:
+def test_a_lively_symbol_takes_one_call():
     assert asked(History(-100, -3, -1, 0, 2, 7_200)) == (3.0, 1)
 
 
-def test_for_a_quiet_symbol_more_is_asked_for_on_the_side_without_a_trade() -> None:
+def test_for_a_quiet_symbol_more_is_asked_for_on_the_side_without_a_trade():
     assert asked(History(-9_000, -5, 7_200)) == (2.0, 4)
 
 
-def test_a_trade_within_the_stops_own_second_is_after_it() -> None:
+def test_a_trade_within_the_stops_own_second_is_after_it():
     assert asked(History(-1, 0)) == (1.0, 1)
 
 
-def test_what_is_known_already_needs_no_earlier_trade() -> None:
+def test_what_is_known_already_needs_no_earlier_trade():
     assert asked(History(-9_000, 5), known=1.0)[0] == 1.0
 
 
-def test_a_trade_that_the_broker_does_not_give_any_more_proves_nothing() -> None:
+def test_a_trade_that_the_broker_does_not_give_any_more_proves_nothing():
     history = History(-3, -2, -1, 0, 1)
     del history.trades[2]
     assert asked(history)[0] is None
@@ -78,13 +73,13 @@ def test_a_trade_that_the_broker_does_not_give_any_more_proves_nothing() -> None
 class OneSymbolFails:
     """The volumes at the stop: none of "000002". Satisfies `StopVolumes`."""
 
-    async def at_stop(self, symbol: str, stop_ns: int, known: float, volume_now: float) -> float | None:
+    async def at_stop(self, symbol, stop_ns, known, volume_now):
         if symbol == "000002":
             raise ProviderError("the host is closed")
         return known
 
 
-def test_a_volume_at_the_stop_that_nothing_proves_is_an_alert(tmp_path: Path) -> None:
+def test_a_volume_at_the_stop_that_nothing_proves_is_an_alert(tmp_path):
     published: list[Event] = []
     clock, url = ManualClock(local_ns(DAY, 19)), f"sqlite:///{tmp_path}/observer.db"
     make_database(url)
@@ -111,17 +106,15 @@ MIXED = day_plan(
 class Stops:
     """Keeps the stops that are asked for; the volume there is what is known. Satisfies `StopVolumes`."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.asked: dict[str, int] = {}
 
-    async def at_stop(self, symbol: str, stop_ns: int, known: float, volume_now: float) -> float | None:
+    async def at_stop(self, symbol, stop_ns, known, volume_now):
         self.asked[symbol] = stop_ns
         return known
 
 
-def stops_at(
-    now_ns: int, held_ns: int, folder: Path, *, plan: DayPlan = MIXED, released_after_ns: int = 0
-) -> tuple[Mapping[str, int], Mapping[str, Counted]]:
+def stops_at(now_ns, held_ns, folder, *, plan=MIXED, released_after_ns=0):
     """The stops that are asked for of both lines, held until `held_ns` and settled now, and their volumes."""
     stops, clock, url = Stops(), ManualClock(now_ns), f"sqlite:///{folder}/observer.db"
     make_database(url)
@@ -134,25 +127,25 @@ def stops_at(
     return stops.asked, found
 
 
-def test_a_day_ended_late_ends_each_lines_slot_with_the_window_in_which_it_was_held(tmp_path: Path) -> None:
+def test_a_day_ended_late_ends_each_lines_slot_with_the_window_in_which_it_was_held(tmp_path):
     asked, found = stops_at(local_ns(DAY, 21), local_ns(DAY, 15), tmp_path)
     assert asked == {KRX: local_ns(DAY, 15, 20), NXT: local_ns(DAY, 15, 20)}
     assert found[KRX] == Counted(5.0, local_ns(DAY, 15, 20))
 
 
-def test_a_slot_whose_window_ends_with_the_planned_stop_lasts_until_the_slots_are_released(tmp_path: Path) -> None:
+def test_a_slot_whose_window_ends_with_the_planned_stop_lasts_until_the_slots_are_released(tmp_path):
     plan = day_plan(DAY, rules=msgspec.structs.replace(RULES, track_b=("KRX.regular", "NXT.regular")))
     released_ns = plan.track_b_stop_ns + 5 * S
     asked, _ = stops_at(local_ns(DAY, 21), released_ns + S, tmp_path, plan=plan, released_after_ns=5 * S)
     assert asked == {KRX: released_ns, NXT: released_ns}
 
 
-def test_a_slot_of_the_last_window_ends_at_track_bs_stop(tmp_path: Path) -> None:
+def test_a_slot_of_the_last_window_ends_at_track_bs_stop(tmp_path):
     stop_ns = MIXED.track_b_stop_ns
     assert stops_at(local_ns(DAY, 21), local_ns(DAY, 17), tmp_path)[0] == {KRX: stop_ns, NXT: stop_ns}
 
 
-def test_in_the_pause_of_one_venue_only_its_lines_have_ended(tmp_path: Path) -> None:
+def test_in_the_pause_of_one_venue_only_its_lines_have_ended(tmp_path):
     """At 15:50 the NXT trades in its after-market, and the KRX's has not begun."""
     now_ns = local_ns(DAY, 15, 50)
     asked, found = stops_at(now_ns, local_ns(DAY, 15), tmp_path)

@@ -18,10 +18,10 @@ BEGINS_NS, ENDS_NS = PLAN.track_b_start_ns, PLAN.track_b_stop_ns
 PAUSE_NS = (BEGINS_NS + 600 * NS_PER_S, BEGINS_NS + 900 * NS_PER_S)
 
 
-def windows_with(keep_over_pause_s: float) -> list[VenueWindow]:
+def windows_with(keep_over_pause_s):
     """The windows by which a day is decided whose further venue has a pause of 300 s."""
 
-    async def play() -> list[VenueWindow]:
+    async def play():
         with market(SamplingSettings()) as made:
             track_b = msgspec.structs.replace(made.settings.track_b, keep_over_pause_s=keep_over_pause_s)
             made.settings = msgspec.structs.replace(made.settings, track_b=track_b)
@@ -41,7 +41,7 @@ def windows_with(keep_over_pause_s: float) -> list[VenueWindow]:
         return asyncio.run(play())
 
 
-def test_the_setting_says_which_pauses_of_a_venue_end_slots() -> None:
+def test_the_setting_says_which_pauses_of_a_venue_end_slots():
     main, whole = VenueWindow("", BEGINS_NS, ENDS_NS), VenueWindow("NXT", BEGINS_NS, ENDS_NS)
     assert windows_with(300.0) == [main, whole]
     before, after = VenueWindow("NXT", BEGINS_NS, PAUSE_NS[0]), VenueWindow("NXT", PAUSE_NS[1], ENDS_NS)

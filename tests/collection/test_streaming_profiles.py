@@ -2,18 +2,15 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import timedelta
-from pathlib import Path
 from random import Random
 
 import pytest
 from msgspec.structs import replace
 
 from bus.delivery import Delivered
-from bus.events import Event, SharesAdjusted, VolumeMeans, VolumePoints, VolumeProfiled
+from bus.events import SharesAdjusted, VolumeMeans, VolumePoints, VolumeProfiled
 from observer.base.clock import ManualClock
-from observer.calendar.phases import DayPlan
 from observer.collection.profiles import ProfileJob
 from observer.selection.trigger_settings import ProfileSettings
 from observer.store.reader import StoreReader
@@ -31,13 +28,13 @@ EARLIER = [day.isoformat() for day in DAYS]
 class Today:
     """The trading-day service of one day that does not end."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.is_waiting_for_the_end = False
 
-    async def plan(self) -> DayPlan:
+    async def plan(self):
         return day_plan(TODAY)
 
-    async def end_of(self, _plan: DayPlan) -> None:
+    async def end_of(self, _plan):
         self.is_waiting_for_the_end = True
         await asyncio.Event().wait()
 
@@ -45,33 +42,33 @@ class Today:
 class Storing:
     """A producer whose batches are stored at once."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url):
         self._writer = StoreWriter(url)
         self._writer.open()
         self._next = 1
         self.sessions: list[str] = []
 
-    def store(self, events: Sequence[Event]) -> None:
+    def store(self, events):
         self._writer.commit([Delivered("test", "8" * 32, self._next, events)])
         self._next += len(events)
 
-    def publish_together(self, events: Sequence[Event]) -> None:
+    def publish_together(self, events):
         self.store(events)
         self.sessions += sorted({event.session_date for event in events if isinstance(event, VolumeProfiled)})
 
-    def close(self) -> None:
+    def close(self):
         self._writer.close()
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
+def url(tmp_path):
     url = f"sqlite:///{tmp_path}/observer.db"
     make_database(url)
     return url
 
 
 @pytest.fixture
-def producer(url: str) -> Iterator[Storing]:
+def producer(url):
     """A producer, with the stored snapshots of all days."""
     producer = Storing(url)
     producer.store([event for day in (*DAYS, TODAY) for event in swept_day(day, Random(7), evenly)])
@@ -80,13 +77,13 @@ def producer(url: str) -> Iterator[Storing]:
 
 
 @contextlib.asynccontextmanager
-async def working(url: str, producer: Storing, clock: ManualClock) -> AsyncIterator[Today]:
+async def working(url, producer, clock):
     @contextlib.asynccontextmanager
-    async def reading() -> AsyncIterator[StoreReader]:
+    async def reading():
         with StoreReader(url) as reader:
             yield reader
 
-    async def settled(_producer: object) -> None:
+    async def settled(_producer):
         """Each batch is stored when it is published."""
 
     today = Today()
@@ -102,8 +99,8 @@ async def working(url: str, producer: Storing, clock: ManualClock) -> AsyncItera
         await asyncio.gather(task, return_exceptions=True)
 
 
-def test_earlier_sessions_are_stored_at_the_start_and_the_day_after_its_last_sweep(url: str, producer: Storing) -> None:
-    async def scenario() -> None:
+def test_earlier_sessions_are_stored_at_the_start_and_the_day_after_its_last_sweep(url, producer):
+    async def scenario():
         clock = ManualClock(STOPPED_NS)
         async with working(url, producer, clock) as today:
             await until_async(lambda: len(producer.sessions) == len(DAYS), "the earlier sessions are stored")
@@ -115,8 +112,8 @@ def test_earlier_sessions_are_stored_at_the_start_and_the_day_after_its_last_swe
     waiting.run(scenario())
 
 
-def test_a_session_is_stored_once_whatever_is_restarted(url: str, producer: Storing) -> None:
-    async def scenario() -> None:
+def test_a_session_is_stored_once_whatever_is_restarted(url, producer):
+    async def scenario():
         for _ in range(2):
             async with working(url, producer, ManualClock(STOPPED_NS + 10**12)) as today:
                 await until_async(lambda: today.is_waiting_for_the_end, "all sessions are stored")
@@ -125,9 +122,7 @@ def test_a_session_is_stored_once_whatever_is_restarted(url: str, producer: Stor
     assert producer.sessions == [*EARLIER, TODAY.isoformat()]
 
 
-def test_the_next_day_compares_with_the_same_volumes_whether_they_are_stored_or_computed(
-    url: str, producer: Storing
-) -> None:
+def test_the_next_day_compares_with_the_same_volumes_whether_they_are_stored_or_computed(url, producer):
     next_day = (TODAY + timedelta(days=1)).isoformat()
     with StoreReader(url) as reader:
         computed = reader.earlier_days(next_day, 20, next_day)
@@ -138,7 +133,7 @@ def test_the_next_day_compares_with_the_same_volumes_whether_they_are_stored_or_
         assert len(computed[0]) > 30
 
 
-def test_a_session_that_lacks_the_volumes_of_a_symbol_is_computed(url: str, producer: Storing) -> None:
+def test_a_session_that_lacks_the_volumes_of_a_symbol_is_computed(url, producer):
     next_day = (TODAY + timedelta(days=1)).isoformat()
     with StoreReader(url) as reader:
         computed = reader.earlier_days(next_day, 1, next_day)
@@ -149,7 +144,7 @@ def test_a_session_that_lacks_the_volumes_of_a_symbol_is_computed(url: str, prod
         assert reader.earlier_days(next_day, 1, next_day) == computed
 
 
-def test_stored_volumes_before_a_split_count_in_the_shares_after_it(url: str, producer: Storing) -> None:
+def test_stored_volumes_before_a_split_count_in_the_shares_after_it(url, producer):
     next_day = (TODAY + timedelta(days=1)).isoformat()
     with StoreReader(url) as reader:
         for session_date in reader.sessions_without_profile(next_day, 20):
@@ -162,7 +157,7 @@ def test_stored_volumes_before_a_split_count_in_the_shares_after_it(url: str, pr
         assert after.volume / before.volume == pytest.approx((5 * len(DAYS) + 1) / days, rel=0.1)
 
 
-def test_means_of_other_sessions_than_those_asked_for_are_not_used(url: str, producer: Storing) -> None:
+def test_means_of_other_sessions_than_those_asked_for_are_not_used(url, producer):
     next_day = (TODAY + timedelta(days=1)).isoformat()
     with StoreReader(url) as reader:
         computed = reader.earlier_days(next_day, 3, next_day)

@@ -5,21 +5,18 @@ stale.
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import date
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from bus.endpoints import Address, Endpoints
+from bus.endpoints import Endpoints
 from bus.events import (
     DailyBar,
-    Event,
     GapDetected,
     GapRecovered,
     GapUnrecoverable,
-    QualityJudged,
     SlotAssigned,
     SlotReleased,
 )
@@ -52,14 +49,12 @@ class EndpointsWithoutFeed(Endpoints):
     """As the system's, but with a feed at whose address no process publishes."""
 
     @property
-    def feed(self) -> Address:
+    def feed(self):
         return f"ipc://{self.runtime_directory}/unused"
 
 
 @contextlib.asynccontextmanager
-async def writing(
-    *, with_feed: bool = True, yesterday: Sequence[Event] = (), gap_rate: Callable[[Alerts], None] = lambda _: None
-) -> AsyncIterator[tuple[Producer, StoreReader]]:
+async def writing(*, with_feed=True, yesterday=(), gap_rate=lambda _: None):
     """The writer and the judge as tasks, early in the morning, and a producer that publishes to the writer. Without the
     feed, the judge hears of nothing that is committed. `gap_rate` gets the judge's alerts before it begins.
     """
@@ -100,14 +95,14 @@ async def writing(
             judge.control.close()
 
 
-async def judge_days(worker: Worker) -> None:
+async def judge_days(worker):
     """The part of gap-recovery that judges days."""
     worker.alerts.use_loop()
     async with worker.producer() as producer:
         await quality_judge(worker).run(producer)
 
 
-def reported_yesterday() -> list[Event]:
+def reported_yesterday():
     """One symbol in the stream: its first and its fourth trade; two are missing."""
     first, last = (
         msgspec.structs.replace(trade(number), session_date=SESSION, receive_time_ns=TEN_NS + number)
@@ -118,11 +113,11 @@ def reported_yesterday() -> list[Event]:
     return [assigned, first, gap, last, SlotReleased("a:01", SYMBOL, TEN_NS + 9, 1.0, "closed")]
 
 
-def test_a_session_without_a_quality_report_gets_one_and_another_when_its_gap_is_closed() -> None:
-    async def scenario() -> None:
+def test_a_session_without_a_quality_report_gets_one_and_another_when_its_gap_is_closed():
+    async def scenario():
         async with writing() as (producer, reader):
 
-            def last() -> QualityJudged | None:
+            def last():
                 return next(iter(reader.quality(SESSION)), None)
 
             await until_async(lambda: last() is not None, "yesterday is judged")
@@ -142,8 +137,8 @@ def test_a_session_without_a_quality_report_gets_one_and_another_when_its_gap_is
     waiting.run(scenario())
 
 
-def test_a_day_whose_events_the_feed_lost_is_judged_and_judged_again() -> None:
-    async def scenario() -> None:
+def test_a_day_whose_events_the_feed_lost_is_judged_and_judged_again():
+    async def scenario():
         async with writing(with_feed=False) as (producer, reader):
             await until_async(lambda: reader.quality(SESSION), "yesterday is judged")
             [before] = reader.quality(SESSION)
@@ -153,8 +148,8 @@ def test_a_day_whose_events_the_feed_lost_is_judged_and_judged_again() -> None:
     waiting.run(scenario())
 
 
-def test_a_high_gap_rate_raises_one_alert_with_the_first_quality_report() -> None:
-    async def scenario() -> None:
+def test_a_high_gap_rate_raises_one_alert_with_the_first_quality_report():
+    async def scenario():
         async with writing() as (producer, reader):
             await until_async(lambda: reader.quality(SESSION), "yesterday is judged")
             counts = reader.row_counts()
@@ -166,16 +161,16 @@ def test_a_high_gap_rate_raises_one_alert_with_the_first_quality_report() -> Non
     waiting.run(scenario())
 
 
-def test_a_day_with_a_low_gap_rate_ends_the_alert_of_an_earlier_day() -> None:
+def test_a_day_with_a_low_gap_rate_ends_the_alert_of_an_earlier_day():
     assigned, first, _gap, _last, released = reported_yesterday()
     second = msgspec.structs.replace(trade(2), session_date=SESSION, receive_time_ns=TEN_NS + 2)
     judges: list[Alerts] = []
 
-    def begin(alerts: Alerts) -> None:
+    def begin(alerts):
         alerts.report("gap_rate", "warning", "of the day before")
         judges.append(alerts)
 
-    async def scenario() -> None:
+    async def scenario():
         async with writing(yesterday=[assigned, first, second, released], gap_rate=begin) as (_, reader):
             await until_async(lambda: reader.quality(SESSION), "yesterday is judged")
             await until_async(lambda: judges[0].identities == [], "its gap rate is low")
@@ -183,8 +178,8 @@ def test_a_day_with_a_low_gap_rate_ends_the_alert_of_an_earlier_day() -> None:
     waiting.run(scenario())
 
 
-def test_a_report_without_the_volume_of_the_day_is_followed_by_one_when_the_daily_bar_is_stored() -> None:
-    async def scenario() -> None:
+def test_a_report_without_the_volume_of_the_day_is_followed_by_one_when_the_daily_bar_is_stored():
+    async def scenario():
         async with writing() as (producer, reader):
             await until_async(lambda: reader.quality(SESSION), "yesterday is judged")
             [before] = reader.quality(SESSION)
@@ -197,8 +192,8 @@ def test_a_report_without_the_volume_of_the_day_is_followed_by_one_when_the_dail
     waiting.run(scenario())
 
 
-def test_a_late_slot_event_causes_a_new_quality_report() -> None:
-    async def scenario() -> None:
+def test_a_late_slot_event_causes_a_new_quality_report():
+    async def scenario():
         async with writing() as (producer, reader):
             await until_async(lambda: reader.quality(SESSION), "yesterday is judged")
             other = "000660"

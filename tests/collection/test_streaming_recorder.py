@@ -1,8 +1,6 @@
 """Symbols released with a pending volume query and subscribed again before its answer."""
 
 import asyncio
-from collections.abc import Collection, Sequence
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +10,7 @@ from bus.outbox import Outbox
 from bus.producer import Producer
 from bus.segments import Packed
 from observer.base.clock import ManualClock
-from observer.brokers.broker import Priority, Quote
+from observer.brokers.broker import Quote
 from observer.collection.recorder import NO_ACCOUNT, TradeRecorder
 from observer.monitoring.alerts.process import Alerts
 from observer.monitoring.metrics.counters import COUNTERS
@@ -22,7 +20,7 @@ from tests.builders import screen, trades
 SYMBOL = "005930"
 
 
-def quote_of(symbol: str, cumulative_volume: float) -> Quote:
+def quote_of(symbol, cumulative_volume):
     return Quote(symbol, 0.0, None, None, None, None, None, None, None, None, cumulative_volume, 0.0)
 
 
@@ -31,12 +29,12 @@ class SlowQuotes:
 
     quotes_per_call = 30
 
-    def __init__(self, cumulative_volume: float) -> None:
+    def __init__(self, cumulative_volume):
         self.answer = asyncio.Event()
         self.asked = asyncio.Event()
         self._cumulative_volume = cumulative_volume
 
-    async def quotes(self, symbols: Sequence[str], priority: Priority = "bulk") -> Sequence[Quote]:
+    async def quotes(self, symbols, priority="bulk"):
         self.asked.set()
         await self.answer.wait()
         return [quote_of(symbol, self._cumulative_volume) for symbol in symbols]
@@ -45,7 +43,7 @@ class SlowQuotes:
 class Scene:
     """A symbol with five trades and a lost connection, under release; the query for its day volume is pending."""
 
-    def __init__(self, folder: Path, missed: Sequence[Trade], account: str = "main") -> None:
+    def __init__(self, folder, missed, account="main"):
         self.quotes = SlowQuotes(missed[-1].cumulative_volume)
         self._outbox = Outbox(folder / "outbox", "test", "1" * 32)
         self.producer = Producer(self._outbox, f"ipc://{folder}/no-writer")
@@ -63,7 +61,7 @@ class Scene:
         self.recorder.detector.interrupted(SYMBOL, "reconnect")
         self.settling: list[asyncio.Task[None]] = []
 
-    def events(self) -> Sequence[Event]:
+    def events(self):
         """What is published."""
         self.producer.flush()
         found, sequence = list[Event](), 1
@@ -74,94 +72,78 @@ class Scene:
             sequence = packed.last_sequence + 1
         return found
 
-    def leave(self) -> None:
-        def start(symbols: Collection[str]) -> None:
+    def leave(self):
+        def start(symbols):
             self.settling.append(asyncio.get_running_loop().create_task(self.recorder.settle(symbols)))
 
         self.recorder.leave(SYMBOL, start)
 
-    async def answered(self) -> None:
+    async def answered(self):
         self.quotes.answer.set()
         await asyncio.gather(*self.settling)
 
 
 @pytest.fixture
-def missed() -> Sequence[Trade]:
+def missed():
     return trades(3, first=6)
 
 
-def test_a_symbol_that_comes_back_while_it_is_being_left_is_still_watched(
-    tmp_path: Path, missed: Sequence[Trade]
-) -> None:
-    async def test() -> None:
-        scene = Scene(tmp_path, missed)
-        scene.leave()
-        await scene.quotes.asked.wait()
-        scene.recorder.watch(SYMBOL)
-        await scene.answered()
-        assert scene.recorder.detector.watched == {SYMBOL}
-        after = trades(1, first=9)[0]
-        gap = scene.recorder.detector.observe(after)
-        assert isinstance(gap, GapDetected)
-        assert gap.missing_volume == sum(trade.volume for trade in missed)
-        scene.recorder.take(after)
-        assert after not in scene.seen, "it was judged before"
-        scene.producer.close()
-
-    asyncio.run(test())
+async def test_a_symbol_that_comes_back_while_it_is_being_left_is_still_watched(tmp_path, missed):
+    scene = Scene(tmp_path, missed)
+    scene.leave()
+    await scene.quotes.asked.wait()
+    scene.recorder.watch(SYMBOL)
+    await scene.answered()
+    assert scene.recorder.detector.watched == {SYMBOL}
+    after = trades(1, first=9)[0]
+    gap = scene.recorder.detector.observe(after)
+    assert isinstance(gap, GapDetected)
+    assert gap.missing_volume == sum(trade.volume for trade in missed)
+    scene.recorder.take(after)
+    assert after not in scene.seen, "it was judged before"
+    scene.producer.close()
 
 
-def test_a_symbol_that_stays_away_is_settled_and_watched_no_longer(tmp_path: Path, missed: Sequence[Trade]) -> None:
-    async def test() -> None:
-        scene = Scene(tmp_path, missed)
-        before = scene.producer.published
-        scene.leave()
-        await scene.answered()
-        scene.producer.flush()
-        assert scene.recorder.detector.watched == frozenset()
-        assert scene.producer.published == before + 1 + 5 + 2, "the start, five trades, that it is settled, and the gap"
-        scene.producer.close()
-
-    asyncio.run(test())
+async def test_a_symbol_that_stays_away_is_settled_and_watched_no_longer(tmp_path, missed):
+    scene = Scene(tmp_path, missed)
+    before = scene.producer.published
+    scene.leave()
+    await scene.answered()
+    scene.producer.flush()
+    assert scene.recorder.detector.watched == frozenset()
+    assert scene.producer.published == before + 1 + 5 + 2, "the start, five trades, that it is settled, and the gap"
+    scene.producer.close()
 
 
-def dropped() -> float:
+def dropped():
     samples = (each for each in COUNTERS.samples() if each.metric == "observer_unwatched_trades_dropped_total")
     return sum(each.value for each in samples)
 
 
 @pytest.mark.parametrize(("account", "is_stored"), [("main", True), (NO_ACCOUNT, False)])
-def test_a_trade_of_an_unwatched_symbol_is_stored_while_it_has_a_slot(
-    tmp_path: Path, missed: Sequence[Trade], account: str, is_stored: bool
-) -> None:
-    async def test() -> None:
-        scene = Scene(tmp_path, missed, account)
-        scene.recorder.watch(SYMBOL)
-        scene.recorder.detector.stop(SYMBOL)
-        before = dropped()
-        scene.recorder.take(missed[0])
-        assert dropped() - before == (not is_stored)
-        scene.recorder.take(missed[0])
-        kept = [missed[0]] if is_stored else []
-        assert scene.seen[5:] == kept
-        assert [each for each in scene.events() if isinstance(each, Trade)] == [*trades(5), *kept]
-        scene.producer.close()
-
-    asyncio.run(test())
+async def test_a_trade_of_an_unwatched_symbol_is_stored_while_it_has_a_slot(tmp_path, missed, account, is_stored):
+    scene = Scene(tmp_path, missed, account)
+    scene.recorder.watch(SYMBOL)
+    scene.recorder.detector.stop(SYMBOL)
+    before = dropped()
+    scene.recorder.take(missed[0])
+    assert dropped() - before == (not is_stored)
+    scene.recorder.take(missed[0])
+    kept = [missed[0]] if is_stored else []
+    assert scene.seen[5:] == kept
+    assert [each for each in scene.events() if isinstance(each, Trade)] == [*trades(5), *kept]
+    scene.producer.close()
 
 
-def test_a_symbol_that_returns_and_leaves_again_is_settled_once(tmp_path: Path, missed: Sequence[Trade]) -> None:
-    async def test() -> None:
-        scene = Scene(tmp_path, missed)
-        scene.leave()
-        await scene.quotes.asked.wait()
-        scene.recorder.watch(SYMBOL)
-        scene.leave()
-        await scene.answered()
-        scene.producer.flush()
-        assert len(scene.settling) == 2
-        assert scene.recorder.detector.watched == frozenset()
-        assert scene.producer.published == 1 + 5 + 1 + 2, "start, five trades, start again, that it is settled, the gap"
-        scene.producer.close()
-
-    asyncio.run(test())
+async def test_a_symbol_that_returns_and_leaves_again_is_settled_once(tmp_path, missed):
+    scene = Scene(tmp_path, missed)
+    scene.leave()
+    await scene.quotes.asked.wait()
+    scene.recorder.watch(SYMBOL)
+    scene.leave()
+    await scene.answered()
+    scene.producer.flush()
+    assert len(scene.settling) == 2
+    assert scene.recorder.detector.watched == frozenset()
+    assert scene.producer.published == 1 + 5 + 1 + 2, "start, five trades, start again, that it is settled, the gap"
+    scene.producer.close()

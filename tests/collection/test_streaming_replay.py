@@ -1,7 +1,7 @@
 """A day's decisions recomputed: the same decisions in the same order; the first difference is named."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -14,7 +14,6 @@ from bus.codec import decode_events, unpack
 from bus.delivery import Acknowledged
 from bus.events import (
     AccountsClosed,
-    DayBegan,
     Event,
     GapDetected,
     GapEmpty,
@@ -29,7 +28,6 @@ from bus.events import (
     RiseApplied,
     SamplingChanged,
     SelectionAdvanced,
-    SelectionStep,
     SlotAssigned,
     SlotReleased,
     SlotsClosed,
@@ -49,7 +47,7 @@ from bus.outbox import Outbox
 from bus.producer import Producer
 from bus.segments import Packed
 from observer.base.clock import ManualClock
-from observer.brokers.broker import Priority, Quote
+from observer.brokers.broker import Quote
 from observer.collection import decisions
 from observer.collection.decisions import DecisionComparison, DecisionReplay, verified
 from observer.collection.recorder import TradeRecorder
@@ -63,7 +61,7 @@ from observer.selection.trigger_settings import PinSettings
 from observer.selection.triggers import TriggersSettings
 from tests.builders import day_began, screen, trade
 from tests.folders import short_folder
-from tests.reach import Reach, reaches
+from tests.reach import reaches
 from tests.selection.builders import member
 
 DAY = "2026-11-18"
@@ -79,11 +77,11 @@ HISTORY = [member(symbol, rank=9, average_volume_20d=200.0, average_true_range_1
 SEEN = Snapshot("kis", "A", DAY, 1, 0, 10_000.0, None, None, None, None, 13_000.0, None, None, None, 0.0, 0.0)
 
 
-def new_selector(_began: DayBegan | None = None) -> Selector:
+def new_selector(_began=None):
     return Selector(MEMBERS, {"main": 2, "second": 1}, SETTINGS, page_trades=2)
 
 
-def replayed(events: Iterable[Event], snapshots: Sequence[Snapshot] = ()) -> DecisionComparison:
+def replayed(events, snapshots=()):
     return verified(events, DecisionReplay(new_selector, snapshots, lambda built_ns: HISTORY if built_ns else ()))
 
 
@@ -92,14 +90,14 @@ class Quotes:
 
     quotes_per_call = 30
 
-    def __init__(self, volumes: Mapping[str, float]) -> None:
+    def __init__(self, volumes):
         self._volumes = volumes
 
-    async def quotes(self, symbols: Sequence[str], priority: Priority = "bulk") -> Sequence[Quote]:
+    async def quotes(self, symbols, priority="bulk"):
         return [_quote(symbol, self._volumes[symbol]) for symbol in symbols if symbol in self._volumes]
 
 
-def _quote(symbol: str, volume: float) -> Quote:
+def _quote(symbol, volume):
     return Quote(symbol, 0.0, None, None, None, None, None, None, None, None, volume, 0.0)
 
 
@@ -111,7 +109,7 @@ SAMPLING = SamplingSettings(degrade_above_events=10, recover_below_events=9, cal
 class Published:
     """A day of Track B and its published events: selection, trade recorder, and restarts of both."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder):
         self.clock = ManualClock(9 * 3600 * SECOND_NS)
         self.outbox = Outbox(folder / "outbox", "test", "1" * 32)
         self.producer = Producer(self.outbox, f"ipc://{folder}/no-writer")
@@ -128,12 +126,12 @@ class Published:
         self.report(SlotsOpened(), decisions.open_slots(self.selector, *opening, self.moment()))
 
     @property
-    def events(self) -> list[Event]:
+    def events(self):
         """Events published so far, from the outbox."""
         self.producer.flush()
         return list(_kept(self.outbox, self.producer.published))
 
-    def begin(self, history_ns: int | None = None) -> None:
+    def begin(self, history_ns=None):
         quotes = Quotes(self.volumes)
         alerts = Alerts(self.clock, "track-b", self.producer.publish)
         parts = (self.producer, quotes, self.clock, SAMPLING, screen(DAY), self.apply)
@@ -146,17 +144,17 @@ class Published:
         decisions.update_seen(self.selector, self.snapshots)
         self.report(day_began(DAY, snapshots=len(self.snapshots), history_ns=history_ns))
 
-    def apply(self, kept: Trade | TradesConflated) -> None:
+    def apply(self, kept):
         (self.selector.market.update_trade if isinstance(kept, Trade) else self.selector.market.update_conflated)(kept)
 
-    def moment(self) -> int:
+    def moment(self):
         self.recorder.report_rows()
         return self.clock.now_ns()
 
-    def report(self, step: SelectionStep, events: Sequence[Event] = ()) -> None:
+    def report(self, step, events=()):
         self.producer.publish(*events, SelectionAdvanced(DAY, self.clock.now_ns(), step))
 
-    def trade(self, symbol: str, price: float, volume: float, *, missed: bool = False) -> None:
+    def trade(self, symbol, price, volume, *, missed=False):
         self.volumes[symbol] += volume
         self.counts[symbol] += 1
         now_ns = self.clock.now_ns()
@@ -167,7 +165,7 @@ class Published:
             self.last[symbol] = made
             self.recorder.take(made)
 
-    def poison(self, symbol: str, size: int) -> None:
+    def poison(self, symbol, size):
         """A false trade after the symbol's last one: one that is held, a plausible one, or one of tomorrow."""
         if (last := self.last.get(symbol)) is not None:
             total = last.cumulative_volume
@@ -179,7 +177,7 @@ class Published:
             )[size % 4]
             self.recorder.take(msgspec.structs.replace(last, **changes))
 
-    def sweep(self, prices: Sequence[float], volume: float) -> None:
+    def sweep(self, prices, volume):
         self.sweeps += 1
         now_ns = self.moment()
         for symbol, price in zip(SYMBOLS, prices, strict=True):
@@ -191,59 +189,59 @@ class Published:
         decided = self.selector.evaluate_universe(now_ns)
         self.report(UniverseEvaluated(self.sweeps, now_ns, now_ns, len(prices)), decided)
 
-    def rise(self, symbol: str, size: int) -> None:
+    def rise(self, symbol, size):
         now_ns, since = self.moment(), self.volumes[symbol]
         self.volumes[symbol] += 100.0 * size
         step = RiseApplied(symbol, now_ns - 1_000_000_000, since, now_ns, self.volumes[symbol], None, None, size == 40)
         self.report(step, self.selector.evaluate_rise(step, now_ns))
 
-    def pin(self, symbol: str) -> None:
+    def pin(self, symbol):
         outcome = self.selector.pin(symbol, self.moment())
         if not isinstance(outcome, PinRefusal):
             self.report(Pinned(symbol, outcome.waits_for), outcome.events)
         elif outcome.events:
             self.report(PinRefused(symbol), outcome.events)
 
-    def unpin(self, symbol: str) -> None:
+    def unpin(self, symbol):
         outcome = self.selector.unpin(symbol, self.moment())
         if not isinstance(outcome, PinRefusal):
             self.report(Unpinned(symbol), outcome.events)
 
-    def halt(self, symbol: str, *, halted: bool) -> None:
+    def halt(self, symbol, *, halted):
         state = MarketStateChanged("kis", symbol, self.clock.now_ns(), halted, "", "", "", "", "", "", "", "", "")
         self.producer.publish(state)
         self.selector.market.update_state(state)
 
-    def listing(self, listing: ListingApplied) -> None:
+    def listing(self, listing):
         decisions.update_listing(self.selector, listing, self.clock.now_ns())
         self.report(listing)
 
-    def history(self) -> None:
+    def history(self):
         self.selector.update_history(HISTORY)
         self.report(HistoryApplied(1))
 
-    def close_accounts(self, *accounts: str) -> None:
+    def close_accounts(self, *accounts):
         closed = self.selector.close_accounts(frozenset(accounts), self.moment())
         self.report(AccountsClosed(accounts), closed)
 
-    def watch(self, symbol: str) -> None:
+    def watch(self, symbol):
         self.recorder.report_rows(symbol)
         seen = self.selector.market.volume_of(symbol)
         self.recorder.screen.expect(symbol, AVERAGE)
         self.recorder.watch(symbol, Mark(symbol, DAY, seen[0], None, seen[1]) if seen else None)
 
-    def leave(self, symbol: str) -> None:
-        def settle(symbols: Collection[str]) -> None:
+    def leave(self, symbol):
+        def settle(symbols):
             self.settling.append(asyncio.get_running_loop().create_task(self.recorder.settle(symbols)))
 
         self.recorder.leave(symbol, settle)
 
-    def stored(self) -> None:
+    def stored(self):
         """The writer has committed everything: the load is over."""
         self.producer.flush()
         self.producer._sender._sender.acknowledged(Acknowledged(self.outbox.stream, self.producer.published))
 
-    def restart(self) -> None:
+    def restart(self):
         """A kill: unpublished conflated trades are lost."""
         reported, watched = self.events, self.recorder.detector.watched
         stored = [event for event in reported if isinstance(event, Trade | TradesConflated)]
@@ -257,7 +255,7 @@ class Published:
         for symbol in sorted(watched):
             self.watch(symbol)
 
-    async def act(self, what: str, symbol: str, size: int) -> None:
+    async def act(self, what, symbol, size):
         await self.clock.advance(size / 20 if what in {"trade", "missed"} else size)
         match what:
             case "trade" | "missed":
@@ -306,7 +304,7 @@ class Published:
                 await asyncio.gather(*self.settling)
                 self.restart()
 
-    async def end(self) -> Sequence[Event]:
+    async def end(self):
         """The end of the day; everything that was published on it."""
         await asyncio.gather(*self.settling)
         await self.recorder.leave_all()
@@ -316,12 +314,12 @@ class Published:
         return events
 
 
-def _mark(kept: Trade | TradesConflated) -> Mark:
+def _mark(kept):
     last_ns = kept.exchange_time_ns if isinstance(kept, Trade) else kept.to_ns
     return Mark(kept.symbol, DAY, kept.cumulative_volume, kept.cumulative_trades, last_ns)
 
 
-def _kept(outbox: Outbox, last_sequence: int) -> Iterable[Event]:
+def _kept(outbox, last_sequence):
     sequence = 0
     while sequence < last_sequence:
         packed = outbox.batch_at(outbox.stream, sequence + 1)
@@ -330,10 +328,10 @@ def _kept(outbox: Outbox, last_sequence: int) -> Iterable[Event]:
         yield from decode_events(unpack(packed.content))
 
 
-def published(folder: Path, actions: Sequence[tuple[str, str, int]]) -> tuple[Sequence[Event], Sequence[Snapshot]]:
+def published(folder, actions):
     """Track B's published events on a day of these actions, and Track A's snapshots."""
 
-    async def play() -> tuple[Sequence[Event], Sequence[Snapshot]]:
+    async def play():
         day = Published(folder)
         for action in actions:
             await day.act(*action)
@@ -396,7 +394,7 @@ ACTIONS = st.builds(lambda before, then: [*before, *then], st.sampled_from([[], 
 @example([*BUSY, ("poison", "A", 6), *[("trade", "A", 1)] * 9, ("missed", "A", 1), ("trade", "A", 1)])
 @example([*BUSY[:-1], ("poison", "A", 5), *[("trade", "A", 1)] * 9, ("missed", "A", 1), ("trade", "A", 1)])
 @example([*BUSY, ("poison", "A", 4), ("trade", "A", 1), ("decided", "A", 1), ("decided", "A", 1), ("trade", "A", 1)])
-def test_any_day_replays_to_the_same_decisions(reach: Reach, actions: list[tuple[str, str, int]]) -> None:
+def test_any_day_replays_to_the_same_decisions(reach, actions):
     with short_folder() as folder:
         events, snapshots = published(Path(folder), actions)
     comparison = replayed(events, snapshots)
@@ -408,7 +406,7 @@ def test_any_day_replays_to_the_same_decisions(reach: Reach, actions: list[tuple
         reach.count(what)
 
 
-def test_the_day_of_the_scene_is_conflated_and_comes_back(tmp_path: Path) -> None:
+def test_the_day_of_the_scene_is_conflated_and_comes_back(tmp_path):
     calm = [("stored", "A", 1), ("evaluated_slots", "A", 1), ("evaluated_slots", "A", 1)] * 4
     events, _ = published(tmp_path, [*BUSY, *[("trade", "A", 2)] * 30, *calm, ("trade", "A", 2)])
     assert {event.rate_hz for event in events if isinstance(event, SamplingChanged)} >= {1.0, None}
@@ -418,7 +416,7 @@ def test_the_day_of_the_scene_is_conflated_and_comes_back(tmp_path: Path) -> Non
     assert min(row.trades for row in rows) > 1
 
 
-def test_a_replay_finds_a_gap_that_only_the_exchange_volume_revealed(tmp_path: Path) -> None:
+def test_a_replay_finds_a_gap_that_only_the_exchange_volume_revealed(tmp_path):
     actions = [("watch", "A", 1), ("trade", "A", 1), ("interrupt", "A", 2), ("missed", "A", 1), ("leave", "A", 1)]
     events, snapshots = published(tmp_path, actions)
     [gap] = [event for event in events if isinstance(event, GapDetected)]
@@ -426,10 +424,10 @@ def test_a_replay_finds_a_gap_that_only_the_exchange_volume_revealed(tmp_path: P
     assert replayed(events, snapshots).same["GapDetected"] == 1
 
 
-def test_a_replay_finds_the_gaps_of_symbols_left_at_once_in_the_order_of_the_day(tmp_path: Path) -> None:
+def test_a_replay_finds_the_gaps_of_symbols_left_at_once_in_the_order_of_the_day(tmp_path):
     """The broker's volume shows A's gap; of B it gives none."""
 
-    async def play() -> Sequence[Event]:
+    async def play():
         day = Published(tmp_path)
         for action in [("watch", "A", 1), ("trade", "A", 1), ("watch", "B", 1), ("trade", "B", 1), ("missed", "A", 1)]:
             await day.act(*action)
@@ -443,7 +441,7 @@ def test_a_replay_finds_the_gaps_of_symbols_left_at_once_in_the_order_of_the_day
     assert (comparison.same["GapOpened"], comparison.same["GapDetected"]) == (1, 1)
 
 
-def test_a_replay_takes_the_history_in_where_the_day_did(tmp_path: Path) -> None:
+def test_a_replay_takes_the_history_in_where_the_day_did(tmp_path):
     """What was traded is a surge by the later build's averages alone."""
     events, snapshots = published(tmp_path, [("sweep", "A", 1), ("history", "A", 1), ("sweep", "A", 1)])
     fired = [event.symbol for event in events if isinstance(event, TriggerFired) and event.kind == "volume_surge"]
@@ -453,7 +451,7 @@ def test_a_replay_takes_the_history_in_where_the_day_did(tmp_path: Path) -> None
     assert replayed(without, snapshots).difference is not None
 
 
-def test_a_replay_without_the_build_of_the_history_says_so() -> None:
+def test_a_replay_without_the_build_of_the_history_says_so():
     events = [SelectionAdvanced(DAY, at_ns, step) for at_ns, step in enumerate([day_began(DAY), HistoryApplied(0)])]
     assert "built at 0, is not there" in replayed(events).unclear
 
@@ -466,12 +464,12 @@ class Day(msgspec.Struct, frozen=True):
 
 
 @pytest.fixture
-def day(tmp_path: Path) -> Day:
+def day(tmp_path):
     """The day ends with the release of every slot."""
     return Day(*published(tmp_path, [("sweep", "A", 40), ("evaluated_slots", "A", 10)]))
 
 
-def test_the_first_decision_that_comes_out_otherwise_is_named(day: Day) -> None:
+def test_the_first_decision_that_comes_out_otherwise_is_named(day):
     slot = next(number for number, event in enumerate(day.events) if isinstance(event, SlotAssigned))
     other = msgspec.structs.replace(day.events[slot], score=-1.0)
     difference = replayed([*day.events[:slot], other, *day.events[slot + 1 :]], day.snapshots).difference
@@ -479,35 +477,35 @@ def test_the_first_decision_that_comes_out_otherwise_is_named(day: Day) -> None:
     assert (difference.number, difference.recorded, difference.replayed) == (1, other, day.events[slot])
 
 
-def test_a_decision_that_is_not_recorded_is_a_difference(day: Day) -> None:
+def test_a_decision_that_is_not_recorded_is_a_difference(day):
     released = [event for event in day.events if isinstance(event, SlotReleased)]
     difference = replayed([event for event in day.events if event != released[-1]], day.snapshots).difference
     assert difference is not None
     assert (difference.recorded, difference.replayed) == (None, released[-1])
 
 
-def test_a_decision_that_nothing_led_to_is_a_difference(day: Day) -> None:
+def test_a_decision_that_nothing_led_to_is_a_difference(day):
     invented = SlotReleased("main-1", "A", 1, 1.0, "expired")
     difference = replayed([*day.events, invented], day.snapshots).difference
     assert difference is not None
     assert (difference.recorded, difference.replayed) == (invented, None)
 
 
-def test_a_replay_without_all_snapshots_is_inconclusive(day: Day) -> None:
+def test_a_replay_without_all_snapshots_is_inconclusive(day):
     comparison = replayed(day.events, day.snapshots[1:])
     assert (comparison.is_same, comparison.difference) == (False, None)
     assert comparison.unclear == "of sweep 1 5 snapshots are there, 6 were taken in"
 
 
-def test_a_replay_without_the_beginning_of_the_day_is_inconclusive(day: Day) -> None:
+def test_a_replay_without_the_beginning_of_the_day_is_inconclusive(day):
     assert "it is followed by PinsKept" in replayed(day.events[1:], day.snapshots).unclear
 
 
-def test_a_replay_of_a_day_without_records_is_inconclusive() -> None:
+def test_a_replay_of_a_day_without_records_is_inconclusive():
     assert replayed([]) == DecisionComparison({}, unclear="no steps are recorded")
 
 
-def test_recovered_trades_are_not_of_the_stream() -> None:
+def test_recovered_trades_are_not_of_the_stream():
     started = WatchChanged("kis", "005930", DAY, 0, WatchStarted())
     recovered = trade(5, gap_id="005930-2026-11-18-1-5")
     assert replayed([started, trade(1), recovered, trade(2)]) == DecisionComparison({})

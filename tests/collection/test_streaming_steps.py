@@ -19,7 +19,7 @@ MINUTE_NS = 60_000_000_000
 REPORTED = st.one_of(st.booleans(), st.sampled_from(["suspended", "delisted", ""]), st.floats(0, 3, width=16))
 
 
-def selector() -> Selector:
+def selector():
     return Selector(MEMBERS, {"main": 1}, SelectionSettings())
 
 
@@ -27,7 +27,7 @@ def selector() -> Selector:
 @example([True, 1.0, 2.0])  # a halt that only a sweep saw the end of
 @example(["suspended", 1.0, 2.0])
 @example([True, ""])  # a listing that is not suspended says nothing of a halt
-def test_a_resumed_process_bars_the_same_symbols_from_slots(past: list[bool | str | float]) -> None:
+def test_a_resumed_process_bars_the_same_symbols_from_slots(past):
     lived, successor = selector(), selector()
     reported, swept = list[Event](), list[Snapshot]()
     for moment_ns, item in enumerate(past, start=1):
@@ -49,7 +49,7 @@ def test_a_resumed_process_bars_the_same_symbols_from_slots(past: list[bool | st
 
 
 @pytest.mark.parametrize("volume", [0.0, 1.0], ids=["stopped", "trading"])
-def test_a_resumed_process_has_the_same_stops_and_halts_also_where_the_stop_s_end_was_lost(volume: float) -> None:
+def test_a_resumed_process_has_the_same_stops_and_halts_also_where_the_stop_s_end_was_lost(volume):
     lived, successor = (Selector([*MEMBERS, member("B")], {"main": 1}, SelectionSettings()) for _ in range(2))
     stop = msgspec.structs.replace(state("A", halted=True, reported_ns=1), market_notice="halted")
     own = state("A", halted=True, reported_ns=4 * MINUTE_NS)
@@ -64,7 +64,7 @@ def test_a_resumed_process_has_the_same_stops_and_halts_also_where_the_stop_s_en
     assert successor.market.stops.running == lived.market.stops.running
 
 
-def test_a_resumed_process_compares_symbols_without_a_history_with_the_same_opening() -> None:
+def test_a_resumed_process_compares_symbols_without_a_history_with_the_same_opening():
     members = [member("A"), member("N", average_volume_20d=None)]
     lived, successor = (Selector(members, {"main": 1}, SelectionSettings()) for _ in range(2))
     opening = [seen("A", volume, receive_time_ns=at_ns) for volume, at_ns in ((0.0, 0), (100.0, 10))]

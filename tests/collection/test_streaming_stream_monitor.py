@@ -1,7 +1,6 @@
 """Stale subscriptions, until the day's end, and the resulting alerts and gaps."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
 
 import pytest
 
@@ -12,7 +11,6 @@ from bus.events import (
     GapOpened,
     GapUnrecoverable,
     SlotReleased,
-    SweepCompleted,
     Trade,
 )
 from observer.brokers.accounts.health import Health, HealthDecision
@@ -22,7 +20,7 @@ from observer.gaps.detector import Mark
 from observer.monitoring.alerts.process import Alerts
 from observer.selection.sampling import SamplingSettings
 from observer.store.reader import StoreReader
-from tests.collection.day_scene import SESSION, SLOTS, SYMBOLS, Market, Process, market, process
+from tests.collection.day_scene import SESSION, SLOTS, SYMBOLS, market, process
 from tests.selection.builders import state
 from tests.waiting import DEADLINE_S, until_async
 
@@ -30,16 +28,16 @@ SYMBOL, OTHER = SYMBOLS[0], SYMBOLS[1]
 
 
 @pytest.fixture(autouse=True)
-def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+def _soon(monkeypatch):
     monkeypatch.setattr(monitor, "ARRIVES_WITHIN_S", 0.1)
     monkeypatch.setattr(monitor, "RETURNS_WITHIN_S", 0.05)
     monkeypatch.setattr(monitor, "_RETRY_S", (0.1, 0.1, 0.1))
 
 
-def play(scene: Callable[[Market, Process], Awaitable[None]]) -> None:
+def play(scene):
     """On a day on which all slots are subscribed; in the end its decisions are made again."""
 
-    async def played() -> None:
+    async def played():
         with market(SamplingSettings()) as made:
             async with process(made) as running:
                 await running.until(lambda: len(running.lines[0].subscribed) == SLOTS)
@@ -52,16 +50,16 @@ def play(scene: Callable[[Market, Process], Awaitable[None]]) -> None:
     asyncio.run(played())
 
 
-def bring(made: Market, running: Process, symbol: str, volume: float) -> None:
+def bring(made, running, symbol, volume):
     running.day.receiver.on_trades([made.trade(symbol, volume, 10_000.0)])
 
 
-def gaps(running: Process) -> list[tuple[str, float, float, str]]:
+def gaps(running):
     return [(gap.symbol, gap.after_volume, gap.before_volume, gap.reason) for gap in running.of(GapDetected)]
 
 
-def test_volume_that_the_broker_reports_at_the_end_and_the_stream_does_not_deliver_is_a_gap() -> None:
-    async def scene(made: Market, running: Process) -> None:
+def test_volume_that_the_broker_reports_at_the_end_and_the_stream_does_not_deliver_is_a_gap():
+    async def scene(made, running):
         bring(made, running, SYMBOL, 10.0)
         bring(made, running, OTHER, 20.0)
         made.desk.volumes = {SYMBOL: 25.0, OTHER: 20.0}
@@ -71,8 +69,8 @@ def test_volume_that_the_broker_reports_at_the_end_and_the_stream_does_not_deliv
     play(scene)
 
 
-def test_the_end_of_the_day_waits_for_trades_in_transit() -> None:
-    async def scene(made: Market, running: Process) -> None:
+def test_the_end_of_the_day_waits_for_trades_in_transit():
+    async def scene(made, running):
         bring(made, running, SYMBOL, 10.0)
         made.desk.volumes = {SYMBOL: 25.0}
         asyncio.get_running_loop().call_later(0.03, bring, made, running, SYMBOL, 15.0)
@@ -82,8 +80,8 @@ def test_the_end_of_the_day_waits_for_trades_in_transit() -> None:
     play(scene)
 
 
-def test_the_slots_end_at_the_moment_up_to_which_the_stream_is_read_out_not_when_that_is_done() -> None:
-    async def scene(made: Market, running: Process) -> None:
+def test_the_slots_end_at_the_moment_up_to_which_the_stream_is_read_out_not_when_that_is_done():
+    async def scene(made, running):
         bring(made, running, SYMBOL, 10.0)
         made.desk.volumes, asked = {SYMBOL: 25.0}, len(made.desk.quoted)
         ended_ns = made.clock.now_ns()
@@ -98,8 +96,8 @@ def test_the_slots_end_at_the_moment_up_to_which_the_stream_is_read_out_not_when
     play(scene)
 
 
-def test_a_decision_is_never_later_than_the_end_of_the_slots() -> None:
-    async def scene(made: Market, running: Process) -> None:
+def test_a_decision_is_never_later_than_the_end_of_the_slots():
+    async def scene(made, running):
         bring(made, running, SYMBOL, 10.0)
         made.desk.volumes, asked = {SYMBOL: 25.0}, len(made.desk.quoted)
         ending = asyncio.create_task(running.day.end(running.selector))
@@ -111,15 +109,15 @@ def test_a_decision_is_never_later_than_the_end_of_the_slots() -> None:
     play(scene)
 
 
-def test_where_the_broker_does_not_answer_at_the_end_only_a_later_trade_shows_that_all_was_read() -> None:
-    async def unproved(made: Market, running: Process) -> None:
+def test_where_the_broker_does_not_answer_at_the_end_only_a_later_trade_shows_that_all_was_read():
+    async def unproved(made, running):
         bring(made, running, SYMBOL, 10.0)
         made.desk.is_down = True
         await running.day.end(running.selector)
         assert [(gap.symbol, gap.after_volume) for gap in running.of(GapOpened)] == [(SYMBOL, 10.0)]
         assert [lost.symbol for lost in running.of(GapUnrecoverable)] == [SYMBOL]
 
-    async def proved(made: Market, running: Process) -> None:
+    async def proved(made, running):
         bring(made, running, SYMBOL, 10.0)
         made.desk.is_down, asked = True, len(made.desk.quoted)
         ending = asyncio.create_task(running.day.end(running.selector))
@@ -135,23 +133,23 @@ def test_where_the_broker_does_not_answer_at_the_end_only_a_later_trade_shows_th
         play(proved)
 
 
-def test_a_symbol_without_trades_is_compared_with_the_volume_requested_at_its_subscription() -> None:
-    async def scene(made: Market, running: Process) -> None:
+def test_a_symbol_without_trades_is_compared_with_the_volume_requested_at_its_subscription():
+    async def scene(made, running):
         made.desk.volumes = {SYMBOL: 125.0}
         await running.day.end(running.selector)
         assert gaps(running) == [(SYMBOL, 100, 125, "volume_mismatch")]
 
-    async def known(made: Market, running: Process) -> None:
+    async def known(made, running):
         await learned(made, running)
         await scene(made, running)
 
     play_unseen(known)
 
 
-def play_unseen(scene: Callable[[Market, Process], Awaitable[None]]) -> None:
+def play_unseen(scene):
     """The same where the broker, when it is asked at the subscription, says that 100 shares were traded."""
 
-    async def played() -> None:
+    async def played():
         with market(SamplingSettings()) as made:
             made.desk.volumes = dict.fromkeys(SYMBOLS, 100.0)
             async with process(made) as running:
@@ -160,13 +158,13 @@ def play_unseen(scene: Callable[[Market, Process], Awaitable[None]]) -> None:
     asyncio.run(played())
 
 
-async def learned(made: Market, running: Process) -> None:
+async def learned(made, running):
     await running.until(lambda: set(made.desk.quoted) == running.lines[0].subscribed)
     await running.until(lambda: len(running.lines[0].subscribed) == SLOTS)
 
 
-def test_an_interruption_before_the_first_trade_of_an_unswept_symbol_leaves_a_gap_since_the_days_begin() -> None:
-    async def scene(made: Market, running: Process) -> None:
+def test_an_interruption_before_the_first_trade_of_an_unswept_symbol_leaves_a_gap_since_the_days_begin():
+    async def scene(made, running):
         await learned(made, running)
         running.day.receiver.on_unsubscribed(SYMBOL, "line lost")
         running.day.receiver.on_subscribed(SYMBOL)
@@ -180,8 +178,8 @@ def test_an_interruption_before_the_first_trade_of_an_unswept_symbol_leaves_a_ga
     play_unseen(scene)
 
 
-def test_a_connection_that_is_lost_before_its_symbol_without_a_slot_is_removed_leaves_a_gap() -> None:
-    async def scene(made: Market, running: Process) -> None:
+def test_a_connection_that_is_lost_before_its_symbol_without_a_slot_is_removed_leaves_a_gap():
+    async def scene(made, running):
         receiver, symbol = running.day.receiver, "999999"
         receiver.trades.watch(symbol, Mark(symbol, SESSION, 10.0, None, made.clock.now_ns()))
         made.desk.volumes[symbol] = 32.0
@@ -192,8 +190,8 @@ def test_a_connection_that_is_lost_before_its_symbol_without_a_slot_is_removed_l
     play_unseen(scene)
 
 
-def test_a_line_whose_acknowledgement_is_not_read_at_the_end_is_compared_with_the_brokers_volume() -> None:
-    async def scene(made: Market, running: Process) -> None:
+def test_a_line_whose_acknowledgement_is_not_read_at_the_end_is_compared_with_the_brokers_volume():
+    async def scene(made, running):
         await running.until(lambda: "universe_evaluated" in running.steps, swept=made.sweep(10.0))
         running.day.receiver.on_requested(SYMBOLS[-1])
         made.desk.volumes = {SYMBOLS[-1]: 32.0}
@@ -203,8 +201,8 @@ def test_a_line_whose_acknowledgement_is_not_read_at_the_end_is_compared_with_th
     play(scene)
 
 
-def test_a_symbol_that_a_sweep_has_seen_is_not_asked_for() -> None:
-    async def scene(made: Market, running: Process) -> None:
+def test_a_symbol_that_a_sweep_has_seen_is_not_asked_for():
+    async def scene(made, running):
         await learned(made, running)
         await running.until(lambda: "universe_evaluated" in running.steps, swept=made.sweep(100.0))
         made.desk.quoted.clear()
@@ -215,10 +213,10 @@ def test_a_symbol_that_a_sweep_has_seen_is_not_asked_for() -> None:
     play_unseen(scene)
 
 
-def test_a_symbol_released_with_less_volume_than_its_last_sweep_leaves_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_symbol_released_with_less_volume_than_its_last_sweep_leaves_a_gap(monkeypatch):
     monkeypatch.setattr(monitor, "ARRIVES_AT_LAST_S", 0.3)
 
-    async def scene(made: Market, running: Process) -> None:
+    async def scene(made, running):
         bring(made, running, SYMBOL, 10.0)
         bring(made, running, OTHER, 30.0)
         await running.until(lambda: "universe_evaluated" in running.steps, swept=made.sweep(30.0))
@@ -232,8 +230,8 @@ def test_a_symbol_released_with_less_volume_than_its_last_sweep_leaves_a_gap(mon
     play(scene)
 
 
-def test_a_sweep_with_more_volume_than_the_stream_brought_is_a_gap_at_once() -> None:
-    async def scene(made: Market, running: Process) -> None:
+def test_a_sweep_with_more_volume_than_the_stream_brought_is_a_gap_at_once():
+    async def scene(made, running):
         bring(made, running, SYMBOL, 10.0)
         bring(made, running, OTHER, 30.0)
         swept = made.sweep(30.0)
@@ -248,14 +246,14 @@ def test_a_sweep_with_more_volume_than_the_stream_brought_is_a_gap_at_once() -> 
     play(scene)
 
 
-def checking(running: Process, swept: SweepCompleted, *symbols: str) -> asyncio.Task[None]:
+def checking(running, swept, *symbols):
     """The comparison of subscribed symbols with a sweep, under way."""
     snapshots = running.reader.snapshots(SESSION, swept.started_ns, swept.completed_ns + 1)
     return asyncio.create_task(running.day._stream_monitor.check_sweep(snapshots, set(symbols), swept.started_ns))
 
 
-def test_trades_that_arrive_soon_after_a_sweep_are_no_gap() -> None:
-    async def scene(made: Market, running: Process) -> None:
+def test_trades_that_arrive_soon_after_a_sweep_are_no_gap():
+    async def scene(made, running):
         bring(made, running, SYMBOL, 10.0)
         check = checking(running, made.sweep(30.0), SYMBOL)
         asyncio.get_running_loop().call_later(0.03, bring, made, running, SYMBOL, 20.0)
@@ -265,8 +263,8 @@ def test_trades_that_arrive_soon_after_a_sweep_are_no_gap() -> None:
     play(scene)
 
 
-def test_a_stream_that_stalls_longer_than_trades_take_is_no_gap_and_its_late_trades_are_stored() -> None:
-    async def scene(made: Market, running: Process) -> None:
+def test_a_stream_that_stalls_longer_than_trades_take_is_no_gap_and_its_late_trades_are_stored():
+    async def scene(made, running):
         bring(made, running, SYMBOL, 10.0)
         check = checking(running, made.sweep(30.0), SYMBOL)
         asyncio.get_running_loop().call_later(5 * monitor.ARRIVES_WITHIN_S, bring, made, running, SYMBOL, 20.0)
@@ -278,10 +276,10 @@ def test_a_stream_that_stalls_longer_than_trades_take_is_no_gap_and_its_late_tra
     play(scene)
 
 
-def test_a_stream_that_stays_silent_is_checked_again_at_the_next_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_that_stays_silent_is_checked_again_at_the_next_sweep(monkeypatch):
     monkeypatch.setattr(monitor, "ARRIVES_AT_LAST_S", 0.3)
 
-    async def scene(made: Market, running: Process) -> None:
+    async def scene(made, running):
         bring(made, running, SYMBOL, 10.0)
         await checking(running, made.sweep(30.0), SYMBOL)
         assert gaps(running) == [], "no trade shows that the stream has gone on"
@@ -298,12 +296,10 @@ def test_a_stream_that_stays_silent_is_checked_again_at_the_next_sweep(monkeypat
 
 
 @pytest.mark.parametrize("volume", [10.0, 25.0], ids=["nothing was traded", "trades are missing"])
-def test_a_sweep_resolves_the_cut_of_a_symbol_that_no_quote_resolved(
-    volume: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_sweep_resolves_the_cut_of_a_symbol_that_no_quote_resolved(volume, monkeypatch):
     monkeypatch.setattr(monitor, "ARRIVES_AT_LAST_S", 0.3)
 
-    async def scene(made: Market, running: Process) -> None:
+    async def scene(made, running):
         bring(made, running, SYMBOL, 10.0)
         bring(made, running, OTHER, 20.0)
         made.desk.is_down = True
@@ -329,22 +325,22 @@ def test_a_sweep_resolves_the_cut_of_a_symbol_that_no_quote_resolved(
     play(scene)
 
 
-def empties(running: Process) -> list[tuple[str, float]]:
+def empties(running):
     return [(gap.symbol, gap.volume) for gap in running.of(GapEmpty)]
 
 
-def cut(running: Process, *symbols: str) -> None:
+def cut(running, *symbols):
     for symbol in symbols:
         running.day.receiver.on_unsubscribed(symbol, "connection lost")
 
 
-def back(running: Process, *symbols: str) -> None:
+def back(running, *symbols):
     for symbol in symbols:
         running.day.receiver.on_subscribed(symbol)
 
 
-def test_a_cut_is_a_gap_of_each_of_its_symbols_at_once() -> None:
-    async def scene(made: Market, running: Process) -> None:
+def test_a_cut_is_a_gap_of_each_of_its_symbols_at_once():
+    async def scene(made, running):
         bring(made, running, SYMBOL, 10.0)
         bring(made, running, OTHER, 20.0)
         cut(running, SYMBOL, OTHER)
@@ -358,8 +354,8 @@ def test_a_cut_is_a_gap_of_each_of_its_symbols_at_once() -> None:
     play(scene)
 
 
-def test_after_a_reconnection_one_call_closes_the_gaps_in_which_nothing_was_traded_and_proves_the_others() -> None:
-    async def scene(made: Market, running: Process) -> None:
+def test_after_a_reconnection_one_call_closes_the_gaps_in_which_nothing_was_traded_and_proves_the_others():
+    async def scene(made, running):
         bring(made, running, SYMBOL, 10.0)
         bring(made, running, OTHER, 20.0)
         cut(running, SYMBOL, OTHER)
@@ -380,8 +376,8 @@ def test_after_a_reconnection_one_call_closes_the_gaps_in_which_nothing_was_trad
     play(scene)
 
 
-def test_volumes_that_the_broker_does_not_give_at_first_are_requested_again() -> None:
-    async def scene(made: Market, running: Process) -> None:
+def test_volumes_that_the_broker_does_not_give_at_first_are_requested_again():
+    async def scene(made, running):
         bring(made, running, SYMBOL, 10.0)
         cut(running, SYMBOL)
         made.desk.volumes, made.desk.is_down = {SYMBOL: 10.0}, True
@@ -393,38 +389,35 @@ def test_volumes_that_the_broker_does_not_give_at_first_are_requested_again() ->
     play(scene)
 
 
-def test_the_next_process_goes_on_with_the_gap_of_an_outage() -> None:
-    async def scene(made: Market, running: Process) -> None:
+async def test_the_next_process_goes_on_with_the_gap_of_an_outage():
+    async def scene(made, running):
         bring(made, running, SYMBOL, 10.0)
         cut(running, SYMBOL)
         running.stored()
 
-    async def played() -> None:
-        with market(SamplingSettings()) as made:
-            async with process(made) as running:
-                await running.until(lambda: len(running.lines[0].subscribed) == SLOTS)
-                await running.until(lambda: len(made.desk.quoted) == SLOTS)  # each slot's volume at its begin
-                await scene(made, running)
-                [opened] = running.of(GapOpened)
-            made.desk.volumes = {SYMBOL: 10.0}
-            async with process(made) as following:
-                await following.until(lambda: empties(following))
-                [closed] = [gap for gap in following.of(GapEmpty) if gap.symbol == SYMBOL]
-                assert (closed.gap_id, closed.from_ns) == (opened.gap_id, opened.from_ns)
-            with StoreReader(made.url) as reader:
-                assert verified_day(reader, SESSION).is_same
-                [story] = reader.openings(SESSION, SYMBOL)
-                assert story.empty == closed
-
-    asyncio.run(played())
+    with market(SamplingSettings()) as made:
+        async with process(made) as running:
+            await running.until(lambda: len(running.lines[0].subscribed) == SLOTS)
+            await running.until(lambda: len(made.desk.quoted) == SLOTS)  # each slot's volume at its begin
+            await scene(made, running)
+            [opened] = running.of(GapOpened)
+        made.desk.volumes = {SYMBOL: 10.0}
+        async with process(made) as following:
+            await following.until(lambda: empties(following))
+            [closed] = [gap for gap in following.of(GapEmpty) if gap.symbol == SYMBOL]
+            assert (closed.gap_id, closed.from_ns) == (opened.gap_id, opened.from_ns)
+        with StoreReader(made.url) as reader:
+            assert verified_day(reader, SESSION).is_same
+            [story] = reader.openings(SESSION, SYMBOL)
+            assert story.empty == closed
 
 
-def open_alerts(running: Process) -> list[str]:
+def open_alerts(running):
     return [each.identity for each in running.alerts.open]
 
 
-def test_a_refused_symbol_is_an_alert_while_it_has_a_slot() -> None:
-    async def scene(_made: Market, running: Process) -> None:
+def test_a_refused_symbol_is_an_alert_while_it_has_a_slot():
+    async def scene(_made, running):
         receiver = running.day.receiver
         receiver.on_unsubscribed(SYMBOL, "refused: limit")
         receiver.on_unsubscribed("999999", "refused: limit")
@@ -438,8 +431,8 @@ def test_a_refused_symbol_is_an_alert_while_it_has_a_slot() -> None:
     play(scene)
 
 
-def test_volumes_are_unknown_while_one_of_several_calls_fails() -> None:
-    async def scene(made: Market, running: Process) -> None:
+def test_volumes_are_unknown_while_one_of_several_calls_fails():
+    async def scene(made, running):
         made.desk.quotes_per_call = 1
         made.desk.failing = {SYMBOLS[0]}
         await running.day.receiver.monitor._asked(SYMBOLS[:2])
@@ -451,8 +444,8 @@ def test_volumes_are_unknown_while_one_of_several_calls_fails() -> None:
     play(scene)
 
 
-def test_a_stream_that_comes_and_goes_within_one_outage_is_one_alert() -> None:
-    async def scene(made: Market, running: Process) -> None:
+def test_a_stream_that_comes_and_goes_within_one_outage_is_one_alert():
+    async def scene(made, running):
         [line] = running.lines
         made.desk.is_down = True
         states = ("lost", "refused", "connected", "lost", "connected", "lost", "refused", "connected")
@@ -471,8 +464,8 @@ def test_a_stream_that_comes_and_goes_within_one_outage_is_one_alert() -> None:
     play(scene)
 
 
-def test_a_stream_that_used_up_its_connections_of_the_hour_is_a_critical_alert_until_it_is_connected() -> None:
-    async def scene(made: Market, running: Process) -> None:
+def test_a_stream_that_used_up_its_connections_of_the_hour_is_a_critical_alert_until_it_is_connected():
+    async def scene(made, running):
         [line] = running.lines
         line.report("suspended")
         assert [(each.identity, each.severity) for each in running.alerts.open] == [("stream:main", "critical")]
@@ -484,8 +477,8 @@ def test_a_stream_that_used_up_its_connections_of_the_hour_is_a_critical_alert_u
     play(scene)
 
 
-def test_a_lost_stream_of_an_account_whose_calls_fail_is_no_second_alert() -> None:
-    async def scene(made: Market, running: Process) -> None:
+def test_a_lost_stream_of_an_account_whose_calls_fail_is_no_second_alert():
+    async def scene(made, running):
         [account] = running.brokers.accounts
         unfit = HealthDecision(fit=False, failures=2)
         account.health.write(Health(checked_ns=made.clock.now_ns(), calls=unfit))
@@ -499,10 +492,10 @@ def test_a_lost_stream_of_an_account_whose_calls_fail_is_no_second_alert() -> No
     play(scene)
 
 
-def test_the_day_s_end_and_a_start_after_it_resolve_the_stream_s_alerts() -> None:
+def test_the_day_s_end_and_a_start_after_it_resolve_the_stream_s_alerts():
     identities = ("stream:main", f"not_streamed:{SYMBOL}", "load_relief", "overflow", "stale_subscriptions")
 
-    async def scene(_made: Market, running: Process) -> None:
+    async def scene(_made, running):
         for identity in identities:
             running.alerts.report(identity, "warning", "a text")
         await running.day.end(running.selector)
@@ -515,60 +508,51 @@ def test_the_day_s_end_and_a_start_after_it_resolve_the_stream_s_alerts() -> Non
     play(scene)
 
 
-def test_an_overflow_of_an_earlier_day_ends_when_this_day_gives_its_first_slots() -> None:
-    async def played() -> None:
-        with market(SamplingSettings()) as made:
-            earlier = Alerts(made.clock, "track-b", lambda *_: None, runtime=made.folder)
-            earlier.report("overflow", "critical", "its close was missed")
-            await until_async(lambda: Alerts(made.clock, "track-b", runtime=made.folder).identities, "it is kept")
-            async with process(made) as running:
-                assert running.alerts.identities == []
-
-    asyncio.run(played())
+async def test_an_overflow_of_an_earlier_day_ends_when_this_day_gives_its_first_slots():
+    with market(SamplingSettings()) as made:
+        earlier = Alerts(made.clock, "track-b", lambda *_: None, runtime=made.folder)
+        earlier.report("overflow", "critical", "its close was missed")
+        await until_async(lambda: Alerts(made.clock, "track-b", runtime=made.folder).identities, "it is kept")
+        async with process(made) as running:
+            assert running.alerts.identities == []
 
 
-def test_a_symbol_that_no_process_could_subscribe_again_is_settled_at_the_day_s_end() -> None:
-    async def played() -> None:
-        with market(SamplingSettings()) as made:
-            async with process(made) as running:
-                await running.until(lambda: len(running.lines[0].subscribed) == SLOTS)
-                bring(made, running, SYMBOL, 10.0)
-                bring(made, running, OTHER, 20.0)
-                cut(running, SYMBOL)
-            made.silent = {"main"}
-            made.desk.volumes = {SYMBOL: 25.0, OTHER: 20.0}
-            async with process(made) as following:
-                await following.day.end(following.selector)
-                assert gaps(following) == [(SYMBOL, 10, 25, "restart")]
-                assert (OTHER, 20) in empties(following)
-            with StoreReader(made.url) as reader:
-                assert verified_day(reader, SESSION).is_same
-                assert [story for story in reader.openings(SESSION) if story.is_open] == []
-
-    asyncio.run(played())
+async def test_a_symbol_that_no_process_could_subscribe_again_is_settled_at_the_day_s_end():
+    with market(SamplingSettings()) as made:
+        async with process(made) as running:
+            await running.until(lambda: len(running.lines[0].subscribed) == SLOTS)
+            bring(made, running, SYMBOL, 10.0)
+            bring(made, running, OTHER, 20.0)
+            cut(running, SYMBOL)
+        made.silent = {"main"}
+        made.desk.volumes = {SYMBOL: 25.0, OTHER: 20.0}
+        async with process(made) as following:
+            await following.day.end(following.selector)
+            assert gaps(following) == [(SYMBOL, 10, 25, "restart")]
+            assert (OTHER, 20) in empties(following)
+        with StoreReader(made.url) as reader:
+            assert verified_day(reader, SESSION).is_same
+            assert [story for story in reader.openings(SESSION) if story.is_open] == []
 
 
-async def never_answered(_symbols: Collection[str]) -> None:
+async def never_answered(_symbols):
     """The process is killed before the broker's answer."""
 
 
-def test_a_gap_of_a_symbol_that_was_being_left_when_its_process_was_killed_is_given_up() -> None:
-    async def played() -> None:
-        with market(SamplingSettings()) as made:
-            async with process(made) as running:
-                await running.until(lambda: len(running.lines[0].subscribed) == SLOTS)
-                bring(made, running, SYMBOL, 10.0)
-                cut(running, SYMBOL)
-                running.day.trades.settle = never_answered  # type: ignore[method-assign] - the broker
-                running.day.receiver.on_facts([state(SYMBOL, halted=True)])
-                await running.until(lambda: running.of(SlotReleased))
-                [opened] = [gap for gap in running.of(GapOpened) if gap.symbol == SYMBOL]
-                assert running.of(GapUnrecoverable) == []
-            async with process(made) as following:
-                [given_up] = following.of(GapUnrecoverable)
-                assert (given_up.gap_id, given_up.symbol) == (opened.gap_id, SYMBOL)
-            with StoreReader(made.url) as reader:
-                [story] = reader.openings(SESSION, SYMBOL)
-                assert not story.is_open
-
-    asyncio.run(played())
+async def test_a_gap_of_a_symbol_that_was_being_left_when_its_process_was_killed_is_given_up():
+    with market(SamplingSettings()) as made:
+        async with process(made) as running:
+            await running.until(lambda: len(running.lines[0].subscribed) == SLOTS)
+            bring(made, running, SYMBOL, 10.0)
+            cut(running, SYMBOL)
+            running.day.trades.settle = never_answered  # type: ignore[method-assign] - the broker
+            running.day.receiver.on_facts([state(SYMBOL, halted=True)])
+            await running.until(lambda: running.of(SlotReleased))
+            [opened] = [gap for gap in running.of(GapOpened) if gap.symbol == SYMBOL]
+            assert running.of(GapUnrecoverable) == []
+        async with process(made) as following:
+            [given_up] = following.of(GapUnrecoverable)
+            assert (given_up.gap_id, given_up.symbol) == (opened.gap_id, SYMBOL)
+        with StoreReader(made.url) as reader:
+            [story] = reader.openings(SESSION, SYMBOL)
+            assert not story.is_open

@@ -1,6 +1,5 @@
 """When Track A sweeps which venues, by the profiles of the shipped sessions."""
 
-from collections.abc import Sequence
 from datetime import date
 
 import msgspec
@@ -10,9 +9,8 @@ from hypothesis import strategies as st
 
 from observer.base.local_time import local_datetime, local_ns
 from observer.base.units import NS_PER_S
-from observer.calendar.phases import DayPlan
-from observer.calendar.sessions import Window, windows_of
-from observer.collection.sweep_times import Sweep, open_venues, session_of, sweeps_of
+from observer.calendar.sessions import windows_of
+from observer.collection.sweep_times import open_venues, session_of, sweeps_of
 from observer.collection.track_a import elsewhere
 from tests.day_plans import RULES, day_plan
 
@@ -21,37 +19,37 @@ BOTH = {"KRX", "NXT"}
 INTERVAL_NS = 600 * NS_PER_S
 
 
-def planned(profile: str, day: date = DAY) -> DayPlan:
+def planned(profile, day=DAY):
     return day_plan(day, rules=msgspec.structs.replace(RULES, track_a=(profile,), track_b=(profile,)))
 
 
-def windows(plan: DayPlan, profile: str, venues: set[str] = BOTH) -> Sequence[Window]:
+def windows(plan, profile, venues=BOTH):
     found = windows_of(RULES.sessions, plan.sessions, "track_a", (profile,))
     return [window for window in found if window.venue in venues]
 
 
-def swept(profile: str, venues: set[str] = BOTH, day: date = DAY) -> Sequence[Sweep]:
+def swept(profile, venues=BOTH, day=DAY):
     plan = planned(profile, day)
     return sweeps_of(plan, windows(plan, profile, venues), INTERVAL_NS, "KRX")
 
 
-def by_time(sweeps: Sequence[Sweep]) -> dict[str, str]:
+def by_time(sweeps):
     """The venues of each sweep, by its local time."""
     return {f"{local_datetime(each.begins_ns):%H:%M:%S}": " ".join(sorted(each.venues)) for each in sweeps}
 
 
-def test_the_requirement_s_day_sweeps_the_main_venue_each_ten_minutes_and_once_after_its_close() -> None:
+def test_the_requirement_s_day_sweeps_the_main_venue_each_ten_minutes_and_once_after_its_close():
     found = by_time(swept("requirement"))
     assert list(found) == [*(f"{9 + n // 6:02}:{n % 6}0:00" for n in range(40)), "15:31:30"]
     assert set(found.values()) == {"KRX"}
 
 
-def test_sweeps_are_numbered_from_one_whatever_venues_they_ask() -> None:
+def test_sweeps_are_numbered_from_one_whatever_venues_they_ask():
     for profile in ("requirement", "whole-day"):
         assert [sweep.number for sweep in swept(profile)] == list(range(1, len(swept(profile)) + 1))
 
 
-def test_a_whole_day_asks_each_venue_while_it_has_a_session() -> None:
+def test_a_whole_day_asks_each_venue_while_it_has_a_session():
     found = by_time(swept("whole-day"))
     assert found["08:00:00"] == found["08:10:00"] == "NXT"
     assert found["08:20:00"] == found["08:50:00"] == "KRX NXT"  # the end of a session is within it
@@ -60,25 +58,25 @@ def test_a_whole_day_asks_each_venue_while_it_has_a_session() -> None:
     assert found["19:50:00"] == found["20:00:00"] == "KRX NXT"
 
 
-def test_a_venue_that_is_collected_to_its_end_is_swept_once_more_when_its_last_trades_are_reported() -> None:
+def test_a_venue_that_is_collected_to_its_end_is_swept_once_more_when_its_last_trades_are_reported():
     found = by_time(swept("whole-day"))
     assert list(found.items())[-1] == ("20:10:00", "KRX NXT")
     assert found["15:31:30"] == "KRX"  # the finished regular hours
 
 
-def test_of_the_main_venue_alone_no_sweep_is_made_while_it_has_no_session() -> None:
+def test_of_the_main_venue_alone_no_sweep_is_made_while_it_has_no_session():
     found = by_time(swept("whole-day", {"KRX"}))
     assert next(iter(found)) == "08:20:00"
     assert set(found.values()) == {"KRX"}
 
 
-def test_on_an_exam_day_nothing_is_asked_before_the_first_session() -> None:
+def test_on_an_exam_day_nothing_is_asked_before_the_first_session():
     found = by_time(swept("whole-day", day=date(2026, 11, 19)))
     assert next(iter(found)) == "09:20:00"  # the KRX's opening auction; NXT has no pre-market
 
 
 @given(st.sampled_from(["requirement", "whole-day", "closing-auction"]), st.sampled_from([BOTH, {"KRX"}]))
-def test_no_sweep_is_without_a_venue_and_no_two_begin_at_once(profile: str, venues: set[str]) -> None:
+def test_no_sweep_is_without_a_venue_and_no_two_begin_at_once(profile, venues):
     found = swept(profile, venues)
     moments = [sweep.begins_ns for sweep in found]
     assert moments == sorted(set(moments))
@@ -97,18 +95,18 @@ def test_no_sweep_is_without_a_venue_and_no_two_begin_at_once(profile: str, venu
         ((21, 0), "closed", "closed"),
     ],
 )
-def test_a_record_has_the_session_of_its_venue_at_its_time(time: tuple[int, int], main: str, further: str) -> None:
+def test_a_record_has_the_session_of_its_venue_at_its_time(time, main, further):
     sessions, now_ns = planned("whole-day").sessions, local_ns(DAY, *time)
     assert session_of(sessions, "KRX", now_ns) == main
     assert session_of(sessions, "NXT", now_ns) == further
 
 
-def test_no_venue_is_open_outside_the_windows() -> None:
+def test_no_venue_is_open_outside_the_windows():
     plan = planned("whole-day")
     assert open_venues(windows(plan, "whole-day"), local_ns(DAY, 7)) == frozenset()
 
 
-def test_lines_of_a_venue_that_is_not_collected_now_are_not_asked_between_sweeps() -> None:
+def test_lines_of_a_venue_that_is_not_collected_now_are_not_asked_between_sweeps():
     lines = ["A", "A.NXT", "B"]
     assert elsewhere(lines, frozenset({"KRX"}), "KRX") == {"A.NXT"}
     assert elsewhere(lines, frozenset({"NXT"}), "KRX") == {"A", "B"}

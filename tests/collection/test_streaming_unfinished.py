@@ -1,8 +1,6 @@
 """The next process closes unfinished days and reports their missing trades as gaps."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import date
 
 import pytest
 
@@ -10,8 +8,7 @@ from bus.events import AlertRaised, GapDetected, SelectionAdvanced, SlotReleased
 from observer.base.errors import BadRequestError, MaintenanceError
 from observer.base.local_time import local_ns
 from observer.base.units import NS_PER_MINUTE
-from observer.brokers.broker import Bar, PastTrade
-from observer.calendar.phases import DayPlan
+from observer.brokers.broker import Bar
 from observer.cli.decisions import verified_day
 from observer.collection.unfinished import Unfinished
 from observer.demo.configuration import DAY
@@ -19,7 +16,7 @@ from observer.gaps.intervals import Interval
 from observer.gaps.reconciliation import reconcile
 from observer.selection.sampling import SamplingSettings
 from observer.store.reader import StoreReader
-from tests.collection.day_scene import PLAN, SESSION, SLOTS, SYMBOLS, Market, Process, idle_process, market, process
+from tests.collection.day_scene import PLAN, SESSION, SLOTS, SYMBOLS, idle_process, market, process
 from tests.day_plans import day_plan
 
 RECEIVED, BEHIND, UNKNOWN = SYMBOLS[:3]
@@ -30,14 +27,12 @@ HOURS = Interval(local_ns(DAY, 9), local_ns(DAY, 15, 30))
 class Bars:
     """The exchange's daily bars of one session. Satisfies `HistorySource`."""
 
-    def __init__(
-        self, volumes: Mapping[str, float] | None, refused: str = "", after_stop: Mapping[str, float] | None = None
-    ) -> None:
+    def __init__(self, volumes, refused="", after_stop=None):
         self._volumes = volumes
         self._refused = refused
         self._after_stop = after_stop or {}
 
-    async def daily_bars(self, symbol: str, first: date, last: date) -> Sequence[Bar]:
+    async def daily_bars(self, symbol, first, last):
         if self._volumes is None:
             raise MaintenanceError("maintenance")
         if symbol == self._refused:
@@ -46,31 +41,29 @@ class Bars:
         volume = self._volumes.get(symbol)
         return [] if volume is None else [Bar(symbol, PLAN.starts_ns, 1.0, 1.0, 1.0, 1.0, volume, 0.0)]
 
-    async def past_minute_bars(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[Bar]:
+    async def past_minute_bars(self, symbol, from_ns, to_ns):
         """Ten shares in the minute before the stop, those after it an hour later."""
         stop_ns, later = PLAN.track_b_stop_ns, self._after_stop.get(symbol, 0.0)
         minutes = ((stop_ns - NS_PER_MINUTE, 10.0), (stop_ns + 60 * NS_PER_MINUTE, later))
         return [Bar(symbol, at_ns, 1.0, 1.0, 1.0, 1.0, volume, 0.0) for at_ns, volume in minutes if volume]
 
-    async def minute_bars(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[Bar]:
+    async def minute_bars(self, symbol, from_ns, to_ns):
         raise AssertionError(symbol)
 
-    async def trades_between(
-        self, symbol: str, from_ns: int, to_ns: int, after_volume: float = 0.0, rows_max: int | None = None
-    ) -> Sequence[PastTrade]:
+    async def trades_between(self, symbol, from_ns, to_ns, after_volume=0.0, rows_max=None):
         raise AssertionError(symbol)
 
 
-def plan_of(day: date) -> DayPlan:
+def plan_of(day):
     return PLAN if day == DAY else day_plan(day, trades=False)
 
 
 async def end_earlier_days(
-    late: Process,
-    volumes: Mapping[str, float] | None,
-    refused: str = "",
-    after_stop: Mapping[str, float] | None = None,
-) -> None:
+    late,
+    volumes,
+    refused="",
+    after_stop=None,
+):
     await Unfinished(
         reader=late.reader,
         history=Bars(volumes, refused, after_stop),
@@ -81,10 +74,10 @@ async def end_earlier_days(
     ).end_all()
 
 
-def play(scene: Callable[[Market], Awaitable[None]], days_off: int = 1) -> None:
+def play(scene, days_off=1):
     """Two symbols trade ten shares; then the machine is off for so many days."""
 
-    async def played() -> None:
+    async def played():
         with market(SamplingSettings()) as made:
             made.sweep(0.0)
             async with process(made) as first:
@@ -96,15 +89,15 @@ def play(scene: Callable[[Market], Awaitable[None]], days_off: int = 1) -> None:
     asyncio.run(played())
 
 
-def reports(made: Market) -> dict[str, tuple[str, float]]:
+def reports(made):
     now_ns = made.clock.now_ns()
     with StoreReader(made.url) as reader:
         judged = [reconcile(day, now_ns)[1] for day in reader.symbol_days(SESSION, now_ns, HOURS)]
     return {comparison.symbol: (comparison.slots_quality, comparison.missing_volume) for comparison in judged}
 
 
-def test_an_unfinished_day_is_not_complete_before_it_is_ended() -> None:
-    async def scene(made: Market) -> None:
+def test_an_unfinished_day_is_not_complete_before_it_is_ended():
+    async def scene(made):
         found = reports(made)
         assert len(found) == SLOTS
         assert {comparison for comparison, _ in found.values()} == {"degraded", "unknown"}
@@ -113,10 +106,10 @@ def test_an_unfinished_day_is_not_complete_before_it_is_ended() -> None:
 
 
 @pytest.mark.parametrize("days_off", [1, 3, 7, 40])
-def test_the_end_of_an_unfinished_day_releases_its_slots_and_records_missing_volume_as_a_gap(days_off: int) -> None:
+def test_the_end_of_an_unfinished_day_releases_its_slots_and_records_missing_volume_as_a_gap(days_off):
     volumes = dict.fromkeys(SYMBOLS, 0.0) | {RECEIVED: 10.0, BEHIND: 25.0}
 
-    async def scene(made: Market) -> None:
+    async def scene(made):
         with idle_process(made) as late:
             await end_earlier_days(late, volumes)
             released = late.of(SlotReleased)
@@ -132,12 +125,12 @@ def test_the_end_of_an_unfinished_day_releases_its_slots_and_records_missing_vol
     play(scene, days_off)
 
 
-def test_what_was_traded_after_the_stop_is_not_missing() -> None:
+def test_what_was_traded_after_the_stop_is_not_missing():
     """An after-market goes on: the day's volume counts it, and the minutes after the stop show how much it is."""
     after_stop = {RECEIVED: 7.0, BEHIND: 30.0}
     volumes = dict.fromkeys(SYMBOLS, 0.0) | {RECEIVED: 10.0 + 7.0, BEHIND: 25.0 + 30.0}
 
-    async def scene(made: Market) -> None:
+    async def scene(made):
         with idle_process(made) as late:
             await end_earlier_days(late, volumes, after_stop=after_stop)
             [gap] = late.of(GapDetected)
@@ -151,8 +144,8 @@ def test_what_was_traded_after_the_stop_is_not_missing() -> None:
     play(scene)
 
 
-def test_a_symbol_without_an_exchange_volume_is_not_complete() -> None:
-    async def scene(made: Market) -> None:
+def test_a_symbol_without_an_exchange_volume_is_not_complete():
+    async def scene(made):
         with idle_process(made) as late:
             await end_earlier_days(late, {RECEIVED: 10.0, BEHIND: 10.0})
         found = reports(made)
@@ -161,8 +154,8 @@ def test_a_symbol_without_an_exchange_volume_is_not_complete() -> None:
     play(scene)
 
 
-def test_a_symbol_that_the_broker_does_not_know_keeps_no_day_open() -> None:
-    async def scene(made: Market) -> None:
+def test_a_symbol_that_the_broker_does_not_know_keeps_no_day_open():
+    async def scene(made):
         with idle_process(made) as late:
             await end_earlier_days(late, {RECEIVED: 10.0, BEHIND: 10.0}, refused=UNKNOWN)
             assert f"volume_unreported:{UNKNOWN}" in late.alerts.identities
@@ -173,8 +166,8 @@ def test_a_symbol_that_the_broker_does_not_know_keeps_no_day_open() -> None:
     play(scene)
 
 
-def test_while_the_broker_does_not_answer_the_slots_are_kept_and_the_next_process_ends_them() -> None:
-    async def scene(made: Market) -> None:
+def test_while_the_broker_does_not_answer_the_slots_are_kept_and_the_next_process_ends_them():
+    async def scene(made):
         with idle_process(made) as late:
             await end_earlier_days(late, None)
             [alert] = late.of(AlertRaised)
@@ -187,8 +180,8 @@ def test_while_the_broker_does_not_answer_the_slots_are_kept_and_the_next_proces
     play(scene)
 
 
-def test_an_unfinished_day_is_ended_once() -> None:
-    async def scene(made: Market) -> None:
+def test_an_unfinished_day_is_ended_once():
+    async def scene(made):
         for expected in (SLOTS, 0):
             with idle_process(made) as late:
                 await end_earlier_days(late, {})
@@ -197,8 +190,8 @@ def test_an_unfinished_day_is_ended_once() -> None:
     play(scene)
 
 
-def test_a_machine_that_slept_over_the_end_of_the_day_leaves_an_unfinished_day() -> None:
-    async def scene(made: Market) -> None:
+def test_a_machine_that_slept_over_the_end_of_the_day_leaves_an_unfinished_day():
+    async def scene(made):
         made.desk.volumes = {BEHIND: 5_000.0}  # of the next day
         async with process(made) as asleep:
             await made.clock.advance(DAY_S)
@@ -212,8 +205,8 @@ def test_a_machine_that_slept_over_the_end_of_the_day_leaves_an_unfinished_day()
     play(scene, days_off=0)
 
 
-def test_a_replay_confirms_the_decisions_of_a_day_ended_late() -> None:
-    async def scene(made: Market) -> None:
+def test_a_replay_confirms_the_decisions_of_a_day_ended_late():
+    async def scene(made):
         with idle_process(made) as late:
             await end_earlier_days(late, {BEHIND: 25.0})
         with StoreReader(made.url) as reader:

@@ -1,7 +1,6 @@
 """Frames that cannot be read beside the begin and the end of a slot: what they may have held is a gap, or is asked."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
 
 import pytest
 
@@ -18,9 +17,6 @@ from tests.collection.day_scene import (
     SESSION,
     SLOTS,
     SYMBOLS,
-    Line,
-    Market,
-    Process,
     market,
     process,
 )
@@ -31,14 +27,14 @@ FRAME = InputQuarantined("kis.trades", 1, "record 1: no number", b"0|...")
 
 
 @pytest.fixture(autouse=True)
-def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+def _soon(monkeypatch):
     monkeypatch.setattr(monitor, "ARRIVES_WITHIN_S", 0.1)
 
 
-def play(scene: Callable[[Market, Process], Awaitable[None]], *, swept: float | None = 100.0) -> None:
+def play(scene, *, swept=100.0):
     """On a day on which all slots are subscribed, after a sweep with this volume; its decisions are made again."""
 
-    async def played() -> None:
+    async def played():
         with market(SamplingSettings()) as made:
             if swept is not None:
                 made.sweep(swept)
@@ -53,41 +49,39 @@ def play(scene: Callable[[Market, Process], Awaitable[None]], *, swept: float | 
     asyncio.run(played())
 
 
-def streamed(running: Process) -> Collection[str]:
+def streamed(running):
     return frozenset().union(*(line.subscribed for line in running.lines))
 
 
-def line_of(running: Process, symbol: str) -> Line:
+def line_of(running, symbol):
     return next(line for line in running.lines if symbol in line.subscribed)
 
 
-def bring(made: Market, running: Process, symbol: str, volume: float) -> None:
+def bring(made, running, symbol, volume):
     running.day.receiver.on_trades([made.trade(symbol, volume, 10_000.0)])
 
 
-def lose(
-    made: Market, running: Process, symbol: str, volume: float, unread: Collection[str] | None = (SYMBOL,)
-) -> None:
+def lose(made, running, symbol, volume, unread=(SYMBOL,)):
     """The symbol trades, and its frame cannot be read."""
     made.trade(symbol, volume, 10_000.0)
     line_of(running, symbol).listener.on_quarantine(FRAME, unread)
 
 
-async def leave(made: Market, running: Process, symbol: str) -> None:
+async def leave(made, running, symbol):
     made.desk.volumes.setdefault(symbol, made.traded[symbol][0])
     running.day.receiver.leave(symbol)
     await until_async(lambda: symbol not in running.day.trades.detector.watched, "it is left")
 
 
-def gaps(running: Process) -> list[tuple[str, float, float, str]]:
+def gaps(running):
     return [(gap.symbol, gap.after_volume, gap.before_volume, gap.reason) for gap in running.of(GapDetected)]
 
 
 @pytest.mark.parametrize("unread", [(SYMBOL,), None], ids=["it names the symbol", "it names none"])
 def test_an_unreadable_first_trade_of_a_subscription_is_a_gap_since_the_volume_before(
-    unread: Collection[str] | None,
-) -> None:
-    async def scene(made: Market, running: Process) -> None:
+    unread,
+):
+    async def scene(made, running):
         lose(made, running, SYMBOL, 10.0, unread)
         bring(made, running, SYMBOL, 5.0)
         bring(made, running, OTHER, 5.0)
@@ -96,8 +90,8 @@ def test_an_unreadable_first_trade_of_a_subscription_is_a_gap_since_the_volume_b
     play(scene)
 
 
-def test_without_a_volume_before_the_subscription_the_gap_begins_with_the_day() -> None:
-    async def scene(made: Market, running: Process) -> None:
+def test_without_a_volume_before_the_subscription_the_gap_begins_with_the_day():
+    async def scene(made, running):
         lose(made, running, SYMBOL, 10.0)
         lose(made, running, SYMBOL, 20.0)
         bring(made, running, SYMBOL, 5.0)
@@ -106,8 +100,8 @@ def test_without_a_volume_before_the_subscription_the_gap_begins_with_the_day() 
     play(scene, swept=None)
 
 
-def test_a_subscription_goes_on_over_an_unreadable_frame() -> None:
-    async def scene(made: Market, running: Process) -> None:
+def test_a_subscription_goes_on_over_an_unreadable_frame():
+    async def scene(made, running):
         statuses = SlotStatuses()
         lose(made, running, SYMBOL, 10.0)
         for event in running.events:
@@ -118,8 +112,8 @@ def test_a_subscription_goes_on_over_an_unreadable_frame() -> None:
     play(scene)
 
 
-def test_an_unreadable_frame_between_two_trades_is_shown_by_the_second_and_asks_for_nothing() -> None:
-    async def scene(made: Market, running: Process) -> None:
+def test_an_unreadable_frame_between_two_trades_is_shown_by_the_second_and_asks_for_nothing():
+    async def scene(made, running):
         bring(made, running, SYMBOL, 5.0)
         changes, quoted = len(running.of(WatchChanged)), len(made.desk.quoted)
         lose(made, running, SYMBOL, 10.0)
@@ -134,8 +128,8 @@ def test_an_unreadable_frame_between_two_trades_is_shown_by_the_second_and_asks_
 
 
 @pytest.mark.parametrize("unread", [(SYMBOL,), None], ids=["it names the symbol", "it names none"])
-def test_an_unreadable_last_trade_of_a_slot_is_a_gap_by_the_brokers_volume(unread: Collection[str] | None) -> None:
-    async def scene(made: Market, running: Process) -> None:
+def test_an_unreadable_last_trade_of_a_slot_is_a_gap_by_the_brokers_volume(unread):
+    async def scene(made, running):
         bring(made, running, SYMBOL, 5.0)
         bring(made, running, OTHER, 5.0)
         lose(made, running, SYMBOL, 10.0, unread)
@@ -147,8 +141,8 @@ def test_an_unreadable_last_trade_of_a_slot_is_a_gap_by_the_brokers_volume(unrea
     play(scene)
 
 
-def test_an_unreadable_last_trade_is_asked_for_again_at_the_end_of_the_day() -> None:
-    async def scene(made: Market, running: Process) -> None:
+def test_an_unreadable_last_trade_is_asked_for_again_at_the_end_of_the_day():
+    async def scene(made, running):
         for symbol in (SYMBOL, OTHER):
             bring(made, running, symbol, 5.0)
             made.desk.volumes[symbol] = 105.0  # a quote may be older than its answer
@@ -159,8 +153,8 @@ def test_an_unreadable_last_trade_is_asked_for_again_at_the_end_of_the_day() -> 
     play(scene)
 
 
-def test_a_trade_after_the_volume_of_a_sweep_is_a_gap_if_its_frame_cannot_be_read() -> None:
-    async def scene(made: Market, running: Process) -> None:
+def test_a_trade_after_the_volume_of_a_sweep_is_a_gap_if_its_frame_cannot_be_read():
+    async def scene(made, running):
         bring(made, running, SYMBOL, 5.0)
         lose(made, running, SYMBOL, 10.0)
         swept = made.sweep(115.0)
@@ -176,8 +170,8 @@ def test_a_trade_after_the_volume_of_a_sweep_is_a_gap_if_its_frame_cannot_be_rea
 
 
 @pytest.mark.parametrize("has_traded", [True, False], ids=["after a trade", "before the first trade"])
-def test_a_slots_end_that_no_volume_proves_is_a_cut_with_an_unknown_loss_of_the_day(has_traded: bool) -> None:
-    async def scene(made: Market, running: Process) -> None:
+def test_a_slots_end_that_no_volume_proves_is_a_cut_with_an_unknown_loss_of_the_day(has_traded):
+    async def scene(made, running):
         if has_traded:
             bring(made, running, SYMBOL, 5.0)
         lose(made, running, SYMBOL, 10.0)
@@ -197,8 +191,8 @@ def test_a_slots_end_that_no_volume_proves_is_a_cut_with_an_unknown_loss_of_the_
     play(scene)
 
 
-def test_an_unreadable_frame_after_a_slot_changes_nothing() -> None:
-    async def scene(made: Market, running: Process) -> None:
+def test_an_unreadable_frame_after_a_slot_changes_nothing():
+    async def scene(made, running):
         bring(made, running, SYMBOL, 5.0)
         await leave(made, running, SYMBOL)
         changes = len(running.of(WatchChanged))

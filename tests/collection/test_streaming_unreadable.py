@@ -1,11 +1,9 @@
 """A stream of garbage leaves some rows, two alerts and exact counts, whatever comes."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
 
 from bus.codec import decode_events, unpack
-from bus.events import AlertRaised, AlertResolved, Event, InputQuarantined, Poison
+from bus.events import AlertRaised, AlertResolved, InputQuarantined
 from bus.outbox import Outbox
 from bus.producer import Producer
 from bus.segments import Packed
@@ -23,18 +21,18 @@ FRAME = b"0|H0STCNT0|001|" + b"x" * 100_000
 
 
 class Scene:
-    def __init__(self, folder: Path, day_bytes_max: int) -> None:
+    def __init__(self, folder, day_bytes_max):
         self.clock = ManualClock(NINE_NS)
         self.outbox = Outbox(folder / "outbox", "test", "1" * 32)
         self.producer = Producer(self.outbox, f"ipc://{folder}/no-writer")
         self.alerts = Alerts(self.clock, "track-b", self.producer.publish)
         self.inputs = UnreadableInputs(self.producer, self.alerts, self.clock, day_bytes_max)
 
-    def take(self, count: int, source: str = "kis.trades") -> None:
+    def take(self, count, source="kis.trades"):
         for _ in range(count):
             self.inputs.take(InputQuarantined(source, self.clock.now_ns(), "no record", FRAME))
 
-    def published(self) -> Iterator[Event | Poison]:
+    def published(self):
         """All published events, from the outbox."""
         self.producer.flush()
         sequence = 1
@@ -45,10 +43,8 @@ class Scene:
             sequence = packed.last_sequence + 1
 
 
-def played(
-    folder: Path, play: Callable[[Scene], Awaitable[None]], day_bytes_max: int = DAY_BYTES_MAX
-) -> list[Event | Poison]:
-    async def scenario() -> list[Event | Poison]:
+def played(folder, play, day_bytes_max=DAY_BYTES_MAX):
+    async def scenario():
         scene = Scene(folder, day_bytes_max)
         await play(scene)
         events = list(scene.published())
@@ -58,8 +54,8 @@ def played(
     return asyncio.run(scenario())
 
 
-def test_thousands_of_unreadable_frames_are_ten_rows_a_count_and_one_alert(tmp_path: Path) -> None:
-    async def play(scene: Scene) -> None:
+def test_thousands_of_unreadable_frames_are_ten_rows_a_count_and_one_alert(tmp_path):
+    async def play(scene):
         scene.take(5_000)
         for _ in range(4):
             await scene.clock.advance(61)
@@ -74,8 +70,8 @@ def test_thousands_of_unreadable_frames_are_ten_rows_a_count_and_one_alert(tmp_p
     assert sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) < 100_000
 
 
-def test_a_flood_of_minutes_is_one_alert(tmp_path: Path) -> None:
-    async def play(scene: Scene) -> None:
+def test_a_flood_of_minutes_is_one_alert(tmp_path):
+    async def play(scene):
         for _ in range(30):
             scene.take(20)
             scene.inputs.state_counts()
@@ -87,8 +83,8 @@ def test_a_flood_of_minutes_is_one_alert(tmp_path: Path) -> None:
     assert not any(isinstance(event, AlertResolved) for event in events)
 
 
-def test_a_restart_does_not_begin_the_days_bound_anew(tmp_path: Path) -> None:
-    async def play(scene: Scene) -> None:
+def test_a_restart_does_not_begin_the_days_bound_anew(tmp_path):
+    async def play(scene):
         scene.inputs.resume(14 * 4_096)
         scene.take(20)
         scene.inputs.finish()
@@ -99,8 +95,8 @@ def test_a_restart_does_not_begin_the_days_bound_anew(tmp_path: Path) -> None:
     assert "input_quarantine_full" in {event.identity for event in events if isinstance(event, AlertRaised)}
 
 
-def test_a_full_day_raises_an_alert_and_loses_no_count(tmp_path: Path) -> None:
-    async def play(scene: Scene) -> None:
+def test_a_full_day_raises_an_alert_and_loses_no_count(tmp_path):
+    async def play(scene):
         for _ in range(5):
             scene.take(20)
             await scene.clock.advance(61)
@@ -119,11 +115,11 @@ def test_a_full_day_raises_an_alert_and_loses_no_count(tmp_path: Path) -> None:
 class SilentDatabase(StoreReader):
     """A database that answers only the third question: this many bytes."""
 
-    def __init__(self, stored_bytes: int) -> None:
+    def __init__(self, stored_bytes):
         self._stored_bytes = stored_bytes
         self.questions: list[tuple[int, int]] = []
 
-    def quarantined_input_bytes(self, since_ns: int, until_ns: int) -> int:
+    def quarantined_input_bytes(self, since_ns, until_ns):
         self.questions.append((since_ns, until_ns))
         if len(self.questions) < 3:
             raise StoreError("the database does not answer")
@@ -131,11 +127,11 @@ class SilentDatabase(StoreReader):
 
 
 def test_the_quarantine_of_an_earlier_process_is_an_alert_until_the_database_says_how_large_it_is(
-    tmp_path: Path,
-) -> None:
+    tmp_path,
+):
     database = SilentDatabase(stored_bytes=1_000_000)
 
-    async def play(scene: Scene) -> None:
+    async def play(scene):
         await count_quarantine(database, scene.inputs, scene.alerts, NINE_NS, again_s=0.0)
         scene.take(1)
 

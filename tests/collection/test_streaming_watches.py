@@ -1,11 +1,8 @@
 """What remains of a watch that outlives its slot: a trade after it, and a process that is killed within it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import NoReturn
 
 from bus.events import (
-    DayBegan,
     GapDetected,
     GapOpened,
     ListingChanged,
@@ -14,7 +11,6 @@ from bus.events import (
     SlotReleased,
     SlotsClosed,
     Trade,
-    WatchChange,
     WatchChanged,
     WatchInterrupted,
     WatchStarted,
@@ -27,31 +23,31 @@ from observer.collection.pins import Pins
 from observer.selection.sampling import SamplingSettings
 from observer.store.reader import StoreReader
 from tests.builders import trades
-from tests.collection.day_scene import PLAN, SESSION, SLOTS, SYMBOLS, Market, Process, idle_process, market, process
+from tests.collection.day_scene import PLAN, SESSION, SLOTS, SYMBOLS, idle_process, market, process
 
 LINE = SYMBOLS[-1]
 
 
-def play(scene: Callable[[Market], Awaitable[None]]) -> None:
-    async def played() -> None:
+def play(scene):
+    async def played():
         with market(SamplingSettings()) as made:
             await scene(made)
 
     asyncio.run(played())
 
 
-def pins(running: Process) -> Pins:
+def pins(running):
     return Pins(running.selector, running.day.moment, running.day.carry_out)
 
 
-def watches(running: Process) -> list[str]:
+def watches(running):
     """The changes of the line's watch."""
     changes = [each.change for each in running.of(WatchChanged) if each.symbol == LINE]
     return [str(change.__struct_config__.tag) for change in changes]
 
 
-def test_a_trade_that_is_dropped_after_its_watch_leaves_no_trace_in_the_next_one_and_the_day_replays_the_same() -> None:
-    async def scene(made: Market) -> None:
+def test_a_trade_that_is_dropped_after_its_watch_leaves_no_trace_in_the_next_one_and_the_day_replays_the_same():
+    async def scene(made):
         async with process(made) as running:
             [line], receiver = running.lines, running.day.receiver
             pins(running).pin(LINE)
@@ -83,14 +79,14 @@ def test_a_trade_that_is_dropped_after_its_watch_leaves_no_trace_in_the_next_one
     play(scene)
 
 
-def test_a_replay_s_next_watch_begins_behind_a_trade_that_was_kept_before_it() -> None:
-    def watched(change: WatchChange) -> WatchChanged:
+def test_a_replay_s_next_watch_begins_behind_a_trade_that_was_kept_before_it():
+    def watched(change):
         return WatchChanged("kis", "005930", "2026-11-18", 9, change)
 
-    def no_selector(_began: DayBegan) -> NoReturn:
+    def no_selector(_began):
         raise AssertionError
 
-    def no_members(_built_ns: int) -> NoReturn:
+    def no_members(_built_ns):
         raise AssertionError
 
     every = trades(9, symbol="005930", session_date="2026-11-18")
@@ -103,8 +99,8 @@ def test_a_replay_s_next_watch_begins_behind_a_trade_that_was_kept_before_it() -
     assert opened.after_volume == every[4].cumulative_volume
 
 
-def test_a_released_line_whose_end_was_not_read_when_the_process_stops_keeps_an_open_gap() -> None:
-    async def scene(made: Market) -> None:
+def test_a_released_line_whose_end_was_not_read_when_the_process_stops_keeps_an_open_gap():
+    async def scene(made):
         async with process(made) as running:
             [line] = running.lines
             pins(running).pin(LINE)
@@ -121,13 +117,13 @@ def test_a_released_line_whose_end_was_not_read_when_the_process_stops_keeps_an_
     play(scene)
 
 
-def delisted(symbol: str) -> ListingChanged:
+def delisted(symbol):
     nothing = (None,) * 4
     return ListingChanged("kis", "KOSPI", symbol, "removed", 1, "", "", "", *nothing, False, False, False, False)
 
 
-def test_a_process_that_was_killed_with_watches_but_no_slot_has_its_day_closed_once_by_the_next_one() -> None:
-    async def scene(made: Market) -> None:
+def test_a_process_that_was_killed_with_watches_but_no_slot_has_its_day_closed_once_by_the_next_one():
+    async def scene(made):
         async with process(made) as running:
             [line] = running.lines
             await running.until(lambda: len(line.subscribed) == SLOTS)

@@ -99,19 +99,19 @@ def test_a_false_volume_above_the_limit_hides_no_second_of_the_day():
 SPAN = TapeSpan(1e12, 1e12 + 1, 10**9, 10**9)
 
 
-def report_of(spans: int) -> TapeJudged:
+def report_of(spans):
     return TapeJudged("kis", "000001", "2026-11-18", 1, "seconds", 1e12, 1e12, 1, (SPAN,) * spans, (), "KRX")
 
 
 @given(st.lists(st.sampled_from([0, 1, 30, SPANS_AT_ONCE // 3, SPANS_AT_ONCE + 5]), max_size=12))
-def test_reports_stay_in_order_and_each_part_has_few_enough_spans(spans: list[int]) -> None:
+def test_reports_stay_in_order_and_each_part_has_few_enough_spans(spans):
     reports = [replace(report_of(0), unreachable=(SPAN,) * count) for count in spans]
     parts = in_batches(reports)
     assert [each for part in parts for each in part] == reports
     assert all(len(part) == 1 or sum(len(each.unreachable) for each in part) <= SPANS_AT_ONCE for part in parts)
 
 
-def test_a_part_fits_in_a_batch_and_has_so_many_reports_at_most() -> None:
+def test_a_part_fits_in_a_batch_and_has_so_many_reports_at_most():
     [part] = in_batches([report_of(SPANS_AT_ONCE)])
     assert len(pack("1" * 32, 1, part)) < BATCH_BYTES_MAX / 2
     assert [len(part) for part in in_batches([report_of(0)] * (REPORTS_AT_ONCE + 1))] == [REPORTS_AT_ONCE, 1]

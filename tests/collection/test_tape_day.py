@@ -8,7 +8,6 @@ import threading
 import time
 import tracemalloc
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Container, Iterable, Mapping
 from datetime import date
 from pathlib import Path
 
@@ -51,7 +50,6 @@ from observer.collection.settings import TrackASettings
 from observer.collection.tape.answers import restore
 from observer.collection.tape.collector import REFUSALS_MAX, TapeDay
 from observer.collection.tape.output import TapeParts
-from observer.collection.tape.planner import TapePlanner
 from observer.collection.tape.settings import TapeSettings
 from observer.collection.tape.stored import StoredDay
 from observer.collection.track_a import sweeps_on
@@ -78,7 +76,7 @@ EVENING_NS = PLAN.ends_ns - 3 * 3600 * NS_PER_S
 BUSY, QUIET, SMALL = "000001", "000002", "000003"
 
 
-def line(trades: int, seed: int = 1) -> Line:
+def line(trades, seed=1):
     rng, second, made = random.Random(seed), OPENS_S, []
     for _ in range(trades):
         second += rng.choice([0, 0, 1, 3])
@@ -94,13 +92,13 @@ class Broker:
 
     def __init__(
         self,
-        market: Mapping[str, Line],
-        refusals: int = 0,
-        empties: int = 0,
-        shorts: int = 0,
-        unreadable: Container[int] = (),
-        refused: Mapping[str, ProviderError] | None = None,
-    ) -> None:
+        market,
+        refusals=0,
+        empties=0,
+        shorts=0,
+        unreadable=(),
+        refused=None,
+    ):
         self.market = market
         self.refused = refused or {}
         self.refusals = refusals
@@ -112,10 +110,10 @@ class Broker:
         self.asked: list[str] = []
         self.seconds: list[int] = []
 
-    def usable(self, _capability: str) -> Mapping[str, "Broker"]:
+    def usable(self, _capability):
         return {"account": self}
 
-    async def trades_page(self, symbol: str, until_ns: int, priority: str = "background") -> TradesPage:
+    async def trades_page(self, symbol, until_ns, priority="background"):
         await self.gate.wait()
         self.asked.append(symbol)
         self.seconds.append(until_ns // NS_PER_S)
@@ -154,7 +152,7 @@ class Broker:
 class Scene:
     """The day, its database, and what it published."""
 
-    def __init__(self, folder: Path, broker: Broker, now_ns: int, speed: float) -> None:
+    def __init__(self, folder, broker, now_ns, speed):
         self.file = folder / "observer.db"
         self._writer = StoreWriter(f"sqlite:///{self.file}")
         self._writer.open()
@@ -180,12 +178,12 @@ class Scene:
         )
         self.day = TapeDay(self.parts, PLAN)
 
-    def store(self, *events: Event, stream: str = "1" * 32) -> None:
+    def store(self, *events, stream="1" * 32):
         """Store events at the end of an event stream."""
         self._writer.commit([Delivered("track-b", stream, self._stored[stream] + 1, events)])
         self._stored[stream] += len(events)
 
-    def put_back(self, put_copy: Callable[[], None]) -> None:
+    def put_back(self, put_copy):
         """Put an earlier copy of the database in its place; what is stored next begins where that one ended."""
         self._writer.close()
         put_copy()
@@ -193,7 +191,7 @@ class Scene:
         self._writer.open()
         self._stored = Counter(self._writer.high_water_marks(list(self._stored)))
 
-    def published(self, kind: type[Event]) -> list[Event]:
+    def published(self, kind):
         self.producer.flush()
         found, sequence = list[Event](), 1
         while sequence <= self.producer.published:
@@ -203,14 +201,14 @@ class Scene:
             sequence = packed.last_sequence + 1
         return found
 
-    def close(self) -> None:
+    def close(self):
         self.producer.close()
         self.reader.close()
         self._writer.close()
 
 
 @contextlib.asynccontextmanager
-async def scene(broker: Broker, now_ns: int = EVENING_NS, speed: float = 600.0) -> AsyncIterator[Scene]:
+async def scene(broker, now_ns=EVENING_NS, speed=600.0):
     """A day at this speed: where a test says what is not waited for, so slow that the wait exceeds its deadline.
 
     Its few volumes are read at once: ten minutes at a time would be two thirds of a test's processor time.
@@ -225,7 +223,7 @@ async def scene(broker: Broker, now_ns: int = EVENING_NS, speed: float = 600.0) 
             made.close()
 
 
-def swept(market: Mapping[str, Line], at_ns: int) -> list[Event]:
+def swept(market, at_ns):
     """The volumes that a sweep found."""
     return [
         seen(symbol, each.volume_at(at_ns // NS_PER_S), session_date=SESSION, receive_time_ns=at_ns, venue="KRX")
@@ -236,15 +234,15 @@ def swept(market: Mapping[str, Line], at_ns: int) -> list[Event]:
 CLOSED = SelectionAdvanced(SESSION, PLAN.track_b_stop_ns, SlotsClosed("closed"))
 
 
-def run(scenario) -> None:
+def run(scenario):
     waiting.run(scenario())
 
 
-def test_in_the_evening_every_trade_is_fetched_and_every_line_is_judged() -> None:
+def test_in_the_evening_every_trade_is_fetched_and_every_line_is_judged():
     market = {BUSY: line(400), QUIET: line(90, 2), SMALL: line(5, 3)}
     broker = Broker(market)
 
-    async def scenario() -> None:
+    async def scenario():
         async with scene(broker) as found:
             found.store(*swept(market, LAST_NS), CLOSED)
             await found.day.run()
@@ -264,10 +262,10 @@ def test_in_the_evening_every_trade_is_fetched_and_every_line_is_judged() -> Non
     run(scenario)
 
 
-def test_a_refused_call_is_an_alert_and_its_line_is_visited_again() -> None:
+def test_a_refused_call_is_an_alert_and_its_line_is_visited_again():
     market = {BUSY: line(100)}
 
-    async def scenario() -> None:
+    async def scenario():
         async with scene(Broker(market, refusals=2)) as found:
             found.store(*swept(market, LAST_NS), CLOSED)
             await found.day.run()
@@ -279,13 +277,13 @@ def test_a_refused_call_is_an_alert_and_its_line_is_visited_again() -> None:
 
 
 def test_a_line_that_is_always_refused_is_judged_without_its_trades_and_its_alert_stays_open(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    monkeypatch,
+):
     monkeypatch.setattr(observer.collection.tape.collector, "CHECK_AGAIN_S", 0.05)
     market = {BUSY: line(400), QUIET: line(90, 2)}
     broker = Broker(market, refused={QUIET: BadRequestError("no such line")})
 
-    async def scenario() -> None:
+    async def scenario():
         async with scene(broker, speed=60.0) as found:  # three hours are left of the day
             found.store(*swept(market, LAST_NS), CLOSED)
             await found.day.run()
@@ -299,8 +297,8 @@ def test_a_line_that_is_always_refused_is_judged_without_its_trades_and_its_aler
     run(scenario)
 
 
-def test_a_line_whose_calls_get_no_answer_is_waited_for() -> None:
-    async def scenario() -> None:
+def test_a_line_whose_calls_get_no_answer_is_waited_for():
+    async def scenario():
         async with scene(Broker({})) as found:
             found.day._is_closed = True
             for _ in range(2 * REFUSALS_MAX):
@@ -310,10 +308,10 @@ def test_a_line_whose_calls_get_no_answer_is_waited_for() -> None:
     run(scenario)
 
 
-def test_one_empty_answer_writes_no_trade_off() -> None:
+def test_one_empty_answer_writes_no_trade_off():
     market = {BUSY: line(100)}
 
-    async def scenario() -> None:
+    async def scenario():
         async with scene(Broker(market, empties=1)) as found:
             found.store(*swept(market, LAST_NS), CLOSED)
             await found.day.run()
@@ -323,10 +321,10 @@ def test_one_empty_answer_writes_no_trade_off() -> None:
 
 
 @pytest.mark.parametrize(("shorts", "quality"), [(1, "complete"), (2, "seconds")])
-def test_a_short_page_writes_the_trades_before_it_off_only_when_it_comes_twice(shorts: int, quality: str) -> None:
+def test_a_short_page_writes_the_trades_before_it_off_only_when_it_comes_twice(shorts, quality):
     market = {BUSY: line(100)}
 
-    async def scenario() -> None:
+    async def scenario():
         async with scene(Broker(market, shorts=shorts)) as found:
             found.store(*swept(market, LAST_NS), CLOSED)
             await found.day.run()
@@ -338,11 +336,11 @@ def test_a_short_page_writes_the_trades_before_it_off_only_when_it_comes_twice(s
 
 
 @pytest.mark.parametrize("number", [0, 1, 50, 69, 70, 71, 98, 99])
-def test_an_unreadable_row_goes_to_quarantine_and_costs_its_own_volume(number: int) -> None:
+def test_an_unreadable_row_goes_to_quarantine_and_costs_its_own_volume(number):
     market = {BUSY: line(100)}
     begin, end = (float(volume) for volume in market[BUSY].cumulative[number : number + 2])
 
-    async def scenario() -> None:
+    async def scenario():
         async with scene(Broker(market, unreadable={number})) as found:
             found.store(*swept(market, LAST_NS), CLOSED)
             await found.day.run()
@@ -357,10 +355,10 @@ def test_an_unreadable_row_goes_to_quarantine_and_costs_its_own_volume(number: i
     run(scenario)
 
 
-def test_a_line_whose_only_trades_cannot_be_read_waits_for_nothing() -> None:
+def test_a_line_whose_only_trades_cannot_be_read_waits_for_nothing():
     market = {SMALL: line(3)}
 
-    async def scenario() -> None:
+    async def scenario():
         async with scene(Broker(market, unreadable=range(3))) as found:
             found.store(*swept(market, LAST_NS), CLOSED)
             await found.day.run()
@@ -372,11 +370,11 @@ def test_a_line_whose_only_trades_cannot_be_read_waits_for_nothing() -> None:
     run(scenario)
 
 
-def test_a_page_without_a_readable_row_is_a_refused_call() -> None:
+def test_a_page_without_a_readable_row_is_a_refused_call():
     market = {BUSY: line(100)}
     broker = Broker(market, unreadable=range(100))
 
-    async def scenario() -> None:
+    async def scenario():
         async with scene(broker) as found:
             found.store(*swept(market, LAST_NS), CLOSED)
             working = asyncio.create_task(found.day.run())
@@ -390,11 +388,11 @@ def test_a_page_without_a_readable_row_is_a_refused_call() -> None:
     run(scenario)
 
 
-def test_a_page_is_held_only_when_the_disk_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_is_held_only_when_the_disk_has_it(monkeypatch):
     market = {BUSY: line(300), QUIET: line(200, 2)}
     broker, disk = Broker(market), FaultyDisk()
 
-    async def scenario() -> None:
+    async def scenario():
         disk.install(monkeypatch, Path())
         async with scene(broker) as found:
             found.store(*swept(market, LAST_NS), CLOSED)
@@ -414,7 +412,7 @@ def test_a_page_is_held_only_when_the_disk_has_it(monkeypatch: pytest.MonkeyPatc
     run(scenario)
 
 
-def test_a_pre_roll_that_waits_for_a_gap_is_asked_when_the_gap_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pre_roll_that_waits_for_a_gap_is_asked_when_the_gap_is_closed(monkeypatch):
     monkeypatch.setattr(observer.collection.tape.collector, "CHECK_AGAIN_S", 0.05)
     market = {BUSY: line(3_000)}
     broker = Broker(market)
@@ -422,7 +420,7 @@ def test_a_pre_roll_that_waits_for_a_gap_is_asked_when_the_gap_is_closed(monkeyp
     gap = GapDetected("g", "kis", BUSY, SESSION, 1, 1, 2, 3.0, 9.0, 6.0, None, "reconnect")
     lost = GapUnrecoverable("g", BUSY, swept_ns + 3 * NS_PER_S, "the broker has no trades of it")
 
-    async def scenario() -> None:
+    async def scenario():
         async with scene(broker, swept_ns + 5 * NS_PER_S) as found:
             slot = SlotAssigned("a:01", BUSY, swept_ns + 2 * NS_PER_S, "volume_surge", 1.0, "free_slot", None)
             evaluated = SelectionAdvanced(SESSION, swept_ns + NS_PER_S, UniverseEvaluated(4, swept_ns, swept_ns, 2))
@@ -443,15 +441,15 @@ def test_a_pre_roll_that_waits_for_a_gap_is_asked_when_the_gap_is_closed(monkeyp
 
 
 def test_a_refused_pre_roll_is_asked_again_at_the_time_of_the_other_refused_lines(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    monkeypatch,
+):
     monkeypatch.setattr(observer.collection.tape.collector, "CHECK_AGAIN_S", 0.01)  # 6 market seconds
     monkeypatch.setattr(observer.collection.tape.collector, "OFFER_AGAIN_NS", 300 * NS_PER_S)
     market = {BUSY: line(3_000)}
     broker = Broker(market, refused={BUSY: TransportError("no answer")})
     swept_ns = (OPENS_S + 2_400) * NS_PER_S
 
-    async def scenario() -> None:
+    async def scenario():
         async with scene(broker, swept_ns + 5 * NS_PER_S) as found:
             slot = SlotAssigned("a:01", BUSY, swept_ns + 2 * NS_PER_S, "volume_surge", 1.0, "free_slot", None)
             evaluated = SelectionAdvanced(SESSION, swept_ns + NS_PER_S, UniverseEvaluated(4, swept_ns, swept_ns, 2))
@@ -467,10 +465,10 @@ def test_a_refused_pre_roll_is_asked_again_at_the_time_of_the_other_refused_line
     run(scenario)
 
 
-def test_a_day_that_is_cancelled_in_the_moment_of_news_ends() -> None:
+def test_a_day_that_is_cancelled_in_the_moment_of_news_ends():
     broker = Broker({BUSY: line(40)})
 
-    async def scenario() -> None:
+    async def scenario():
         swept_ns = PLAN.opens_ns + 3_600 * NS_PER_S
         async with scene(broker, swept_ns) as found:
             found.store(*swept(broker.market, swept_ns))
@@ -483,11 +481,11 @@ def test_a_day_that_is_cancelled_in_the_moment_of_news_ends() -> None:
     run(scenario)
 
 
-def test_a_line_s_gaps_and_cuts_are_read_without_those_of_the_other_lines() -> None:
-    def cut(symbol: str) -> GapOpened:
+def test_a_line_s_gaps_and_cuts_are_read_without_those_of_the_other_lines():
+    def cut(symbol):
         return GapOpened(symbol, "kis", symbol, SESSION, 1, 1, 3.0, "reconnect")
 
-    async def scenario() -> None:
+    async def scenario():
         async with scene(Broker({})) as found:
             found.store(cut(BUSY), cut(QUIET), GapEmpty(QUIET, "kis", QUIET, SESSION, 2, 1, 2, 3.0))
             stored = StoredDay(found.reader, found.alerts, SESSION, EVENING_NS)
@@ -501,12 +499,12 @@ def test_a_line_s_gaps_and_cuts_are_read_without_those_of_the_other_lines() -> N
     run(scenario)
 
 
-def test_a_line_with_an_open_gap_waits_for_the_gap() -> None:
+def test_a_line_with_an_open_gap_waits_for_the_gap():
     market = {BUSY: line(100), QUIET: line(40, 2)}
     broker = Broker(market)
     gap = GapDetected("g", "kis", BUSY, SESSION, 1, 1, 2, 3.0, 9.0, 6.0, None, "reconnect")
 
-    async def scenario() -> None:
+    async def scenario():
         async with scene(broker) as found:
             slot = SlotAssigned("a:01", BUSY, PLAN.opens_ns - 1, "volume_surge", 1.0, "free_slot", None)
             found.store(slot, gap, *swept(market, LAST_NS), CLOSED)
@@ -519,10 +517,10 @@ def test_a_line_with_an_open_gap_waits_for_the_gap() -> None:
     run(scenario)
 
 
-def test_a_process_that_begins_at_the_end_of_the_day_judges_what_the_sweeps_saw() -> None:
+def test_a_process_that_begins_at_the_end_of_the_day_judges_what_the_sweeps_saw():
     market = {BUSY: line(100)}
 
-    async def scenario() -> None:
+    async def scenario():
         async with scene(Broker(market), PLAN.ends_ns - 60 * NS_PER_S) as found:
             found.store(*swept(market, LAST_NS), CLOSED)
             await found.day.run()
@@ -533,12 +531,12 @@ def test_a_process_that_begins_at_the_end_of_the_day_judges_what_the_sweeps_saw(
     run(scenario)
 
 
-def test_a_won_slot_has_its_minutes_before_fetched_first_and_nothing_that_streams() -> None:
+def test_a_won_slot_has_its_minutes_before_fetched_first_and_nothing_that_streams():
     market = {BUSY: line(8_000), QUIET: line(3_000, 2)}
     broker = Broker(market)
     swept_ns = (OPENS_S + 2_400) * NS_PER_S
 
-    async def scenario() -> None:
+    async def scenario():
         async with scene(broker, swept_ns + 5 * NS_PER_S) as found:
             slot = SlotAssigned("a:01", QUIET, swept_ns + 2 * NS_PER_S, "volume_surge", 1.0, "free_slot", None)
             evaluated = SelectionAdvanced(SESSION, swept_ns + NS_PER_S, UniverseEvaluated(4, swept_ns, swept_ns, 2))
@@ -546,7 +544,7 @@ def test_a_won_slot_has_its_minutes_before_fetched_first_and_nothing_that_stream
             working = asyncio.create_task(found.day.run())
             await until_async(lambda: BUSY in broker.asked and QUIET in broker.asked, "both are asked")
 
-            def times() -> list[int]:
+            def times():
                 return [each.exchange_time_ns for each in found.published(Trade) if each.symbol == QUIET]
 
             await until_async(lambda: min(times(), default=swept_ns) <= swept_ns - 600 * NS_PER_S, "it is fetched")
@@ -558,13 +556,13 @@ def test_a_won_slot_has_its_minutes_before_fetched_first_and_nothing_that_stream
     run(scenario)
 
 
-def test_a_visit_at_work_makes_way_for_the_pre_roll_of_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_visit_at_work_makes_way_for_the_pre_roll_of_its_line(monkeypatch):
     monkeypatch.setattr(observer.collection.tape.collector, "CHECK_AGAIN_S", 0.05)
     market = {BUSY: line(8_000)}
     broker = Broker(market)
     first_ns, second_ns = (OPENS_S + 3_000) * NS_PER_S, (OPENS_S + 3_600) * NS_PER_S
 
-    async def scenario() -> None:
+    async def scenario():
         async with scene(broker, second_ns + 5 * NS_PER_S) as found:
             broker.gate.clear()
             evaluated = SelectionAdvanced(SESSION, first_ns + 1, UniverseEvaluated(4, first_ns, first_ns, 1))
@@ -585,25 +583,25 @@ def test_a_visit_at_work_makes_way_for_the_pre_roll_of_its_line(monkeypatch: pyt
 
 
 def test_a_restart_holds_a_part_of_the_pages_and_makes_its_planner_beside_the_event_loop(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    monkeypatch,
+):
     monkeypatch.setattr(observer.store.tape, "_PAGES_AT_ONCE", 100)
     threads: set[threading.Thread] = set()
 
-    def spied(planner: TapePlanner, pages: Iterable[TapePage]) -> None:
+    def spied(planner, pages):
         threads.add(threading.current_thread())
         restore(planner, pages)
 
     monkeypatch.setattr(observer.collection.tape.collector, "restore", spied)
 
-    def page(number: int) -> TapePage:
+    def page(number):
         at_ns = (OPENS_S + number) * NS_PER_S
         return TapePage(
             *("kis", f"{number % 5:06}", SESSION, at_ns, at_ns, 30, 30, 5.0, float(number), number + 5.0),
             *(at_ns, at_ns, (), "KRX"),
         )
 
-    async def peak_bytes(found: Scene) -> int:
+    async def peak_bytes(found):
         day = TapeDay(found.parts, PLAN)
         threshold = gc.get_threshold()
         gc.set_threshold(700, 10, 10)  # Python's, which the process has
@@ -616,7 +614,7 @@ def test_a_restart_holds_a_part_of_the_pages_and_makes_its_planner_beside_the_ev
             gc.set_threshold(*threshold)
             assert all(len(list(chain.held)) == 1 for chain in day.planner.chains.values())
 
-    async def scenario() -> None:
+    async def scenario():
         async with scene(Broker({})) as found:
             found.store(*(page(number) for number in range(500)))
             await peak_bytes(found)
@@ -628,11 +626,11 @@ def test_a_restart_holds_a_part_of_the_pages_and_makes_its_planner_beside_the_ev
     run(scenario)
 
 
-def test_a_process_goes_on_where_an_earlier_one_stopped() -> None:
+def test_a_process_goes_on_where_an_earlier_one_stopped():
     market = {BUSY: line(600)}
     first, second = Broker(market), Broker(market)
 
-    async def scenario() -> None:
+    async def scenario():
         async with scene(first) as found:
             found.store(*swept(market, LAST_NS), CLOSED)
             working = asyncio.create_task(found.day.run())

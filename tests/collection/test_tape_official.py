@@ -1,9 +1,8 @@
 """The day's official minute bars: which lines come first, what is compared, and the process beside a broker."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
 
 import msgspec
 import pytest
@@ -19,7 +18,6 @@ from bus.events import (
     SlotReleased,
     TapeJudged,
     TapeProgressed,
-    TapeQuality,
 )
 from observer.base.errors import TransportError
 from observer.base.units import NS_PER_MINUTE, NS_PER_S
@@ -34,36 +32,36 @@ from observer.collection.tape.settings import TapeSettings
 from observer.monitoring.alerts.process import Alerts
 from observer.system.worker import Worker
 from tests.collection.test_tape_day import PLAN, scene
-from tests.collection.test_tape_process import CLOSED_NS, SESSION, Evening, as_streamed, evening
+from tests.collection.test_tape_process import CLOSED_NS, SESSION, as_streamed, evening
 from tests.folders import short_folder
 from tests.store.raw import query
 from tests.waiting import DEADLINE_S, until_async
 from tests.workers.three_accounts import run
 
 
-def report(symbol: str, volume: float, held: float, quality: TapeQuality = "spans") -> TapeJudged:
+def report(symbol, volume, held, quality="spans"):
     return TapeJudged("kis", symbol, SESSION, 1, quality, volume, held, 0, (), ())
 
 
-def fetch(symbol: str, at_s: float = 1.0, bars: int = 3) -> BarsFetched:
+def fetch(symbol, at_s=1.0, bars=3):
     at_ns = round(at_s * NS_PER_S)
     return BarsFetched("kis", symbol, SESSION, SESSION, "minutes", "equal", bars, 0, 9.0, 9.0, 13, at_ns)
 
 
-def check(symbol: str, at_s: float = 2.0) -> BarsChecked:
+def check(symbol, at_s=2.0):
     return BarsChecked("kis", symbol, SESSION, round(at_s * NS_PER_S), 10, 6, 1, 0, 3, 0, 9.0, 8.0, ())
 
 
-def reports(*of_lines: TapeJudged) -> dict[str, TapeJudged]:
+def reports(*of_lines):
     return {each.symbol: each for each in of_lines}
 
 
-def test_lines_whose_tape_lacks_most_come_first_and_lines_without_a_trade_never() -> None:
+def test_lines_whose_tape_lacks_most_come_first_and_lines_without_a_trade_never():
     judged = reports(report("whole", 900, 900), report("half", 100, 50), report("none", 80, 0), report("quiet", 0, 0))
     assert day_of(judged, [], []).unfetched == ["none", "half", "whole"]
 
 
-def test_a_fetched_line_is_compared_once_if_it_has_stored_trades() -> None:
+def test_a_fetched_line_is_compared_once_if_it_has_stored_trades():
     judged = reports(report("held", 9, 9), report("bare", 9, 0), report("new", 9, 9), report("old", 9, 9))
     fetches = [fetch("held"), fetch("bare"), fetch("old", at_s=3.0)]
     day = day_of(judged, fetches, [check("old", at_s=2.0)])
@@ -71,13 +69,13 @@ def test_a_fetched_line_is_compared_once_if_it_has_stored_trades() -> None:
     assert day_of(judged, fetches, [check("held"), check("old", at_s=3.0)]).unchecked == []
 
 
-def test_a_line_without_a_stored_trade_has_its_minute_bars_instead_where_the_broker_has_them() -> None:
+def test_a_line_without_a_stored_trade_has_its_minute_bars_instead_where_the_broker_has_them():
     judged = reports(report("a", 9, 0, "snapshots"), report("b", 9, 0, "snapshots"), report("c", 9, 9, "complete"))
     found = day_of(judged, [fetch("a"), fetch("b", bars=0), fetch("c")], []).outdated
     assert [each.symbol for each in found] == ["a"]
 
 
-def test_the_time_left_is_by_the_pace_of_the_latest_lines() -> None:
+def test_the_time_left_is_by_the_pace_of_the_latest_lines():
     judged = reports(*(report(f"{number}", 9, 9) for number in range(5)))
     assert day_of(judged, [fetch("0", 10.0)], []).progress().seconds_left is None
     progress = day_of(judged, [fetch("0", 10.0), fetch("1", 14.0), fetch("2", 20.0)], [check("1")]).progress()
@@ -93,8 +91,8 @@ LINES = st.lists(st.tuples(st.sampled_from([0.0, 5.0, 9.0]), st.booleans(), st.b
 
 @given(LINES)
 def test_each_line_with_trades_is_to_be_fetched_or_is_fetched_and_what_is_done_leaves_nothing(
-    lines: Sequence[tuple[float, bool, bool, bool]],
-) -> None:
+    lines,
+):
     judged = reports(*(report(f"{at}", volume, volume * held) for at, (volume, held, _, _) in enumerate(lines)))
     fetches = [fetch(f"{at}") for at, (_, _, is_fetched, _) in enumerate(lines) if is_fetched]
     checks = [check(f"{at}") for at, (_, _, _, is_checked) in enumerate(lines) if is_checked]
@@ -110,12 +108,12 @@ def test_each_line_with_trades_is_to_be_fetched_or_is_fetched_and_what_is_done_l
 # --- the process ---------------------------------------------------------------------------------------------
 
 
-def count(found: Evening, table: str, where: str) -> int:
+def count(found, table, where):
     [(rows,)] = query(found.day.settings.store.url, f"SELECT count(*) FROM {table} WHERE {where}")
     return int(rows)
 
 
-def assert_whole(found: Evening) -> None:
+def assert_whole(found):
     """Each line has the minute bars of its market's volume, once."""
     url = found.day.settings.store.url
     offered = {symbol: float(trades[-1].cumulative_volume) for symbol, trades in found.offered.items() if trades}
@@ -127,8 +125,8 @@ def assert_whole(found: Evening) -> None:
 
 
 @pytest.mark.slow
-def test_the_bars_of_every_line_are_compared_with_its_trades_and_a_false_trade_is_a_fact() -> None:
-    async def scenario() -> None:
+def test_the_bars_of_every_line_are_compared_with_its_trades_and_a_false_trade_is_a_fact():
+    async def scenario():
         async with evening(symbols=2) as found:
             symbol, offered = max(found.offered.items(), key=lambda each: len(each[1]))
             false = msgspec.structs.replace(as_streamed(offered[0]), price=3.0 * offered[0].price)
@@ -151,7 +149,7 @@ def test_the_bars_of_every_line_are_compared_with_its_trades_and_a_false_trade_i
     run(scenario)
 
 
-async def judge_without_trades(found: Evening) -> None:
+async def judge_without_trades(found):
     """A day's tape that is done and holds no trade."""
     for symbol, trades in found.offered.items():
         found.producer.publish(report(symbol, float(trades[-1].cumulative_volume), 0, "snapshots"))
@@ -161,14 +159,14 @@ async def judge_without_trades(found: Evening) -> None:
     await found.stored()
 
 
-def qualities(found: Evening) -> set[str]:
+def qualities(found):
     """The qualities of the day's lines."""
     return {each.quality for each in found.reader.tape_reports(SESSION).values()}
 
 
 @pytest.mark.slow
-def test_after_a_kill_the_rest_is_fetched_and_stands_in_for_trades() -> None:
-    async def scenario() -> None:
+def test_after_a_kill_the_rest_is_fetched_and_stands_in_for_trades():
+    async def scenario():
         async with evening(symbols=2) as found:
             await judge_without_trades(found)
             await found.kill_at_work(lambda: count(found, "bar_fetches", "kind = 'minutes'") > 0)
@@ -186,25 +184,25 @@ REACH = broker_named("kis").bar_reach
 class Silent:
     """Gives no bars of any line."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.asked: list[str] = []
         self.when_asked: Callable[[], object] = bool
 
-    def usable(self, _capability: str) -> Mapping[str, "Silent"]:
+    def usable(self, _capability):
         return {"account": self}
 
-    async def daily_page(self, symbol: str, *_: object) -> NoReturn:
+    async def daily_page(self, symbol, *_):
         self.asked.append(symbol)
         self.when_asked()
         raise TransportError("no answer")
 
 
-def test_after_a_failure_as_a_whole_the_other_lines_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_failure_as_a_whole_the_other_lines_come_first(monkeypatch):
     monkeypatch.setattr(observer.collection.tape.official, "LINES_AT_ONCE", 1)
     monkeypatch.setattr(observer.collection.backfill.fetching, "_FAILURES_MAX", 1)
     silent = Silent()
 
-    async def scenario() -> None:
+    async def scenario():
         async with scene(silent) as found:
             found.store(*(report(symbol, 9, held) for held, symbol in enumerate("abc")))
             parts = msgspec.structs.replace(found.parts, alerts=Alerts(found.clock, "tape"))
@@ -219,11 +217,11 @@ def test_after_a_failure_as_a_whole_the_other_lines_come_first(monkeypatch: pyte
     run(scenario)
 
 
-def test_a_cancellation_in_the_moment_of_a_failure_ends_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cancellation_in_the_moment_of_a_failure_ends_the_work(monkeypatch):
     monkeypatch.setattr(observer.collection.backfill.fetching, "_FAILURES_MAX", 1)
     silent = Silent()
 
-    async def scenario() -> None:
+    async def scenario():
         async with scene(silent) as found:
             found.store(report("a", 9, 0))
             with short_folder() as name:
@@ -237,8 +235,8 @@ def test_a_cancellation_in_the_moment_of_a_failure_ends_the_work(monkeypatch: py
 
 
 @pytest.mark.parametrize("is_on", [True, False])
-def test_nothing_is_asked_where_it_is_off_or_the_day_is_over(is_on: bool) -> None:
-    async def scenario() -> None:
+def test_nothing_is_asked_where_it_is_off_or_the_day_is_over(is_on):
+    async def scenario():
         async with evening(symbols=2) as found:
             await judge_without_trades(found)
             worker = Worker("tape", found.day.settings, found.day.clock)

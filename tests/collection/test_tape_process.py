@@ -9,7 +9,6 @@ import subprocess
 import sys
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 
@@ -24,7 +23,6 @@ from observer.base.clock import CLOCK_VARIABLE
 from observer.base.local_time import local_ns
 from observer.base.units import NS_PER_S
 from observer.demo.configuration import DAY
-from observer.simulator.market.market import OfferedTrade
 from observer.store.reader import StoreReader
 from observer.system.worker import Worker
 from tests.bench.child import running_child
@@ -46,12 +44,12 @@ class Evening(msgspec.Struct):
     environment: dict[str, str]
 
     @property
-    def offered(self) -> Mapping[str, Sequence[OfferedTrade]]:
+    def offered(self):
         """What the market traded at the main venue, by symbol."""
         market = self.day.simulator.market
         return {each.symbol: list(market.offered_here(each.symbol, "KRX")) for each in market.instruments}
 
-    async def report_session(self) -> None:
+    async def report_session(self):
         """Each line's volume after the close, and that Track B has closed its slots."""
         volumes = {symbol: trades[-1].cumulative_volume for symbol, trades in self.offered.items() if trades}
         for symbol, volume in volumes.items():
@@ -60,10 +58,10 @@ class Evening(msgspec.Struct):
         self.producer.publish(SelectionAdvanced(SESSION, CLOSED_NS, SlotsClosed("closed")))
         await self.stored()
 
-    async def stored(self) -> None:
+    async def stored(self):
         await self.day.until(lambda: self.producer.unacknowledged == 0, "everything is stored")
 
-    async def work(self, is_over: Callable[[], bool] | None = None) -> None:
+    async def work(self, is_over=None):
         """The process as a task, until the day's tape is done, or until this."""
         is_over = is_over or self.is_done
         worker = Worker("tape", self.day.settings, self.day.clock)
@@ -76,11 +74,11 @@ class Evening(msgspec.Struct):
             await asyncio.gather(working, return_exceptions=True)
             worker.control.close()
 
-    def is_done(self) -> bool:
+    def is_done(self):
         progress = self.reader.tape_progress(SESSION)
         return progress is not None and progress.is_done
 
-    async def kill_at_work(self, is_enough: Callable[[], bool]) -> None:
+    async def kill_at_work(self, is_enough):
         """Start the process, and kill it when it has stored enough."""
         command = [sys.executable, "-m", "workers.tape", "--config", str(self.day.folder / "observer.toml")]
         with (self.day.folder / "killed.log").open("ab") as log:
@@ -91,7 +89,7 @@ class Evening(msgspec.Struct):
             process.kill()
             process.wait()
 
-    def assert_whole(self, streamed: Mapping[str, set[float]] = {}) -> None:
+    def assert_whole(self, streamed={}):
         """Every offered trade is stored once and unaltered, or lies in an unreachable span that the report names."""
         reports = self.reader.tape_reports(SESSION)
         found: dict[str, list[Trade]] = {}
@@ -116,7 +114,7 @@ class Evening(msgspec.Struct):
             assert len(missing) <= sum(max(0, count - 30) for count in seconds.values())
 
 
-def snapshot(symbol: str, volume: float) -> Snapshot:
+def snapshot(symbol, volume):
     return Snapshot(
         provider="kis", symbol=symbol, session_date=SESSION, sweep=40, receive_time_ns=CLOSED_NS - NS_PER_S,
         price=100.0, open=None, high=None, low=None, previous_close=None, upper_limit=None, lower_limit=None,
@@ -125,7 +123,7 @@ def snapshot(symbol: str, volume: float) -> Snapshot:
 
 
 @contextlib.asynccontextmanager
-async def evening(symbols: int = 2) -> AsyncIterator[Evening]:
+async def evening(symbols=2):
     """After a day on which each symbol traded as often as `TRADES_TIMES` says: some 400 pages of trades in all."""
     configured = {"tape": {"share_of_limit": 1.0}, "simulator": {"trades_times": TRADES_TIMES}}
     async with scene(20, 15, symbols=symbols, speed=60.0, configured=configured) as day:
@@ -146,8 +144,8 @@ async def evening(symbols: int = 2) -> AsyncIterator[Evening]:
 
 
 @pytest.mark.slow  # with processes; without them: tests/collection/test_tape_day.py, test_tape_planner.py
-def test_every_trade_of_the_market_is_stored_once_beside_what_was_streamed() -> None:
-    async def scenario() -> None:
+def test_every_trade_of_the_market_is_stored_once_beside_what_was_streamed():
+    async def scenario():
         async with evening() as found:
             symbol, offered = max(found.offered.items(), key=lambda each: len(each[1]))
             third = len(offered) // 3
@@ -170,8 +168,8 @@ def test_every_trade_of_the_market_is_stored_once_beside_what_was_streamed() -> 
 
 
 @pytest.mark.slow  # kills; that a restart asks nothing twice is a property of tests/collection/test_tape_restart.py
-def test_kills_repeat_no_stored_page_and_lose_no_trade() -> None:
-    async def scenario() -> None:
+def test_kills_repeat_no_stored_page_and_lose_no_trade():
+    async def scenario():
         rng = Random(7)
         async with evening() as found:
             await found.report_session()
@@ -187,7 +185,7 @@ def test_kills_repeat_no_stored_page_and_lose_no_trade() -> None:
     run(scenario)
 
 
-def as_streamed(offered: OfferedTrade) -> Trade:
+def as_streamed(offered):
     return msgspec.structs.replace(
         trade(1),
         symbol=offered.symbol,

@@ -1,8 +1,6 @@
 """The comparison of two editions' answers, on two small folders."""
 
 import json
-from pathlib import Path
-from typing import Any
 
 from tests.comparison.editions import Rules, compared, table
 
@@ -14,7 +12,7 @@ RULES = Rules(
 )
 
 
-def answers(folder: Path, **written: Any) -> Path:
+def answers(folder, **written):
     for name, answer in written.items():
         path = folder / "cli" / f"{name.replace('_', ' ')}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -22,33 +20,33 @@ def answers(folder: Path, **written: Any) -> Path:
     return folder
 
 
-def found(tmp_path: Path, old: dict[str, Any], new: dict[str, Any]) -> list[tuple[Any, ...]]:
+def found(tmp_path, old, new):
     both = answers(tmp_path / "old", **old), answers(tmp_path / "new", **new)
     return [(name, *each) for name, differences in compared(*both, RULES).items() for each in differences]
 
 
-def test_answers_with_other_names_are_the_same(tmp_path: Path) -> None:
+def test_answers_with_other_names_are_the_same(tmp_path):
     renamed = {"status": 0, "answer": [{"gap_id": 7, "symbol": "005930", "pid": 11}], "said": []}
     assert found(tmp_path, {"gaps_list": GAPS}, {"gaps": renamed}) == []
 
 
-def test_a_difference_that_may_be_has_its_reason(tmp_path: Path) -> None:
+def test_a_difference_that_may_be_has_its_reason(tmp_path):
     other = {"status": 0, "answer": [{"gap_id": 7, "symbol": "005930", "pid": 12}], "said": []}
     expected = ("cli/gaps", "$.answer[0].pid", 11, 12, "each start has another pid")
     assert found(tmp_path, {"gaps_list": GAPS}, {"gaps": other}) == [expected]
 
 
-def test_one_altered_value_is_seen(tmp_path: Path) -> None:
+def test_one_altered_value_is_seen(tmp_path):
     altered = {"status": 0, "answer": [{"gap_id": 8, "symbol": "005930", "pid": 11}], "said": []}
     assert found(tmp_path, {"gaps_list": GAPS}, {"gaps": altered}) == [("cli/gaps", "$.answer[0].gap_id", 7, 8, "")]
 
 
-def test_a_number_that_became_text_is_seen(tmp_path: Path) -> None:
+def test_a_number_that_became_text_is_seen(tmp_path):
     text = {"status": 0, "answer": [{"gap_id": "7", "symbol": "005930", "pid": 11}], "said": []}
     assert found(tmp_path, {"gaps_list": GAPS}, {"gaps": text}) == [("cli/gaps", "$.answer[0].gap_id", 7, "7", "")]
 
 
-def test_an_answer_a_row_and_a_field_of_one_edition_alone_are_seen(tmp_path: Path) -> None:
+def test_an_answer_a_row_and_a_field_of_one_edition_alone_are_seen(tmp_path):
     rows = {"status": 0, "answer": [{"a": 1}, {"a": 2}]}
     seen = found(tmp_path, {"slots": rows, "tape": {}}, {"slots": {"answer": [{"a": 1, "b": None}]}})
     assert [each[:2] for each in seen] == [
@@ -59,7 +57,7 @@ def test_an_answer_a_row_and_a_field_of_one_edition_alone_are_seen(tmp_path: Pat
     ]
 
 
-def test_the_table_names_what_differs_and_why_others_may(tmp_path: Path) -> None:
+def test_the_table_names_what_differs_and_why_others_may(tmp_path):
     old = answers(tmp_path / "old", status={"pid": 1}, quality={"words": ["complete"]}, tape={})
     new = answers(tmp_path / "new", status={"pid": 2}, quality={"words": ["partial"]}, tape={})
     assert list(table(compared(old, new, RULES))) == [

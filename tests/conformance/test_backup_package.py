@@ -10,8 +10,7 @@ import msgspec
 import pytest
 
 from observer.archive.backup.making import make
-from observer.archive.backup.manifest import Manifest
-from observer.archive.backup.package import Package, packages, read_package, require_restored, safe_marks, verify
+from observer.archive.backup.package import packages, read_package, require_restored, safe_marks, verify
 from observer.base.errors import DatabaseInUseError, DataFileError, StoppedError, StoreFailedError
 from observer.base.instance import Instance
 from observer.store.backup import copy_name
@@ -28,19 +27,19 @@ LATER_NS = NOW_NS + 1_000_000_000
 
 
 @pytest.fixture
-def url(empty_database_url: str) -> str:
+def url(empty_database_url):
     """A database of its own with a hundred trades."""
     make_database(empty_database_url)
     commit(empty_database_url, 100)
     return empty_database_url
 
 
-def manifest_of(package: Package) -> Manifest:
+def manifest_of(package):
     assert package.manifest is not None, package.problem
     return package.manifest
 
 
-def test_a_package_states_what_it_holds(url: str, tmp_path: Path) -> None:
+def test_a_package_states_what_it_holds(url, tmp_path):
     package = package_of(plan_in(tmp_path, url))
     manifest = manifest_of(package)
     assert package.name == "20261118T210000-manual-main"
@@ -65,7 +64,7 @@ def test_a_package_states_what_it_holds(url: str, tmp_path: Path) -> None:
     }
 
 
-def test_a_package_is_its_owners_alone_and_has_no_secret(url: str, tmp_path: Path) -> None:
+def test_a_package_is_its_owners_alone_and_has_no_secret(url, tmp_path):
     plan = plan_in(tmp_path, url)
     package = package_of(plan)
     assert {path.stat().st_mode & 0o077 for path in (plan.folder, *plan.folder.rglob("*"))} == {0}
@@ -74,7 +73,7 @@ def test_a_package_is_its_owners_alone_and_has_no_secret(url: str, tmp_path: Pat
     assert "postgresql+psycopg://observer:***@db/market" in (package.path / "configuration/observer.toml").read_text()
 
 
-def test_a_package_that_is_stopped_leaves_nothing(url: str, tmp_path: Path) -> None:
+def test_a_package_that_is_stopped_leaves_nothing(url, tmp_path):
     plan = plan_in(tmp_path, url)
     stop = type(GO_ON)()
     stop.set()
@@ -83,7 +82,7 @@ def test_a_package_that_is_stopped_leaves_nothing(url: str, tmp_path: Path) -> N
     assert [path.name for path in plan.folder.iterdir()] == [".lock"]
 
 
-def test_damage_to_any_file_of_a_package_is_found(url: str, tmp_path: Path) -> None:
+def test_damage_to_any_file_of_a_package_is_found(url, tmp_path):
     plan = plan_in(tmp_path, url)
     package = package_of(plan)
     paths = [path for path in package.path.rglob("*.*") if path.name != "verified.json"]
@@ -107,7 +106,7 @@ def test_damage_to_any_file_of_a_package_is_found(url: str, tmp_path: Path) -> N
         assert read_package(package.path).verified_ns == LATER_NS
 
 
-def test_a_manifest_that_states_other_marks_than_the_copy_is_found(url: str, tmp_path: Path) -> None:
+def test_a_manifest_that_states_other_marks_than_the_copy_is_found(url, tmp_path):
     package = package_of(plan_in(tmp_path, url))
     document = json.loads((package.path / "manifest.json").read_text())
     document["marks"][STREAM] += 1
@@ -118,7 +117,7 @@ def test_a_manifest_that_states_other_marks_than_the_copy_is_found(url: str, tmp
     assert "other marks" in problem
 
 
-def test_the_safe_marks_are_those_of_the_second_newest_verified_package(url: str, tmp_path: Path) -> None:
+def test_the_safe_marks_are_those_of_the_second_newest_verified_package(url, tmp_path):
     plan = plan_in(tmp_path, url)
     assert safe_marks(plan.folder, Instance()) == {}
     first = package_of(plan)
@@ -135,7 +134,7 @@ def test_the_safe_marks_are_those_of_the_second_newest_verified_package(url: str
     assert packages(plan.folder)[0].name == first.name
 
 
-def test_packages_of_another_instance_give_no_safe_marks(url: str, tmp_path: Path) -> None:
+def test_packages_of_another_instance_give_no_safe_marks(url, tmp_path):
     plan = plan_in(tmp_path, url)
     other = Instance(name="second")
     of_other = msgspec.structs.replace(plan, contents=msgspec.structs.replace(plan.contents, instance=other))
@@ -147,7 +146,7 @@ def test_packages_of_another_instance_give_no_safe_marks(url: str, tmp_path: Pat
     assert (safe_marks(plan.folder, Instance()), safe_marks(plan.folder, other)) == ({}, {STREAM: 100})
 
 
-def test_a_package_is_put_back_in_the_place_of_a_changed_database(url: str, tmp_path: Path) -> None:
+def test_a_package_is_put_back_in_the_place_of_a_changed_database(url, tmp_path):
     package = package_of(plan_in(tmp_path, url))
     before = digest(url)
     commit(url, 50, after=100)
@@ -164,7 +163,7 @@ def test_a_package_is_put_back_in_the_place_of_a_changed_database(url: str, tmp_
     commit(url, 50, after=100)  # the writer goes on behind the marks of the package
 
 
-def test_the_database_of_another_living_system_is_not_replaced(url: str, tmp_path: Path) -> None:
+def test_the_database_of_another_living_system_is_not_replaced(url, tmp_path):
     package = package_of(plan_in(tmp_path, url))
     parent = os.getppid()
     other = msgspec.structs.replace(this_system(tmp_path / "other"), pid=parent, pid_started=started_ticks(parent) or 0)
@@ -175,7 +174,7 @@ def test_the_database_of_another_living_system_is_not_replaced(url: str, tmp_pat
     assert stored_state(url).marks == {STREAM: 100}
 
 
-def test_a_package_is_put_back_where_the_database_is_gone(url: str, tmp_path: Path) -> None:
+def test_a_package_is_put_back_where_the_database_is_gone(url, tmp_path):
     package = package_of(plan_in(tmp_path, url))
     before = digest(url)
     if url.startswith("sqlite"):
@@ -187,7 +186,7 @@ def test_a_package_is_put_back_where_the_database_is_gone(url: str, tmp_path: Pa
     assert (aside, digest(url)) == (None, before)
 
 
-def test_a_database_that_is_gone_is_not_made_anew_while_a_package_can_put_it_back(url: str, tmp_path: Path) -> None:
+def test_a_database_that_is_gone_is_not_made_anew_while_a_package_can_put_it_back(url, tmp_path):
     plan = plan_in(tmp_path, url)
     package_of(plan)
     require_restored(url, plan.folder, Instance())
@@ -199,7 +198,7 @@ def test_a_database_that_is_gone_is_not_made_anew_while_a_package_can_put_it_bac
     require_restored(url, tmp_path / "no packages", Instance())
 
 
-def test_a_second_backup_of_one_folder_at_once_is_refused(url: str, tmp_path: Path) -> None:
+def test_a_second_backup_of_one_folder_at_once_is_refused(url, tmp_path):
     plan = plan_in(tmp_path, url)
     package_of(plan)
     with (plan.folder / ".lock").open() as lock:

@@ -2,13 +2,12 @@
 
 import asyncio
 import uuid
-from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 import pytest
 import tomli_w
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from bus.outbox import Outbox
 from bus.producer import Producer
@@ -25,14 +24,14 @@ from tests.store.raw import execute, query
 from tests.waiting import DEADLINE_S
 
 
-def typed(folder: Path, *words: str) -> Result:
+def typed(folder, *words):
     return CliRunner().invoke(command_line(), ["backup", *words, "--config", str(folder / "observer.toml")])
 
 
-def publish(url: str, outbox: Path, count: int) -> None:
+def publish(url, outbox, count):
     """Publish trades as a process with this outbox, and have a writer store them."""
 
-    async def published() -> None:
+    async def published():
         async with writer_of(url, Instance()) as writer:
             producer = Producer(Outbox(outbox, outbox.name, uuid.uuid4().hex), writer.ingest_address)
             delivery = asyncio.create_task(producer.run())
@@ -45,19 +44,19 @@ def publish(url: str, outbox: Path, count: int) -> None:
     asyncio.run(published())
 
 
-def configure(folder: Path, url: str) -> None:
+def configure(folder, url):
     run = {"data": str(folder / "data"), "runtime": str(folder / "run"), "universe": str(folder / "universe")}
     (folder / "run").mkdir(mode=0o700)
     (folder / "observer.toml").write_text(tomli_w.dumps({"run": run, "store": {"url": url}}))
 
 
-def open_alerts(folder: Path) -> list[str]:
+def open_alerts(folder):
     """What `observer alerts` lists, without a running system: from the database."""
     words = ["alerts", "--json", "--config", str(folder / "observer.toml")]
     return [row["identity"] for row in msgspec.json.decode(CliRunner().invoke(command_line(), words).stdout)["alerts"]]
 
 
-def lose(url: str) -> None:
+def lose(url):
     if url.startswith("sqlite"):
         Path(url.removeprefix("sqlite:///")).unlink()
         return
@@ -66,7 +65,7 @@ def lose(url: str) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_losing_the_whole_database_costs_nothing(empty_database_url: str) -> None:
+def test_losing_the_whole_database_costs_nothing(empty_database_url):
     url = empty_database_url
     with short_folder() as folder:
         configure(folder, url)
@@ -87,7 +86,7 @@ def test_losing_the_whole_database_costs_nothing(empty_database_url: str) -> Non
 
 
 @pytest.mark.slow  # the alert: tests/workers/test_workers_core_writer.py
-def test_a_database_put_back_by_hand_is_an_alert(empty_database_url: str) -> None:
+def test_a_database_put_back_by_hand_is_an_alert(empty_database_url):
     url = empty_database_url
     with short_folder() as folder:
         configure(folder, url)
@@ -101,9 +100,7 @@ def test_a_database_put_back_by_hand_is_an_alert(empty_database_url: str) -> Non
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_file_that_cannot_be_put_back_replaces_nothing(
-    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_cannot_be_put_back_replaces_nothing(empty_database_url, monkeypatch):
     url = empty_database_url
     with short_folder() as folder:
         configure(folder, url)
@@ -118,7 +115,7 @@ def test_a_file_that_cannot_be_put_back_replaces_nothing(
 
         published_in = restoring.published_in
 
-        def published_beside_damage(outboxes: Path) -> Mapping[str, int]:  # behind the reading of the whole package
+        def published_beside_damage(outboxes):  # behind the reading of the whole package
             for bundle in (folder / "data/backup").glob("*/ledgers/*.tar"):
                 bundle.write_bytes(bundle.read_bytes()[:600])
             return published_in(outboxes)
@@ -132,7 +129,7 @@ def test_a_file_that_cannot_be_put_back_replaces_nothing(
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_the_replaced_database_is_kept_and_its_events_beyond_the_outboxes_are_stated(empty_database_url: str) -> None:
+def test_the_replaced_database_is_kept_and_its_events_beyond_the_outboxes_are_stated(empty_database_url):
     url = empty_database_url
     with short_folder() as folder:
         configure(folder, url)

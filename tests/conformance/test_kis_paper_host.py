@@ -1,12 +1,10 @@
 """The host for practice: recognised by its name, swept symbol by symbol, and reported with what it lacks."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from random import Random
 
 import pytest
 
-from observer.base.clock import ManualClock
 from observer.base.errors import BadRequestError
 from observer.brokers.broker import Credentials, broker_named
 from observer.brokers.http import RestPipeline, open_client
@@ -16,7 +14,7 @@ from observer.brokers.kis.client import KisClient
 from observer.brokers.kis.envelope import KisRestDialect
 from observer.brokers.settings import RestSettings
 from tests.brokers.stand_ins import OpenRateLimiter
-from tests.simulator.simulator_client import APP_KEYS, Client, at, running
+from tests.simulator.simulator_client import APP_KEYS, at, running
 
 PAPER_URL = "https://openapivts.koreainvestment.com:29443"
 
@@ -24,21 +22,21 @@ PAPER_URL = "https://openapivts.koreainvestment.com:29443"
 class Holding:
     """The simulator's token."""
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token):
         self._credentials = Credentials("first", APP_KEYS["first"], token, "")
 
-    async def current(self) -> Credentials:
+    async def current(self):
         return self._credentials
 
-    async def reject(self, used: Credentials) -> bool:
+    async def reject(self, used):
         raise AssertionError(f"{used} is a good one")
 
-    async def reject_key(self, used: Credentials) -> bool:
+    async def reject_key(self, used):
         raise AssertionError(f"{used} is not asked for")
 
 
-def on_paper(test: Callable[[Client, KisClient, ManualClock], Awaitable[None]]) -> None:
-    async def run() -> None:
+def on_paper(test):
+    async def run():
         async with running(at(10), symbols=120, paper=True) as client:
             settings = RestSettings(attempts_max=1)
             async with open_client(client.simulator.rest_url, settings) as http:
@@ -57,8 +55,8 @@ def on_paper(test: Callable[[Client, KisClient, ManualClock], Awaitable[None]]) 
 
 
 @pytest.mark.slow
-def test_a_sweep_of_the_paper_host_asks_one_symbol_a_call_and_equals_the_market() -> None:
-    async def test(client: Client, kis: KisClient, clock: ManualClock) -> None:
+def test_a_sweep_of_the_paper_host_asks_one_symbol_a_call_and_equals_the_market():
+    async def test(client, kis, clock):
         assert kis.quotes_per_call == 1
         for symbol in (client.liveliest, "005930"):
             await clock.advance(1)
@@ -76,8 +74,8 @@ def test_a_sweep_of_the_paper_host_asks_one_symbol_a_call_and_equals_the_market(
     on_paper(test)
 
 
-def test_a_call_that_the_paper_host_lacks_is_refused_for_good_with_the_remedy() -> None:
-    async def test(client: Client, kis: KisClient, clock: ManualClock) -> None:
+def test_a_call_that_the_paper_host_lacks_is_refused_for_good_with_the_remedy():
+    async def test(client, kis, clock):
         await clock.advance(1)
         with pytest.raises(BadRequestError, match=r"EGW00213.*rest_url") as refused:
             await kis.fetch(calls.QUOTES, {"symbols": [client.liveliest]})
@@ -86,7 +84,7 @@ def test_a_call_that_the_paper_host_lacks_is_refused_for_good_with_the_remedy() 
     on_paper(test)
 
 
-def test_the_paper_host_is_known_by_its_name_and_reported() -> None:
+def test_the_paper_host_is_known_by_its_name_and_reported():
     real, paper = KisSettings(), KisSettings(rest_url=PAPER_URL)
     assert (real.is_paper, real.lacking, real.notice) == (False, frozenset(), "")
     assert (paper.is_paper, paper.lacking) == (True, {"sessions"})
@@ -98,7 +96,7 @@ def test_the_paper_host_is_known_by_its_name_and_reported() -> None:
     assert not KisSettings(rest_url=PAPER_URL, paper=False).is_paper
 
 
-def test_the_paper_hosts_rate_is_at_most_a_call_a_second() -> None:
+def test_the_paper_hosts_rate_is_at_most_a_call_a_second():
     assert KisSettings(rest_url=PAPER_URL).rate_limit.calls_per_second == 1.0
     slower = KisRateLimit(calls_per_second=0.5)
     assert KisSettings(rest_url=PAPER_URL, rate_limit=slower).rate_limit == slower

@@ -1,11 +1,10 @@
 """A day that is sealed from either database has the same digests, and is verified against its own database."""
 
 import threading
-from pathlib import Path
 
 import pytest
 
-from observer.archive.lake.layout import SealedDay, sealed_days
+from observer.archive.lake.layout import sealed_days
 from observer.archive.lake.sealing import seal_days
 from observer.archive.lake.verification import verify_day
 from observer.store.scan import ROWS_MIN
@@ -24,13 +23,13 @@ EVENTS = (
 )
 
 
-def sealed(lake: Path, url: str, *, remove: bool = False) -> SealedDay:
+def sealed(lake, url, *, remove=False):
     days = [DAY] if remove else []
     [result] = seal_days(lake, url, MARKET, [DAY], lambda: 1, threading.Event(), remove=days)
     return result.day
 
 
-def test_a_day_of_either_database_has_the_same_digests(database_url: str, tmp_path: Path) -> None:
+def test_a_day_of_either_database_has_the_same_digests(database_url, tmp_path):
     append(database_url, *EVENTS)
     (tmp_path / "other").mkdir()
     other = make_stored(tmp_path / "other", *EVENTS)
@@ -45,8 +44,8 @@ def test_a_day_of_either_database_has_the_same_digests(database_url: str, tmp_pa
 
 
 def test_a_day_that_is_read_as_it_is_stored_has_the_digests_of_one_that_the_database_sorts(
-    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    database_url, tmp_path, monkeypatch
+):
     append(database_url, *EVENTS)
     expected = sealed(tmp_path / "sorted", database_url)
     monkeypatch.setattr("observer.store.sealing.ROWS_MIN", 1)
@@ -67,8 +66,8 @@ CHANGES = {
 @pytest.mark.parametrize("rows_min", [1, ROWS_MIN], ids=["as it is stored", "sorted"])
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_a_verification_finds_a_row_that_is_altered_lost_or_doubled(
-    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows_min: int, change: str
-) -> None:
+    database_url, tmp_path, monkeypatch, rows_min, change
+):
     monkeypatch.setattr("observer.store.sealing.ROWS_MIN", rows_min)
     append(database_url, *EVENTS)
     sealed(tmp_path / "lake", database_url)
@@ -79,9 +78,7 @@ def test_a_verification_finds_a_row_that_is_altered_lost_or_doubled(
     assert problem.startswith(f"trades of {DAY}: the database has ")
 
 
-def test_late_rows_of_a_removed_day_make_the_version_that_one_sealing_of_all_rows_makes(
-    database_url: str, tmp_path: Path
-) -> None:
+def test_late_rows_of_a_removed_day_make_the_version_that_one_sealing_of_all_rows_makes(database_url, tmp_path):
     late = (trade(11, symbol="0Z0000", exchange_time_ns=1), trade(12, symbol="0b0000"), trade(13, symbol="000010"))
     append(database_url, *EVENTS)
     sealed(tmp_path / "lake", database_url, remove=True)

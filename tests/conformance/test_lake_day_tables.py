@@ -2,13 +2,11 @@
 
 import csv
 import threading
-from collections.abc import Sequence
-from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from bus.events import Trade, TradesConflated
+from bus.events import TradesConflated
 from observer.archive.lake.projection import DayFiles
 from observer.archive.lake.sealing import seal_days
 from observer.base.errors import DataFileError, StoppedError
@@ -26,34 +24,34 @@ EVENTS = (
 )
 
 
-def conflated(first: float, last: float, trades: int) -> TradesConflated:
+def conflated(first, last, trades):
     prices = (1_000.0, 1_010.0, 990.0, 1_005.0)
     return TradesConflated("kis", "000010", DAY, 5, 6, 7, trades, last - first, *prices, last, None, venue="KRX")
 
 
-def fetched(total: float) -> Trade:
+def fetched(total):
     return trade(1, symbol="000010", volume=4.0, cumulative_volume=total, gap_id="late")
 
 
-def written(folder: Path, url: str, last: str = NEXT_DAY, lake: Sequence[str] = ()) -> list[str]:
+def written(folder, url, last=NEXT_DAY, lake=()):
     """Bring the tables up to date; return the names of those that were written."""
     paths = DayFiles(folder, "kis").write_tables(url, MARKET, last, lake, GO_ON)
     return sorted(path.relative_to(folder).as_posix() for path in paths)
 
 
-def table_of(folder: Path, name: str) -> list[list[str]]:
+def table_of(folder, name):
     with (folder / name).open(newline="") as file:
         return list(csv.reader(file))
 
 
-def parquet_of(path: Path) -> list[list[str]]:
+def parquet_of(path):
     """The columns and rows of a Parquet file as a table has them: no value is an empty text."""
     found = pq.ParquetFile(path).read()
     rows = zip(*(column.to_pylist() for column in found.columns), strict=True)
     return [found.schema.names, *(["" if value is None else str(value) for value in row] for row in rows)]
 
 
-def test_each_table_has_the_columns_and_the_rows_of_the_parquet_file(database_url: str, tmp_path: Path) -> None:
+def test_each_table_has_the_columns_and_the_rows_of_the_parquet_file(database_url, tmp_path):
     append(database_url, *EVENTS, conflated(0, 8, 2), conflated(8, 16, 2), fetched(4.0), fetched(8.0), fetched(20.0))
     names = written(tmp_path / "tables", database_url)
     [result] = seal_days(tmp_path / "lake", database_url, MARKET, [DAY], lambda: 1, GO_ON)
@@ -72,11 +70,11 @@ def test_each_table_has_the_columns_and_the_rows_of_the_parquet_file(database_ur
     assert {path.stat().st_mode & 0o077 for path in (tmp_path / "tables").rglob("*.csv")} == {0}
 
 
-def test_a_share_of_a_conflated_row_and_of_a_trade_is_in_one_table(database_url: str, tmp_path: Path) -> None:
+def test_a_share_of_a_conflated_row_and_of_a_trade_is_in_one_table(database_url, tmp_path):
     rows = (conflated(0, 8, 2), conflated(8, 16, 2), conflated(16, 24, 2))
     append(database_url, *day_of(symbols=1, each=0), *rows, fetched(4.0), fetched(8.0), fetched(20.0))
 
-    def left() -> list[tuple[str, str]]:
+    def left():
         header, *found = table_of(tmp_path, f"scalp/kis/{MARKET}/20261118/conflated_trades.csv")
         return [(row[header.index("volume")], row[header.index("trades")]) for row in found]
 
@@ -87,7 +85,7 @@ def test_a_share_of_a_conflated_row_and_of_a_trade_is_in_one_table(database_url:
     assert left() == [("8.0", "2")]
 
 
-def test_a_day_is_written_anew_when_its_rows_are_others_and_only_then(database_url: str, tmp_path: Path) -> None:
+def test_a_day_is_written_anew_when_its_rows_are_others_and_only_then(database_url, tmp_path):
     append(database_url, *day_of(each=2), *of_every_kind(DAY, "000990", 1, ("snapshots",)))
     trades, snapshots = (
         f"{kind}.csv" for kind in ("scalp/kis/krx/20261118/trades", "swing/kis/krx/20261118/snapshots")
@@ -101,14 +99,14 @@ def test_a_day_is_written_anew_when_its_rows_are_others_and_only_then(database_u
     assert written(tmp_path, database_url) == [snapshots]
 
 
-def test_a_day_that_is_not_over_and_one_that_the_lake_has_are_left_alone(database_url: str, tmp_path: Path) -> None:
+def test_a_day_that_is_not_over_and_one_that_the_lake_has_are_left_alone(database_url, tmp_path):
     append(database_url, *day_of(each=2), *day_of(NEXT_DAY, each=2))
     assert written(tmp_path, database_url, last=DAY, lake=[DAY]) == []
     assert written(tmp_path, database_url, last=DAY) == ["scalp/kis/krx/20261118/trades.csv"]
     assert written(tmp_path, database_url, lake=[DAY]) == ["scalp/kis/krx/20261119/trades.csv"]
 
 
-def test_a_day_long_past_that_has_its_tables_is_not_counted_again(database_url: str, tmp_path: Path) -> None:
+def test_a_day_long_past_that_has_its_tables_is_not_counted_again(database_url, tmp_path):
     days = [f"2026-11-{day:02}" for day in range(2, 10)]
     kinds = ("snapshots", "recovered_minute_bars")
     append(database_url, *(event for day in days for event in (*day_of(day, 1, 1), *of_every_kind(day, "1", 1, kinds))))
@@ -119,9 +117,7 @@ def test_a_day_long_past_that_has_its_tables_is_not_counted_again(database_url: 
     ]
 
 
-def test_what_is_interrupted_leaves_the_table_as_it_was_and_is_done_next_time(
-    database_url: str, tmp_path: Path
-) -> None:
+def test_what_is_interrupted_leaves_the_table_as_it_was_and_is_done_next_time(database_url, tmp_path):
     append(database_url, *day_of(each=2))
     [name] = written(tmp_path, database_url)
     before = (tmp_path / name).read_bytes()
@@ -137,23 +133,21 @@ def test_what_is_interrupted_leaves_the_table_as_it_was_and_is_done_next_time(
 
 
 @pytest.mark.parametrize("damaged", ["", "no JSON", '{"trades": "x"}'])
-def test_a_day_whose_numbers_of_rows_cannot_be_read_is_written_anew(
-    database_url: str, tmp_path: Path, damaged: str
-) -> None:
+def test_a_day_whose_numbers_of_rows_cannot_be_read_is_written_anew(database_url, tmp_path, damaged):
     append(database_url, *day_of(each=2))
     [name] = written(tmp_path, database_url)
     (tmp_path / name).with_name(".rows.json").write_text(damaged)
     assert written(tmp_path, database_url) == [name]
 
 
-def test_a_table_that_cannot_be_written_is_an_error_that_names_the_day(database_url: str, tmp_path: Path) -> None:
+def test_a_table_that_cannot_be_written_is_an_error_that_names_the_day(database_url, tmp_path):
     append(database_url, *day_of(each=2))
     (tmp_path / "scalp").write_text("no folder")
     with pytest.raises(DataFileError, match=f"the day files of {DAY} are not written"):
         written(tmp_path, database_url)
 
 
-def test_a_day_that_is_sealed_later_has_one_file_of_each_kind(database_url: str, tmp_path: Path) -> None:
+def test_a_day_that_is_sealed_later_has_one_file_of_each_kind(database_url, tmp_path):
     append(database_url, *EVENTS)
     assert len(written(tmp_path / "observer", database_url)) == 5
     [result] = seal_days(tmp_path / "lake", database_url, MARKET, [DAY], lambda: 1, GO_ON)

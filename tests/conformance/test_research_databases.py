@@ -1,7 +1,5 @@
 """The research API gives the same frames of either database."""
 
-from pathlib import Path
-
 from polars.testing import assert_frame_equal
 from sqlalchemy import event
 
@@ -11,7 +9,7 @@ from observer.store.research import ResearchReader
 from tests.research.stored import DAY, NEXT_DAY, STREAM, all_events, append, make_store
 
 
-def test_both_databases_give_the_same_frames(database_url: str, tmp_path: Path) -> None:
+def test_both_databases_give_the_same_frames(database_url, tmp_path):
     append(database_url, STREAM, *all_events())
     (tmp_path / "other").mkdir()
     with observer.open_store(database_url) as found, observer.open_store(make_store(tmp_path / "other")) as expected:
@@ -25,14 +23,14 @@ def test_both_databases_give_the_same_frames(database_url: str, tmp_path: Path) 
         assert found.listed("247540", "2019-03-04") == expected.listed("247540", "2019-03-04")
 
 
-def test_the_stored_days_take_one_statement_a_kind(database_url: str) -> None:
+def test_the_stored_days_take_one_statement_a_kind(database_url):
     days = [f"2026-01-{number:02}" for number in range(1, 21)]
     append(database_url, STREAM, *(SweepCompleted("kis", day, 1, 2, 3, 1, 1, 0) for day in days))
     statements: list[str] = []
     with ResearchReader(database_url) as reader:
 
         @event.listens_for(reader._engine, "before_cursor_execute")
-        def _note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        def _note(_connection, _cursor, statement, *_):
             statements.append(statement)
 
         assert reader.session_dates() == days

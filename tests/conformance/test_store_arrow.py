@@ -1,16 +1,15 @@
 """Rows of a day as columns, on both databases: the same rows in the same order, from one transaction."""
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from sqlalchemy import Engine
 
 from bus.delivery import Delivered
-from bus.events import Event, GapDetected, GapRecovered, NavObserved, QualityJudged, StreamedTime, SweepCompleted, Trade
+from bus.events import GapDetected, GapRecovered, NavObserved, QualityJudged, StreamedTime, SweepCompleted, Trade
 from observer.base.errors import StoreError
 from observer.base.local_time import local_ns
 from observer.base.units import NS_PER_S
@@ -30,12 +29,12 @@ Store = Callable[..., None]
 
 
 @pytest.fixture
-def store(database_url: str) -> Iterator[Store]:
+def store(database_url):
     """Stores events, at the end of the first stream unless another one is named."""
     writer = StoreWriter(database_url)
     writer.open()
 
-    def append(*events: Event, stream: str = STREAM) -> None:
+    def append(*events, stream=STREAM):
         mark = writer.high_water_marks([stream])[stream]
         writer.commit([Delivered("track-b", stream, mark + 1, list(events))])
 
@@ -44,21 +43,21 @@ def store(database_url: str) -> Iterator[Store]:
 
 
 @pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
+def engine(database_url):
     engine = open_reader(database_url)
     yield engine
     engine.dispose()
 
 
-def rows_of(batches: Iterator[pa.RecordBatch]) -> list[dict[str, object]]:
+def rows_of(batches):
     return [row for batch in batches for row in batch.to_pylist()]
 
 
-def gap(gap_id: str, session_date: str) -> GapDetected:
+def gap(gap_id, session_date):
     return GapDetected(gap_id, "kis", "005930", session_date, 3, 1, 2, 10.0, 20.0, 9.0, 9, "reconnect")
 
 
-def test_rows_are_sorted_by_symbol_time_volume_stream_and_sequence(store: Store, engine: Engine) -> None:
+def test_rows_are_sorted_by_symbol_time_volume_stream_and_sequence(store, engine):
     store(
         trade(3, symbol="005930"),
         trade(2, symbol="005930.NXT", exchange_time_ns=7, cumulative_volume=9.0),
@@ -77,7 +76,7 @@ def test_rows_are_sorted_by_symbol_time_volume_stream_and_sequence(store: Store,
     assert rows[2]["stream"] < rows[3]["stream"]  # type: ignore[operator]
 
 
-def test_a_row_has_the_values_of_its_event(store: Store, engine: Engine) -> None:
+def test_a_row_has_the_values_of_its_event(store, engine):
     first = trade(1, price=0.1, cumulative_trades=None, bid=None, gap_id="g", side_inferred=True, session="after")
     store(first)
     [row] = rows_of(read_batches(engine, "trades", DAY))
@@ -85,31 +84,31 @@ def test_a_row_has_the_values_of_its_event(store: Store, engine: Engine) -> None
     assert row == {"stream": row["stream"], "sequence": 1, **expected}
 
 
-def test_a_batch_has_at_most_the_wanted_rows_and_the_schema_of_its_kind(store: Store, engine: Engine) -> None:
+def test_a_batch_has_at_most_the_wanted_rows_and_the_schema_of_its_kind(store, engine):
     store(*(trade(number) for number in range(1, 6)))
     batches = list(read_batches(engine, "trades", DAY, rows=2))
     assert [batch.num_rows for batch in batches] == [2, 2, 1]
     assert {batch.schema.equals(schema_of("trades"), check_metadata=True) for batch in batches} == {True}
 
 
-def test_rows_of_other_days_and_symbols_are_left_out(store: Store, engine: Engine) -> None:
+def test_rows_of_other_days_and_symbols_are_left_out(store, engine):
     store(trade(1), trade(2, session_date=NEXT_DAY), trade(3, symbol="000660"), trade(4, symbol="035720"))
     found = rows_of(read_batches(engine, "trades", DAY, symbols=["005930", "035720"], columns=["cumulative_volume"]))
     assert found == [{"cumulative_volume": 1.0}, {"cumulative_volume": 4.0}]
 
 
-def test_a_kind_without_symbols_ignores_them(store: Store, engine: Engine) -> None:
+def test_a_kind_without_symbols_ignores_them(store, engine):
     store(SweepCompleted("kis", DAY, 1, 2, 3, 4, 4, 1))
     assert [row["sweep"] for row in rows_of(read_batches(engine, "sweeps", DAY, symbols=["005930"]))] == [1]
 
 
-def test_a_kind_without_a_date_belongs_to_the_local_day_of_its_time(store: Store, engine: Engine) -> None:
+def test_a_kind_without_a_date_belongs_to_the_local_day_of_its_time(store, engine):
     times = [MIDNIGHT_NS - 1, MIDNIGHT_NS, MIDNIGHT_NS + 86_400 * NS_PER_S - 1, MIDNIGHT_NS + 86_400 * NS_PER_S]
     store(*(NavObserved("kis", "069500", each, 1.0, 0.0, None, None, None) for each in times))
     assert [row["receive_time_ns"] for row in rows_of(read_batches(engine, "navs", DAY))] == times[1:3]
 
 
-def test_many_days_of_more_lines_than_one_statement_can_name_are_counted(store: Store, engine: Engine) -> None:
+def test_many_days_of_more_lines_than_one_statement_can_name_are_counted(store, engine):
     lines, days = 800, [(date(2026, 11, 18) - timedelta(days=ago)).isoformat() for ago in range(90)]
     store(*(NavObserved("kis", f"{line:06}", MIDNIGHT_NS, 1.0, 0.0, None, None, None) for line in range(lines)))
     store(NavObserved("kis", "000001", local_ns(date(2026, 11, 1)), 1.0, 0.0, None, None, None))
@@ -122,14 +121,14 @@ def test_many_days_of_more_lines_than_one_statement_can_name_are_counted(store: 
         assert count_days(connection, "navs", []) == {}
 
 
-def test_a_recovery_belongs_to_the_day_of_its_gap(store: Store, engine: Engine) -> None:
+def test_a_recovery_belongs_to_the_day_of_its_gap(store, engine):
     store(gap("mine", DAY), gap("other", NEXT_DAY))
     late_ns = MIDNIGHT_NS + 90_000 * NS_PER_S
     store(*(GapRecovered(each, "005930", late_ns, "time_and_sales", 9, 9.0, True) for each in ("mine", "other")))
     assert [row["gap_id"] for row in rows_of(read_batches(engine, "gap_recoveries", DAY))] == ["mine"]
 
 
-def test_a_document_is_its_json_text(store: Store, engine: Engine) -> None:
+def test_a_document_is_its_json_text(store, engine):
     judged = QualityJudged("kis", "005930", DAY, 1, "complete", "", 1.0, 1, 1.0, 0.0, 0.0, 0.0, 0, 0)
     store(QualityJudged(**{**{name: getattr(judged, name) for name in judged.__struct_fields__},
                            "intervals": (StreamedTime(1, 2),)}))  # fmt: skip
@@ -137,7 +136,7 @@ def test_a_document_is_its_json_text(store: Store, engine: Engine) -> None:
     assert row["intervals"] == '[{"from_ns":1,"to_ns":2}]'
 
 
-def test_marks_and_rows_of_one_transaction_leave_out_what_is_committed_later(store: Store, engine: Engine) -> None:
+def test_marks_and_rows_of_one_transaction_leave_out_what_is_committed_later(store, engine):
     store(trade(1), trade(2))
     with engine.connect() as connection:
         before = read_marks(connection)
@@ -148,18 +147,18 @@ def test_marks_and_rows_of_one_transaction_leave_out_what_is_committed_later(sto
     assert max(row["sequence"] for row in rows) == 2  # type: ignore[type-var]
 
 
-def test_an_unknown_kind_or_column_is_named(engine: Engine) -> None:
+def test_an_unknown_kind_or_column_is_named(engine):
     with pytest.raises(StoreError, match="no kind of data 'trade'"):
         list(read_batches(engine, "trade", DAY))
     with pytest.raises(StoreError, match="trades has no column prise"):
         list(read_batches(engine, "trades", DAY, columns=["prise"]))
 
 
-def test_every_kind_reads_a_day_without_rows(engine: Engine) -> None:
+def test_every_kind_reads_a_day_without_rows(engine):
     assert {kind: rows_of(read_batches(engine, kind, DAY)) for kind in KINDS} == {kind: [] for kind in KINDS}
 
 
-def test_the_schema_has_the_tables_columns_and_their_units() -> None:
+def test_the_schema_has_the_tables_columns_and_their_units():
     schema = schema_of("trades")
     assert schema.names == [column.name for column in EVENT_TABLES[Trade].columns]
     assert schema.field("exchange_time_ns").type == pa.int64()

@@ -5,7 +5,6 @@ import sqlite3
 import subprocess
 import threading
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 from sqlalchemy import make_url
@@ -24,7 +23,7 @@ STREAM = "4" * 32
 
 
 @pytest.fixture(scope="module")
-def stored_url(whole_database_url: str) -> str:
+def stored_url(whole_database_url):
     """A database with trades in it, a hundred at first."""
     if make_url(whole_database_url).get_backend_name() == "postgresql" and shutil.which("pg_dump") is None:
         pytest.skip("PostgreSQL's client programs are not installed")
@@ -35,13 +34,13 @@ def stored_url(whole_database_url: str) -> str:
     return whole_database_url
 
 
-def copied(url: str, folder: Path) -> Path:
+def copied(url, folder):
     path = folder / copy_name(url)
     copy_database(url, path, threading.Event())
     return path
 
 
-def trades_in(path: Path) -> int:
+def trades_in(path):
     """How many trades a copy holds, as the database's own tools say."""
     if path.suffix == ".sqlite3":
         with closing(sqlite3.connect(path)) as connection:
@@ -51,7 +50,7 @@ def trades_in(path: Path) -> int:
     return sum("\t" in line for line in listed.splitlines())  # only rows have tabs
 
 
-def test_a_copy_holds_every_row_and_states_the_marks_of_the_streams(stored_url: str, tmp_path: Path) -> None:
+def test_a_copy_holds_every_row_and_states_the_marks_of_the_streams(stored_url, tmp_path):
     copy = copied(stored_url, tmp_path)
     check_copy(copy, threading.Event())
     assert [(trades_in(copy),)] == query(stored_url, "SELECT count(*) FROM trades")
@@ -62,7 +61,7 @@ def test_a_copy_holds_every_row_and_states_the_marks_of_the_streams(stored_url: 
 
 
 @pytest.mark.parametrize("whole_database_url", ["postgresql"], indirect=True)
-def test_a_copy_holds_no_other_instance_of_the_database(stored_url: str, tmp_path: Path) -> None:
+def test_a_copy_holds_no_other_instance_of_the_database(stored_url, tmp_path):
     execute(stored_url, "CREATE SCHEMA coins")
     execute(stored_url, "CREATE TABLE coins.others (number integer)")
     copy = copied(stored_url, tmp_path)
@@ -71,14 +70,14 @@ def test_a_copy_holds_no_other_instance_of_the_database(stored_url: str, tmp_pat
     assert "coins" not in listed
 
 
-def test_a_copy_is_one_file_that_only_its_owner_can_read(stored_url: str, tmp_path: Path) -> None:
+def test_a_copy_is_one_file_that_only_its_owner_can_read(stored_url, tmp_path):
     copy = copied(stored_url, tmp_path)
     content_of(copy, threading.Event())
     assert list(tmp_path.iterdir()) == [copy]
     assert copy.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_copy_during_commits_is_of_one_moment(stored_url: str, tmp_path: Path) -> None:
+def test_a_copy_during_commits_is_of_one_moment(stored_url, tmp_path):
     with at_work(lambda: commit_for_ever(stored_url), tmp_path) as process:
         assert process.output.readline()
         copy = copied(stored_url, tmp_path)
@@ -88,7 +87,7 @@ def test_a_copy_during_commits_is_of_one_moment(stored_url: str, tmp_path: Path)
     assert trades_in(copy) % 100 == 0  # both streams of each commit
 
 
-def test_a_copy_ends_when_it_is_asked_to_stop(stored_url: str, tmp_path: Path) -> None:
+def test_a_copy_ends_when_it_is_asked_to_stop(stored_url, tmp_path):
     stop = threading.Event()
     stop.set()
     with pytest.raises(StoppedError, match="interrupted"):
@@ -96,7 +95,7 @@ def test_a_copy_ends_when_it_is_asked_to_stop(stored_url: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("whole_database_url", ["postgresql"], indirect=True)
-def test_a_schema_that_was_dropped_is_still_the_selected_one(whole_database_url: str) -> None:
+def test_a_schema_that_was_dropped_is_still_the_selected_one(whole_database_url):
     execute(whole_database_url, "ALTER SCHEMA public RENAME TO away")
     assert selected_schema(whole_database_url) == "public"
     execute(whole_database_url, "ALTER SCHEMA away RENAME TO public")

@@ -1,11 +1,9 @@
 """Statements are compiled once a process, for all engines of a kind of database."""
 
 from contextlib import closing
-from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Select, bindparam, column, literal, select
+from sqlalchemy import bindparam, column, literal, select
 from sqlalchemy.engine.interfaces import CacheStats
 
 from observer.store.compiled_statements import make_engine
@@ -14,7 +12,7 @@ from observer.store.tables import STREAMS
 from tests.store.migrated import make_database
 
 
-def _cached(url: str, statement: Select[Any]) -> bool:
+def _cached(url, statement):
     """Whether a new engine's execution finds the statement compiled."""
     engine = open_reader(url)
     try:
@@ -24,7 +22,7 @@ def _cached(url: str, statement: Select[Any]) -> bool:
         engine.dispose()
 
 
-def test_a_second_engine_does_not_compile_a_statement_again(database_url: str) -> None:
+def test_a_second_engine_does_not_compile_a_statement_again(database_url):
     label = f"seen_{uuid4().hex}"  # compiled statements stay for the process: a second run of this test has another one
     statement = select(STREAMS.c.id, column("uid").label(label)).select_from(STREAMS)
     assert not _cached(database_url, statement)
@@ -32,7 +30,7 @@ def test_a_second_engine_does_not_compile_a_statement_again(database_url: str) -
     assert not _cached(database_url, statement.where(STREAMS.c.id == 1))
 
 
-def test_engines_of_other_databases_share_statements_but_not_values(database_url: str, tmp_path: Path) -> None:
+def test_engines_of_other_databases_share_statements_but_not_values(database_url, tmp_path):
     other_url = f"sqlite:///{tmp_path / 'other.sqlite3'}"
     make_database(other_url)
     for url, number in ((database_url, 1), (other_url, 2)):
@@ -45,7 +43,7 @@ def test_engines_of_other_databases_share_statements_but_not_values(database_url
         engine.dispose()
 
 
-def test_the_statements_that_are_kept_are_bounded(tmp_path: Path) -> None:
+def test_the_statements_that_are_kept_are_bounded(tmp_path):
     engine = make_engine(parse_url(f"sqlite:///{tmp_path / 'empty.sqlite3'}"))
     with engine.connect() as connection:
         for number in range(1_600):

@@ -1,6 +1,6 @@
 """The reader's continuity data of a day and the resulting quality reports, on both databases."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date
 
 import msgspec
@@ -9,7 +9,6 @@ import pytest
 from bus.delivery import Delivered
 from bus.events import (
     DailyBar,
-    Event,
     GapDetected,
     GapEmpty,
     GapOpened,
@@ -26,7 +25,6 @@ from bus.events import (
     SlotReleased,
     Snapshot,
     SweepCompleted,
-    Trade,
     TradesConflated,
     TriggerFired,
     UniverseBuilt,
@@ -65,11 +63,11 @@ Store = Callable[..., None]
 
 
 @pytest.fixture
-def store(database_url: str) -> Iterator[Store]:
+def store(database_url):
     writer = StoreWriter(database_url)
     writer.open()
 
-    def append(*events: Event) -> None:
+    def append(*events):
         mark = writer.high_water_marks(["5" * 32])["5" * 32]
         writer.commit([Delivered("track-b", "5" * 32, mark + 1, events)])
 
@@ -78,25 +76,25 @@ def store(database_url: str) -> Iterator[Store]:
 
 
 @pytest.fixture
-def reader(database_url: str) -> Iterator[StoreReader]:
+def reader(database_url):
     with StoreReader(database_url) as reader:
         yield reader
 
 
-def streamed(number: int, **changes: object) -> Trade:
+def streamed(number, **changes):
     """The day's `number`-th trade, of one share, received so many seconds after ten o'clock."""
     base = trade(number, receive_time_ns=START_NS + number * SECOND_NS)
     return msgspec.structs.replace(base, **changes)
 
 
-def gap(gap_id: str = "g", after: float = 1.0, before: float = 3.0, second: int = 4) -> GapDetected:
+def gap(gap_id="g", after=1.0, before=3.0, second=4):
     at_ns = START_NS + second * SECOND_NS
     return GapDetected(
         gap_id, "kis", SYMBOL, DAY, at_ns, START_NS, at_ns, after, before, before - after, 2, "reconnect"
     )
 
 
-def assigned(symbol: str = SYMBOL, *, second: int = 0, replaced: str | None = None, slot: str = "a:01") -> SlotAssigned:
+def assigned(symbol=SYMBOL, *, second=0, replaced=None, slot="a:01"):
     return SlotAssigned(slot, symbol, START_NS + second * SECOND_NS, "volume_surge", 9.5, "free_slot", replaced)
 
 
@@ -105,7 +103,7 @@ RELEASED = SlotReleased("a:01", SYMBOL, STOP_NS, 9.5, "closed")
 STOPPED = PhaseChanged(DAY, STOP_NS, "FULL_OPERATION", "TRACK_A_CLOSING")
 
 
-def test_a_recovered_day_reconciles_without_difference(store: Store, reader: StoreReader) -> None:
+def test_a_recovered_day_reconciles_without_difference(store, reader):
     found = [streamed(number, gap_id="g", receive_time_ns=NOW_NS) for number in (2, 3)]
     store(assigned(), STOPPED, RELEASED, streamed(1), streamed(4), gap(), *found, CLOSED)
     [day] = reader.symbol_days(DAY, NOW_NS, SESSION)
@@ -115,11 +113,11 @@ def test_a_recovered_day_reconciles_without_difference(store: Store, reader: Sto
     assert (quality.provider, quality.slots_quality, quality.gaps_open) == ("kis", "recovered", 0)
 
 
-def cut(gap_id: str) -> GapOpened:
+def cut(gap_id):
     return GapOpened(gap_id, "kis", SYMBOL, DAY, START_NS + SECOND_NS, START_NS + SECOND_NS, 1.0, "reconnect")
 
 
-def test_cuts_that_are_neither_a_gap_nor_empty_are_unresolved(store: Store, reader: StoreReader) -> None:
+def test_cuts_that_are_neither_a_gap_nor_empty_are_unresolved(store, reader):
     empty = GapEmpty("e", "kis", SYMBOL, DAY, NOW_NS, START_NS, NOW_NS, 1.0)
     lost = GapUnrecoverable("l", SYMBOL, NOW_NS, "the symbol was left")
     store(assigned(), STOPPED, RELEASED, streamed(1), *map(cut, "gelo"), gap(), empty, lost)
@@ -127,17 +125,17 @@ def test_cuts_that_are_neither_a_gap_nor_empty_are_unresolved(store: Store, read
     assert day.unresolved_cuts == 2
 
 
-def test_an_interval_without_a_stored_phase_lasts_until_now(store: Store, reader: StoreReader) -> None:
+def test_an_interval_without_a_stored_phase_lasts_until_now(store, reader):
     store(assigned())
     [day] = reader.symbol_days(DAY, START_NS + 5 * SECOND_NS, SESSION)
     assert day.intervals == [Interval(START_NS, START_NS + 5 * SECOND_NS)]
 
 
-def snapshot(second: int, volume: float) -> Snapshot:
+def snapshot(second, volume):
     return Snapshot("kis", SYMBOL, DAY, 1, START_NS + second * SECOND_NS, *PRICES, volume, 0.0)
 
 
-def swept(second: int, until_second: int) -> SweepCompleted:
+def swept(second, until_second):
     return SweepCompleted("kis", DAY, 1, START_NS + second * SECOND_NS, START_NS + until_second * SECOND_NS, 1, 1, 1)
 
 
@@ -146,7 +144,7 @@ STOPPED_WATCH = WatchChanged("kis", SYMBOL, DAY, START_NS + 60 * SECOND_NS, Watc
 DAY_BEGAN = SelectionAdvanced(DAY, START_NS, day_began(DAY))
 
 
-def acknowledged(second: int) -> WatchChanged:
+def acknowledged(second):
     return WatchChanged("kis", SYMBOL, DAY, START_NS + second * SECOND_NS, WatchStarted())
 
 
@@ -174,9 +172,7 @@ def acknowledged(second: int) -> WatchChanged:
         ([(-1, 100)], ObservedVolumes(before=100), "unknown"),
     ],
 )
-def test_snapshots_prove_whether_a_silent_symbol_traded(
-    seen: list[tuple[int, float]], observed: ObservedVolumes, report: str, store: Store, reader: StoreReader
-) -> None:
+def test_snapshots_prove_whether_a_silent_symbol_traded(seen, observed, report, store, reader):
     sweeps = [swept(second - 1, second + 1) for second, _ in seen]
     store(assigned(), LEFT, *sweeps, *(snapshot(*each) for each in seen))
     [day] = reader.symbol_days(DAY, NOW_NS, SESSION)
@@ -184,14 +180,14 @@ def test_snapshots_prove_whether_a_silent_symbol_traded(
     assert reconcile(day, NOW_NS)[1].slots_quality == report
 
 
-def test_a_stream_that_went_stale_is_found_out_by_the_last_snapshot(store: Store, reader: StoreReader) -> None:
+def test_a_stream_that_went_stale_is_found_out_by_the_last_snapshot(store, reader):
     store(assigned(), streamed(1), swept(49, 51), snapshot(50, 4.0), LEFT)
     [day] = reader.symbol_days(DAY, NOW_NS, SESSION)
     [reconciliations], quality = reconcile(day, NOW_NS)
     assert (quality.slots_quality, reconciliations.difference) == ("degraded", 3)
 
 
-def test_a_sweep_that_began_before_the_subscription_yields_no_first_volume(store: Store, reader: StoreReader) -> None:
+def test_a_sweep_that_began_before_the_subscription_yields_no_first_volume(store, reader):
     at_ns = START_NS + 20 * SECOND_NS
     watched = WatchChanged("kis", SYMBOL, DAY, at_ns, WatchStarted(Reached(0.0, None, START_NS)))
     store(assigned(), watched, swept(19, 31), snapshot(30, 2.0), swept(40, 50), snapshot(49, 3.0), LEFT)
@@ -199,9 +195,7 @@ def test_a_sweep_that_began_before_the_subscription_yields_no_first_volume(store
     assert day.intervals[0].observed == ObservedVolumes(first=3, last=3)
 
 
-def test_the_volume_requested_at_the_subscription_is_the_start_of_the_interval(
-    store: Store, reader: StoreReader
-) -> None:
+def test_the_volume_requested_at_the_subscription_is_the_start_of_the_interval(store, reader):
     at_ns = START_NS + 2 * SECOND_NS
     subscribed = WatchChanged("kis", SYMBOL, DAY, START_NS + SECOND_NS, WatchStarted())
     asked = WatchChanged("kis", SYMBOL, DAY, at_ns + 1, WatchLearned(Reached(1.0, None, at_ns)))
@@ -211,7 +205,7 @@ def test_the_volume_requested_at_the_subscription_is_the_start_of_the_interval(
     assert reconcile(day, NOW_NS)[0][0].difference == 2
 
 
-def bar(volume: float) -> DailyBar:
+def bar(volume):
     return DailyBar("kis", SYMBOL, DAY, 1.0, 1.0, 1.0, 1.0, volume, 0.0)
 
 
@@ -224,8 +218,8 @@ def bar(volume: float) -> DailyBar:
     ],
 )
 def test_a_day_without_a_recorded_end_is_complete_only_if_its_daily_bar_confirms_it(
-    reported: tuple[Event, ...], report: str, detail: str, store: Store, reader: StoreReader
-) -> None:
+    reported, report, detail, store, reader
+):
     store(assigned(), streamed(1), streamed(2), *reported)
     midnight_ns = local_ns(date(2026, 11, 19))
     [day] = reader.symbol_days(DAY, midnight_ns, SESSION)
@@ -233,7 +227,7 @@ def test_a_day_without_a_recorded_end_is_complete_only_if_its_daily_bar_confirms
     assert (quality.slots_quality, quality.detail) == (report, detail)
 
 
-def test_the_volume_requested_at_the_release_is_the_end_of_the_interval(store: Store, reader: StoreReader) -> None:
+def test_the_volume_requested_at_the_release_is_the_end_of_the_interval(store, reader):
     asked = WatchChanged("kis", SYMBOL, DAY, STOP_NS + 5, WatchSettled(Reached(2.0, None, STOP_NS + 5)))
     given_up = SlotReleased("a:01", SYMBOL, STOP_NS, 9.5, "unfinished")
     store(assigned(), streamed(1), streamed(2), asked, given_up, bar(9.0))
@@ -242,7 +236,7 @@ def test_the_volume_requested_at_the_release_is_the_end_of_the_interval(store: S
     assert reconcile(day, NOW_NS)[1].slots_quality == "complete"
 
 
-def test_the_gap_rate_and_the_use_of_slots_are_reported(store: Store, reader: StoreReader) -> None:
+def test_the_gap_rate_and_the_use_of_slots_are_reported(store, reader):
     began = PhaseChanged(DAY, START_NS, "TRACK_A_ONLY", "FULL_OPERATION")
     ended = PhaseChanged(DAY, START_NS + 120 * SECOND_NS, "FULL_OPERATION", "TRACK_A_CLOSING")
     store(began, DAY_BEGAN, assigned(), acknowledged(0), streamed(1), streamed(4), gap(), LEFT, STOPPED_WATCH, ended)
@@ -251,7 +245,7 @@ def test_the_gap_rate_and_the_use_of_slots_are_reported(store: Store, reader: St
     assert quality_of(reader, "2026-11-17", AskedLines(), NOW_NS, 2, SESSION).slot_utilization_percent is None
 
 
-def test_a_slot_is_used_while_the_broker_acknowledges_its_subscription(store: Store, reader: StoreReader) -> None:
+def test_a_slot_is_used_while_the_broker_acknowledges_its_subscription(store, reader):
     began = PhaseChanged(DAY, START_NS, "TRACK_A_ONLY", "FULL_OPERATION")
     ended = PhaseChanged(DAY, START_NS + 120 * SECOND_NS, "FULL_OPERATION", "TRACK_A_CLOSING")
     lost = WatchChanged("kis", SYMBOL, DAY, START_NS + 30 * SECOND_NS, WatchInterrupted("reconnect"))
@@ -263,7 +257,7 @@ def test_a_slot_is_used_while_the_broker_acknowledges_its_subscription(store: St
     assert [(each.from_ns, each.to_ns) for each in found.symbols[0].intervals] == times
 
 
-def test_the_volume_of_the_day_is_that_of_a_sweep_after_the_closing_auction(store: Store, reader: StoreReader) -> None:
+def test_the_volume_of_the_day_is_that_of_a_sweep_after_the_closing_auction(store, reader):
     close_s = (SESSION.to_ns - START_NS) // SECOND_NS
     store(assigned(), STOPPED, RELEASED, streamed(1), streamed(2))
     store(swept(close_s, close_s + 2), snapshot(close_s + 1, 5.0))
@@ -277,13 +271,13 @@ def test_the_volume_of_the_day_is_that_of_a_sweep_after_the_closing_auction(stor
     assert reader.day_volumes(DAY, SESSION, [SYMBOL]) == {SYMBOL: 8}, "neither a bar nor the after-market's volume"
 
 
-def test_without_a_sweep_the_volume_of_the_day_is_that_of_the_daily_bar(store: Store, reader: StoreReader) -> None:
+def test_without_a_sweep_the_volume_of_the_day_is_that_of_the_daily_bar(store, reader):
     store(assigned(), STOPPED, RELEASED, streamed(1), streamed(2), bar(2.0))
     [day] = reader.symbol_days(DAY, NOW_NS, SESSION)
     assert reconcile(day, NOW_NS)[1].day_quality == "whole"
 
 
-def test_reconciliation_counts_conflated_rows(store: Store, reader: StoreReader) -> None:
+def test_reconciliation_counts_conflated_rows(store, reader):
     at_ns = START_NS + 3 * SECOND_NS
     row = TradesConflated("kis", SYMBOL, DAY, at_ns, at_ns, at_ns, 2, 2.0, 1.0, 1.0, 1.0, 1.0, 3.0, 3)
     store(assigned(), STOPPED, streamed(1), row, streamed(4))
@@ -292,7 +286,7 @@ def test_reconciliation_counts_conflated_rows(store: Store, reader: StoreReader)
     assert found.slots_quality == {"degraded": 1}
 
 
-def test_a_stored_quality_report_is_returned_with_the_days_trades(store: Store, reader: StoreReader) -> None:
+def test_a_stored_quality_report_is_returned_with_the_days_trades(store, reader):
     store(assigned(), STOPPED, streamed(1), streamed(2))
     assert reader.judged_trades(SYMBOL, DAY)[0] is None
     [day] = reader.symbol_days(DAY, NOW_NS, SESSION)
@@ -305,12 +299,12 @@ def test_a_stored_quality_report_is_returned_with_the_days_trades(store: Store, 
     assert isinstance(report, QualityJudged)
 
 
-def test_quality_can_be_requested_for_one_symbol(store: Store, reader: StoreReader) -> None:
+def test_quality_can_be_requested_for_one_symbol(store, reader):
     store(assigned(), assigned(OTHER, slot="a:02"), streamed(1), streamed(1, symbol=OTHER))
     assert [each.symbol for each in quality_of(reader, DAY, AskedLines(OTHER), NOW_NS, 2, SESSION).symbols] == [OTHER]
 
 
-def test_a_gap_is_listed_once_with_its_outcome(store: Store, reader: StoreReader) -> None:
+def test_a_gap_is_listed_once_with_its_outcome(store, reader):
     lost = GapUnrecoverable("lost", SYMBOL, NOW_NS, "the day is over")
     partial = msgspec.structs.replace(CLOSED, gap_id="part", complete=False)
     store(gap(), gap(), gap("lost", second=5), gap("part", second=6), gap("open", second=7), CLOSED, lost, partial)
@@ -331,35 +325,35 @@ def test_a_gap_is_listed_once_with_its_outcome(store: Store, reader: StoreReader
 # --- why a symbol has a slot ---
 
 
-def why(reader: StoreReader, symbol: str = SYMBOL) -> tuple[str | None, str]:
+def why(reader, symbol=SYMBOL):
     found = explain(reader, symbol, DAY, NOW_NS, UniverseSettings())
     return found.slot, found.why
 
 
-def test_why_names_the_trigger_of_a_symbol_with_a_slot(store: Store, reader: StoreReader) -> None:
+def test_why_names_the_trigger_of_a_symbol_with_a_slot(store, reader):
     store(assigned())
     assert why(reader) == ("a:01", "10:00:00 005930 has a:01: volume_surge, score 9.500, free_slot")
 
 
-def test_why_names_the_trigger_that_keeps_a_slot_now(store: Store, reader: StoreReader) -> None:
+def test_why_names_the_trigger_that_keeps_a_slot_now(store, reader):
     store(assigned(), SlotExtended("a:01", SYMBOL, START_NS + 60 * SECOND_NS, "market_cap", 2.5, None))
     text = "10:01:00 005930 keeps a:01 without end: market_cap, score 2.500"
     assert why(reader) == ("a:01", f"10:00:00 005930 has a:01: volume_surge, score 9.500, free_slot; {text}")
 
 
-def test_why_names_the_score_that_a_refused_symbol_had_to_exceed(store: Store, reader: StoreReader) -> None:
+def test_why_names_the_score_that_a_refused_symbol_had_to_exceed(store, reader):
     store(SlotOverflowed(SYMBOL, START_NS, "volume_surge", 0.8, 9.2, 9.5, "all_slots_hold_higher_scores"))
     slot, text = why(reader)
     assert slot is None
     assert "score 9.200 against the lowest that can be replaced, 9.500" in text
 
 
-def test_why_names_the_reason_of_a_release(store: Store, reader: StoreReader) -> None:
+def test_why_names_the_reason_of_a_release(store, reader):
     store(assigned(), SlotReleased("a:01", SYMBOL, START_NS + 60 * SECOND_NS, 9.5, "expired"))
     assert why(reader) == (None, "10:01:00 005930 left a:01: expired")
 
 
-def test_why_names_the_symbol_that_replaced_another(store: Store, reader: StoreReader) -> None:
+def test_why_names_the_symbol_that_replaced_another(store, reader):
     replaced = SlotReleased("a:01", SYMBOL, START_NS + 60 * SECOND_NS, 7.0, "replaced", OTHER)
     store(assigned(), replaced, assigned(OTHER, second=60, replaced=SYMBOL))
     slot, text = why(reader)
@@ -368,26 +362,26 @@ def test_why_names_the_symbol_that_replaced_another(store: Store, reader: StoreR
     assert "score 9.500" in text
 
 
-def test_why_ignores_an_assignment_of_the_next_day(store: Store, reader: StoreReader) -> None:
+def test_why_ignores_an_assignment_of_the_next_day(store, reader):
     store(assigned(), assigned(OTHER, second=24 * 3600))
     assert why(reader) == ("a:01", "10:00:00 005930 has a:01: volume_surge, score 9.500, free_slot")
 
 
-def test_why_names_the_reason_for_which_a_pinned_symbol_waits(store: Store, reader: StoreReader) -> None:
+def test_why_names_the_reason_for_which_a_pinned_symbol_waits(store, reader):
     pinned = SelectionAdvanced(DAY, START_NS, Pinned(SYMBOL))
     store(assigned(), pinned, SlotReleased("a:01", SYMBOL, START_NS + 60 * SECOND_NS, 9.5, "halted"))
     text = "10:01:00 005930 left a:01: halted; 005930 is pinned; halted: gets a slot when trading resumes"
     assert why(reader) == (None, text)
 
 
-def test_why_reports_a_symbol_that_was_pinned_while_halted(store: Store, reader: StoreReader) -> None:
+def test_why_reports_a_symbol_that_was_pinned_while_halted(store, reader):
     store(SelectionAdvanced(DAY, START_NS, Pinned(SYMBOL, "halted")))
     assert why(reader) == (None, "005930 is pinned; halted: gets a slot when trading resumes")
     store(SelectionAdvanced(DAY, START_NS, Unpinned(SYMBOL)), *universe())
     assert "pinned" not in why(reader)[1]
 
 
-def universe(date_of_it: str = DAY) -> tuple[UniverseMember, UniverseBuilt]:
+def universe(date_of_it=DAY):
     member = UniverseMember("kis", KOREAN_STOCKS, date_of_it, 1, SYMBOL, "Samsung", "KOSPI", 1e12, 70_000.0, None, None)
     return member, UniverseBuilt("kis", KOREAN_STOCKS, date_of_it, date_of_it, START_NS, 1, 1, 0.0)
 
@@ -395,7 +389,7 @@ def universe(date_of_it: str = DAY) -> tuple[UniverseMember, UniverseBuilt]:
 FIRED = TriggerFired(SYMBOL, "volume_surge", START_NS, None, 3.0, 3.0, 1.0, 0.6, 17.0)
 
 
-def test_why_reports_no_trigger_before_the_first_slot_is_assigned(store: Store, reader: StoreReader) -> None:
+def test_why_reports_no_trigger_before_the_first_slot_is_assigned(store, reader):
     store(*universe())
     assert why(reader) == (None, f"no symbol had a slot on {DAY}")
 
@@ -410,14 +404,12 @@ def test_why_reports_no_trigger_before_the_first_slot_is_assigned(store: Store, 
         ),
     ],
 )
-def test_why_reports_whether_a_trigger_fired_for_a_member_without_a_decision(
-    store: Store, reader: StoreReader, fired: tuple[Event, ...], text: str
-) -> None:
+def test_why_reports_whether_a_trigger_fired_for_a_member_without_a_decision(store, reader, fired, text):
     store(*universe("2026-11-17"), *fired, assigned(OTHER))
     assert why(reader) == (None, text)
 
 
-def test_why_reports_a_symbol_without_universe_and_master_file(reader: StoreReader) -> None:
+def test_why_reports_a_symbol_without_universe_and_master_file(reader):
     with pytest.raises(NoDataError, match="005930 is not in the universe of 2026-11-18, and no master file has it"):
         why(reader)
 
@@ -425,7 +417,7 @@ def test_why_reports_a_symbol_without_universe_and_master_file(reader: StoreRead
 # --- the slots of a day, and its gaps' ids ---
 
 
-def test_the_slots_of_a_day_that_is_over_are_those_before_its_end(store: Store, reader: StoreReader) -> None:
+def test_the_slots_of_a_day_that_is_over_are_those_before_its_end(store, reader):
     began, left = SelectionAdvanced(DAY, START_NS, day_began(DAY)), assigned(OTHER, slot="a:02")
     expired = SlotReleased("a:02", OTHER, START_NS + 60 * SECOND_NS, 9.5, "expired")
     store(began, assigned(), left, expired)
@@ -436,7 +428,7 @@ def test_the_slots_of_a_day_that_is_over_are_those_before_its_end(store: Store, 
     assert (list(states.holders), closed_ns) == (["a:01"], STOP_NS)
 
 
-def test_the_ids_of_a_day_are_found_by_a_part(store: Store, reader: StoreReader) -> None:
+def test_the_ids_of_a_day_are_found_by_a_part(store, reader):
     store(gap("kis-1-100-200"), gap("kis-1-100-200"), gap("kis-2-100-300"))
     assert reader.gap_ids(DAY, "100-200") == ["kis-1-100-200"]
     assert reader.gap_ids(DAY, "100") == ["kis-1-100-200", "kis-2-100-300"]
@@ -447,7 +439,7 @@ def test_the_ids_of_a_day_are_found_by_a_part(store: Store, reader: StoreReader)
 # --- which sessions are stored ---
 
 
-def test_without_a_session_none_is_the_last(store: Store, reader: StoreReader) -> None:
+def test_without_a_session_none_is_the_last(store, reader):
     store(streamed(1), assigned())
     assert reader.last_session() is None, "trades and slots are never searched for a day"
     assert not reader.has_session(DAY)
@@ -458,12 +450,12 @@ def test_without_a_session_none_is_the_last(store: Store, reader: StoreReader) -
     [universe()[1], swept(1, 2), gap(), SelectionAdvanced(DAY, START_NS, Pinned(SYMBOL))],
     ids=lambda event: type(event).__name__,
 )
-def test_a_session_is_stored_by_any_of_its_signs(event: Event, store: Store, reader: StoreReader) -> None:
+def test_a_session_is_stored_by_any_of_its_signs(event, store, reader):
     store(universe("2026-11-17")[1], event, SweepCompleted("kis", "2026-11-16", 1, START_NS, START_NS, 1, 1, 1))
     assert reader.last_session() == DAY
     assert [reader.has_session(f"2026-11-{day}") for day in (15, 16, 17, 18, 19)] == [False, True, True, True, False]
 
 
-def test_a_symbol_has_a_listing_also_when_it_was_removed(store: Store, reader: StoreReader) -> None:
+def test_a_symbol_has_a_listing_also_when_it_was_removed(store, reader):
     store(listing_changed(), listing_changed(symbol="000660"), listing_changed(symbol="000660", change="removed"))
     assert [reader.has_listing(symbol) for symbol in ("005930", "000660", "00593")] == [True, True, False]

@@ -2,7 +2,6 @@
 
 import signal
 import threading
-from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from tests.store.raw import execute, query
 STREAM = STREAMS[0]
 
 
-def commit_and_kill(url: str, after_commits: int) -> int:
+def commit_and_kill(url, after_commits):
     """Start the process, kill it in the middle of its work, and return the mark that it last said was stored."""
     with at_work(lambda: commit_for_ever(url), Path.cwd()) as process:
         said = [int(process.output.readline()) for _ in range(after_commits)]
@@ -32,7 +31,7 @@ def commit_and_kill(url: str, after_commits: int) -> int:
     return said[-1]
 
 
-def test_after_kills_the_rows_are_the_marks_without_gap_or_double(database_url: str) -> None:
+def test_after_kills_the_rows_are_the_marks_without_gap_or_double(database_url):
     acknowledged = 0
     for after_commits in (1, 7, 20):
         acknowledged = max(acknowledged, commit_and_kill(database_url, after_commits))
@@ -46,7 +45,7 @@ def test_after_kills_the_rows_are_the_marks_without_gap_or_double(database_url: 
         assert mark >= acknowledged  # a commit may have come through whose acknowledgement did not
 
 
-def test_the_database_opens_after_a_kill_and_goes_on_behind_the_mark(database_url: str) -> None:
+def test_the_database_opens_after_a_kill_and_goes_on_behind_the_mark(database_url):
     commit_and_kill(database_url, 5)
     writer = StoreWriter(database_url)
     writer.open()
@@ -58,7 +57,7 @@ def test_the_database_opens_after_a_kill_and_goes_on_behind_the_mark(database_ur
 
 
 @contextmanager
-def locked(url: str) -> Iterator[None]:
+def locked(url):
     """Another transaction that holds what the writer needs."""
     holder = engine.open_writer(url)
     with holder.connect() as connection:
@@ -68,9 +67,7 @@ def locked(url: str) -> Iterator[None]:
     holder.dispose()
 
 
-def test_a_locked_database_is_an_error_that_changes_nothing_and_passes(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_locked_database_is_an_error_that_changes_nothing_and_passes(database_url, monkeypatch):
     wait_ms = engine._LOCK_WAIT_MS
     for settings in ("_SQLITE_WRITER_PRAGMAS", "_POSTGRESQL_WRITER_SETTINGS"):
         shorter = [setting.replace(str(wait_ms), "100") for setting in getattr(engine, settings)]
@@ -86,7 +83,7 @@ def test_a_locked_database_is_an_error_that_changes_nothing_and_passes(
     writer.close()
 
 
-def test_a_cut_connection_is_an_error_and_the_next_commit_makes_a_new_one(database_url: str) -> None:
+def test_a_cut_connection_is_an_error_and_the_next_commit_makes_a_new_one(database_url):
     if make_url(database_url).get_backend_name() == "sqlite":
         pytest.skip("SQLite has no connection that could be cut")
     writer = StoreWriter(database_url)
@@ -103,7 +100,7 @@ def test_a_cut_connection_is_an_error_and_the_next_commit_makes_a_new_one(databa
     writer.close()
 
 
-def test_after_a_lost_commit_the_marks_wait_for_its_outcome(database_url: str) -> None:
+def test_after_a_lost_commit_the_marks_wait_for_its_outcome(database_url):
     """The connection was cut while the server was still committing: a mark that is read then must not be too low."""
     parsed = make_url(database_url)
     if parsed.get_backend_name() == "sqlite":

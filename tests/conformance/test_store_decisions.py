@@ -1,13 +1,12 @@
 """The input for recomputing a day's decisions: Track B's events in stream order, on both databases."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from bus.delivery import Delivered
 from bus.events import (
     AlertRaised,
-    Event,
     KeptPin,
     MarketStateChanged,
     Pinned,
@@ -41,12 +40,12 @@ Store = Callable[..., None]
 
 
 @pytest.fixture
-def store(database_url: str) -> Iterator[Store]:
+def store(database_url):
     """Stores events at the end of a stream."""
     writer = StoreWriter(database_url)
     writer.open()
 
-    def append(*events: Event, stream: str = FIRST) -> None:
+    def append(*events, stream=FIRST):
         mark = writer.high_water_marks([stream])[stream]
         writer.commit([Delivered("track-b", stream, mark + 1, events)])
 
@@ -63,20 +62,18 @@ STEPS: dict[str, SelectionStep] = {
 }
 
 
-def step(name: str, session_date: str = DAY) -> SelectionAdvanced:
+def step(name, session_date=DAY):
     return SelectionAdvanced(session_date, 1, STEPS[name])
 
 
-def test_events_of_all_kinds_come_in_the_order_in_which_they_were_published(store: Store, database_url: str) -> None:
+def test_events_of_all_kinds_come_in_the_order_in_which_they_were_published(store, database_url):
     published = [step("began"), STARTED, trade(1), step("held"), trade(2), RELEASED, step("closed")]
     store(*published)
     with StoreReader(database_url) as reader:
         assert list(reader.decision_events(DAY)) == published
 
 
-def test_the_event_order_is_kept_across_read_batches(
-    store: Store, database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_event_order_is_kept_across_read_batches(store, database_url, monkeypatch):
     monkeypatch.setattr(decisions, "_NUMBERS_AT_ONCE", 3)
     published = [step("began"), *(trade(sequence) for sequence in range(1, 9)), RELEASED, step("closed")]
     store(*published)
@@ -84,7 +81,7 @@ def test_the_event_order_is_kept_across_read_batches(
         assert list(reader.decision_events(DAY)) == published
 
 
-def test_a_process_that_took_over_follows_the_one_before_it(store: Store, database_url: str) -> None:
+def test_a_process_that_took_over_follows_the_one_before_it(store, database_url):
     store(step("began"), trade(1))
     store(step("began"), step("resumed"), trade(2), stream=SECOND)
     with StoreReader(database_url) as reader:
@@ -93,16 +90,14 @@ def test_a_process_that_took_over_follows_the_one_before_it(store: Store, databa
         ]  # fmt: skip
 
 
-def test_slot_events_are_read_without_trades(store: Store, database_url: str) -> None:
+def test_slot_events_are_read_without_trades(store, database_url):
     store(step("began"), STARTED, trade(1), HALTED, RELEASED, step("pinned"))
     with StoreReader(database_url) as reader:
         assert reader.slot_events(DAY) == [step("began"), HALTED, RELEASED, step("pinned")]
         assert reader.slot_events(NEXT_DAY) == []
 
 
-def test_the_slots_of_a_day_are_intervals_with_the_times_that_the_broker_acknowledged(
-    store: Store, database_url: str
-) -> None:
+def test_the_slots_of_a_day_are_intervals_with_the_times_that_the_broker_acknowledged(store, database_url):
     assigned = SlotAssigned("a:01", "005930", 10, "volume_surge", 9.0, "free_slot", None, 99)
     gone = WatchChanged("kis", "005930", DAY, 30, WatchStopped())
     acknowledged = WatchChanged("kis", "005930", DAY, 20, WatchStarted())
@@ -115,7 +110,7 @@ def test_the_slots_of_a_day_are_intervals_with_the_times_that_the_broker_acknowl
     assert interval.streamed == ((20, 30),)
 
 
-def test_the_last_sweep_is_the_one_that_was_completed_last(store: Store, database_url: str) -> None:
+def test_the_last_sweep_is_the_one_that_was_completed_last(store, database_url):
     store(*(SweepCompleted("kis", DAY, sweep, 0, ended_ns, 1, 1, 1) for sweep, ended_ns in ((1, 5), (3, 9), (2, 7))))
     with StoreReader(database_url) as reader:
         assert reader.last_sweep(NEXT_DAY) is None
@@ -124,7 +119,7 @@ def test_the_last_sweep_is_the_one_that_was_completed_last(store: Store, databas
     assert last.sweep == 3
 
 
-def test_the_pins_of_the_last_day_with_a_step_are_in_force(store: Store, database_url: str) -> None:
+def test_the_pins_of_the_last_day_with_a_step_are_in_force(store, database_url):
     earlier = SelectionAdvanced("2026-11-13", 1, Pinned("000660"))
     kept = SelectionAdvanced(DAY, 1, PinsKept((KeptPin("000660", None), KeptPin("035420", "halted"))))
     store(earlier, step("began"), kept, SelectionAdvanced(DAY, 1, Pinned("005930", None, 9)))
@@ -135,14 +130,14 @@ def test_the_pins_of_the_last_day_with_a_step_are_in_force(store: Store, databas
         assert reader.pins_before("2026-11-13") == {}
 
 
-def test_a_day_is_only_its_own_part_of_a_stream(store: Store, database_url: str) -> None:
+def test_a_day_is_only_its_own_part_of_a_stream(store, database_url):
     store(trade(1), step("began"), trade(2), step("closed"), step("began", NEXT_DAY), trade(3), RELEASED)
     with StoreReader(database_url) as reader:
         assert list(reader.decision_events(DAY)) == [step("began"), trade(2), step("closed")]
         assert list(reader.decision_events(NEXT_DAY)) == [step("began", NEXT_DAY), trade(3), RELEASED]
 
 
-def test_streams_of_other_processes_and_other_kinds_are_left_out(store: Store, database_url: str) -> None:
+def test_streams_of_other_processes_and_other_kinds_are_left_out(store, database_url):
     store(step("began"), AlertRaised(1, "info", "track-b", "hello"), trade(1))
     store(trade(9, gap_id="a gap"), stream=TRACK_A)
     with StoreReader(database_url) as reader:
@@ -150,7 +145,7 @@ def test_streams_of_other_processes_and_other_kinds_are_left_out(store: Store, d
         assert list(reader.decision_events(NEXT_DAY)) == []
 
 
-def test_an_earlier_day_that_ends_late_does_not_mix_with_the_days_around_it(store: Store, database_url: str) -> None:
+def test_an_earlier_day_that_ends_late_does_not_mix_with_the_days_around_it(store, database_url):
     today = [step("began"), trade(1), step("closed")]
     earlier = [step("began", "2026-11-17"), RELEASED, step("closed", "2026-11-17")]
     store(*today, *earlier, step("began", NEXT_DAY), trade(2))

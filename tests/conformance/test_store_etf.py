@@ -1,13 +1,12 @@
 """Stored ETFs, on both databases: each kind of event updates only its own columns, in any order."""
 
 import itertools
-from collections.abc import Callable, Iterator
 
 import msgspec
 import pytest
 
 from bus.delivery import Delivered
-from bus.events import AlertRaised, DailyBar, Event
+from bus.events import AlertRaised, DailyBar
 from observer.store.digest import digest
 from observer.store.etf import EtfReader
 from observer.store.writer import StoreWriter
@@ -26,7 +25,7 @@ EVERYTHING = [etf_listed(), etf_valued(), etf_measured(), etf_range_found()]
 
 
 @pytest.fixture
-def commit(database_url: str) -> Iterator[Callable[..., None]]:
+def commit(database_url):
     """Commits events as one transaction."""
     writer = StoreWriter(database_url)
     numbers = itertools.count()
@@ -35,19 +34,19 @@ def commit(database_url: str) -> Iterator[Callable[..., None]]:
 
 
 @pytest.fixture
-def reader(database_url: str) -> Iterator[EtfReader]:
+def reader(database_url):
     with EtfReader(database_url) as reader:
         yield reader
 
 
-def test_the_etf_row_equals_the_listed_etf(commit, reader) -> None:
+def test_the_etf_row_equals_the_listed_etf(commit, reader):
     commit(etf_listed())
     assert reader.etfs() == {"069500": etf()}
     assert reader.etf("069500") == etf()
     assert reader.etf("999999") is None
 
 
-def test_a_later_list_keeps_the_values_measures_and_ranges(commit, reader) -> None:
+def test_a_later_list_keeps_the_values_measures_and_ranges(commit, reader):
     commit(*EVERYTHING)
     before = reader.etf("069500")
     commit(etf_listed(listed_ns=50, change="changed", name="KODEX 200 TR"))
@@ -58,7 +57,7 @@ def test_a_later_list_keeps_the_values_measures_and_ranges(commit, reader) -> No
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(EVERYTHING)), ids=lambda order: order[0].symbol)
-def test_the_order_within_a_commit_does_not_matter(order: tuple[Event, ...], tmp_path) -> None:
+def test_the_order_within_a_commit_does_not_matter(order, tmp_path):
     url = f"sqlite:///{tmp_path}/one.db"
     make_database(url)
     writer = StoreWriter(url)
@@ -69,7 +68,7 @@ def test_the_order_within_a_commit_does_not_matter(order: tuple[Event, ...], tmp
     assert (found.price, found.nav_days, found.lowest_close_52w) == (50_000.0, 60, 40_000.0)
 
 
-def test_an_older_fact_changes_nothing(commit, reader) -> None:
+def test_an_older_fact_changes_nothing(commit, reader):
     commit(*EVERYTHING)
     before = reader.etf("069500")
     commit(
@@ -81,12 +80,12 @@ def test_an_older_fact_changes_nothing(commit, reader) -> None:
     assert reader.etf("069500") == before
 
 
-def test_a_value_of_an_unlisted_etf_creates_no_etf(commit, reader) -> None:
+def test_a_value_of_an_unlisted_etf_creates_no_etf(commit, reader):
     commit(etf_valued(symbol="999999"))
     assert reader.etfs() == {}
 
 
-def test_an_etf_that_left_the_list_keeps_its_data_and_becomes_inactive(commit, reader) -> None:
+def test_an_etf_that_left_the_list_keeps_its_data_and_becomes_inactive(commit, reader):
     commit(*EVERYTHING)
     commit(etf_listed(listed_ns=60, change="removed"))
     left = reader.etf("069500")
@@ -96,7 +95,7 @@ def test_an_etf_that_left_the_list_keeps_its_data_and_becomes_inactive(commit, r
     assert reader.etf("069500").active
 
 
-def test_each_days_list_can_be_read_again(commit, reader) -> None:
+def test_each_days_list_can_be_read_again(commit, reader):
     commit(etf_listed(), etf_listed(symbol="114800"))
     commit(etf_listed(session_date="2026-11-19", listed_ns=50, change="same"))
     commit(etf_listed(session_date="2026-11-19", listed_ns=50, symbol="114800", change="removed"))
@@ -107,7 +106,7 @@ def test_each_days_list_can_be_read_again(commit, reader) -> None:
     assert [row.change for row in reader.etf_changes("114800")] == ["new", "removed"]
 
 
-def test_a_nav_day_that_came_twice_takes_the_last_nav_and_keeps_the_index_close(commit, reader) -> None:
+def test_a_nav_day_that_came_twice_takes_the_last_nav_and_keeps_the_index_close(commit, reader):
     commit(etf_nav_day("2026-11-17", received_ns=1, nav=1.0, index_close=370.5), etf_nav_day(received_ns=2))
     commit(etf_nav_day("2026-11-17", received_ns=3, nav=2.0))
     days = reader.nav_days("069500", "2026-11-17")
@@ -119,11 +118,11 @@ def test_a_nav_day_that_came_twice_takes_the_last_nav_and_keeps_the_index_close(
     assert reader.indexed_sessions("2026-11-01") == {"2026-11-17"}
 
 
-def bar(session_date: str, close: float, symbol: str = "069500") -> DailyBar:
+def bar(session_date, close, symbol="069500"):
     return DailyBar("kis", symbol, session_date, close, close + 9, close - 9, close, 1.0, 1.0)
 
 
-def test_the_range_is_of_the_closes_of_52_weeks_from_bars_and_nav_days(commit, reader) -> None:
+def test_the_range_is_of_the_closes_of_52_weeks_from_bars_and_nav_days(commit, reader):
     commit(etf_listed(), etf_listed(symbol="114800"), etf_listed(symbol="005930", change="removed"))
     commit(etf_listed(symbol="530031", group="EN"), bar("2026-11-18", 7.0, "530031"))
     commit(
@@ -141,7 +140,7 @@ def test_the_range_is_of_the_closes_of_52_weeks_from_bars_and_nav_days(commit, r
     assert (found.symbol, found.closes, found.highest, found.lowest) == ("069500", 3, 50.0, 20.0)
 
 
-def test_the_last_end_of_each_job_is_returned(commit, reader) -> None:
+def test_the_last_end_of_each_job_is_returned(commit, reader):
     commit(etf_job_ended(), etf_job_ended(ended_ns=99, detail="later"), etf_job_ended(job="etf_values", ended_ns=7))
     assert {job: ended.ended_ns for job, ended in reader.last_etf_jobs().items()} == {
         "etf_list": 99,
@@ -149,7 +148,7 @@ def test_the_last_end_of_each_job_is_returned(commit, reader) -> None:
     }
 
 
-def test_the_first_failure_of_a_job_since_a_moment_is_found_by_the_job_and_not_by_its_text(commit, reader) -> None:
+def test_the_first_failure_of_a_job_since_a_moment_is_found_by_the_job_and_not_by_its_text(commit, reader):
     commit(
         AlertRaised(10, "critical", "etf", "before", "etf_list"),
         AlertRaised(20, "critical", "etf", "etf_list failed, as a text says"),
@@ -162,12 +161,12 @@ def test_the_first_failure_of_a_job_since_a_moment_is_found_by_the_job_and_not_b
     assert reader.failure_since("etf_list", 61) is None
 
 
-def test_valued_since_returns_the_etfs_valued_since_a_moment(commit, reader) -> None:
+def test_valued_since_returns_the_etfs_valued_since_a_moment(commit, reader):
     commit(etf_valued(), etf_valued(symbol="114800", valued_ns=19))
     assert reader.valued_since(20) == {"069500"}
 
 
-def test_a_replay_in_one_commit_gives_the_same_etfs(tmp_path) -> None:
+def test_a_replay_in_one_commit_gives_the_same_etfs(tmp_path):
     history = [*EVERYTHING, etf_listed(symbol="114800", listed_ns=50), etf_valued(symbol="114800", valued_ns=60)]
     digests = []
     for name, batches in (("each", [[event] for event in history]), ("once", [history])):

@@ -3,16 +3,15 @@
 import json
 import select
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
 import msgspec
 import pytest
-from sqlalchemy import Connection
 
 from bus.delivery import Delivered
-from bus.events import Event, GapRecovered, GapUnrecoverable, MinuteBarRecovered
+from bus.events import GapRecovered, GapUnrecoverable, MinuteBarRecovered
 from observer.base.errors import StoreError
 from observer.store import exports
 from observer.store.exports import Ledgers
@@ -30,11 +29,11 @@ Store = Callable[..., None]
 
 
 @pytest.fixture
-def store(database_url: str) -> Iterator[Store]:
+def store(database_url):
     writer = StoreWriter(database_url)
     writer.open()
 
-    def append(*events: Event, stream: str = "5" * 32) -> None:
+    def append(*events, stream="5" * 32):
         mark = writer.high_water_marks([stream])[stream]
         writer.commit([Delivered("track-b", stream, mark + 1, events)])
 
@@ -43,24 +42,24 @@ def store(database_url: str) -> Iterator[Store]:
 
 
 @pytest.fixture
-def ledgers(database_url: str, tmp_path: Path) -> Iterator[Ledgers]:
+def ledgers(database_url, tmp_path):
     ledgers = Ledgers(database_url, tmp_path / "observer", "kis", "kr_stocks")
     yield ledgers
     ledgers.close()
 
 
-def files_in(folder: Path) -> dict[str, bytes]:
+def files_in(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.jsonl")}
 
 
-def rebuilt(url: str, folder: Path) -> dict[str, bytes]:
+def rebuilt(url, folder):
     ledgers = Ledgers(url, folder, "kis", "kr_stocks")
     ledgers.rebuild(DAY)
     ledgers.close()
     return files_in(folder)
 
 
-def test_a_refusal_is_a_line_of_the_days_overflow(store: Store, ledgers: Ledgers, tmp_path: Path) -> None:
+def test_a_refusal_is_a_line_of_the_days_overflow(store, ledgers, tmp_path):
     store(refusal(1))
     ledgers.catch_up()
     [line] = (tmp_path / "observer" / OVERFLOW).read_text().splitlines()
@@ -76,9 +75,7 @@ def test_a_refusal_is_a_line_of_the_days_overflow(store: Store, ledgers: Ledgers
     }
 
 
-def test_the_folder_of_recoveries_names_the_market_of_the_instance(
-    database_url: str, store: Store, tmp_path: Path
-) -> None:
+def test_the_folder_of_recoveries_names_the_market_of_the_instance(database_url, store, tmp_path):
     store(*recovery(60))
     ledgers = Ledgers(database_url, tmp_path, "kis", "coins")
     ledgers.catch_up()
@@ -87,7 +84,7 @@ def test_the_folder_of_recoveries_names_the_market_of_the_instance(
     assert [path.parts[:3] for path in map(Path, files_in(tmp_path))] == [("scalp", "kis", "coins")]
 
 
-def test_a_recovered_gap_has_a_file_named_by_when_it_began(store: Store, ledgers: Ledgers, tmp_path: Path) -> None:
+def test_a_recovered_gap_has_a_file_named_by_when_it_began(store, ledgers, tmp_path):
     store(*recovery(60))  # by a minute bar, three seconds after ten
     ledgers.catch_up()
     [line] = (tmp_path / "observer" / RECOVERIES / "recovery_100003_000000.jsonl").read_text().splitlines()
@@ -115,9 +112,7 @@ def test_a_recovered_gap_has_a_file_named_by_when_it_began(store: Store, ledgers
     }
 
 
-def test_gaps_of_one_symbol_that_began_in_one_second_share_a_file(
-    store: Store, ledgers: Ledgers, tmp_path: Path
-) -> None:
+def test_gaps_of_one_symbol_that_began_in_one_second_share_a_file(store, ledgers, tmp_path):
     for number in (1, 6):
         store(*recovery(number))
         ledgers.catch_up()
@@ -126,9 +121,7 @@ def test_gaps_of_one_symbol_that_began_in_one_second_share_a_file(
     assert methods == ["rest_api_time_and_sales"] * 2 + ["rest_api_minute_bar"]
 
 
-def test_a_gap_whose_trades_the_tape_has_leaves_the_file_of_its_second_to_the_others(
-    store: Store, ledgers: Ledgers, tmp_path: Path
-) -> None:
+def test_a_gap_whose_trades_the_tape_has_leaves_the_file_of_its_second_to_the_others(store, ledgers, tmp_path):
     gap, *_, closed = recovery(1)
     assert isinstance(closed, GapRecovered)
     store(gap, msgspec.structs.replace(closed, rows=0), *recovery(6))
@@ -137,16 +130,14 @@ def test_a_gap_whose_trades_the_tape_has_leaves_the_file_of_its_second_to_the_ot
     assert json.loads(line)["meta"]["recovery_method"] == "rest_api_minute_bar"
 
 
-def test_a_gap_that_was_given_up_has_no_file(store: Store, ledgers: Ledgers, tmp_path: Path) -> None:
+def test_a_gap_that_was_given_up_has_no_file(store, ledgers, tmp_path):
     gap, *_ = recovery(1)
     store(gap, GapUnrecoverable("gap-1", "000001", START_NS, "no source"))
     ledgers.catch_up()
     assert files_in(tmp_path / "observer") == {}
 
 
-def test_files_that_grew_step_by_step_are_those_of_a_rebuild(
-    store: Store, ledgers: Ledgers, database_url: str, tmp_path: Path
-) -> None:
+def test_files_that_grew_step_by_step_are_those_of_a_rebuild(store, ledgers, database_url, tmp_path):
     for number in (5, 9, 2, 7):  # an earlier stream's rest comes late
         store(refusal(number), refusal(number + 100), *recovery(number), stream=f"{number:032x}")
         ledgers.catch_up()
@@ -154,9 +145,7 @@ def test_files_that_grew_step_by_step_are_those_of_a_rebuild(
 
 
 @pytest.mark.parametrize("damage", [b"", b'{"timestamp": "20'])
-def test_a_damaged_file_is_rebuilt_with_the_next_line(
-    damage: bytes, store: Store, ledgers: Ledgers, database_url: str, tmp_path: Path
-) -> None:
+def test_a_damaged_file_is_rebuilt_with_the_next_line(damage, store, ledgers, database_url, tmp_path):
     store(refusal(1))
     ledgers.catch_up()
     (tmp_path / "observer" / OVERFLOW).write_bytes(damage)
@@ -165,9 +154,7 @@ def test_a_damaged_file_is_rebuilt_with_the_next_line(
     assert files_in(tmp_path / "observer") == rebuilt(database_url, tmp_path / "rebuilt")
 
 
-def test_a_rebuild_removes_files_that_the_database_does_not_justify(
-    store: Store, ledgers: Ledgers, tmp_path: Path
-) -> None:
+def test_a_rebuild_removes_files_that_the_database_does_not_justify(store, ledgers, tmp_path):
     stale = tmp_path / "observer" / RECOVERIES / "recovery_090000_005930.jsonl"
     stale.parent.mkdir(parents=True)
     stale.write_text("{}\n")
@@ -177,8 +164,8 @@ def test_a_rebuild_removes_files_that_the_database_does_not_justify(
 
 
 def test_a_rebuild_leaves_the_files_of_recoveries_whose_rows_are_in_the_lake_alone(
-    database_url: str, store: Store, ledgers: Ledgers, tmp_path: Path
-) -> None:
+    database_url, store, ledgers, tmp_path
+):
     store(*recovery(1), *recovery(3))  # by trades, and by a minute bar, which stays in the database
     ledgers.catch_up()
     before = files_in(tmp_path / "observer")
@@ -187,9 +174,7 @@ def test_a_rebuild_leaves_the_files_of_recoveries_whose_rows_are_in_the_lake_alo
     assert files_in(tmp_path / "observer") == before
 
 
-def test_a_position_file_of_another_format_is_refused_with_the_remedy(
-    store: Store, ledgers: Ledgers, tmp_path: Path
-) -> None:
+def test_a_position_file_of_another_format_is_refused_with_the_remedy(store, ledgers, tmp_path):
     store(refusal(1))
     ledgers.catch_up()
     (tmp_path / "observer" / "system" / "exports.json").write_text("nothing")
@@ -198,7 +183,7 @@ def test_a_position_file_of_another_format_is_refused_with_the_remedy(
 
 
 @pytest.mark.slow
-def test_after_kills_at_random_moments_the_files_are_those_of_a_rebuild(database_url: str, tmp_path: Path) -> None:
+def test_after_kills_at_random_moments_the_files_are_those_of_a_rebuild(database_url, tmp_path):
     rng, folder = Random(4), tmp_path / "observer"
     for _kill in range(4):
         run_and_kill(database_url, folder, rng.uniform(0.0, 0.25))
@@ -210,15 +195,13 @@ def test_after_kills_at_random_moments_the_files_are_those_of_a_rebuild(database
     assert found == rebuilt(database_url, tmp_path / "rebuilt")
 
 
-def run_and_kill(url: str, folder: Path, after_s: float) -> None:
+def run_and_kill(url, folder, after_s):
     with at_work(lambda: commit_and_export(url, folder), folder.parent) as process:
         assert process.output.readline() == "begun\n"
         assert select.select([process.output], [], [], after_s)[0] == [], "it goes on until it is killed"
 
 
-def test_a_recovery_whose_trades_left_the_database_keeps_its_file(
-    store: Store, ledgers: Ledgers, database_url: str, tmp_path: Path
-) -> None:
+def test_a_recovery_whose_trades_left_the_database_keeps_its_file(store, ledgers, database_url, tmp_path):
     store(*recovery(1))
     ledgers.catch_up()
     before = files_in(tmp_path / "observer")
@@ -250,14 +233,14 @@ BY_TRADES_THEN_BAR = [
 )
 @pytest.mark.parametrize("removed", ["sequence = 2", "sequence IN (2, 3)"])
 def test_a_recovery_that_lost_rows_to_the_lake_keeps_its_file(
-    store: Store,
-    ledgers: Ledgers,
-    database_url: str,
-    tmp_path: Path,
-    events: list[Event],
-    removed: str,
-    is_rebuild: bool,
-) -> None:
+    store,
+    ledgers,
+    database_url,
+    tmp_path,
+    events,
+    removed,
+    is_rebuild,
+):
     store(*events)
     ledgers.catch_up()
     before = files_in(tmp_path / "observer")
@@ -271,9 +254,7 @@ def test_a_recovery_that_lost_rows_to_the_lake_keeps_its_file(
     assert files_in(tmp_path / "observer") == before
 
 
-def test_a_recovery_whose_neighbour_left_the_database_gets_its_lines(
-    store: Store, ledgers: Ledgers, database_url: str, tmp_path: Path
-) -> None:
+def test_a_recovery_whose_neighbour_left_the_database_gets_its_lines(store, ledgers, database_url, tmp_path):
     store(*recovery(1))
     ledgers.catch_up()
     [before] = files_in(tmp_path / "observer").values()
@@ -285,9 +266,7 @@ def test_a_recovery_whose_neighbour_left_the_database_gets_its_lines(
     assert after.count(b"\n") == before.count(b"\n") + 1
 
 
-def test_a_file_of_recoveries_that_says_the_same_is_not_written_again(
-    store: Store, ledgers: Ledgers, tmp_path: Path
-) -> None:
+def test_a_file_of_recoveries_that_says_the_same_is_not_written_again(store, ledgers, tmp_path):
     store(*recovery(1))
     ledgers.catch_up()
     [path] = (tmp_path / "observer").rglob("recovery_*.jsonl")
@@ -297,26 +276,26 @@ def test_a_file_of_recoveries_that_says_the_same_is_not_written_again(
     assert written(path) == before
 
 
-def written(path: Path) -> tuple[int, int]:
+def written(path):
     """Which file it is, and when it was written last. Its last reading is no part of it."""
     status = path.stat()
     return status.st_ino, status.st_mtime_ns
 
 
-def position_in(folder: Path, name: str = "exports") -> dict[str, int]:
+def position_in(folder, name="exports"):
     found: dict[str, int] = json.loads((folder / f"observer/system/{name}.json").read_text())["streams"]
     return found
 
 
 @pytest.mark.parametrize("is_same_process", [True, False])
 def test_the_position_that_is_written_each_time_names_few_streams_and_no_row_is_missing_or_doubled(
-    store: Store,
-    ledgers: Ledgers,
-    database_url: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    is_same_process: bool,
-) -> None:
+    store,
+    ledgers,
+    database_url,
+    tmp_path,
+    monkeypatch,
+    is_same_process,
+):
     monkeypatch.setattr(exports, "_RECENT_STREAMS_MAX", 9)
     for number in range(60):  # each start of a process is a stream
         store(refusal(number), stream=f"{number:032x}")
@@ -339,12 +318,12 @@ def test_the_position_that_is_written_each_time_names_few_streams_and_no_row_is_
 
 
 @pytest.fixture
-def read(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int, int]]:
+def read(monkeypatch):
     """What is read of the streams: the stream, behind which number, up to which."""
     found: list[tuple[int, int, int]] = []
     closed_gaps = exports._closed_gaps
 
-    def noted(connection: Connection, stream: int, after: int, upto: int) -> Sequence[str]:
+    def noted(connection, stream, after, upto):
         found.append((stream, after, upto))
         return closed_gaps(connection, stream, after, upto)
 
@@ -354,14 +333,14 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int, int]]:
 
 @pytest.mark.parametrize("is_same_process", [True, False])
 def test_only_what_is_new_is_read_of_a_stream(
-    store: Store,
-    ledgers: Ledgers,
-    database_url: str,
-    tmp_path: Path,
-    read: list[tuple[int, int, int]],
-    monkeypatch: pytest.MonkeyPatch,
-    is_same_process: bool,
-) -> None:
+    store,
+    ledgers,
+    database_url,
+    tmp_path,
+    read,
+    monkeypatch,
+    is_same_process,
+):
     monkeypatch.setattr(exports, "_RECENT_STREAMS_MAX", 3)
     for number in range(9):
         store(refusal(number), stream=f"{number:032x}")
@@ -379,9 +358,7 @@ def test_only_what_is_new_is_read_of_a_stream(
     assert read == [(3, 1, 2), (9, 1, 2)]
 
 
-def test_a_position_of_an_earlier_version_is_read(
-    store: Store, ledgers: Ledgers, tmp_path: Path, read: list[tuple[int, int, int]]
-) -> None:
+def test_a_position_of_an_earlier_version_is_read(store, ledgers, tmp_path, read):
     """It does not name old streams: those are read again once."""
     for number in range(9):
         store(refusal(number), stream=f"{number:032x}")
@@ -398,9 +375,7 @@ def test_a_position_of_an_earlier_version_is_read(
 
 
 @pytest.mark.parametrize("settled_after", [1, 100])
-def test_a_folder_that_is_put_back_gets_what_it_lacks(
-    store: Store, ledgers: Ledgers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settled_after: int
-) -> None:
+def test_a_folder_that_is_put_back_gets_what_it_lacks(store, ledgers, tmp_path, monkeypatch, settled_after):
     monkeypatch.setattr(exports, "_RECENT_STREAMS_MAX", settled_after)
     folder = tmp_path / "observer"
     for number in range(9):
@@ -419,13 +394,13 @@ def test_a_folder_that_is_put_back_gets_what_it_lacks(
 
 @pytest.mark.parametrize("is_stream_gone", [True, False])
 def test_what_a_database_that_went_back_gets_again_is_exported_again(
-    database_url: str,
-    store: Store,
-    ledgers: Ledgers,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    is_stream_gone: bool,
-) -> None:
+    database_url,
+    store,
+    ledgers,
+    tmp_path,
+    monkeypatch,
+    is_stream_gone,
+):
     monkeypatch.setattr(exports, "_RECENT_STREAMS_MAX", 1)
     for number in range(9):
         store(refusal(number), stream=f"{number % 3:032x}")
@@ -448,9 +423,7 @@ def test_what_a_database_that_went_back_gets_again_is_exported_again(
     assert len(after) == 11
 
 
-def test_ledgers_that_are_made_anew_have_the_rows_of_all_streams(
-    store: Store, ledgers: Ledgers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ledgers_that_are_made_anew_have_the_rows_of_all_streams(store, ledgers, tmp_path, monkeypatch):
     monkeypatch.setattr(exports, "_PORTION", 2)  # the first stream needs several portions
     store(*(refusal(number) for number in range(7)), stream=f"{0:032x}")
     for number in range(1, 9):
@@ -459,9 +432,7 @@ def test_ledgers_that_are_made_anew_have_the_rows_of_all_streams(
     assert len((tmp_path / "observer" / OVERFLOW).read_text().splitlines()) == 15
 
 
-def test_what_has_no_line_in_a_ledger_is_passed_at_once(
-    store: Store, ledgers: Ledgers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_has_no_line_in_a_ledger_is_passed_at_once(store, ledgers, tmp_path, monkeypatch):
     monkeypatch.setattr(exports, "_PORTION", 2)
     trades = [trade(number) for number in range(1, 60)]
     store(*trades, refusal(1), *trades, refusal(2), *trades)

@@ -4,8 +4,6 @@ the database that is put back."""
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy import event
@@ -36,7 +34,7 @@ KOREA = Instance()
 class Scene:
     """A database of three trades, its copy of two, and the writer at work."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder):
         self.path, self.copy = folder / "observer.db", folder / "copy.db"
         self.url = f"sqlite:///{self.path}"
         make_database(self.url)
@@ -50,26 +48,26 @@ class Scene:
         self.writer.open()
         self.writer.commit([batch(3, 1)])
 
-    def sequences(self, path: Path | None = None) -> list[object]:
+    def sequences(self, path=None):
         found = query(f"sqlite:///{path or self.path}", "SELECT sequence FROM trades ORDER BY 1")
         return [sequence for (sequence,) in found]
 
-    def beside(self) -> list[str]:
+    def beside(self):
         return sorted(path.name for path in self.path.parent.iterdir())
 
 
-def batch(first: int, count: int) -> Delivered:
+def batch(first, count):
     return Delivered("track-b", STREAM, first, trades(count, first=first))
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
+def scene(tmp_path):
     found = Scene(tmp_path)
     yield found
     found.writer.close()
 
 
-def test_nothing_is_committed_into_a_removed_file_and_none_is_made(scene: Scene) -> None:
+def test_nothing_is_committed_into_a_removed_file_and_none_is_made(scene):
     scene.path.unlink()
     for _ in range(2):
         with pytest.raises(DatabaseRemovedError, match=r"observer\.db: the database file was removed: put it back"):
@@ -80,7 +78,7 @@ def test_nothing_is_committed_into_a_removed_file_and_none_is_made(scene: Scene)
     assert scene.beside() == ["copy.db"]
 
 
-def test_the_writer_goes_on_with_a_file_that_is_put_back(scene: Scene) -> None:
+def test_the_writer_goes_on_with_a_file_that_is_put_back(scene):
     scene.path.unlink()
     with pytest.raises(DatabaseRemovedError):
         scene.writer.commit([batch(4, 1)])
@@ -94,7 +92,7 @@ def test_the_writer_goes_on_with_a_file_that_is_put_back(scene: Scene) -> None:
         StoreWriter(scene.url).open()
 
 
-def test_an_inode_that_is_used_again_is_another_file(scene: Scene) -> None:
+def test_an_inode_that_is_used_again_is_another_file(scene):
     scene.writer._engine.dispose()
     for _ in range(20):
         scene.path.unlink()
@@ -103,7 +101,7 @@ def test_an_inode_that_is_used_again_is_another_file(scene: Scene) -> None:
             scene.writer.commit([batch(4, 1)])
 
 
-def test_a_file_whose_content_was_put_back_is_noticed_at_the_next_connection(scene: Scene) -> None:
+def test_a_file_whose_content_was_put_back_is_noticed_at_the_next_connection(scene):
     scene.writer._engine.dispose()
     scene.path.write_bytes(scene.copy.read_bytes())
     with pytest.raises(DatabaseReplacedError, match=r"put back to an earlier state: .* ends with 2, 3 was committed"):
@@ -113,7 +111,7 @@ def test_a_file_whose_content_was_put_back_is_noticed_at_the_next_connection(sce
     assert scene.sequences() == [1, 2, 3, 4]
 
 
-def test_the_log_of_a_replaced_file_is_not_applied_to_the_next_one(scene: Scene) -> None:
+def test_the_log_of_a_replaced_file_is_not_applied_to_the_next_one(scene):
     scene.copy.replace(scene.path)
     with pytest.raises(DatabaseReplacedError):
         scene.writer.commit([batch(4, 1)])
@@ -122,7 +120,7 @@ def test_the_log_of_a_replaced_file_is_not_applied_to_the_next_one(scene: Scene)
     assert query(scene.url, "PRAGMA integrity_check") == [("ok",)]
 
 
-def test_a_moved_file_has_all_that_was_committed(scene: Scene, tmp_path: Path) -> None:
+def test_a_moved_file_has_all_that_was_committed(scene, tmp_path):
     scene.path.rename(tmp_path / "moved.db")
     with pytest.raises(DatabaseRemovedError):
         scene.writer.commit([batch(4, 1)])
@@ -132,7 +130,7 @@ def test_a_moved_file_has_all_that_was_committed(scene: Scene, tmp_path: Path) -
     scene.writer.commit([batch(4, 1)])
 
 
-def test_a_link_to_another_file_is_noticed(tmp_path: Path) -> None:
+def test_a_link_to_another_file_is_noticed(tmp_path):
     (tmp_path / "data").mkdir()
     link = tmp_path / "data" / "link.db"
     scene = Scene(tmp_path)
@@ -157,9 +155,7 @@ def test_a_link_to_another_file_is_noticed(tmp_path: Path) -> None:
         ("DROP TABLE alembic_version", "no schema of Observer in it"),
     ],
 )
-def test_a_file_that_is_not_this_instance_s_database_is_not_adopted(
-    scene: Scene, damage: str, message: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_file_that_is_not_this_instance_s_database_is_not_adopted(scene, damage, message, caplog):
     execute(f"sqlite:///{scene.copy}", damage)
     scene.copy.replace(scene.path)
     for _ in range(3):
@@ -171,7 +167,7 @@ def test_a_file_that_is_not_this_instance_s_database_is_not_adopted(
     assert scene.sequences() == [1, 2]
 
 
-def test_an_adopted_file_names_the_system_that_writes_it(tmp_path: Path) -> None:
+def test_an_adopted_file_names_the_system_that_writes_it(tmp_path):
     scene = Scene(tmp_path)
     scene.writer.close()
     system = this_system(tmp_path / "run")
@@ -186,14 +182,14 @@ def test_an_adopted_file_names_the_system_that_writes_it(tmp_path: Path) -> None
     assert query(scene.url, owner) == [(None, None, None, None)]
 
 
-def test_a_file_with_two_names_is_refused_because_sqlite_keeps_a_log_for_each(tmp_path: Path) -> None:
+def test_a_file_with_two_names_is_refused_because_sqlite_keeps_a_log_for_each(tmp_path):
     make_database(f"sqlite:///{tmp_path}/observer.db")
     (tmp_path / "other.db").hardlink_to(tmp_path / "observer.db")
     with pytest.raises(StoreError, match=r"has 2 names \(hard links\).*remove the others"):
         claim(f"sqlite:///{tmp_path}/other.db", KOREA, ["kis"], 0)
 
 
-def test_a_reader_reads_the_file_that_is_put_back(scene: Scene) -> None:
+def test_a_reader_reads_the_file_that_is_put_back(scene):
     with StoreReader(scene.url) as reader:
         assert [stream.high_water_mark for stream in reader.streams()] == [3]
         scene.copy.replace(scene.path)
@@ -201,17 +197,17 @@ def test_a_reader_reads_the_file_that_is_put_back(scene: Scene) -> None:
         assert [stream.high_water_mark for stream in reader.streams()] == [2]
 
 
-def test_a_reader_that_opens_the_new_file_first_does_not_keep_the_writer_from_it(tmp_path: Path) -> None:
+def test_a_reader_that_opens_the_new_file_first_does_not_keep_the_writer_from_it(tmp_path):
     assert marks_after_replacement(tmp_path) == {STREAM: 2}
 
 
-def test_a_replaced_file_is_left_while_nothing_is_written(scene: Scene) -> None:
+def test_a_replaced_file_is_left_while_nothing_is_written(scene):
     scene.copy.replace(scene.path)
     scene.writer.renew_ownership()
     assert scene.beside() == ["observer.db", "observer.db.lock"]
 
 
-def test_a_file_that_another_program_holds_is_waited_for(scene: Scene) -> None:
+def test_a_file_that_another_program_holds_is_waited_for(scene):
     event.listen(scene.writer._engine, "do_connect", lambda _, _entry, _arguments, named: named.update(timeout=0))
     scene.copy.replace(scene.path)
     scene.writer.renew_ownership()
@@ -225,7 +221,7 @@ def test_a_file_that_another_program_holds_is_waited_for(scene: Scene) -> None:
     assert scene.writer.high_water_marks([STREAM]) == {STREAM: 2}
 
 
-def test_a_database_put_back_under_the_connection_stores_no_new_stream_before_older_ones(database_url: str) -> None:
+def test_a_database_put_back_under_the_connection_stores_no_new_stream_before_older_ones(database_url):
     writer = StoreWriter(database_url)
     writer.open()
     writer.commit([batch(1, 2)])
@@ -245,7 +241,7 @@ def test_a_database_put_back_under_the_connection_stores_no_new_stream_before_ol
     writer.close()
 
 
-def test_a_schema_made_anew_is_noticed_at_the_next_connection_and_adopted() -> None:
+def test_a_schema_made_anew_is_noticed_at_the_next_connection_and_adopted():
     with postgresql_schema() as url:
         make_database(url)
         claim(url, KOREA, ["kis"], 0)
@@ -270,6 +266,6 @@ def test_a_schema_made_anew_is_noticed_at_the_next_connection_and_adopted() -> N
         writer.close()
 
 
-def claim_without_lock(url: str) -> None:
+def claim_without_lock(url):
     values = "1, 'main', 'kr_stocks', 'kis', 0, 'another database'"
     execute(url, f"INSERT INTO owner (id, name, market, providers, created_ns, database_id) VALUES ({values})")

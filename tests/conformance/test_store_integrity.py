@@ -1,7 +1,6 @@
 """A database's own check of itself, and the comparison of its schema with the one that this version expects."""
 
 import threading
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -16,13 +15,13 @@ from tests.store.raw import execute
 GO_ON = threading.Event()
 
 
-def test_a_whole_database_has_no_problem_and_the_expected_schema(database_url: str) -> None:
+def test_a_whole_database_has_no_problem_and_the_expected_schema(database_url):
     commit(database_url, 10)
     assert check_integrity(database_url, GO_ON).problems == []
     assert schema_problems(database_url) == []
 
 
-def test_a_damaged_page_is_found(tmp_path: Path) -> None:
+def test_a_damaged_page_is_found(tmp_path):
     url = f"sqlite:///{tmp_path}/observer.db"
     make_database(url)
     commit(url, 5_000)
@@ -39,7 +38,7 @@ def test_a_damaged_page_is_found(tmp_path: Path) -> None:
     assert problems
 
 
-def test_a_check_is_interrupted(tmp_path: Path) -> None:
+def test_a_check_is_interrupted(tmp_path):
     url = f"sqlite:///{tmp_path}/observer.db"
     make_database(url)
     commit(url, 20_000)
@@ -57,21 +56,21 @@ def test_a_check_is_interrupted(tmp_path: Path) -> None:
         ("CREATE TABLE mine (number INTEGER)", "remove_table mine"),
     ],
 )
-def test_what_differs_from_the_expected_schema_is_named(empty_database_url: str, statement: str, words: str) -> None:
+def test_what_differs_from_the_expected_schema_is_named(empty_database_url, statement, words):
     make_database(empty_database_url)
     execute(empty_database_url, statement)
     [problem] = schema_problems(empty_database_url)
     assert problem.startswith(words)
 
 
-def test_another_revision_is_the_one_difference(empty_database_url: str) -> None:
+def test_another_revision_is_the_one_difference(empty_database_url):
     make_database(empty_database_url)
     execute(empty_database_url, "UPDATE alembic_version SET version_num = '9999'")
     [problem] = schema_problems(empty_database_url)
     assert "its schema is 9999" in problem
 
 
-def test_with_amcheck_postgresql_compares_the_order_of_every_index() -> None:
+def test_with_amcheck_postgresql_compares_the_order_of_every_index():
     with postgresql_database() as url:
         make_database(url)
         commit(url, 10)

@@ -3,7 +3,7 @@
 import msgspec
 
 from bus.delivery import Delivered
-from bus.events import Event, SectorAssigned, UniverseMember
+from bus.events import SectorAssigned, UniverseMember
 from observer.store.listings import ListingReader
 from observer.store.writer import StoreWriter
 from tests.store.listings import listing_changed
@@ -11,7 +11,7 @@ from tests.store.listings import listing_changed
 STREAM = "5" * 32
 
 
-def committed(url: str, *events: Event) -> ListingReader:
+def committed(url, *events):
     writer = StoreWriter(url)
     writer.open()
     writer.commit([Delivered("master-file", STREAM, 1, events)])
@@ -19,7 +19,7 @@ def committed(url: str, *events: Event) -> ListingReader:
     return ListingReader(url)
 
 
-def test_tradable_lists_active_listings_without_suspended_and_untraded_kinds(database_url: str) -> None:
+def test_tradable_lists_active_listings_without_suspended_and_untraded_kinds(database_url):
     traded = listing_changed(symbol="005930")
     others = [
         listing_changed(symbol="000020", suspended=True),
@@ -38,15 +38,15 @@ def test_tradable_lists_active_listings_without_suspended_and_untraded_kinds(dat
 
 
 def test_an_exchange_without_a_master_file_is_unknown_and_one_without_active_listings_is_empty(
-    database_url: str,
-) -> None:
+    database_url,
+):
     gone = [listing_changed(), listing_changed(change="removed", changed_ns=2)]
     with committed(database_url, *gone) as reader:
         assert reader.tradable("KOSPI") == []
         assert reader.tradable("KOSDAQ") is None
 
 
-def test_symbols_reported_merges_universes_and_sectors_without_duplicates(database_url: str) -> None:
+def test_symbols_reported_merges_universes_and_sectors_without_duplicates(database_url):
     day = UniverseMember("kis", "korean_stocks", "2026-11-18", 1, "B", "", "KOSPI", 1.0, 1.0, None, None)
     next_day = msgspec.structs.replace(day, session_date="2026-11-19")
     sectors = [SectorAssigned("KR", "KOSPI", symbol, 1, None, "sector_code", 0.0, "", "") for symbol in ("B", "A")]

@@ -24,7 +24,7 @@ OLDER = "0000"
 
 
 @pytest.fixture
-def url(empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def url(empty_database_url, tmp_path, monkeypatch):
     """A database of an older schema with ten trades, and a migration from there that adds a table."""
     make_database(empty_database_url)
     commit(empty_database_url, 10)
@@ -48,7 +48,7 @@ def url(empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     return empty_database_url
 
 
-def test_an_older_database_is_copied_before_its_schema_changes(url: str, tmp_path: Path) -> None:
+def test_an_older_database_is_copied_before_its_schema_changes(url, tmp_path):
     migrate(url, tmp_path / "copies")
     assert query(url, "SELECT version_num FROM alembic_version") == [(SCHEMA_REVISION,)]
     if url.startswith("sqlite"):
@@ -62,7 +62,7 @@ def test_an_older_database_is_copied_before_its_schema_changes(url: str, tmp_pat
     assert f"\n{OLDER}\n" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def test_without_the_copy_the_schema_stays_as_it_is(url: str, tmp_path: Path) -> None:
+def test_without_the_copy_the_schema_stays_as_it_is(url, tmp_path):
     (tmp_path / f"observer.sqlite3.before-{OLDER}" / "in the way").mkdir(parents=True)
     with pytest.raises(
         StoreError, match=r"no copy before the change|`observer run` brings it up to date, after a copy"
@@ -71,7 +71,7 @@ def test_without_the_copy_the_schema_stays_as_it_is(url: str, tmp_path: Path) ->
     assert query(url, "SELECT version_num FROM alembic_version") == [(OLDER,)]
 
 
-def test_a_planned_upgrade_names_the_steps_and_the_copy_and_changes_nothing(url: str, tmp_path: Path) -> None:
+def test_a_planned_upgrade_names_the_steps_and_the_copy_and_changes_nothing(url, tmp_path):
     plan = planned_upgrade(url, Instance(), tmp_path / "copies")
     assert (plan.revision, plan.target, plan.refused) == (OLDER, SCHEMA_REVISION, "")
     assert [step.revision for step in plan.steps] == [SCHEMA_REVISION]
@@ -79,7 +79,7 @@ def test_a_planned_upgrade_names_the_steps_and_the_copy_and_changes_nothing(url:
     assert query(url, "SELECT version_num FROM alembic_version") == [(OLDER,)]
 
 
-def test_an_upgrade_makes_the_copy_that_was_planned(url: str, tmp_path: Path) -> None:
+def test_an_upgrade_makes_the_copy_that_was_planned(url, tmp_path):
     plan = planned_upgrade(url, Instance(), tmp_path / "copies")
     upgrade(url, Instance(), tmp_path / "copies")
     assert Path(plan.copy).is_file()
@@ -87,9 +87,7 @@ def test_an_upgrade_makes_the_copy_that_was_planned(url: str, tmp_path: Path) ->
     assert planned_upgrade(url, Instance(), tmp_path / "copies").steps == ()
 
 
-def test_a_database_that_a_process_writes_is_not_upgraded(
-    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_database_that_a_process_writes_is_not_upgraded(url, tmp_path, monkeypatch):
     monkeypatch.setattr(lock, "_LOCK_WAIT_MS", 50)
     with only_writer(url) as held, held.connect():
         assert "another process writes" in planned_upgrade(url, Instance(), tmp_path).refused
@@ -98,7 +96,7 @@ def test_a_database_that_a_process_writes_is_not_upgraded(
     assert query(url, "SELECT version_num FROM alembic_version") == [(OLDER,)]
 
 
-def test_an_unknown_schema_has_no_plan(url: str, tmp_path: Path) -> None:
+def test_an_unknown_schema_has_no_plan(url, tmp_path):
     execute(url, "UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(StoreError, match="its schema is 9999"):
         planned_upgrade(url, Instance(), tmp_path)

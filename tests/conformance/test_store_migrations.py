@@ -1,14 +1,11 @@
 """Each migration, over a database of the schema before it with rows: up, down, and up again, on both databases."""
 
 import hashlib
-from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from alembic import command
-from alembic.config import Config
-from sqlalchemy import Engine, inspect
+from sqlalchemy import inspect
 
 from bus.delivery import Delivered
 from observer.store.engine import alembic_config, migrate, open_existing, open_writer
@@ -26,7 +23,7 @@ BASELINE_SCHEMA = "a737a7fc617dced8"
 
 
 @contextmanager
-def configured(url: str) -> Iterator[Config]:
+def configured(url):
     """What Alembic's commands need, in one transaction of the database."""
     engine = open_writer(url)
     config = alembic_config()
@@ -36,13 +33,13 @@ def configured(url: str) -> Iterator[Config]:
     engine.dispose()
 
 
-def to(url: str, revision: str) -> None:
+def to(url, revision):
     with configured(url) as config:
         command.upgrade(config, revision)
 
 
 @pytest.fixture
-def older_url(empty_database_url: str) -> str:
+def older_url(empty_database_url):
     """A database of the first schema with rows: those of the newest one, taken back."""
     make_database(empty_database_url)
     writer = StoreWriter(empty_database_url)
@@ -54,14 +51,14 @@ def older_url(empty_database_url: str) -> str:
     return empty_database_url
 
 
-def rows(engine: Engine) -> dict[str, int]:
+def rows(engine):
     """The number of each table's rows, but of those of the schema itself."""
     with engine.connect() as connection:
         names = [name for name in inspect(connection).get_table_names() if name != "alembic_version"]
         return {name: int(connection.exec_driver_sql(f"SELECT count(*) FROM {name}").scalar_one()) for name in names}
 
 
-def test_the_baseline_never_changes(tmp_path: Path) -> None:
+def test_the_baseline_never_changes(tmp_path):
     url = f"sqlite:///{tmp_path}/observer.db"
     to(url, BASELINE)
     made = query(url, "SELECT sql FROM sqlite_master WHERE type IN ('table', 'index') AND sql <> '' ORDER BY name")
@@ -69,7 +66,7 @@ def test_the_baseline_never_changes(tmp_path: Path) -> None:
     assert hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16] == BASELINE_SCHEMA
 
 
-def test_a_database_of_the_baseline_with_rows_gets_the_schema_of_the_tables(older_url: str, tmp_path: Path) -> None:
+def test_a_database_of_the_baseline_with_rows_gets_the_schema_of_the_tables(older_url, tmp_path):
     engine = open_existing(older_url)
     before = rows(engine)
     migrate(older_url, tmp_path / "copies")
@@ -82,7 +79,7 @@ def test_a_database_of_the_baseline_with_rows_gets_the_schema_of_the_tables(olde
     engine.dispose()
 
 
-def test_the_indexes_by_day_go_and_come_again(older_url: str) -> None:
+def test_the_indexes_by_day_go_and_come_again(older_url):
     engine = open_existing(older_url)
     before = rows(engine)
     of_baseline = indexes(older_url)
@@ -99,21 +96,21 @@ def test_the_indexes_by_day_go_and_come_again(older_url: str) -> None:
     engine.dispose()
 
 
-def test_an_index_that_a_person_made_before_stays(older_url: str) -> None:
+def test_an_index_that_a_person_made_before_stays(older_url):
     execute(older_url, f"CREATE INDEX {INDEX} ON order_books (session_date)")
     to(older_url, "head")
     assert INDEX in indexes(older_url)
 
 
 @pytest.mark.parametrize("empty_database_url", ["postgresql"], indirect=True)
-def test_an_index_whose_making_ended_half_way_is_made_anew(older_url: str) -> None:
+def test_an_index_whose_making_ended_half_way_is_made_anew(older_url):
     execute(older_url, f"CREATE INDEX {INDEX} ON order_books (session_date)")
     execute(older_url, f"UPDATE pg_index SET indisvalid = false WHERE indexrelid = '{INDEX}'::regclass")
     to(older_url, "head")
     assert query(older_url, f"SELECT indisvalid FROM pg_index WHERE indexrelid = '{INDEX}'::regclass") == [(True,)]
 
 
-def test_rows_from_before_the_market_notices_have_none(older_url: str) -> None:
+def test_rows_from_before_the_market_notices_have_none(older_url):
     assert not {"market_notice", "auction"} & columns(older_url)
     before = query(older_url, "SELECT count(*) FROM market_states")
     to(older_url, "head")
@@ -121,13 +118,13 @@ def test_rows_from_before_the_market_notices_have_none(older_url: str) -> None:
     assert query(older_url, "SELECT count(*) FROM market_states WHERE market_notice IS NULL") == before
 
 
-def columns(url: str) -> set[str]:
+def columns(url):
     """The names of the columns of market states and expected prices."""
     inspector = inspect(open_existing(url))
     return {column["name"] for table in ("market_states", "expected_prices") for column in inspector.get_columns(table)}
 
 
-def indexes(url: str) -> set[str]:
+def indexes(url):
     """The names of the indexes."""
     is_sqlite = url.startswith("sqlite")
     where = "sqlite_master WHERE type = 'index'" if is_sqlite else "pg_indexes WHERE schemaname = current_schema()"

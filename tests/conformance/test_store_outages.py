@@ -9,8 +9,6 @@ import socket
 import sqlite3
 import threading
 import uuid
-from collections.abc import Iterator
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -36,7 +34,7 @@ SENT_SHARE_MAX = 1.1
 class Wire:
     """Passes messages between one producer and the writer, and counts those of the producer."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder):
         self.address = f"ipc://{folder}/wire"
         self.events = 0
         self.hellos = 0
@@ -51,7 +49,7 @@ class Wire:
         self._thread = threading.Thread(target=self._pass_on)
         self._thread.start()
 
-    def _pass_on(self) -> None:
+    def _pass_on(self):
         route, poller = b"", zmq.Poller()
         for each in (self._front, self._back):
             poller.register(each, zmq.POLLIN)
@@ -65,7 +63,7 @@ class Wire:
             if self._back in ready:
                 self._front.send_multipart([route, *self._back.recv_multipart()])
 
-    def close(self) -> None:
+    def close(self):
         self._stopping.set()
         self._thread.join()
         self._front.close()
@@ -75,7 +73,7 @@ class Wire:
 class Line:
     """A TCP port that leads to the PostgreSQL server, until it is cut."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host, port):
         self._server = (host, port)
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port = self._listening.getsockname()[1]
@@ -83,7 +81,7 @@ class Line:
         self._open: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def _accept(self) -> None:
+    def _accept(self):
         with contextlib.suppress(OSError):  # it is closed
             while True:
                 client, _ = self._listening.accept()
@@ -95,13 +93,13 @@ class Line:
                 for source, sink in ((client, server), (server, client)):
                     threading.Thread(target=_copy, args=(source, sink), daemon=True).start()
 
-    def cut(self) -> None:
+    def cut(self):
         self.is_cut = True
         for each in self._open:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
 
-    def close(self) -> None:
+    def close(self):
         self.cut()
         self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
@@ -109,7 +107,7 @@ class Line:
             each.close()
 
 
-def _copy(source: socket.socket, sink: socket.socket) -> None:
+def _copy(source, sink):
     with contextlib.suppress(OSError):
         while content := source.recv(65536):
             sink.sendall(content)
@@ -117,7 +115,7 @@ def _copy(source: socket.socket, sink: socket.socket) -> None:
 
 
 @contextlib.contextmanager
-def refusing(url: str) -> Iterator[None]:
+def refusing(url):
     """The database refuses every commit: SQLite's file is locked, PostgreSQL's disk is full."""
     if url.startswith("sqlite"):
         with contextlib.closing(sqlite3.connect(make_url(url).database or "", isolation_level=None)) as lock:
@@ -139,7 +137,7 @@ def refusing(url: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def cutting(line: Line) -> Iterator[None]:
+def cutting(line):
     """The writer's connection is lost, and none comes about."""
     line.cut()
     yield
@@ -147,7 +145,7 @@ def cutting(line: Line) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def writing(folder: Path, url: str) -> Iterator[None]:
+def writing(folder, url):
     writer = StoreWriter(url)
     writer.open()
     ingest = Ingest(ingest_socket(f"ipc://{folder}/ingest"), writer, lambda _group: None, StoreError)
@@ -162,7 +160,7 @@ def writing(folder: Path, url: str) -> Iterator[None]:
         writer.close()
 
 
-async def outlive(folder: Path, wire: Wire, outage: contextlib.AbstractContextManager[None]) -> None:
+async def outlive(folder, wire, outage):
     """Publish before, in and after an outage that lasts for HELLOS hellos."""
     producer = Producer(Outbox(folder / "outbox", "track-b", uuid.uuid4().hex), wire.address)
     delivering = asyncio.create_task(producer.run())
@@ -184,29 +182,27 @@ async def outlive(folder: Path, wire: Wire, outage: contextlib.AbstractContextMa
     producer.close()
 
 
-def require_bound(url: str, wire: Wire) -> None:
+def require_bound(url, wire):
     assert query(url, "SELECT count(*), count(DISTINCT sequence), max(sequence) FROM trades") == [(EVENTS,) * 3]
     assert EVENTS <= wire.events <= EVENTS * SENT_SHARE_MAX
 
 
 @pytest.fixture
-def wire(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
+def wire(tmp_path, monkeypatch):
     monkeypatch.setattr("bus.sender.SILENCE_S", 1.0)
     made = Wire(tmp_path)
     yield made
     made.close()
 
 
-def test_while_commits_are_refused_hardly_an_event_is_sent_twice(tmp_path: Path, wire: Wire, database_url: str) -> None:
+def test_while_commits_are_refused_hardly_an_event_is_sent_twice(tmp_path, wire, database_url):
     with writing(tmp_path, database_url):
         asyncio.run(outlive(tmp_path, wire, refusing(database_url)))
     require_bound(database_url, wire)
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_while_the_connection_is_lost_hardly_an_event_is_sent_twice(
-    tmp_path: Path, wire: Wire, database_url: str
-) -> None:
+def test_while_the_connection_is_lost_hardly_an_event_is_sent_twice(tmp_path, wire, database_url):
     address = make_url(database_url)
     with contextlib.closing(Line(address.host or "127.0.0.1", address.port or 5432)) as line:
         by_line = address.set(host="127.0.0.1", port=line.port).render_as_string(hide_password=False)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import pytest
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import create_engine
 from sqlalchemy import inspect as inspected
 from sqlalchemy.pool import NullPool
 
@@ -24,7 +24,6 @@ from observer.store.removal import SealedRows, count_left, lacks_snapshots, remo
 from observer.store.research import ResearchReader
 from observer.store.scanned_rows import stored_rows
 from observer.store.sectors import SectorReader
-from observer.store.session import DatabaseReader
 from observer.store.sizes import SizeReader
 from observer.store.slots import day_bounds
 from observer.store.statistics import refresh_statistics
@@ -183,18 +182,18 @@ READERS: Final = (EtfReader, SectorReader, AlertReader, SizeReader)  # an `EtfRe
 GROWING: Final = frozenset(table.name for table in (*ROW_TABLES.values(), TRADE_GROUPS))
 
 
-def queries_of(reader: type[DatabaseReader]) -> list[str]:
+def queries_of(reader):
     """The names of a reader's public queries."""
     methods = (name for name, _ in inspect.getmembers(reader, inspect.isfunction) if not name.startswith("_"))
     return [name for name in methods if name != "close"]
 
 
-def test_every_query_of_every_reader_is_called_here() -> None:
+def test_every_query_of_every_reader_is_called_here():
     assert {name for reader in READERS for name in queries_of(reader)} == set(CALLS)
 
 
 @pytest.fixture(scope="module")
-def statements(whole_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Sequence[Statement]]:
+def statements(whole_database_url, tmp_path_factory):
     """By query, its statements on a filled database; also the writer's and those of the ledgers."""
     found: dict[str, Sequence[Statement]] = {}
     with recorded() as of_writer:
@@ -236,7 +235,7 @@ def statements(whole_database_url: str, tmp_path_factory: pytest.TempPathFactory
     return found
 
 
-def write(url: str) -> None:
+def write(url):
     writer = StoreWriter(url)
     writer.open()
     writer.begin_epoch("created")
@@ -251,14 +250,14 @@ def write(url: str) -> None:
     writer.close()
 
 
-def consume(answer: object) -> None:
+def consume(answer):
     """Read an iterator to its end: its statements run on the way."""
     if isinstance(answer, Iterator):
         deque(answer, maxlen=0)
 
 
 @contextmanager
-def explaining(url: str) -> Iterator[Connection]:
+def explaining(url):
     """A connection whose plans use an index wherever one serves."""
     engine = create_engine(url, poolclass=NullPool)
     with engine.connect() as connection:
@@ -267,7 +266,7 @@ def explaining(url: str) -> Iterator[Connection]:
         yield connection
 
 
-def found_scans(connection: Connection, statements: Mapping[str, Sequence[Statement]]) -> list[str]:
+def found_scans(connection, statements):
     indexes = first_columns(connection)
     return sorted(
         {
@@ -280,7 +279,7 @@ def found_scans(connection: Connection, statements: Mapping[str, Sequence[Statem
     )
 
 
-def first_columns(connection: Connection) -> dict[str, str]:
+def first_columns(connection):
     """By index its first column."""
     inspector = inspected(connection)
     found: dict[str, str] = {}
@@ -292,17 +291,13 @@ def first_columns(connection: Connection) -> dict[str, str]:
     return found
 
 
-def test_no_query_scans_a_table_that_grows(
-    whole_database_url: str, statements: Mapping[str, Sequence[Statement]]
-) -> None:
+def test_no_query_scans_a_table_that_grows(whole_database_url, statements):
     with explaining(whole_database_url) as connection:
         assert found_scans(connection, statements) == []
 
 
 @pytest.mark.parametrize("days", [[DAY], [DAY, NEXT_DAY]])
-def test_days_of_a_kind_are_read_and_counted_without_the_other_days(
-    whole_database_url: str, statements: Mapping[str, Sequence[Statement]], days: Sequence[str]
-) -> None:
+def test_days_of_a_kind_are_read_and_counted_without_the_other_days(whole_database_url, statements, days):
     scanned = set()
     with explaining(whole_database_url) as connection:
         indexes = first_columns(connection)
@@ -318,9 +313,7 @@ def test_days_of_a_kind_are_read_and_counted_without_the_other_days(
     assert scanned == set()
 
 
-def test_rows_between_two_numbers_of_a_stream_are_found_by_the_primary_key(
-    whole_database_url: str, statements: Mapping[str, Sequence[Statement]]
-) -> None:
+def test_rows_between_two_numbers_of_a_stream_are_found_by_the_primary_key(whole_database_url, statements):
     with explaining(whole_database_url) as connection:
         indexes = first_columns(connection)
         for kind in sorted(REMOVABLE):
@@ -334,9 +327,7 @@ def test_rows_between_two_numbers_of_a_stream_are_found_by_the_primary_key(
 
 
 @pytest.mark.parametrize("whole_database_url", ["sqlite"], indirect=True)
-def test_a_symbol_s_snapshots_of_a_day_are_read_without_those_of_the_others(
-    whole_database_url: str, statements: Mapping[str, Sequence[Statement]]
-) -> None:
+def test_a_symbol_s_snapshots_of_a_day_are_read_without_those_of_the_others(whole_database_url, statements):
     of_snapshots = [each for each in statements["symbol_days"] if "FROM snapshots" in each.text]
     with explaining(whole_database_url) as connection:
         plans = [plan_of(connection, each) for each in of_snapshots]
@@ -344,12 +335,12 @@ def test_a_symbol_s_snapshots_of_a_day_are_read_without_those_of_the_others(
     assert all("USING INDEX ix_snapshots_symbol_session_date (symbol=? AND session_date=?)" in plan for plan in plans)
 
 
-def plan_of(connection: Connection, statement: Statement) -> str:
+def plan_of(connection, statement):
     plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement.text}", statement.parameters)
     return "; ".join(row[3] for row in plan)
 
 
-def pretend_to_hold_a_year(url: str) -> None:
+def pretend_to_hold_a_year(url):
     """Statistics of a million rows of 250 days in each table of events: SQLite scans a table that has ten
     rows by its statistics.
     """
@@ -362,16 +353,14 @@ def pretend_to_hold_a_year(url: str) -> None:
 
 
 @pytest.mark.parametrize("whole_database_url", ["sqlite"], indirect=True)
-def test_no_query_scans_a_table_whose_statistics_are_known(
-    whole_database_url: str, statements: Mapping[str, Sequence[Statement]]
-) -> None:
+def test_no_query_scans_a_table_whose_statistics_are_known(whole_database_url, statements):
     refresh_statistics(whole_database_url)
     pretend_to_hold_a_year(whole_database_url)
     with explaining(whole_database_url) as connection:
         assert found_scans(connection, statements) == []
 
 
-def test_every_statement_of_the_store_is_explained(statements: Mapping[str, Sequence[Statement]]) -> None:
+def test_every_statement_of_the_store_is_explained(statements):
     reached = {site for of_query in statements.values() for each in of_query for site in each.sites}
     missed = [
         (name, lines.start)

@@ -3,7 +3,6 @@
 import socket
 import threading
 import uuid
-from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 import psycopg
@@ -25,12 +24,12 @@ KOREA = Instance()
 
 
 @contextmanager
-def refusing_server(code: str, message: str) -> Iterator[str]:
+def refusing_server(code, message):
     """The URL of a server that answers each start of a session with this error, as a restarting one does."""
     fields = b"SFATAL\0" + b"VFATAL\0" + f"C{code}\0M{message}\0".encode() + b"\0"
     answer = b"E" + (len(fields) + 4).to_bytes(4, "big") + fields
 
-    def serve() -> None:
+    def serve():
         while True:
             try:
                 client, _ = listening.accept()
@@ -62,7 +61,7 @@ def refusing_server(code: str, message: str) -> Iterator[str]:
         ("28P01", 'password authentication failed for user "reader"', r"the password in \[store\] url or in ~/.pgpass"),
     ],
 )
-def test_a_server_that_takes_no_session_is_reported_with_the_remedy(code: str, message: str, remedy: str) -> None:
+def test_a_server_that_takes_no_session_is_reported_with_the_remedy(code, message, remedy):
     with (
         refusing_server(code, message) as url,
         pytest.raises(StoreFailedError, match=f"(?s)^[^\n]*{message}.*: .*{remedy}[^\n]*$") as caught,
@@ -71,26 +70,26 @@ def test_a_server_that_takes_no_session_is_reported_with_the_remedy(code: str, m
     assert "secret" not in str(caught.value)
 
 
-def test_an_unknown_user_is_reported_with_the_remedy() -> None:
+def test_an_unknown_user_is_reported_with_the_remedy():
     run_on_server("SELECT 1 AS {}", "here")  # skips without a server
     url = SERVER_URL.set(username="nobody_" + uuid.uuid4().hex).render_as_string(hide_password=False)
     with pytest.raises(StoreFailedError, match=r'role "nobody_.* does not exist: .*createuser'):
         StoreReader(url)
 
 
-def test_a_host_without_an_address_is_reported_with_the_remedy() -> None:
+def test_a_host_without_an_address_is_reported_with_the_remedy():
     with pytest.raises(StoreFailedError, match=r": correct the host in \[store\] url$"):
         StoreReader("postgresql+psycopg://reader@no-such-host.invalid/observer")
 
 
 @pytest.fixture
-def url() -> Iterator[str]:
+def url():
     with postgresql_schema() as found:
         make_database(found)
         yield found
 
 
-def test_a_server_that_takes_no_changes_is_reported_with_the_remedy(url: str) -> None:
+def test_a_server_that_takes_no_changes_is_reported_with_the_remedy(url):
     address = make_url(url)
     read_only = address.update_query_dict(
         {"options": f"{address.query['options']} -cdefault_transaction_read_only=on"}
@@ -99,7 +98,7 @@ def test_a_server_that_takes_no_changes_is_reported_with_the_remedy(url: str) ->
         claim(read_only, KOREA, ["kis"], 0, this_system())
 
 
-def test_a_session_that_the_server_ended_is_reported_with_the_remedy(url: str) -> None:
+def test_a_session_that_the_server_ended_is_reported_with_the_remedy(url):
     writer = StoreWriter(url)
     writer.open()
     others = "application_name = current_setting('application_name') AND pid != pg_backend_pid()"
@@ -110,7 +109,7 @@ def test_a_session_that_the_server_ended_is_reported_with_the_remedy(url: str) -
     writer.close()
 
 
-def test_a_reader_connects_again_when_the_server_ended_its_idle_connection(url: str) -> None:
+def test_a_reader_connects_again_when_the_server_ended_its_idle_connection(url):
     with StoreReader(url) as reader:
         assert reader.last_session() is None
         others = "application_name = current_setting('application_name') AND pid != pg_backend_pid()"
@@ -118,14 +117,14 @@ def test_a_reader_connects_again_when_the_server_ended_its_idle_connection(url: 
         assert reader.last_session() is None
 
 
-def test_a_full_disk_of_the_server_is_reported_with_the_remedy(url: str) -> None:
+def test_a_full_disk_of_the_server_is_reported_with_the_remedy(url):
     remedy = r"No space left.*: free some space on the server's disk$"
     said = 'could not extend file "base/16386/16712": No space left on device\nHINT:  Check free disk space.'
     with pytest.raises(StoreFailedError, match=remedy), store_errors(open_writer(url)):
         raise psycopg.errors.DiskFull(said)
 
 
-def test_a_user_without_rights_is_reported_with_the_remedy(url: str) -> None:
+def test_a_user_without_rights_is_reported_with_the_remedy(url):
     name = "observer_test_" + uuid.uuid4().hex
     run_on_server("CREATE ROLE {}", name)
     schema = query(url, "SELECT current_schema()")[0][0]
@@ -138,7 +137,7 @@ def test_a_user_without_rights_is_reported_with_the_remedy(url: str) -> None:
         run_on_server("DROP ROLE {}", name)
 
 
-def count_trades_as(url: str, role: str) -> None:
+def count_trades_as(url, role):
     engine = open_reader(url)
     with store_errors(engine), engine.connect() as connection:
         connection.exec_driver_sql(f"SET ROLE {role}")

@@ -3,17 +3,16 @@
 import contextlib
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Engine, select, text
+from sqlalchemy import select, text
 
 from bus.delivery import Delivered
-from bus.events import Event
 from observer.base.errors import StoppedError, StoreError
 from observer.store.arrow import fetched, read_batches, schema_of
 from observer.store.columns import can_read_columns, read_columns
@@ -33,12 +32,12 @@ needs_adbc = pytest.mark.skipif(not can_read_columns(), reason="adbc-driver-sqli
 
 
 @pytest.fixture
-def store(database_url: str) -> Iterator[Store]:
+def store(database_url):
     """Stores events, at the end of the first stream unless another one is named."""
     writer = StoreWriter(database_url)
     writer.open()
 
-    def append(*events: Event, stream: str = STREAMS[0]) -> None:
+    def append(*events, stream=STREAMS[0]):
         mark = writer.high_water_marks([stream])[stream]
         writer.commit([Delivered("track-b", stream, mark + 1, list(events))])
 
@@ -47,13 +46,13 @@ def store(database_url: str) -> Iterator[Store]:
 
 
 @pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
+def engine(database_url):
     engine = open_reader(database_url)
     yield engine
     engine.dispose()
 
 
-def trades_of_two_days() -> list[Event]:
+def trades_of_two_days():
     """Of four symbols out of order, days in turn, equal times; columns that are NULL in the first rows only."""
     return [
         trade(
@@ -70,11 +69,11 @@ def trades_of_two_days() -> list[Event]:
     ]
 
 
-def sorted_rows(engine: Engine, kind: str = "trades") -> pa.Table:
+def sorted_rows(engine, kind="trades"):
     return pa.Table.from_batches(list(read_batches(engine, kind, DAY)), schema_of(kind))
 
 
-def scanned_rows(engine: Engine, lot_rows: int, kind: str = "trades", columns_min: int = ROWS_MIN) -> pa.Table:
+def scanned_rows(engine, lot_rows, kind="trades", columns_min=ROWS_MIN):
     with engine.connect() as connection, tempfile.TemporaryDirectory() as folder:
         spans = spans_of(connection, kind, DAY)
         found = list(read_spans(connection, kind, DAY, spans, Path(folder), None, lot_rows, columns_min))
@@ -83,9 +82,7 @@ def scanned_rows(engine: Engine, lot_rows: int, kind: str = "trades", columns_mi
 
 
 @pytest.mark.parametrize(("lot_rows", "columns_min"), [(1, ROWS_MIN), (7, 1), (7, ROWS_MIN), (1_000, 1)])
-def test_rows_and_their_order_are_those_of_the_sorted_statement(
-    store: Store, engine: Engine, lot_rows: int, columns_min: int
-) -> None:
+def test_rows_and_their_order_are_those_of_the_sorted_statement(store, engine, lot_rows, columns_min):
     for stream in STREAMS:
         store(*trades_of_two_days(), stream=stream)
     expected = sorted_rows(engine)
@@ -96,13 +93,13 @@ def test_rows_and_their_order_are_those_of_the_sorted_statement(
 
 
 @pytest.mark.parametrize("kind", ["snapshots", "order_books", "fetched_minute_bars"])
-def test_other_kinds_of_many_rows_are_read_likewise(store: Store, engine: Engine, kind: str) -> None:
+def test_other_kinds_of_many_rows_are_read_likewise(store, engine, kind):
     for number in range(6):
         store(*of_every_kind((DAY, NEXT_DAY)[number % 2], f"00{number * 7 % 4}000", number, [kind]))
     assert scanned_rows(engine, 2, kind).equals(sorted_rows(engine, kind))
 
 
-def test_a_day_whose_late_rows_lie_far_from_the_others_is_not_scanned(store: Store, engine: Engine) -> None:
+def test_a_day_whose_late_rows_lie_far_from_the_others_is_not_scanned(store, engine):
     store(trade(1), *(trade(number, session_date=NEXT_DAY) for number in range(100)), trade(2))
     with engine.connect() as connection:
         assert not spans_of(connection, "trades", DAY)
@@ -110,7 +107,7 @@ def test_a_day_whose_late_rows_lie_far_from_the_others_is_not_scanned(store: Sto
     assert (span.last - span.first + 1, span.rows) == (100, 100)
 
 
-def test_the_files_of_a_reading_have_no_name_once_it_gives_rows(store: Store, engine: Engine, tmp_path: Path) -> None:
+def test_the_files_of_a_reading_have_no_name_once_it_gives_rows(store, engine, tmp_path):
     store(*trades_of_two_days())
     with engine.connect() as connection:
         spans = spans_of(connection, "trades", DAY)
@@ -121,7 +118,7 @@ def test_the_files_of_a_reading_have_no_name_once_it_gives_rows(store: Store, en
         reading.close()
 
 
-def test_a_stop_interrupts_the_reading(store: Store, engine: Engine) -> None:
+def test_a_stop_interrupts_the_reading(store, engine):
     store(*trades_of_two_days())
     stop = threading.Event()
     stop.set()
@@ -130,15 +127,13 @@ def test_a_stop_interrupts_the_reading(store: Store, engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("kind", ["sweeps", "daily_bars"])
-def test_a_kind_of_few_rows_is_scanned_only_where_symbols_order_it(store: Store, engine: Engine, kind: str) -> None:
+def test_a_kind_of_few_rows_is_scanned_only_where_symbols_order_it(store, engine, kind):
     store(*of_every_kind(DAY, "000010", 1, [kind]))
     with engine.connect() as connection:
         assert bool(spans_of(connection, kind, DAY)) == (kind == "daily_bars")
 
 
-def test_a_reader_takes_the_scan_for_a_day_of_many_rows(
-    store: Store, engine: Engine, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_reader_takes_the_scan_for_a_day_of_many_rows(store, engine, database_url, tmp_path, monkeypatch):
     store(*trades_of_two_days())
     expected = sorted_rows(engine)
     monkeypatch.setattr("observer.store.sealing.ROWS_MIN", 10)
@@ -157,27 +152,27 @@ class TestColumnsOfSqlite:
         count=st.none() | st.integers(-(2**63), 2**63 - 1),
     )
     @pytest.mark.slow
-    def test_any_values_are_the_same(self, prices: list[float], words: str, count: int | None) -> None:
+    def test_any_values_are_the_same(self, prices, words, count):
         with tempfile.TemporaryDirectory() as folder:
             rows = [trade(1, price=price, gap_id=words, cumulative_trades=count) for price in prices]
             both = self.read_both(make_stored(Path(folder), *rows))
         assert both[0].equals(both[1])
 
-    def test_null_in_the_first_rows_and_values_later_are_the_same(self, tmp_path: Path) -> None:
+    def test_null_in_the_first_rows_and_values_later_are_the_same(self, tmp_path):
         nulls = [trade(number, bid=None, cumulative_trades=None) for number in range(40)]
         url = make_stored(tmp_path, *nulls, trade(41, gap_id="g", bid=0.1))
         by_adbc, by_python = self.read_both(url)
         assert by_adbc.equals(by_python)
         assert by_adbc["gap_id"].to_pylist()[-1] == "g"
 
-    def test_an_error_of_the_other_process_is_ours(self, tmp_path: Path) -> None:
+    def test_an_error_of_the_other_process_is_ours(self, tmp_path):
         engine = open_reader(make_stored(tmp_path, trade(1)))
         table = kind_named("trades").table
         missing = select(table.c.symbol.label("x")).where(text("absent = 1"))
         with engine.connect() as connection, pytest.raises(StoreError, match="no such column: absent"):
             list(read_columns(connection, missing, pa.schema([("x", pa.string())])))
 
-    def test_an_iterator_that_is_left_early_ends_the_other_process(self, tmp_path: Path) -> None:
+    def test_an_iterator_that_is_left_early_ends_the_other_process(self, tmp_path):
         engine = open_reader(make_stored(tmp_path, *(trade(number) for number in range(40))))
         with engine.connect() as connection:
             rows = read_columns(connection, select(kind_named("trades").table), schema_of("trades"))
@@ -185,7 +180,7 @@ class TestColumnsOfSqlite:
             rows.close()  # type: ignore[attr-defined]
 
     @staticmethod
-    def read_both(url: str) -> tuple[pa.Table, pa.Table]:
+    def read_both(url):
         engine, schema = open_reader(url), schema_of("trades")
         statement = select(kind_named("trades").table)
         with engine.connect() as connection:

@@ -2,8 +2,6 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
-from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import pytest
@@ -11,7 +9,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import main as alembic_command
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Table, inspect
+from sqlalchemy import inspect
 
 from bus.events import EVENT_TYPES
 from observer.base.errors import StoreError
@@ -21,23 +19,23 @@ from observer.store.reader import StoreReader
 from observer.store.schema import SCHEMA_REVISION
 from observer.store.tables import EVENT_TABLES, METADATA, TABLE_NAMES
 from observer.store.writer import StoreWriter
-from tests.privileges import Ran, in_a_fork
+from tests.privileges import in_a_fork
 from tests.store.raw import execute, query
 
 ROOT = Path(__file__).parents[2]
 
 
-def alembic(*arguments: str, environment_url: str = "") -> Ran:
+def alembic(*arguments, environment_url=""):
     """What the command does in the repository's folder (tests/store/test_store_engine.py starts it as a program)."""
 
-    def command() -> None:
+    def command():
         os.environ["OBSERVER_DATABASE_URL"] = environment_url
         alembic_command(arguments, "alembic")
 
     return in_a_fork(command, ROOT)
 
 
-def test_the_migrations_make_the_schema_of_the_events(empty_database_url: str) -> None:
+def test_the_migrations_make_the_schema_of_the_events(empty_database_url):
     migrate(empty_database_url)
     engine = open_writer(empty_database_url)
     with engine.connect() as connection:
@@ -45,7 +43,7 @@ def test_the_migrations_make_the_schema_of_the_events(empty_database_url: str) -
     engine.dispose()
 
 
-def assert_is_current(connection: Connection) -> None:
+def assert_is_current(connection):
     """The schema is that of `observer.store.tables`, with exactly its indexes."""
     inspector = inspect(connection)
     assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
@@ -55,15 +53,15 @@ def assert_is_current(connection: Connection) -> None:
     assert found - unique == {str(index.name) for table in METADATA.tables.values() for index in table.indexes}
 
 
-def test_every_kind_of_event_has_a_table() -> None:
+def test_every_kind_of_event_has_a_table():
     assert set(TABLE_NAMES) == set(EVENT_TYPES)
 
 
-def test_the_newest_migration_is_the_schema_that_the_code_needs() -> None:
+def test_the_newest_migration_is_the_schema_that_the_code_needs():
     assert ScriptDirectory(str(ROOT / "migrations")).get_current_head() == SCHEMA_REVISION
 
 
-def test_a_change_of_the_events_or_of_the_stores_own_tables_is_another_revision() -> None:
+def test_a_change_of_the_events_or_of_the_stores_own_tables_is_another_revision():
     event_tables = {table.name for table in EVENT_TABLES.values()}
     lines = [line for name in sorted(METADATA.tables) for line in own_part(METADATA.tables[name], event_tables)]
     digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
@@ -72,7 +70,7 @@ def test_a_change_of_the_events_or_of_the_stores_own_tables_is_another_revision(
     )
 
 
-def own_part(table: Table, event_tables: AbstractSet[str]) -> Iterator[str]:
+def own_part(table, event_tables):
     """What the store adds to a table of events, or all of a table of its own."""
     if table.name not in event_tables:
         yield f"{table.name}: {[(column.name, str(column.type), column.nullable) for column in table.columns]}"
@@ -80,19 +78,19 @@ def own_part(table: Table, event_tables: AbstractSet[str]) -> Iterator[str]:
         yield f"{table.name}: {index.name} {[column.name for column in index.columns]}"
 
 
-def test_migrating_twice_changes_nothing(database_url: str) -> None:
+def test_migrating_twice_changes_nothing(database_url):
     migrate(database_url)
     assert query(database_url, "SELECT version_num FROM alembic_version") == [(SCHEMA_REVISION,)]
 
 
-def test_the_alembic_command_migrates_the_given_database_and_finds_no_difference(empty_database_url: str) -> None:
+def test_the_alembic_command_migrates_the_given_database_and_finds_no_difference(empty_database_url):
     upgraded = alembic("-x", f"url={empty_database_url}", "upgrade", "head")
     assert upgraded.status == 0, upgraded.stderr
     checked = alembic("check", environment_url=empty_database_url)
     assert checked.status == 0, checked.stdout + checked.stderr
 
 
-def test_a_database_without_schema_is_refused_with_the_remedy(empty_database_url: str) -> None:
+def test_a_database_without_schema_is_refused_with_the_remedy(empty_database_url):
     open_writer(empty_database_url).connect().close()
     with pytest.raises(StoreError, match="no schema of Observer in it"):
         StoreReader(empty_database_url)
@@ -100,7 +98,7 @@ def test_a_database_without_schema_is_refused_with_the_remedy(empty_database_url
         StoreWriter(empty_database_url).open()
 
 
-def test_an_unknown_schema_is_never_touched(own_database_url: str) -> None:
+def test_an_unknown_schema_is_never_touched(own_database_url):
     execute(own_database_url, "UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(StoreError, match=r"its schema is 9999.*cannot convert"):
         migrate(own_database_url)
@@ -108,9 +106,7 @@ def test_an_unknown_schema_is_never_touched(own_database_url: str) -> None:
         StoreReader(own_database_url)
 
 
-def test_a_read_of_an_older_schema_names_the_command_that_brings_it_up_to_date(
-    own_database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_read_of_an_older_schema_names_the_command_that_brings_it_up_to_date(own_database_url, monkeypatch):
     monkeypatch.setattr(engine_module, "SCHEMA_REVISION", "9998")
     with pytest.raises(
         StoreError, match=rf"is {SCHEMA_REVISION}, this program needs 9998: `observer run` brings it up"
@@ -119,15 +115,13 @@ def test_a_read_of_an_older_schema_names_the_command_that_brings_it_up_to_date(
 
 
 @pytest.mark.parametrize("revision", ["0000", "9999"])
-def test_a_read_of_a_schema_that_no_migration_knows_names_the_version_that_wrote_it(
-    own_database_url: str, revision: str
-) -> None:
+def test_a_read_of_a_schema_that_no_migration_knows_names_the_version_that_wrote_it(own_database_url, revision):
     execute(own_database_url, f"UPDATE alembic_version SET version_num = '{revision}'")
     with pytest.raises(StoreError, match="cannot convert it: use the version of Observer that wrote it"):
         StoreReader(own_database_url)
 
 
-def test_a_reader_cannot_write(database_url: str) -> None:
+def test_a_reader_cannot_write(database_url):
     engine = open_reader(database_url)
     require_current_schema(engine)
     with pytest.raises(Exception, match=r"read-?only"), engine.begin() as connection:
@@ -135,14 +129,14 @@ def test_a_reader_cannot_write(database_url: str) -> None:
     engine.dispose()
 
 
-def test_a_doubled_slot_is_impossible(database_url: str) -> None:
+def test_a_doubled_slot_is_impossible(database_url):
     insert = "INSERT INTO phases VALUES (1, 1, '2026-11-18', 1, 'IDLE', 'WARMUP')"
     execute(database_url, insert)
     with pytest.raises(Exception, match=r"(?i)unique"):
         execute(database_url, insert)
 
 
-def test_a_schema_cannot_be_taken_back(own_database_url: str) -> None:
+def test_a_schema_cannot_be_taken_back(own_database_url):
     result = alembic("downgrade", "base", environment_url=own_database_url)
     assert result.status != 0
     assert "restore the backup" in result.stdout + result.stderr

@@ -1,13 +1,10 @@
 """Changes of the schema on both databases: views follow the code; no reader or killed program stops them for ever."""
 
-from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import Engine, make_url
+from sqlalchemy import make_url
 
 from observer.base.errors import StoreError
 from observer.store import engine
@@ -25,7 +22,7 @@ LOCK_WAIT_MS = 300
 
 
 @pytest.fixture
-def stale_url(empty_database_url: str) -> str:
+def stale_url(empty_database_url):
     """A database with the current revision and a view of an earlier program."""
     make_database(empty_database_url)
     execute(empty_database_url, "DROP VIEW best_quotes")
@@ -34,7 +31,7 @@ def stale_url(empty_database_url: str) -> str:
 
 
 @contextmanager
-def transaction(url: str) -> Iterator["psycopg.Connection[Any]"]:
+def transaction(url):
     address = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(address) as connection:
         yield connection
@@ -42,7 +39,7 @@ def transaction(url: str) -> Iterator["psycopg.Connection[Any]"]:
 
 
 @contextmanager
-def opened_for_writing(url: str) -> Iterator[Engine]:
+def opened_for_writing(url):
     database = open_writer(url)
     try:
         yield database
@@ -50,14 +47,14 @@ def opened_for_writing(url: str) -> Iterator[Engine]:
         database.dispose()
 
 
-def test_views_of_an_earlier_program_are_made_anew_at_the_same_revision(stale_url: str) -> None:
+def test_views_of_an_earlier_program_are_made_anew_at_the_same_revision(stale_url):
     migrate(stale_url)
     assert query(stale_url, "SELECT bid, ask FROM best_quotes") == []
 
 
 @pytest.mark.parametrize("empty_database_url", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("has_other_columns", [False, True])
-def test_what_was_granted_on_a_view_outlives_its_renewal(empty_database_url: str, has_other_columns: bool) -> None:
+def test_what_was_granted_on_a_view_outlives_its_renewal(empty_database_url, has_other_columns):
     make_database(empty_database_url)
     execute(empty_database_url, "COMMENT ON VIEW best_quotes IS 'of an earlier program'")
     if has_other_columns:
@@ -74,7 +71,7 @@ def test_what_was_granted_on_a_view_outlives_its_renewal(empty_database_url: str
 
 
 @pytest.mark.parametrize("empty_database_url", ["postgresql"], indirect=True)
-def test_a_start_succeeds_with_views_of_a_person_s_own(stale_url: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_start_succeeds_with_views_of_a_person_s_own(stale_url, caplog):
     execute(stale_url, "CREATE VIEW mine AS SELECT * FROM best_quotes")
     migrate(stale_url)
     assert query(stale_url, "SELECT stale FROM mine") == [(1,)]
@@ -86,8 +83,8 @@ def test_a_start_succeeds_with_views_of_a_person_s_own(stale_url: str, caplog: p
     assert schema_problems(stale_url) == []
 
 
-def test_views_of_this_code_are_left_alone(stale_url: str) -> None:
-    def identities() -> list[tuple[object, ...]]:
+def test_views_of_this_code_are_left_alone(stale_url):
+    def identities():
         if stale_url.startswith("sqlite"):
             return query(stale_url, "PRAGMA schema_version")
         return query(stale_url, "SELECT 'best_quotes'::regclass::oid, 'trades'::regclass::oid")
@@ -99,9 +96,7 @@ def test_views_of_this_code_are_left_alone(stale_url: str) -> None:
 
 
 @pytest.mark.parametrize("empty_database_url", ["postgresql"], indirect=True)
-def test_a_reader_that_keeps_a_lock_ends_the_change_with_a_remedy_and_the_next_one_succeeds(
-    stale_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_reader_that_keeps_a_lock_ends_the_change_with_a_remedy_and_the_next_one_succeeds(stale_url, monkeypatch):
     waits = (*engine._POSTGRESQL_WRITER_SETTINGS, f"lock_timeout = {LOCK_WAIT_MS}")
     monkeypatch.setattr(engine, "_POSTGRESQL_WRITER_SETTINGS", waits)
     with transaction(stale_url) as reader:
@@ -115,10 +110,10 @@ def test_a_reader_that_keeps_a_lock_ends_the_change_with_a_remedy_and_the_next_o
 
 
 @pytest.mark.parametrize("empty_database_url", ["postgresql"], indirect=True)
-def test_a_killed_change_leaves_no_lock_behind_a_reader_and_is_repeated(stale_url: str, tmp_path: Path) -> None:
+def test_a_killed_change_leaves_no_lock_behind_a_reader_and_is_repeated(stale_url, tmp_path):
     waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'best_quotes'::regclass"
 
-    def wait_for_ever() -> None:
+    def wait_for_ever():
         """Only its death ends its statement."""
         engine._POSTGRESQL_WRITER_SETTINGS += ("lock_timeout = 0",)
         migrate(stale_url)

@@ -33,22 +33,22 @@ def commit(url, *events):
     writer.close()
 
 
-def test_the_last_assignment_of_a_stock_counts(database_url, reader) -> None:
+def test_the_last_assignment_of_a_stock_counts(database_url, reader):
     commit(database_url, assigned(at=2, sector="Energy"), assigned(at=3, sector=None), assigned(at=1))
     assert reader.assignment("NASD", "AAPL").sector is None
 
 
-def test_the_later_delivered_of_two_assignments_at_the_same_moment_counts(database_url, reader) -> None:
+def test_the_later_delivered_of_two_assignments_at_the_same_moment_counts(database_url, reader):
     commit(database_url, assigned(sector="Energy"), assigned(sector="Utilities"))
     assert reader.assignment("NASD", "AAPL").sector == "Utilities"
 
 
-def test_a_stock_without_an_assignment_is_unknown(database_url, reader) -> None:
+def test_a_stock_without_an_assignment_is_unknown(database_url, reader):
     commit(database_url, assigned())
     assert reader.assignment("NYSE", "AAPL") is None
 
 
-def test_a_region_has_each_stock_once_in_order(database_url, reader) -> None:
+def test_a_region_has_each_stock_once_in_order(database_url, reader):
     commit(
         database_url,
         assigned("MSFT", 1),
@@ -61,7 +61,7 @@ def test_a_region_has_each_stock_once_in_order(database_url, reader) -> None:
     assert found == [("NASD", "AAPL", 2), ("NASD", "MSFT", 1), ("NYSE", "AAPL", 1)]
 
 
-def test_the_last_enrichment_run_of_each_region_is_read(database_url, reader) -> None:
+def test_the_last_enrichment_run_of_each_region_is_read(database_url, reader):
     commit(database_url, completed("US", 1, 10), completed("US", 2, 20), completed("JP", 1, 30))
     assert [(each.region, each.securities) for each in reader.last_rounds()] == [("JP", 30), ("US", 20)]
 
@@ -73,7 +73,7 @@ def listed(exchange, symbol, **fields):
     return ListingChanged(provider="kis", exchange=exchange, symbol=symbol, **reported)
 
 
-def test_the_stocks_of_a_region_are_its_active_listings_that_are_no_etfs(database_url, reader) -> None:
+def test_the_stocks_of_a_region_are_its_active_listings_that_are_no_etfs(database_url, reader):
     stock = {"security_type": "stock", "english_name": "APPLE", "sector_code": "710"}
     commit(
         database_url,

@@ -18,12 +18,12 @@ STREAM = "5" * 32
 KNOWN = ServerIdentity(system=1, timeline=1, database_oid=5, database_id="a")
 
 
-def batch(first: int, count: int) -> Delivered:
+def batch(first, count):
     return Delivered("track-b", STREAM, first, trades(count, first=first))
 
 
 @pytest.mark.slow
-def test_a_server_that_is_put_back_or_failed_over_is_noticed_and_adopted() -> None:
+def test_a_server_that_is_put_back_or_failed_over_is_noticed_and_adopted():
     with private_server() as server:
         make_database(server.url)
         system = this_system()
@@ -61,7 +61,7 @@ def test_a_server_that_is_put_back_or_failed_over_is_noticed_and_adopted() -> No
         writer.close()
 
 
-def connected_again(writer: StoreWriter) -> int:
+def connected_again(writer):
     """The mark, after a lost connection."""
     writer._engine.dispose()
     return writer.high_water_marks([STREAM])[STREAM]
@@ -77,6 +77,6 @@ def connected_again(writer: StoreWriter) -> int:
         (ServerIdentity(1, 1, 5, "b"), "its owner row is another one"),
     ],
 )
-def test_what_shows_another_database(now: ServerIdentity, change: str | None) -> None:
+def test_what_shows_another_database(now, change):
     found = now.change_since(KNOWN)
     assert found is None if change is None else change in str(found)

@@ -14,7 +14,7 @@ DAY, NEXT_DAY = SESSIONS
 
 
 @pytest.fixture
-def filled(database_url: str) -> str:
+def filled(database_url):
     writer = StoreWriter(database_url)
     writer.open()
     writer.commit([Delivered("track-b", STREAM, 1, [*events(), *trades(500)])])
@@ -22,7 +22,7 @@ def filled(database_url: str) -> str:
     return database_url
 
 
-def test_after_the_statistics_the_rows_of_every_table_are_known(filled: str) -> None:
+def test_after_the_statistics_the_rows_of_every_table_are_known(filled):
     refresh_statistics(filled)
     with SizeReader(filled) as reader:
         size = reader.sizes()
@@ -33,7 +33,7 @@ def test_after_the_statistics_the_rows_of_every_table_are_known(filled: str) -> 
     assert all(table.rows is not None for table in size.tables)
 
 
-def test_tables_have_their_bytes_with_their_indexes_and_the_largest_is_first(filled: str) -> None:
+def test_tables_have_their_bytes_with_their_indexes_and_the_largest_is_first(filled):
     with SizeReader(filled) as reader:
         size = reader.sizes()
     found = [table.size_bytes or 0 for table in size.tables]
@@ -42,13 +42,13 @@ def test_tables_have_their_bytes_with_their_indexes_and_the_largest_is_first(fil
     assert all(table.size_bytes for table in size.tables)
 
 
-def test_an_empty_table_is_known_to_be_empty_without_statistics(database_url: str) -> None:
+def test_an_empty_table_is_known_to_be_empty_without_statistics(database_url):
     with SizeReader(database_url) as reader:
         tables = {table.name: table for table in reader.sizes().tables}
     assert (tables["trade_rows"].rows, tables["trade_rows"].is_exact) == (0, True)
 
 
-def test_a_large_sqlite_file_is_not_read_for_the_bytes_of_its_tables(filled: str) -> None:
+def test_a_large_sqlite_file_is_not_read_for_the_bytes_of_its_tables(filled):
     with SizeReader(filled) as reader:
         size = reader.sizes(pages_read_bytes_max=1)
     is_sqlite = make_url(filled).get_backend_name() == "sqlite"
@@ -56,7 +56,7 @@ def test_a_large_sqlite_file_is_not_read_for_the_bytes_of_its_tables(filled: str
     assert size.size_bytes > 0
 
 
-def test_the_last_days_are_listed_with_the_rows_that_an_index_finds(filled: str) -> None:
+def test_the_last_days_are_listed_with_the_rows_that_an_index_finds(filled):
     with SizeReader(filled) as reader:
         days = reader.last_days(5)
         rows = reader.day_rows(days[0])

@@ -2,13 +2,11 @@
 
 import asyncio
 from datetime import date
-from pathlib import Path
 
 import pytest
 
 from bus.delivery import Delivered
 from observer.base.clock import ManualClock
-from observer.calendar.phases import DayPlan
 from observer.monitoring.alerts.process import Alerts
 from observer.store.statistics import StatisticsJob, refresh_statistics
 from observer.store.writer import StoreWriter
@@ -22,7 +20,7 @@ from tests.waiting import until_async
 DAY = day_plan(date(2026, 11, 18))
 
 
-def counted(url: str) -> int:
+def counted(url):
     """The rows of trades that the planner knows of."""
     if url.startswith("sqlite"):
         if not query(url, "SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_stat1'"):
@@ -33,7 +31,7 @@ def counted(url: str) -> int:
     return int(float(str(rows)))
 
 
-def test_the_planner_knows_the_rows_of_a_table_while_the_writer_writes(database_url: str) -> None:
+def test_the_planner_knows_the_rows_of_a_table_while_the_writer_writes(database_url):
     writer = StoreWriter(database_url)
     writer.open()
     writer.commit([Delivered("track-b", "5" * 32, 1, trades(500))])
@@ -46,8 +44,8 @@ def test_the_planner_knows_the_rows_of_a_table_while_the_writer_writes(database_
 
 
 @pytest.mark.parametrize("whole_database_url", ["postgresql"], indirect=True)
-def test_the_room_of_removed_rows_is_used_again_without_the_servers_autovacuum(whole_database_url: str) -> None:
-    def size() -> int:
+def test_the_room_of_removed_rows_is_used_again_without_the_servers_autovacuum(whole_database_url):
+    def size():
         [(found,)] = query(whole_database_url, "SELECT pg_relation_size('trade_rows')")
         return int(str(found))
 
@@ -67,19 +65,19 @@ def test_the_room_of_removed_rows_is_used_again_without_the_servers_autovacuum(w
 class Today:
     """The trading-day service of one day that does not end."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.is_waiting_for_the_end = False
 
-    async def plan(self) -> DayPlan:
+    async def plan(self):
         return DAY
 
-    async def end_of(self, _plan: DayPlan) -> None:
+    async def end_of(self, _plan):
         self.is_waiting_for_the_end = True
         await asyncio.Event().wait()
 
 
-def test_the_statistics_are_made_after_the_last_sweep_of_the_day(database_url: str) -> None:
-    async def scenario() -> None:
+def test_the_statistics_are_made_after_the_last_sweep_of_the_day(database_url):
+    async def scenario():
         clock, today = ManualClock(DAY.track_a_stop_ns), Today()
         task = asyncio.create_task(StatisticsJob(database_url, today, clock, Alerts(clock, "core-writer")).run())
         await clock.advance(10 * 60)
@@ -95,8 +93,8 @@ def test_the_statistics_are_made_after_the_last_sweep_of_the_day(database_url: s
     waiting.run(scenario())
 
 
-def test_statistics_that_cannot_be_made_are_an_alert_until_they_are_made(tmp_path: Path) -> None:
-    async def scenario() -> None:
+def test_statistics_that_cannot_be_made_are_an_alert_until_they_are_made(tmp_path):
+    async def scenario():
         clock, url = ManualClock(DAY.track_a_stop_ns + 10 * 60 * 10**9), f"sqlite:///{tmp_path / 'observer.db'}"
         alerts = Alerts(clock, "core-writer")
         for expected in (["statistics"], []):

@@ -2,8 +2,7 @@
 Also where the order of texts ignores punctuation; and the lines of other stocks cost nothing.
 """
 
-import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from datetime import date, timedelta
 from functools import partial
 from itertools import count
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, event
 
 from bus.delivery import Delivered
-from bus.events import DailyBar, Event, OrderBook, Snapshot, Trade
+from bus.events import DailyBar, OrderBook, Snapshot, Trade
 from observer.base.lines import line_id, stock_of
 from observer.base.local_time import local_ns
 from observer.base.units import NS_PER_DAY, NS_PER_S
@@ -37,7 +36,7 @@ Store = Callable[..., None]
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql", "without punctuation"])
-def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def url(request, tmp_path_factory):
     if request.param == "sqlite":
         found = f"sqlite:///{tmp_path_factory.mktemp('lines') / 'observer.sqlite3'}"
         make_database(found)
@@ -49,7 +48,7 @@ def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.fixture(scope="module")
-def store(url: str) -> Iterator[Store]:
+def store(url):
     writer = StoreWriter(url)
     writer.open()
     streams = count(1)
@@ -58,7 +57,7 @@ def store(url: str) -> Iterator[Store]:
 
 
 @pytest.fixture(scope="module")
-def reader(url: str) -> Iterator[StoreReader]:
+def reader(url):
     with StoreReader(url) as reader:
         yield reader
 
@@ -74,7 +73,7 @@ LINES = st.tuples(st.sampled_from(STOCKS), st.sampled_from(VENUES))
 ROWS = st.lists(st.tuples(KINDS, LINES, st.integers(0, SECOND_MAX), PRICES, PRICES), max_size=40)
 
 
-def made(day: date, number: int, given_row: Given) -> Event:
+def made(day, number, given_row):
     """A row of a line. A halted line has snapshots without prices, and no trade."""
     kind, (stock, venue), second, bid, ask = given_row
     symbol, at_ns = line_id(stock, venue, "KRX"), local_ns(day, 10) + second * NS_PER_S + number
@@ -92,7 +91,7 @@ def made(day: date, number: int, given_row: Given) -> Event:
     return DailyBar(*own, 1.0, 2.0, 0.5, 1.0, float(number), 1.0, venue=venue)
 
 
-def quotes_of(rows: Sequence[Event], stock: str, at_ns: int) -> list[Quote]:
+def quotes_of(rows, stock, at_ns):
     """By line the last quote of the ten minutes before."""
     found: dict[str, Quote] = {}
     for row in rows:
@@ -111,7 +110,7 @@ def quotes_of(rows: Sequence[Event], stock: str, at_ns: int) -> list[Quote]:
     return [found[symbol] for symbol in sorted(found)]
 
 
-def volumes_of(rows: Sequence[Event], stock: str, day: str) -> dict[str, DailyVolume]:
+def volumes_of(rows, stock, day):
     """The volume of the newest bar of each line, else of its last snapshot."""
     bars = {row.symbol: row.volume for row in rows if isinstance(row, DailyBar)}
     swept: dict[str, float] = {}
@@ -130,9 +129,7 @@ DAYS = count()  # a database keeps the rows of earlier examples: each has days o
 
 @settings(examples(0.14), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(rows=ROWS, at_second=st.integers(0, SECOND_MAX))
-def test_what_is_said_of_a_stock_is_a_fold_of_the_rows_of_its_lines(
-    url: str, store: Store, reader: StoreReader, rows: Sequence[Given], at_second: int
-) -> None:
+def test_what_is_said_of_a_stock_is_a_fold_of_the_rows_of_its_lines(url, store, reader, rows, at_second):
     day = date(2027, 1, 1) + timedelta(days=next(DAYS))
     text, at_ns = day.isoformat(), local_ns(day, 10) + at_second * NS_PER_S
     events = [made(day, number, each) for number, each in enumerate(rows)]
@@ -159,15 +156,15 @@ def test_what_is_said_of_a_stock_is_a_fold_of_the_rows_of_its_lines(
 # --- what it costs ---
 
 
-def steps_of(ask: Callable[[], object]) -> int:
+def steps_of(ask):
     """The hundreds of steps of SQLite's machine that the queries take."""
     steps = [0]
 
-    def note() -> int:
+    def note():
         steps[0] += 1
         return 0
 
-    def watch(connection: sqlite3.Connection, *_: object) -> None:
+    def watch(connection, *_):
         connection.set_progress_handler(note, 100)
 
     event.listen(Engine, "connect", watch)
@@ -179,12 +176,12 @@ def steps_of(ask: Callable[[], object]) -> int:
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
-def test_the_lines_of_other_stocks_cost_a_question_about_one_nothing(store: Store, reader: StoreReader) -> None:
+def test_the_lines_of_other_stocks_cost_a_question_about_one_nothing(store, reader):
     day = date(2026, 1, 5)
     text, noon_ns = day.isoformat(), local_ns(day, 12)
     kinds = ("trade", "snapshot", "book", "bar")
 
-    def store_stocks(names: Sequence[str]) -> None:
+    def store_stocks(names):
         rows = [(kind, (name, venue), 1, 1.0, 2.0) for name in names for venue in VENUES[:2] for kind in kinds]
         store([made(day, number, row) for number, row in enumerate(rows, 1)])
 

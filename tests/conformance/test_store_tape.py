@@ -1,7 +1,6 @@
 """The tape's queries, on both databases."""
 
 from collections import Counter
-from collections.abc import Iterator
 
 import msgspec
 import pytest
@@ -9,7 +8,6 @@ import pytest
 import observer.store.tape
 from bus.delivery import Delivered
 from bus.events import (
-    Event,
     MinuteBarRecovered,
     Reached,
     SelectionAdvanced,
@@ -29,7 +27,7 @@ from bus.events import (
 )
 from observer.store.reader import StoreReader
 from observer.store.slots import day_bounds
-from observer.store.tape import Decided, HeldSpan
+from observer.store.tape import HeldSpan
 from observer.store.writer import StoreWriter
 from tests.builders import trade, trades
 from tests.store.plans import recorded
@@ -42,49 +40,49 @@ SPAN = TapeSpan(1.0, 2.0, 10, 11)
 class Store:
     """Stores events at the end of a stream."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url):
         self._writer = StoreWriter(url)
         self._writer.open()
         self._last = Counter[str]()
 
-    def append(self, *events: Event, stream: str = "7" * 32) -> None:
+    def append(self, *events, stream="7" * 32):
         self._writer.commit([Delivered("tape", stream, self._last[stream] + 1, events)])
         self._last[stream] += len(events)
 
-    def close(self) -> None:
+    def close(self):
         self._writer.close()
 
 
 @pytest.fixture
-def store(database_url: str) -> Iterator[Store]:
+def store(database_url):
     made = Store(database_url)
     yield made
     made.close()
 
 
 @pytest.fixture
-def reader(store: Store, database_url: str) -> Iterator[StoreReader]:
+def reader(store, database_url):
     with StoreReader(database_url) as opened:
         yield opened
 
 
-def page(symbol: str, number: int, day: str = DAY) -> TapePage:
+def page(symbol, number, day=DAY):
     return TapePage("kis", symbol, day, number, number, 30, 3, 9.0, 1.0, 10.0, 10, 11, (SPAN,), "KRX")
 
 
-def progress(at_ns: int, *, is_done: bool) -> TapeProgressed:
+def progress(at_ns, *, is_done):
     return TapeProgressed("kis", DAY, at_ns, 3, 1, 1, 3, 30.0, 9.0, 1.0, 1, 2, 60.0, is_done)
 
 
-def report(symbol: str, at_ns: int, word: str) -> TapeJudged:
+def report(symbol, at_ns, word):
     return TapeJudged("kis", symbol, DAY, at_ns, word, 30.0, 29.0, 3, (SPAN,), (), "KRX")
 
 
-def events(found: Decided) -> list[Event]:
+def events(found):
     return [event for _, event in found.changes]
 
 
-def test_pages_come_back_by_line_in_their_order_of_a_line_or_of_all(store: Store, reader: StoreReader) -> None:
+def test_pages_come_back_by_line_in_their_order_of_a_line_or_of_all(store, reader):
     pages = [page("005930", 1), page("000660", 2), page("005930", 3), page("000660", 4), page("000660", 4, NEXT_DAY)]
     store.append(*pages)
     assert list(reader.tape_pages(DAY)) == [pages[1], pages[3], pages[0], pages[2]]
@@ -92,9 +90,7 @@ def test_pages_come_back_by_line_in_their_order_of_a_line_or_of_all(store: Store
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 3, 9, 10])
-def test_pages_are_read_in_parts_of_bounded_size(
-    store: Store, reader: StoreReader, monkeypatch: pytest.MonkeyPatch, at_once: int
-) -> None:
+def test_pages_are_read_in_parts_of_bounded_size(store, reader, monkeypatch, at_once):
     monkeypatch.setattr(observer.store.tape, "_PAGES_AT_ONCE", at_once)
     pages = [page(symbol, number) for number in range(3) for symbol in ("000660", "005930", "035420")]
     store.append(*pages)
@@ -106,7 +102,7 @@ def test_pages_are_read_in_parts_of_bounded_size(
     assert [each for part in parts for each in part] == sorted(pages, key=lambda each: (each.symbol, each.asked_ns))
 
 
-def test_the_latest_progress_and_the_last_reports_count(store: Store, reader: StoreReader) -> None:
+def test_the_latest_progress_and_the_last_reports_count(store, reader):
     assert reader.tape_progress(DAY) is None
     store.append(progress(2, is_done=True), progress(1, is_done=False))
     store.append(report("005930", 2, "complete"), report("005930", 1, "spans"), report("000660", 1, "seconds"))
@@ -118,7 +114,7 @@ def test_the_latest_progress_and_the_last_reports_count(store: Store, reader: St
     assert reader.tape_reports(DAY, "000660").keys() == {"000660"}
 
 
-def test_held_spans_are_the_stored_trades_between_gaps(store: Store, reader: StoreReader) -> None:
+def test_held_spans_are_the_stored_trades_between_gaps(store, reader):
     every = trades(9, symbol="005930", session_date=DAY)
     store.append(*every[:3], *every[5:8], trade(1, symbol="000660", session_date=DAY))
     first, fourth = every[0], every[5]
@@ -139,7 +135,7 @@ def test_held_spans_are_the_stored_trades_between_gaps(store: Store, reader: Sto
     assert reader.held_spans("005930", NEXT_DAY) == ()
 
 
-def test_a_conflated_row_is_held_between_the_trades_beside_it(store: Store, reader: StoreReader) -> None:
+def test_a_conflated_row_is_held_between_the_trades_beside_it(store, reader):
     first, second, third = trades(3, symbol="005930", session_date=DAY)
     row = TradesConflated(
         *("kis", "005930", DAY, second.exchange_time_ns, second.exchange_time_ns + 5, 1, 2, second.volume),
@@ -156,7 +152,7 @@ def test_a_conflated_row_is_held_between_the_trades_beside_it(store: Store, read
     ]
 
 
-def test_volumes_are_evaluated_until_the_last_sweep_that_track_b_took_in(store: Store, reader: StoreReader) -> None:
+def test_volumes_are_evaluated_until_the_last_sweep_that_track_b_took_in(store, reader):
     assert reader.decided(DAY).evaluated_ns == 0
     store.append(
         SelectionAdvanced(DAY, 5, UniverseEvaluated(1, 1, 3, 2)),
@@ -169,9 +165,7 @@ def test_volumes_are_evaluated_until_the_last_sweep_that_track_b_took_in(store: 
     assert (reader.decided(DAY).closed_ns, reader.decided(DAY, found.upto).closed_ns) == (12, 12)
 
 
-def test_an_unfinished_day_is_closed_however_long_its_process_went_on_after_the_stop(
-    store: Store, reader: StoreReader, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unfinished_day_is_closed_however_long_its_process_went_on_after_the_stop(store, reader, monkeypatch):
     monkeypatch.setattr(observer.store.tape, "_STEPS_AT_ONCE", 5)
     store.append(*(SelectionAdvanced(DAY, 100 + number, SlotsEvaluated()) for number in range(9)))
     store.append(SelectionAdvanced(DAY, 110, UniverseEvaluated(2, 6, 107, 2)))
@@ -180,7 +174,7 @@ def test_an_unfinished_day_is_closed_however_long_its_process_went_on_after_the_
     assert (reader.decided(DAY).closed_ns, reader.decided(DAY, before.upto).closed_ns) == (99, 99)
 
 
-def test_a_database_that_went_back_is_behind_until_it_has_everything_again(store: Store, reader: StoreReader) -> None:
+def test_a_database_that_went_back_is_behind_until_it_has_everything_again(store, reader):
     store.append(SelectionAdvanced(DAY, 5, SlotsEvaluated()))
     upto = reader.decided(DAY).upto
     assert not reader.is_behind(upto)
@@ -188,7 +182,7 @@ def test_a_database_that_went_back_is_behind_until_it_has_everything_again(store
     assert reader.is_behind({**upto, "9" * 32: 1})
 
 
-def test_decisions_since_an_earlier_answer_are_the_new_ones_of_the_day(store: Store, reader: StoreReader) -> None:
+def test_decisions_since_an_earlier_answer_are_the_new_ones_of_the_day(store, reader):
     first = SlotAssigned("a:01", "005930", FROM_NS + 1, "volume_surge", 1.0, "free_slot", None)
     store.append(SelectionAdvanced(DAY, 5, UniverseEvaluated(1, 1, 3, 2)), first)
     found = reader.decided(DAY)
@@ -207,9 +201,7 @@ def test_decisions_since_an_earlier_answer_are_the_new_ones_of_the_day(store: St
     assert events(reader.decided(DAY)) == [first, released, left, back]
 
 
-def test_a_new_stream_s_decisions_are_new_and_a_database_that_went_back_repeats_none(
-    store: Store, reader: StoreReader
-) -> None:
+def test_a_new_stream_s_decisions_are_new_and_a_database_that_went_back_repeats_none(store, reader):
     slot = SlotAssigned("a:01", "005930", FROM_NS + 1, "volume_surge", 1.0, "free_slot", None)
     store.append(slot)
     found = reader.decided(DAY)
@@ -223,7 +215,7 @@ def test_a_new_stream_s_decisions_are_new_and_a_database_that_went_back_repeats_
     assert reader.decided(DAY, ahead).upto.items() >= ahead.items()
 
 
-def test_a_check_reads_only_the_steps_since_the_last_one(store: Store, reader: StoreReader) -> None:
+def test_a_check_reads_only_the_steps_since_the_last_one(store, reader):
     store.append(*(SelectionAdvanced(DAY, number, SlotsEvaluated()) for number in range(400)))
     since = reader.decided(DAY).upto
     store.append(SelectionAdvanced(DAY, 500, UniverseEvaluated(2, 6, 8, 2)))
@@ -234,8 +226,8 @@ def test_a_check_reads_only_the_steps_since_the_last_one(store: Store, reader: S
     assert all(" stream = " in " ".join(each.text.split()).replace("selection_steps.", "") for each in of_steps)
 
 
-def test_lines_with_minute_bars_are_those_of_the_day(store: Store, reader: StoreReader) -> None:
-    def bar(symbol: str, start_ns: int) -> MinuteBarRecovered:
+def test_lines_with_minute_bars_are_those_of_the_day(store, reader):
+    def bar(symbol, start_ns):
         return MinuteBarRecovered("kis", symbol, DAY, start_ns, 1.0, 1.0, 1.0, 1.0, 1.0, "g", 1)
 
     store.append(bar("005930", FROM_NS), bar("000660", TO_NS))

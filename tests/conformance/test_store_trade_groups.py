@@ -1,13 +1,10 @@
 """Trades are stored with the number of their group, and read with its texts, on both databases."""
 
-from collections.abc import Iterator, Sequence
-
 import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
 from bus.delivery import Delivered, Lost
-from bus.events import Trade
 from observer.store.reader import StoreReader
 from observer.store.removal import SealedRows
 from observer.store.tables import PART_BITS, TRADE_GROUPS, TRADE_ROWS
@@ -25,42 +22,40 @@ NO_TEXT = "\ud800"  # no database stores it
 class Storing:
     """Commits trades as one stream, without asking for its mark in between."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url):
         self.writer = StoreWriter(url)
         self.writer.open()
         self._next = self.writer.high_water_marks([STREAM])[STREAM] + 1
 
-    def commit(self, *trades: Trade) -> int:
+    def commit(self, *trades):
         """Returns how many are in quarantine."""
         first, self._next = self._next, self._next + len(trades)
         return self.writer.commit([Delivered("track-b", STREAM, first, trades)]).quarantined
 
-    def lose(self, count: int) -> None:
+    def lose(self, count):
         """The next numbers of the stream exist no more."""
         first, self._next = self._next, self._next + count
         self.writer.commit([Lost(STREAM, first, self._next - 1, "lost", "track-b")])
 
 
 @pytest.fixture
-def storing(database_url: str) -> Iterator[Storing]:
+def storing(database_url):
     storing = Storing(database_url)
     yield storing
     storing.writer.close()
 
 
-def stored(url: str, session_date: str = DAY) -> Sequence[Trade]:
+def stored(url, session_date=DAY):
     with StoreReader(url) as reader:
         return list(reader.trades(session_date))
 
 
-def groups(url: str) -> int:
+def groups(url):
     [(count,)] = query(url, "SELECT count(*) FROM trade_groups")
     return int(str(count))
 
 
-def test_trades_with_the_same_texts_are_one_group_and_each_other_text_is_another(
-    storing: Storing, database_url: str
-) -> None:
+def test_trades_with_the_same_texts_are_one_group_and_each_other_text_is_another(storing, database_url):
     texts: list[dict[str, object]] = [
         {},
         {"side": "sell"},
@@ -75,7 +70,7 @@ def test_trades_with_the_same_texts_are_one_group_and_each_other_text_is_another
     assert groups(database_url) == len(texts)
 
 
-def test_new_groups_between_known_ones_are_made_at_once(storing: Storing, database_url: str) -> None:
+def test_new_groups_between_known_ones_are_made_at_once(storing, database_url):
     storing.commit(trade(1))
     mixed = [trade(2), trade(3, side="sell"), trade(4), trade(5, session="after"), trade(6, side="sell")]
     with recorded() as statements:
@@ -85,7 +80,7 @@ def test_new_groups_between_known_ones_are_made_at_once(storing: Storing, databa
     assert len([each for each in statements if each.text.startswith("INSERT INTO trade_groups")]) == 1
 
 
-def test_the_next_writer_takes_the_groups_that_are_there(storing: Storing, database_url: str) -> None:
+def test_the_next_writer_takes_the_groups_that_are_there(storing, database_url):
     storing.commit(trade(1), trade(2, symbol="000660"))
     storing.writer.close()
     following = Storing(database_url)
@@ -95,7 +90,7 @@ def test_the_next_writer_takes_the_groups_that_are_there(storing: Storing, datab
     assert len(stored(database_url)) == 5
 
 
-def test_a_writer_asks_for_the_groups_of_the_parts_that_it_stores(storing: Storing, database_url: str) -> None:
+def test_a_writer_asks_for_the_groups_of_the_parts_that_it_stores(storing, database_url):
     storing.commit(trade(1))
     storing.lose(1 << PART_BITS)
     storing.commit(trade(2))
@@ -112,7 +107,7 @@ def test_a_writer_asks_for_the_groups_of_the_parts_that_it_stores(storing: Stori
     assert groups(database_url) == 2
 
 
-def test_a_refused_trade_leaves_no_group_that_a_later_trade_relies_on(storing: Storing, database_url: str) -> None:
+def test_a_refused_trade_leaves_no_group_that_a_later_trade_relies_on(storing, database_url):
     new = {"symbol": "000660"}
     assert storing.commit(trade(1, symbol=NO_TEXT), trade(2, **new), trade(3, price=float("nan"), **new)) in (1, 2)
     assert storing.commit(trade(4, **new), trade(5, symbol=NO_TEXT)) == 1
@@ -121,7 +116,7 @@ def test_a_refused_trade_leaves_no_group_that_a_later_trade_relies_on(storing: S
     assert groups(database_url) == 1
 
 
-def test_a_database_that_went_back_gets_its_groups_again(storing: Storing, database_url: str) -> None:
+def test_a_database_that_went_back_gets_its_groups_again(storing, database_url):
     storing.commit(trade(1))
     for table in ("trade_rows", "trade_groups"):
         execute(database_url, f"DELETE FROM {table}")
@@ -130,7 +125,7 @@ def test_a_database_that_went_back_gets_its_groups_again(storing: Storing, datab
     assert stored(database_url) == [trade(2)]
 
 
-def test_groups_leave_with_their_last_row_and_come_again(storing: Storing, database_url: str) -> None:
+def test_groups_leave_with_their_last_row_and_come_again(storing, database_url):
     storing.commit(trade(1), trade(2, side="sell"), trade(3, session_date=NEXT_DAY), trade(4, side="sell"))
     sealed = SealedRows("trades", DAY, STREAM, 1, 3, 2)
     after: int | None = 0
@@ -142,7 +137,7 @@ def test_groups_leave_with_their_last_row_and_come_again(storing: Storing, datab
     assert stored(database_url) == [trade(4, side="sell"), trade(5)]
 
 
-def test_a_group_that_a_commit_learned_before_its_removal_is_made_again(storing: Storing, database_url: str) -> None:
+def test_a_group_that_a_commit_learned_before_its_removal_is_made_again(storing, database_url):
     """A commit learns all groups of a line's day, those without a row among them, until the last step removes these."""
     storing.commit(trade(1))
     sealed = SealedRows("trades", DAY, STREAM, 1, 1, 1)
@@ -161,7 +156,7 @@ def test_a_group_that_a_commit_learned_before_its_removal_is_made_again(storing:
         "stream = 1 AND sequence BETWEEN 3 AND 5",
     ],
 )
-def test_a_question_by_line_and_day_or_by_position_reads_no_other_trades(own_database_url: str, condition: str) -> None:
+def test_a_question_by_line_and_day_or_by_position_reads_no_other_trades(own_database_url, condition):
     storing = Storing(own_database_url)
     lines = [(symbol, day) for symbol in ("005930", *(f"{other:06}" for other in range(40))) for day in (DAY, NEXT_DAY)]
     storing.commit(

@@ -1,7 +1,6 @@
 """The writer, on both databases: one row per event, and high-water marks that match the stored rows."""
 
 import itertools
-from collections.abc import Iterator, Sequence
 
 import msgspec
 import pytest
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 
 from bus.codec import decode_event, encode_event
 from bus.delivery import Delivered, Lost
-from bus.events import Event, ListingChange, ListingChanged, ListingValued, Poison, Trade, kind_of
+from bus.events import ListingChanged, ListingValued, Poison, kind_of
 from observer.base.errors import StoreError
 from observer.store.reader import StoreReader
 from observer.store.rows import event_of, position_of
@@ -27,27 +26,27 @@ OTHER_STREAM = "6" * 32
 UNIQUE_STREAMS = (f"{number:032x}" for number in itertools.count(1))
 
 
-def delivered(items: Sequence[Event | Poison], first: int = 1, stream: str = STREAM) -> Delivered:
+def delivered(items, first=1, stream=STREAM):
     return Delivered("track-b", stream, first, items)
 
 
 @pytest.fixture
-def writer(database_url: str) -> Iterator[StoreWriter]:
+def writer(database_url):
     writer = StoreWriter(database_url, now_ns=lambda: 77)
     writer.open()
     yield writer
     writer.close()
 
 
-def sequences(url: str, table: str) -> list[object]:
+def sequences(url, table):
     return [row[0] for row in query(url, f"SELECT sequence FROM {table} ORDER BY stream, sequence")]
 
 
-def test_a_stream_that_never_delivered_stands_at_zero(writer: StoreWriter) -> None:
+def test_a_stream_that_never_delivered_stands_at_zero(writer):
     assert writer.high_water_marks([STREAM, OTHER_STREAM]) == {STREAM: 0, OTHER_STREAM: 0}
 
 
-def test_each_event_is_one_row_with_its_stream_and_sequence(writer: StoreWriter, database_url: str) -> None:
+def test_each_event_is_one_row_with_its_stream_and_sequence(writer, database_url):
     committed = writer.commit([delivered(trades(3))])
     assert committed.rows_by_kind == {"trade": 3}
     assert query(database_url, "SELECT stream, sequence, cumulative_volume FROM trades ORDER BY sequence") == [
@@ -57,12 +56,12 @@ def test_each_event_is_one_row_with_its_stream_and_sequence(writer: StoreWriter,
     ]
 
 
-def test_the_mark_is_the_number_of_the_last_event(writer: StoreWriter) -> None:
+def test_the_mark_is_the_number_of_the_last_event(writer):
     writer.commit([delivered(trades(3)), delivered(trades(2), stream=OTHER_STREAM), delivered(trades(4), first=4)])
     assert writer.high_water_marks([STREAM, OTHER_STREAM]) == {STREAM: 7, OTHER_STREAM: 2}
 
 
-def test_another_writer_finds_the_marks_and_goes_on(writer: StoreWriter, database_url: str) -> None:
+def test_another_writer_finds_the_marks_and_goes_on(writer, database_url):
     writer.commit([delivered(trades(3))])
     writer.close()
     second = StoreWriter(database_url)
@@ -73,9 +72,7 @@ def test_another_writer_finds_the_marks_and_goes_on(writer: StoreWriter, databas
 
 
 @pytest.mark.parametrize("first", [1, 3, 5])
-def test_a_batch_that_does_not_follow_the_mark_changes_nothing(
-    writer: StoreWriter, database_url: str, first: int
-) -> None:
+def test_a_batch_that_does_not_follow_the_mark_changes_nothing(writer, database_url, first):
     writer.commit([delivered(trades(3))])
     with pytest.raises(StoreError, match="stands at 3"):
         writer.commit([delivered(trades(1), stream=OTHER_STREAM), delivered(trades(1), first=first)])
@@ -83,7 +80,7 @@ def test_a_batch_that_does_not_follow_the_mark_changes_nothing(
     assert writer.high_water_marks([STREAM, OTHER_STREAM]) == {STREAM: 3, OTHER_STREAM: 0}
 
 
-def test_lost_numbers_are_one_row_and_the_stream_goes_on(writer: StoreWriter, database_url: str) -> None:
+def test_lost_numbers_are_one_row_and_the_stream_goes_on(writer, database_url):
     lost = Lost(STREAM, 3, 10, "damaged", "producer")
     assert writer.lost_events() == 0
     committed = writer.commit([delivered(trades(2)), lost, delivered(trades(1, first=11), first=11)])
@@ -94,7 +91,7 @@ def test_lost_numbers_are_one_row_and_the_stream_goes_on(writer: StoreWriter, da
     assert query(database_url, statement) == [(3, 10, "damaged", 77)]
 
 
-def test_an_epoch_stays_until_the_database_goes_back(writer: StoreWriter, database_url: str) -> None:
+def test_an_epoch_stays_until_the_database_goes_back(writer, database_url):
     first = writer.epoch()
     assert writer.epoch() == first
     second = writer.begin_epoch("it was put back")
@@ -104,15 +101,13 @@ def test_an_epoch_stays_until_the_database_goes_back(writer: StoreWriter, databa
     assert reasons == [("created",), ("it was put back",)]
 
 
-def test_nothing_to_commit_is_no_error(writer: StoreWriter) -> None:
+def test_nothing_to_commit_is_no_error(writer):
     assert writer.commit([]).stored == 0
 
 
 @settings(examples(0.3), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(items=st.lists(events(), min_size=1, max_size=40))
-def test_every_field_of_every_event_is_stored_as_it_came(
-    writer: StoreWriter, database_url: str, items: list[Event]
-) -> None:
+def test_every_field_of_every_event_is_stored_as_it_came(writer, database_url, items):
     stream = next(UNIQUE_STREAMS)
     writer.commit([delivered(items, stream=stream)])
     found = {}
@@ -127,7 +122,7 @@ def test_every_field_of_every_event_is_stored_as_it_came(
 # --- quarantine ----------------------------------------------------------------------------------------------
 
 
-def test_poison_goes_to_quarantine_and_keeps_its_number(writer: StoreWriter, database_url: str) -> None:
+def test_poison_goes_to_quarantine_and_keeps_its_number(writer, database_url):
     committed = writer.commit([delivered([trade(1), Poison(b"\xc1", "not an event"), trade(3)])])
     assert (committed.stored, committed.quarantined) == (2, 1)
     assert sequences(database_url, "trades") == [1, 3]
@@ -136,9 +131,7 @@ def test_poison_goes_to_quarantine_and_keeps_its_number(writer: StoreWriter, dat
     assert writer.high_water_marks([STREAM]) == {STREAM: 3}
 
 
-def test_a_writer_that_is_started_again_goes_on_with_the_bound_of_the_days_quarantine(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_writer_that_is_started_again_goes_on_with_the_bound_of_the_days_quarantine(database_url, monkeypatch):
     monkeypatch.setattr("observer.store.writer.QUARANTINE_BYTES_MAX", 10)
     for number in (1, 2, 3):
         again = StoreWriter(database_url, now_ns=lambda: 77)
@@ -148,9 +141,7 @@ def test_a_writer_that_is_started_again_goes_on_with_the_bound_of_the_days_quara
     assert query(database_url, "SELECT length(content) FROM quarantine ORDER BY sequence") == [(6,), (0,), (0,)]
 
 
-def test_the_next_day_has_room_in_the_quarantine_whatever_the_table_holds(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_next_day_has_room_in_the_quarantine_whatever_the_table_holds(database_url, monkeypatch):
     monkeypatch.setattr("observer.store.writer.QUARANTINE_BYTES_MAX", 12)
     now_ns = 77
     writer = StoreWriter(database_url, now_ns=lambda: now_ns)
@@ -171,9 +162,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("refused", REFUSED.values(), ids=REFUSED.keys())
 @pytest.mark.parametrize("position", [0, 37, 99])
-def test_a_refused_row_goes_to_quarantine_and_the_rest_is_stored(
-    writer: StoreWriter, database_url: str, refused: Trade, position: int
-) -> None:
+def test_a_refused_row_goes_to_quarantine_and_the_rest_is_stored(writer, database_url, refused, position):
     items = trades(100)
     items[position] = refused
     committed = writer.commit([delivered(items), delivered(trades(5), stream=OTHER_STREAM)])
@@ -183,7 +172,7 @@ def test_a_refused_row_goes_to_quarantine_and_the_rest_is_stored(
     assert writer.high_water_marks([STREAM, OTHER_STREAM]) == {STREAM: 100, OTHER_STREAM: 5}
 
 
-def test_a_refused_event_can_be_read_from_the_quarantine(writer: StoreWriter, database_url: str) -> None:
+def test_a_refused_event_can_be_read_from_the_quarantine(writer, database_url):
     refused = trade(1, price=None)
     committed = writer.commit([delivered([refused, Poison(b"\xc1", "not an event")])])
     assert committed.quarantined == 2
@@ -196,7 +185,7 @@ def test_a_refused_event_can_be_read_from_the_quarantine(writer: StoreWriter, da
 
 @settings(examples(0.2), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(bad=st.sets(st.integers(1, 60)))
-def test_any_refused_rows_are_found_and_no_others(writer: StoreWriter, database_url: str, bad: set[int]) -> None:
+def test_any_refused_rows_are_found_and_no_others(writer, database_url, bad):
     stream = next(UNIQUE_STREAMS)
     items = [trade(number, exchange_time_ns=2**63 if number in bad else number) for number in range(1, 61)]
     committed = writer.commit([delivered(items, stream=stream)])
@@ -206,7 +195,7 @@ def test_any_refused_rows_are_found_and_no_others(writer: StoreWriter, database_
     assert {sequence for (sequence,) in rows} == bad
 
 
-def test_text_with_a_nul_is_never_lost(writer: StoreWriter, database_url: str) -> None:
+def test_text_with_a_nul_is_never_lost(writer, database_url):
     writer.commit([delivered([trade(1, symbol="a\0b")])])  # SQLite stores it, PostgreSQL cannot
     with StoreReader(database_url) as reader:
         assert reader.total_rows() == 1
@@ -218,7 +207,7 @@ def test_text_with_a_nul_is_never_lost(writer: StoreWriter, database_url: str) -
 # --- the database is away ------------------------------------------------------------------------------------
 
 
-def test_a_new_connection_is_made_after_a_failure(writer: StoreWriter, database_url: str) -> None:
+def test_a_new_connection_is_made_after_a_failure(writer, database_url):
     writer.commit([delivered(trades(1))])
     execute(database_url, "ALTER TABLE trade_rows RENAME TO elsewhere")
     with pytest.raises(StoreError):
@@ -229,7 +218,7 @@ def test_a_new_connection_is_made_after_a_failure(writer: StoreWriter, database_
     assert sequences(database_url, "trades") == [1, 2]
 
 
-def test_redelivered_events_are_counted_with_their_stream(writer: StoreWriter, database_url: str) -> None:
+def test_redelivered_events_are_counted_with_their_stream(writer, database_url):
     writer.commit([delivered(trades(1)), delivered(trades(1), stream=OTHER_STREAM)])
     writer.note_duplicates(STREAM, 3)
     writer.note_duplicates(STREAM, 4)
@@ -240,38 +229,34 @@ def test_redelivered_events_are_counted_with_their_stream(writer: StoreWriter, d
 # --- the projection of listings ------------------------------------------------------------------------------
 
 
-def listing_rows(url: str) -> list[tuple[object, ...]]:
+def listing_rows(url):
     columns = "symbol, name, first_seen_ns, first_seen_as, changed_ns, active"
     return query(url, f"SELECT {columns} FROM listings ORDER BY exchange, symbol")
 
 
-def changes_of(*steps: tuple[str, int, str]) -> list[ListingChanged]:
+def changes_of(*steps):
     return [listing_changed(change=change, changed_ns=moment, name=name) for change, moment, name in steps]
 
 
 @pytest.mark.parametrize("first", ["initial", "new"])
-def test_a_listing_keeps_when_it_was_first_seen_and_as_what(
-    writer: StoreWriter, database_url: str, first: ListingChange
-) -> None:
+def test_a_listing_keeps_when_it_was_first_seen_and_as_what(writer, database_url, first):
     writer.commit([delivered(changes_of((first, 10, "A")))])
     writer.commit([delivered(changes_of(("changed", 20, "B"), ("changed", 30, "C")), first=2)])
     assert listing_rows(database_url) == [("005930", "C", 10, first, 30, True)]
 
 
-def test_a_removed_listing_stays_and_is_not_active(writer: StoreWriter, database_url: str) -> None:
+def test_a_removed_listing_stays_and_is_not_active(writer, database_url):
     writer.commit([delivered(changes_of(("new", 10, "A"), ("removed", 20, "A")))])
     assert listing_rows(database_url) == [("005930", "A", 10, "new", 20, False)]
 
 
-def test_a_relisted_listing_is_active_again(writer: StoreWriter, database_url: str) -> None:
+def test_a_relisted_listing_is_active_again(writer, database_url):
     writer.commit([delivered(changes_of(("new", 10, "A"), ("removed", 20, "A"), ("relisted", 30, "A")))])
     assert listing_rows(database_url) == [("005930", "A", 10, "new", 30, True)]
 
 
-def test_a_value_changes_the_state_of_its_listing_alone_and_an_older_one_nothing(
-    writer: StoreWriter, database_url: str
-) -> None:
-    def valued(exchange: str, moment_ns: int, price: float) -> ListingValued:
+def test_a_value_changes_the_state_of_its_listing_alone_and_an_older_one_nothing(writer, database_url):
+    def valued(exchange, moment_ns, price):
         return ListingValued("kis", exchange, "005930", moment_ns, price, None)
 
     listed = [listing_changed(), listing_changed(exchange="KOSDAQ")]
@@ -281,27 +266,27 @@ def test_a_value_changes_the_state_of_its_listing_alone_and_an_older_one_nothing
     assert rows == [("KOSDAQ", 70_000.0, 4.2e14, 1, 1), ("KOSPI", 2.0, None, 1, 30)]
 
 
-def test_a_late_change_does_not_undo_a_newer_one(writer: StoreWriter, database_url: str) -> None:
+def test_a_late_change_does_not_undo_a_newer_one(writer, database_url):
     writer.commit([delivered(changes_of(("new", 10, "A"), ("changed", 30, "C")))])
     writer.commit([delivered(changes_of(("changed", 20, "B")), stream=OTHER_STREAM)])
     assert listing_rows(database_url) == [("005930", "C", 10, "new", 30, True)]
     assert len(sequences(database_url, "listing_changes")) == 3
 
 
-def test_the_same_symbol_on_two_exchanges_is_two_listings(writer: StoreWriter, database_url: str) -> None:
+def test_the_same_symbol_on_two_exchanges_is_two_listings(writer, database_url):
     writer.commit([delivered([listing_changed(exchange="KOSPI"), listing_changed(exchange="KOSDAQ")])])
     assert len(listing_rows(database_url)) == 2
 
 
-def test_a_refused_change_leaves_the_listing_as_it_is(writer: StoreWriter, database_url: str) -> None:
+def test_a_refused_change_leaves_the_listing_as_it_is(writer, database_url):
     refused = msgspec.structs.replace(listing_changed(changed_ns=20), name="\ud800")
     committed = writer.commit([delivered([listing_changed(changed_ns=10, name="A"), refused])])
     assert committed.rows_by_kind == {kind_of(ListingChanged): 1}
     assert listing_rows(database_url) == [("005930", "A", 10, "new", 10, True)]
 
 
-def test_a_database_restored_without_its_sequences_takes_new_streams_and_epochs(database_url: str) -> None:
-    def commit(stream: str) -> None:
+def test_a_database_restored_without_its_sequences_takes_new_streams_and_epochs(database_url):
+    def commit(stream):
         writer = StoreWriter(database_url)
         writer.open()
         writer.begin_epoch("restored")

@@ -1,15 +1,12 @@
 """A day of Track B that is ended in the after-market, against the simulator: no false gap, and each true one."""
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import date
-from pathlib import Path
 
 import msgspec
 
 from bus.codec import decode_events, unpack
-from bus.events import GapDetected, Trade
+from bus.events import GapDetected
 from bus.outbox import Outbox
 from bus.producer import Producer
 from bus.segments import Packed
@@ -23,7 +20,6 @@ from observer.gaps.detector import Mark
 from observer.gaps.recovery import RecoverySettings
 from observer.monitoring.alerts.process import Alerts
 from observer.selection.sampling import SamplingSettings
-from observer.simulator.market.market import Market
 from observer.store.reader import StoreReader
 from tests.builders import screen
 from tests.conformance.test_providers_kis_simulator import SETTINGS, pipeline_to_a_simulator
@@ -41,9 +37,7 @@ LIVELY = 4
 class Evening:
     """A process that begins at 17:00 and ends the day of one that stopped while streaming."""
 
-    def __init__(
-        self, folder: Path, client: KisClient, market: Market, clock: ManualClock, reader: StoreReader
-    ) -> None:
+    def __init__(self, folder, client, market, clock, reader):
         self.client, self.market, self.clock = client, market, clock
         self.outbox = Outbox(folder / "outbox", "test", "1" * 32)
         self.producer = Producer(self.outbox, f"ipc://{folder}/ingest")
@@ -60,19 +54,19 @@ class Evening:
         quiet = [symbol for symbol in in_order if sizes[symbol] > 2]
         self.symbols = [*in_order[:LIVELY], *quiet[-2:]]
 
-    def stored(self, symbol: str, until_ns: int) -> Mark:
+    def stored(self, symbol, until_ns):
         """The last trade of the symbol before a moment, as the earlier process stored it."""
         last = [each for each in self.market.offered_here(symbol, "KRX") if each.exchange_time_ns < until_ns][-1]
         return Mark(symbol, DAY.isoformat(), float(last.cumulative_volume), None, last.exchange_time_ns)
 
-    async def end(self, marks: Mapping[str, Mark]) -> None:
+    async def end(self, marks):
         self.recorder.resume(marks.values(), DIED_NS, {})
         for symbol in marks:
             self.recorder.watch(symbol)
         await self.recorder.leave_all()
 
     @property
-    def gaps(self) -> Sequence[GapDetected]:
+    def gaps(self):
         """Those that were published."""
         self.producer.flush()
         found, sequence = list[GapDetected](), 1
@@ -85,7 +79,7 @@ class Evening:
 
 
 @asynccontextmanager
-async def evening(folder: Path) -> AsyncIterator[Evening]:
+async def evening(folder):
     clock, url = ManualClock(LATE_NS), f"sqlite:///{folder}/observer.db"
     make_database(url)
     with StoreReader(url) as reader:
@@ -95,37 +89,31 @@ async def evening(folder: Path) -> AsyncIterator[Evening]:
             made.producer.close()
 
 
-def test_a_day_ended_in_the_after_market_has_no_gap_where_everything_until_the_stop_is_stored(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with evening(tmp_path) as late:
-            marks = {symbol: late.stored(symbol, PLAN.track_b_stop_ns) for symbol in late.symbols}
-            now = {quote.symbol: quote.cumulative_volume for quote in await late.client.quotes(late.symbols)}
-            assert all(now[symbol] > marks[symbol].cumulative_volume for symbol in late.symbols[:LIVELY])
-            await late.end(marks)
-            assert late.gaps == []
-
-    asyncio.run(scenario())
+async def test_a_day_ended_in_the_after_market_has_no_gap_where_everything_until_the_stop_is_stored(tmp_path):
+    async with evening(tmp_path) as late:
+        marks = {symbol: late.stored(symbol, PLAN.track_b_stop_ns) for symbol in late.symbols}
+        now = {quote.symbol: quote.cumulative_volume for quote in await late.client.quotes(late.symbols)}
+        assert all(now[symbol] > marks[symbol].cumulative_volume for symbol in late.symbols[:LIVELY])
+        await late.end(marks)
+        assert late.gaps == []
 
 
-def test_a_true_gap_ends_at_the_stop_and_is_recovered_whole(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with evening(tmp_path) as late:
-            symbol, *others = late.symbols
-            marks = {each: late.stored(each, PLAN.track_b_stop_ns) for each in others}
-            at_stop = late.stored(symbol, PLAN.track_b_stop_ns)
-            marks[symbol] = late.stored(symbol, DIED_NS)
-            await late.end(marks)
-            [gap] = late.gaps
-            assert (gap.symbol, gap.after_volume) == (symbol, marks[symbol].cumulative_volume)
-            assert (gap.before_volume, gap.to_ns) == (at_stop.cumulative_volume, PLAN.track_b_stop_ns)
-            planned = recovery.plan(gap, RecoverySettings())
-            rows = await late.client.trades_between(symbol, planned.from_ns, planned.to_ns, gap.after_volume)
-            found = recovery.select(rows, gap, late.clock.now_ns())
-            assert found.complete
-            assert _latest(found.trades) < PLAN.track_b_stop_ns
-
-    asyncio.run(scenario())
+async def test_a_true_gap_ends_at_the_stop_and_is_recovered_whole(tmp_path):
+    async with evening(tmp_path) as late:
+        symbol, *others = late.symbols
+        marks = {each: late.stored(each, PLAN.track_b_stop_ns) for each in others}
+        at_stop = late.stored(symbol, PLAN.track_b_stop_ns)
+        marks[symbol] = late.stored(symbol, DIED_NS)
+        await late.end(marks)
+        [gap] = late.gaps
+        assert (gap.symbol, gap.after_volume) == (symbol, marks[symbol].cumulative_volume)
+        assert (gap.before_volume, gap.to_ns) == (at_stop.cumulative_volume, PLAN.track_b_stop_ns)
+        planned = recovery.plan(gap, RecoverySettings())
+        rows = await late.client.trades_between(symbol, planned.from_ns, planned.to_ns, gap.after_volume)
+        found = recovery.select(rows, gap, late.clock.now_ns())
+        assert found.complete
+        assert _latest(found.trades) < PLAN.track_b_stop_ns
 
 
-def _latest(trades: tuple[Trade, ...]) -> int:
+def _latest(trades):
     return max(trade.exchange_time_ns for trade in trades)

@@ -19,19 +19,19 @@ from observer.demo.day import MARKER, OUTBOXES, DemoOptions, begins_at, prepare,
 from observer.supervisor.instance import AlreadyRunningError, InstanceLock
 
 
-def options(folder: Path, **changes: object) -> DemoOptions:
+def options(folder, **changes):
     base = DemoOptions(speed=240, symbols=60, database="", seed=7, data=None, keep=False, folder=folder)
     return msgspec.structs.replace(base, **changes)
 
 
-def test_a_folder_of_something_else_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
+def test_a_folder_of_something_else_is_refused_and_stays_as_it_is(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(ConfigError, match="choose another --folder"):
         prepare(options(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_a_production_folder_is_refused_and_keeps_its_database_and_backups(tmp_path: Path) -> None:
+def test_a_production_folder_is_refused_and_keeps_its_database_and_backups(tmp_path):
     production = tmp_path / "observer"
     day = prepare(options(production))
     (production / MARKER).unlink()  # without it the folder is like that of a real system
@@ -49,7 +49,7 @@ def test_a_production_folder_is_refused_and_keeps_its_database_and_backups(tmp_p
     assert day.configuration.exists()
 
 
-def test_a_database_that_cannot_be_made_is_refused_before_an_earlier_demo_is_removed(tmp_path: Path) -> None:
+def test_a_database_that_cannot_be_made_is_refused_before_an_earlier_demo_is_removed(tmp_path):
     folder = tmp_path / "demo"
     prepare(options(folder))
     before = contents_of(folder)
@@ -58,14 +58,14 @@ def test_a_database_that_cannot_be_made_is_refused_before_an_earlier_demo_is_rem
     assert contents_of(folder) == before
 
 
-def test_a_removal_that_was_interrupted_is_repeated(tmp_path: Path) -> None:
+def test_a_removal_that_was_interrupted_is_repeated(tmp_path):
     folder = tmp_path / "demo"
     prepare(options(folder))
     (folder / "observer.toml").unlink()
     assert prepare(options(folder)).configuration.exists()
 
 
-def test_a_link_in_an_earlier_demo_is_removed_and_not_what_it_leads_to(tmp_path: Path) -> None:
+def test_a_link_in_an_earlier_demo_is_removed_and_not_what_it_leads_to(tmp_path):
     (tmp_path / "samples").mkdir()
     (tmp_path / "samples" / "one").write_text("stays")
     folder = tmp_path / "demo"
@@ -76,11 +76,11 @@ def test_a_link_in_an_earlier_demo_is_removed_and_not_what_it_leads_to(tmp_path:
     assert (tmp_path / "samples" / "one").read_text() == "stays"
 
 
-def contents_of(folder: Path) -> dict[str, bytes]:
+def contents_of(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_an_earlier_demo_makes_way(tmp_path: Path) -> None:
+def test_an_earlier_demo_makes_way(tmp_path):
     folder = tmp_path / "demo"
     first = prepare(options(folder))
     (folder / "data" / "observer.db").write_text("old")
@@ -89,7 +89,7 @@ def test_an_earlier_demo_makes_way(tmp_path: Path) -> None:
     assert first.settings.simulator != second.settings.simulator  # other keys, other ports
 
 
-def test_a_demo_that_runs_is_not_disturbed(tmp_path: Path) -> None:
+def test_a_demo_that_runs_is_not_disturbed(tmp_path):
     folder = tmp_path / "demo"
     prepare(options(folder))
     lock = InstanceLock(Endpoints(folder / "run").runtime_directory)
@@ -100,7 +100,7 @@ def test_a_demo_that_runs_is_not_disturbed(tmp_path: Path) -> None:
     lock.release()
 
 
-def test_the_keys_are_their_owners_alone_and_new_each_time(tmp_path: Path) -> None:
+def test_the_keys_are_their_owners_alone_and_new_each_time(tmp_path):
     folder = tmp_path / "demo"
     keys = [read_keys(prepare(options(folder)).settings.pool.accounts, {})[0] for _ in range(2)]
     assert stat.S_IMODE((folder / "keys.toml").stat().st_mode) == 0o600
@@ -108,7 +108,7 @@ def test_the_keys_are_their_owners_alone_and_new_each_time(tmp_path: Path) -> No
     assert keys[0].app_secret != keys[1].app_secret
 
 
-def test_the_simulated_broker_knows_the_keys_and_has_three_ports(tmp_path: Path) -> None:
+def test_the_simulated_broker_knows_the_keys_and_has_three_ports(tmp_path):
     day = prepare(options(tmp_path / "demo"))
     simulator = day.settings.simulator
     assert simulator is not None
@@ -119,7 +119,7 @@ def test_the_simulated_broker_knows_the_keys_and_has_three_ports(tmp_path: Path)
 
 
 @pytest.mark.parametrize("count", [1, 3, 10])
-def test_each_account_has_keys_of_its_own_that_the_broker_knows(tmp_path: Path, count: int) -> None:
+def test_each_account_has_keys_of_its_own_that_the_broker_knows(tmp_path, count):
     settings = prepare(options(tmp_path / "demo", accounts=count)).settings
     keys = read_keys(settings.pool.accounts, {})
     assert settings.simulator is not None
@@ -128,7 +128,7 @@ def test_each_account_has_keys_of_its_own_that_the_broker_knows(tmp_path: Path, 
     assert sum(account.slots for account in settings.pool.accounts) == 41 * count
 
 
-def test_everything_lies_in_the_folder_and_calls_stay_on_loopback(tmp_path: Path) -> None:
+def test_everything_lies_in_the_folder_and_calls_stay_on_loopback(tmp_path):
     folder = tmp_path / "demo"
     settings = prepare(options(folder)).settings
     assert Path(settings.run.data).is_relative_to(folder)
@@ -138,7 +138,7 @@ def test_everything_lies_in_the_folder_and_calls_stay_on_loopback(tmp_path: Path
     assert all("//127.0.0.1:" in url for url in urls)
 
 
-def test_the_options_become_settings(tmp_path: Path) -> None:
+def test_the_options_become_settings(tmp_path):
     url = "postgresql+psycopg://somebody@127.0.0.1/empty"
     settings = prepare(options(tmp_path / "demo", symbols=77, seed=9, database=url)).settings
     assert settings.simulator is not None
@@ -146,9 +146,7 @@ def test_the_options_become_settings(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("speed", "symbols"), [(60, 4_000), (240, 500), (240, 4_000), (600, 500), (1200, 60)])
-def test_the_universe_has_machine_time_for_each_symbol_before_the_open_at_every_speed(
-    tmp_path: Path, speed: float, symbols: int
-) -> None:
+def test_the_universe_has_machine_time_for_each_symbol_before_the_open_at_every_speed(tmp_path, speed, symbols):
     day = prepare(options(tmp_path / "demo", speed=speed, symbols=symbols))
     hour, minute = map(int, day.settings.selection.universe.generation_time.split(":"))
     universe_ns = local_ns(DAY, hour, minute)
@@ -156,18 +154,18 @@ def test_the_universe_has_machine_time_for_each_symbol_before_the_open_at_every_
     assert (local_ns(DAY, 8, 59) - universe_ns) / 1e9 / speed > 0.02 * symbols
 
 
-def test_a_day_that_cannot_begin_early_enough_begins_at_midnight() -> None:
+def test_a_day_that_cannot_begin_early_enough_begins_at_midnight():
     assert begins_at(10_000, 4_000) == (0, 0)
 
 
-def test_etfs_are_valued_and_measured_within_the_day(tmp_path: Path) -> None:
+def test_etfs_are_valued_and_measured_within_the_day(tmp_path):
     day = prepare(options(tmp_path / "demo"))
     ends = local_datetime(day.ends_ns).strftime("%H:%M")
     etf = day.settings.etf
     assert etf.list_at < etf.values_at < etf.ranges_at < ends
 
 
-def test_streams_become_records_beside_trades_and_the_nav_brings_etfs_into_the_universe(tmp_path: Path) -> None:
+def test_streams_become_records_beside_trades_and_the_nav_brings_etfs_into_the_universe(tmp_path):
     plain = prepare(options(tmp_path / "demo")).settings
     chosen = prepare(options(tmp_path / "demo", streams=("order_book", "nav"))).settings
     assert (plain.track_b.records, plain.selection.universe.exclude_etf) == (("trades",), True)
@@ -175,7 +173,7 @@ def test_streams_become_records_beside_trades_and_the_nav_brings_etfs_into_the_u
     assert not chosen.selection.universe.exclude_etf
 
 
-def test_expected_prices_are_streamed_into_the_closing_auction(tmp_path: Path) -> None:
+def test_expected_prices_are_streamed_into_the_closing_auction(tmp_path):
     plain = prepare(options(tmp_path / "demo")).settings
     chosen = prepare(options(tmp_path / "demo", streams=("expected_price",))).settings
     usual, longer = (plan(TradingDay(DAY, True, "test"), each.day_rules) for each in (plain, chosen))
@@ -183,13 +181,13 @@ def test_expected_prices_are_streamed_into_the_closing_auction(tmp_path: Path) -
     assert local_ns(DAY, 15, 20) < longer.track_b_stop_ns <= longer.track_a_stop_ns
 
 
-def test_the_day_begins_before_eight_and_ends_at_twenty_to_four(tmp_path: Path) -> None:
+def test_the_day_begins_before_eight_and_ends_at_twenty_to_four(tmp_path):
     day = prepare(options(tmp_path / "demo"))
     assert day.clock.now_ns() == day.begins_ns == local_ns(DAY, 7, 59)
     assert day.ends_ns == local_ns(DAY, 15, 40)
 
 
-def test_a_demo_can_have_another_trading_day(tmp_path: Path) -> None:
+def test_a_demo_can_have_another_trading_day(tmp_path):
     other = date(2026, 11, 13)
     day = prepare(options(tmp_path / "demo", day=other))
     assert (day.begins_ns, day.ends_ns) == (local_ns(other, 7, 59), local_ns(other, 15, 40))
@@ -201,7 +199,7 @@ def test_a_demo_can_have_another_trading_day(tmp_path: Path) -> None:
     assert not (tmp_path / "closed").exists()
 
 
-def test_with_both_venues_the_day_lasts_from_seven_to_a_quarter_past_eight(tmp_path: Path) -> None:
+def test_with_both_venues_the_day_lasts_from_seven_to_a_quarter_past_eight(tmp_path):
     day = prepare(options(tmp_path / "demo", nxt=True, speed=400))
     made = plan(TradingDay(DAY, True, "test"), day.settings.day_rules)
     universe_ns = local_ns(DAY, *map(int, day.settings.selection.universe.generation_time.split(":")))
@@ -211,7 +209,7 @@ def test_with_both_venues_the_day_lasts_from_seven_to_a_quarter_past_eight(tmp_p
     assert day.settings.simulator.venues == day.settings.universe.venues == ("KRX", "NXT")
 
 
-def test_samples_that_are_not_there_are_refused_before_anything_is_removed(tmp_path: Path) -> None:
+def test_samples_that_are_not_there_are_refused_before_anything_is_removed(tmp_path):
     folder = tmp_path / "demo"
     prepare(options(folder))
     with pytest.raises(ConfigError, match="not a folder"):
@@ -219,7 +217,7 @@ def test_samples_that_are_not_there_are_refused_before_anything_is_removed(tmp_p
     assert tomllib.loads((folder / "observer.toml").read_text())["simulator"]["data"] == ""
 
 
-def test_tidying_leaves_the_database_the_configuration_and_the_outboxes(tmp_path: Path) -> None:
+def test_tidying_leaves_the_database_the_configuration_and_the_outboxes(tmp_path):
     folder = tmp_path / "demo"
     chosen = options(folder)
     prepare(chosen)

@@ -1,18 +1,16 @@
 """The live display: it shows the reported figures, and no event can stop it."""
 
 import io
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
-from rich.text import Text
 
 from bus.commands import ProcessStatus
 from bus.events import (
     ConnectionChanged,
-    Event,
     PhaseChanged,
     SlotAssigned,
     SlotReleased,
@@ -23,6 +21,9 @@ from bus.events import (
 from observer.demo.display import DayView
 from tests.builders import trades
 from tests.strategies import events
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 EIGHT_NS = 1_794_956_400_000_000_000
 TWENTY_TO_FOUR_NS = EIGHT_NS + 27_600_000_000_000
@@ -36,18 +37,18 @@ PROCESSES = (
 NOTHING_YET_S = 1_000.0
 
 
-def view() -> DayView:
+def view():
     return DayView(EIGHT_NS, TWENTY_TO_FOUR_NS)
 
 
-def shown(of: DayView, now_ns: int = EIGHT_NS, processes: Sequence[ProcessStatus] = PROCESSES, width: int = 80) -> str:
+def shown(of, now_ns=EIGHT_NS, processes=PROCESSES, width=80):
     console = Console(file=io.StringIO(), width=width, record=True)
     console.print(of.render(now_ns, processes))
     return console.export_text()
 
 
 @given(st.lists(events(), max_size=20))
-def test_the_display_renders_any_sequence_of_events(seen: list[Event]) -> None:
+def test_the_display_renders_any_sequence_of_events(seen):
     display = view()
     for event in seen:
         display.apply(event)
@@ -56,7 +57,7 @@ def test_the_display_renders_any_sequence_of_events(seen: list[Event]) -> None:
     assert sum(display.counts.values()) == len(seen)
 
 
-def test_the_display_shows_the_clock_the_phase_and_the_processes() -> None:
+def test_the_display_shows_the_clock_the_phase_and_the_processes():
     display = view()
     display.apply(PhaseChanged("2026-11-18", EIGHT_NS, "IDLE", "WARMUP"))
     text = shown(display, EIGHT_NS + 61_000_000_000)
@@ -65,19 +66,19 @@ def test_the_display_shows_the_clock_the_phase_and_the_processes() -> None:
     assert all(process.name in text for process in PROCESSES)
 
 
-def test_a_time_outside_the_day_is_shown_as_well() -> None:
+def test_a_time_outside_the_day_is_shown_as_well():
     assert "KST" in shown(view(), TWENTY_TO_FOUR_NS * 2 - EIGHT_NS)
     assert "KST" in shown(view(), 0)
 
 
-def test_the_display_counts_stored_events() -> None:
+def test_the_display_counts_stored_events():
     display = view()
     for event in trades(1234):
         display.apply(event)
     assert "1,234 trades" in shown(display)
 
 
-def test_a_slot_is_shown_from_its_assignment_to_its_release() -> None:
+def test_a_slot_is_shown_from_its_assignment_to_its_release():
     display = view()
     display.apply(SlotAssigned("main:01", "005930", EIGHT_NS, "volume_surge", 21.3, "free_slot", None))
     assert "slots (1)" in shown(display)
@@ -86,7 +87,7 @@ def test_a_slot_is_shown_from_its_assignment_to_its_release() -> None:
     assert "slots (0)" in shown(display)
 
 
-def full_day() -> DayView:
+def full_day():
     """A display with as much in it as a day can bring, and with everything at its widest."""
     display = view()
     display.apply(PhaseChanged("2026-11-18", EIGHT_NS, "IDLE", "TRACK_A_CLOSING"))
@@ -105,7 +106,7 @@ ALL_PROCESSES = [
 ]
 
 
-def test_a_full_day_fits_a_terminal_of_80_columns_and_24_lines() -> None:
+def test_a_full_day_fits_a_terminal_of_80_columns_and_24_lines():
     lines = shown(full_day(), processes=ALL_PROCESSES).splitlines()
     assert len(lines) <= 24
     assert max(map(len, lines)) <= 80
@@ -117,7 +118,7 @@ def test_a_full_day_fits_a_terminal_of_80_columns_and_24_lines() -> None:
     assert "000040" in text
 
 
-def test_a_process_that_is_down_is_shown_with_the_time_since_which_it_is() -> None:
+def test_a_process_that_is_down_is_shown_with_the_time_since_which_it_is():
     display = view()
     display.update(EIGHT_NS, NOTHING_YET_S, ALL_PROCESSES)
     killed = [msgspec.structs.replace(each, state="BACKOFF", pid=None) for each in ALL_PROCESSES[4:8]]
@@ -129,11 +130,11 @@ def test_a_process_that_is_down_is_shown_with_the_time_since_which_it_is() -> No
     assert "08:01:01 track-b DOWN, restarting" in text
 
 
-def lines_of(reported: list[Text]) -> list[str]:
+def lines_of(reported):
     return [line.plain for line in reported]
 
 
-def test_the_display_prints_phase_changes_as_lines_without_a_terminal() -> None:
+def test_the_display_prints_phase_changes_as_lines_without_a_terminal():
     reported: list[Text] = []
     display = DayView(EIGHT_NS, TWENTY_TO_FOUR_NS, report=reported.append)
     display.apply(PhaseChanged("2026-11-18", EIGHT_NS, "IDLE", "WARMUP"))
@@ -141,7 +142,7 @@ def test_the_display_prints_phase_changes_as_lines_without_a_terminal() -> None:
     assert lines_of(reported) == ["08:00:00 phase WARMUP"]
 
 
-def test_half_a_minute_without_news_is_a_line_where_there_is_no_terminal() -> None:
+def test_half_a_minute_without_news_is_a_line_where_there_is_no_terminal():
     reported: list[Text] = []
     display = DayView(EIGHT_NS, TWENTY_TO_FOUR_NS, report=reported.append)
     display.apply(PhaseChanged("2026-11-18", EIGHT_NS, "IDLE", "WARMUP"))

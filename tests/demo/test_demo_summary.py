@@ -48,11 +48,11 @@ GOOD = DemoSummary(
 )
 
 
-def but(**changes: object) -> DemoSummary:
+def but(**changes):
     return msgspec.structs.replace(GOOD, **changes)
 
 
-def test_a_day_on_which_all_agrees_is_a_success() -> None:
+def test_a_day_on_which_all_agrees_is_a_success():
     assert GOOD.succeeded
 
 
@@ -66,7 +66,7 @@ def test_a_day_on_which_all_agrees_is_a_success() -> None:
     ],
     ids=lambda changes: next(iter(changes)),
 )
-def test_a_day_with_restarts_redeliveries_and_gaps_is_a_success(changes: dict[str, object]) -> None:
+def test_a_day_with_restarts_redeliveries_and_gaps_is_a_success(changes):
     assert but(**changes).succeeded
 
 
@@ -91,11 +91,11 @@ def test_a_day_with_restarts_redeliveries_and_gaps_is_a_success(changes: dict[st
     ],
     ids=str,
 )
-def test_a_day_with_any_discrepancy_is_a_failure(changes: dict[str, object]) -> None:
+def test_a_day_with_any_discrepancy_is_a_failure(changes):
     assert not but(**changes).succeeded
 
 
-def test_the_table_compares_the_published_with_the_stored_events() -> None:
+def test_the_table_compares_the_published_with_the_stored_events():
     assert dict(summary_rows(but(events_stored=103_019)))["events published / stored"] == "103,020 / 103,019"
 
 
@@ -105,7 +105,7 @@ class Pair:
     offered: OfferedTrade
 
 
-def pair(**stored: object) -> Pair:
+def pair(**stored):
     """A trade as it was offered half a second after a whole second, and as it is stored, but for the changes."""
     offered = OfferedTrade(
         "005930", "2026-11-18", "151640", SECOND_NS + 500_000_000, 70_000, 3, 30, 4, 6, "buy", "KRX", "regular"
@@ -116,11 +116,11 @@ def pair(**stored: object) -> Pair:
     return Pair(msgspec.structs.replace(same, **stored), offered)
 
 
-def unaltered(both: Pair) -> bool:
+def unaltered(both):
     return is_unaltered(both.stored, both.offered)
 
 
-def test_a_streamed_trade_agrees_in_all_that_the_wire_shows() -> None:
+def test_a_streamed_trade_agrees_in_all_that_the_wire_shows():
     assert unaltered(pair())
 
 
@@ -135,19 +135,19 @@ def test_a_streamed_trade_agrees_in_all_that_the_wire_shows() -> None:
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_a_streamed_trade_that_differs_is_altered(change: dict[str, object]) -> None:
+def test_a_streamed_trade_that_differs_is_altered(change):
     assert not unaltered(pair(**change))
 
 
-def test_a_recovered_trade_need_not_know_count_and_side() -> None:
+def test_a_recovered_trade_need_not_know_count_and_side():
     assert unaltered(pair(gap_id="a", cumulative_trades=None, side="sell"))
 
 
-def test_a_recovered_trade_of_another_price_is_altered() -> None:
+def test_a_recovered_trade_of_another_price_is_altered():
     assert not unaltered(pair(gap_id="a", cumulative_trades=None, price=70_100.0))
 
 
-def test_the_table_compares_the_volume_of_each_of_two_venues_with_what_is_stored_of_it() -> None:
+def test_the_table_compares_the_volume_of_each_of_two_venues_with_what_is_stored_of_it():
     both = but(
         by_session={"NXT": {"pre": 12, "regular": 1_067}, "KRX": {"regular": 2_000, "closing_auction": 1}},
         venues={
@@ -164,7 +164,7 @@ def test_the_table_compares_the_volume_of_each_of_two_venues_with_what_is_stored
     assert rows["NXT trades stored"] == "pre 12, regular 1,067"
 
 
-def test_the_table_of_two_venues_has_24_lines_on_80_columns_and_that_of_one_venue_no_line_of_a_venue() -> None:
+def test_the_table_of_two_venues_has_24_lines_on_80_columns_and_that_of_one_venue_no_line_of_a_venue():
     whole = VenueCounts(2_345_678_901.0, 9e12, 0.031, 1_234_567_890.0, 1_234_567_890.0)
     sessions = {"regular": 359_950, "closing_auction": 48_100, "after": 110_800}
     both = but(by_session={"KRX": sessions, "NXT": sessions}, venues={"KRX": whole, "NXT": whole})

@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Final
@@ -28,8 +28,8 @@ from tests.folders import short_folder
 from tests.monitoring.targets import listening
 from tests.store.filled import STREAM, events
 from tests.store.migrated import make_database
-from tests.whole.running import OBSERVER, System
 from tests.waiting import DEADLINE_S
+from tests.whole.running import OBSERVER, System
 
 PROGRAM: Final = ".venv/bin/observer"
 AS_OWNER: Final = "sudo -u observer "
@@ -105,24 +105,24 @@ LEFT_OUT: Final[Mapping[str, str]] = {
 }
 
 
-def lines_of(page: str) -> list[str]:
+def lines_of(page):
     """The lines of the blocks, without the comments behind them."""
     blocks = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
     return [re.sub(r"\s+# .*", "", line) for block in blocks for line in block.splitlines()]
 
 
-def printed() -> list[str]:
+def printed():
     """The commands of the page's blocks, each once, without the comments behind them and the user before them."""
     lines = [line.removeprefix(AS_OWNER) for line in lines_of((ROOT / "OPERATIONS.md").read_text())]
     return list(dict.fromkeys(line for line in lines if line.strip()))
 
 
-def test_every_command_of_the_page_is_run_or_has_its_reason() -> None:
+def test_every_command_of_the_page_is_run_or_has_its_reason():
     ours = {f"{PROGRAM} {words}" for words in (*AT_REST, *RUNNING)}
     assert set(printed()) == ours | set(LEFT_OUT)
 
 
-def test_the_comparison_at_an_upgrade_shows_no_secret(tmp_path: Path) -> None:
+def test_the_comparison_at_an_upgrade_shows_no_secret(tmp_path):
     [command] = [line for line in lines_of((ROOT / "OPERATIONS.md").read_text()) if "diff -r" in line]
     for folder, secret in (("config", "pa55word"), ("new/config", "")):
         (tmp_path / folder).mkdir(parents=True)
@@ -137,14 +137,14 @@ def test_the_comparison_at_an_upgrade_shows_no_secret(tmp_path: Path) -> None:
     assert "user:@host" in written.read_text(), "what differs is shown"
 
 
-def test_an_upgrade_names_the_user_of_each_command_about_the_system_s_data() -> None:
+def test_an_upgrade_names_the_user_of_each_command_about_the_system_s_data():
     lines = lines_of((ROOT / "OPERATIONS.md").read_text().partition("## Upgrade")[2])
     ours = [line for line in lines if PROGRAM in line]
     assert len(ours) > 9
     assert [line for line in ours if not line.startswith(AS_OWNER)] == [f"{PROGRAM} {words}" for words in AS_ROOT]
 
 
-def test_the_way_back_installs_the_earlier_packages_too_before_it_restores() -> None:
+def test_the_way_back_installs_the_earlier_packages_too_before_it_restores():
     way_back = (ROOT / "OPERATIONS.md").read_text().partition("The way back, ")[2].partition("```sh\n")[2]
     lines = [line.removeprefix("sudo -u observer ") for line in way_back.partition("```")[0].splitlines()]
     commands = [line.split()[1:3] for line in lines]
@@ -152,7 +152,7 @@ def test_the_way_back_installs_the_earlier_packages_too_before_it_restores() -> 
 
 
 @pytest.fixture(scope="module")
-def at_rest() -> Iterator[Path]:
+def at_rest():
     """A new system's folder with the data of two days, and no running system."""
     with short_folder() as folder:
         made = CliRunner().invoke(command_line(), ["init", str(folder)])
@@ -171,16 +171,14 @@ def at_rest() -> Iterator[Path]:
         yield folder
 
 
-def clock_of(words: str) -> str:
+def clock_of(words):
     """The clock's variable: the evening of the stored day for its package, the next morning for all else."""
     at_ns = local_ns(DAY, 21, 5) if words == "backup now" else local_ns(NEXT_DAY, 7)
     return HeldClock(at_ns, Path("never started"), 1.0).to_variable()
 
 
 @pytest.mark.slow
-def test_every_command_about_stored_data_does_what_the_page_says(
-    at_rest: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_command_about_stored_data_does_what_the_page_says(at_rest, monkeypatch):
     monkeypatch.chdir(at_rest)
     failed = {}
     for words in AT_REST:
@@ -192,7 +190,7 @@ def test_every_command_about_stored_data_does_what_the_page_says(
     the_written_files_are_those_of_the_configuration(at_rest)
 
 
-def the_written_files_are_those_of_the_configuration(folder: Path) -> None:
+def the_written_files_are_those_of_the_configuration(folder):
     compared = subprocess.run(["diff", "-r", "config", "new/config"], cwd=folder, capture_output=True, check=False)
     assert (compared.returncode, compared.stdout) == (0, b"")
 
@@ -203,7 +201,7 @@ class Running(msgspec.Struct, frozen=True):
     folder: Path
     environment: Mapping[str, str]
 
-    def typed(self, words: str) -> subprocess.CompletedProcess[str]:
+    def typed(self, words):
         return subprocess.run(
             ["sh", "-c", f"{PROGRAM} {words}"],
             cwd=self.folder,
@@ -216,7 +214,7 @@ class Running(msgspec.Struct, frozen=True):
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[Running]:
+def running(tmp_path):
     with short_folder() as folder, listening() as phone, listening() as mail:
         day = [OBSERVER, "demo", "--symbols", "60", "--speed", "480", "--keep", "--json", "--folder", folder / "demo"]
         assert subprocess.run(day, cwd=folder, capture_output=True, check=False).returncode == 0
@@ -238,7 +236,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
 
 @pytest.mark.slow
 @pytest.mark.system
-def test_every_command_about_a_running_system_does_what_the_page_says(running: Running) -> None:
+def test_every_command_about_a_running_system_does_what_the_page_says(running):
     first, *others = RUNNING
     system = System(running.folder / "demo", *shlex.split(first), environment=running.environment)
     try:

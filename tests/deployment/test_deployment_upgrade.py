@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
@@ -14,8 +13,8 @@ from observer.base.local_time import local_ns
 from observer.store.schema import SCHEMA_REVISION
 from tests.deployment.installing import LATER, LATER_SCHEMA, VERSION, all_run, build, install, put
 from tests.folders import short_folder
-from tests.whole.running import Completed, System, ask
 from tests.waiting import DEADLINE_S
+from tests.whole.running import System, ask
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
@@ -30,10 +29,10 @@ class Machine(msgspec.Struct, frozen=True):
     clock: str
 
     @property
-    def program(self) -> str:
+    def program(self):
         return str(self.environment / "bin" / "observer")
 
-    def typed(self, *words: str) -> Completed:
+    def typed(self, *words):
         return subprocess.run(
             [self.program, *words],
             cwd=self.folder,
@@ -44,12 +43,12 @@ class Machine(msgspec.Struct, frozen=True):
             check=False,
         )
 
-    def done(self, *words: str) -> str:
+    def done(self, *words):
         ran = self.typed(*words)
         assert ran.returncode == 0, [words, ran.stdout, ran.stderr]
         return ran.stdout
 
-    def runs_for_a_while(self) -> None:
+    def runs_for_a_while(self):
         """Start the system, wait for every process, end it by its own command."""
         system = System(
             self.folder / "demo",
@@ -66,13 +65,13 @@ class Machine(msgspec.Struct, frozen=True):
         finally:
             system.clear_away()
 
-    def schema(self) -> str:
+    def schema(self):
         [(version,)] = ask(self.folder / "demo" / "data" / "observer.db", "SELECT version_num FROM alembic_version")
         return str(version)
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Machine]:
+def machine(tmp_path):
     with short_folder() as folder:
         earlier, later = build(folder), build(folder, is_later=True)
         install(earlier, folder / "venv")
@@ -86,8 +85,8 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 
 
 def test_a_new_wheel_brings_the_database_to_its_schema_and_the_earlier_one_comes_back_with_the_package(
-    machine: Machine,
-) -> None:
+    machine,
+):
     machine.done("backup", "now")
     put(machine.later, machine.environment)
     assert machine.done("--version").strip() == f"observer {LATER}"

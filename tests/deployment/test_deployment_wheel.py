@@ -1,7 +1,6 @@
 """The wheel outside the checkout: what is in it, and a new system's first hour in an empty folder (slow)."""
 
 import subprocess
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -10,8 +9,8 @@ import pytest
 from observer.base.shipped_files import configuration_files
 from tests.deployment.installing import ROOT, SECRET, all_run, build, holds, install, names_in
 from tests.folders import short_folder
-from tests.whole.running import Completed, System
 from tests.waiting import DEADLINE_S
+from tests.whole.running import System
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
@@ -38,7 +37,7 @@ class Installed(msgspec.Struct, frozen=True):
     program: Path
     folder: Path
 
-    def typed(self, *words: object, cwd: Path, environment: Mapping[str, str] | None = None) -> Completed:
+    def typed(self, *words, cwd, environment=None):
         return subprocess.run(
             [str(self.program), *map(str, words)],
             cwd=cwd,
@@ -51,14 +50,14 @@ class Installed(msgspec.Struct, frozen=True):
 
 
 @pytest.fixture(scope="module")
-def installed() -> Iterator[Installed]:
+def installed():
     with short_folder() as folder:
         wheel = build(folder)
         (folder / "e").mkdir()
         yield Installed(wheel, install(wheel, folder / "venv"), folder / "e")
 
 
-def test_the_wheel_has_each_shipped_file_and_no_file_of_a_person(installed: Installed) -> None:
+def test_the_wheel_has_each_shipped_file_and_no_file_of_a_person(installed):
     names = set(names_in(installed.wheel))
     assert {f"observer/shipped/{name}" for name in configuration_files()} <= names
     assert {"observer/shipped/observer.service", "observer/shipped/supervisord.conf"} <= names
@@ -70,7 +69,7 @@ def test_the_wheel_has_each_shipped_file_and_no_file_of_a_person(installed: Inst
     assert not holds(installed.wheel, SECRET)
 
 
-def test_the_program_imports_nothing_of_the_checkout(installed: Installed) -> None:
+def test_the_program_imports_nothing_of_the_checkout(installed):
     code = (
         "import sys, pkgutil, observer, workers, bus, migrations\n"
         "from observer.base.shipped_files import shipped_folder\n"
@@ -89,12 +88,12 @@ def test_the_program_imports_nothing_of_the_checkout(installed: Installed) -> No
 
 
 @pytest.mark.parametrize("words", TRIED)
-def test_each_command_loads_outside_the_checkout(installed: Installed, words: str) -> None:
+def test_each_command_loads_outside_the_checkout(installed, words):
     ran = installed.typed(*words.split(), "--help", cwd=installed.folder)
     assert (ran.returncode, ran.stderr) == (0, "")
 
 
-def test_a_new_folder_has_a_day_in_it_and_its_database_answers(installed: Installed) -> None:
+def test_a_new_folder_has_a_day_in_it_and_its_database_answers(installed):
     made = installed.typed("init", "first", cwd=installed.folder)
     assert made.returncode == 0, made.stderr
     first = installed.folder / "first"
@@ -110,7 +109,7 @@ def test_a_new_folder_has_a_day_in_it_and_its_database_answers(installed: Instal
     a_system_runs_and_stops_in_order(installed, first / "demo" / "observer.toml")
 
 
-def a_system_runs_and_stops_in_order(installed: Installed, configuration: Path) -> None:
+def a_system_runs_and_stops_in_order(installed, configuration):
     """Against the simulated broker of the demo, with its database."""
     system = System(
         configuration.parent, "run", "--config", configuration, environment=ENVIRONMENT, program=str(installed.program)

@@ -7,7 +7,7 @@ import zstandard
 
 from observer.base.errors import DataFileError
 from tests.fuzz.broker_targets import SECRET
-from tests.fuzz.target import Finding, chosen, finding_of
+from tests.fuzz.target import chosen, finding_of
 from tests.fuzz.targets import named
 
 DEEP = b"[" * 5_000
@@ -15,7 +15,7 @@ DIGITS = b"9" * 5_000  # Python refuses to make a number of more than 4,300
 MANIFEST = named("manifest").seeds()[0][1:]
 
 
-def found(name: str, number: int | None, content: bytes) -> Finding | None:
+def found(name, number, content):
     [seed] = [content] if number is None else chosen(number, content)
     return finding_of(named(name), seed)
 
@@ -88,20 +88,18 @@ def found(name: str, number: int | None, content: bytes) -> Finding | None:
         pytest.param("reference_files", 5, b'{"x":' + DEEP, id="table of sector codes nested too deep"),
     ],
 )
-def test_an_input_that_once_escaped_gives_a_value_or_the_decoders_error(
-    target: str, number: int | None, content: bytes
-) -> None:
+def test_an_input_that_once_escaped_gives_a_value_or_the_decoders_error(target, number, content):
     assert found(target, number, content) is None
 
 
 @pytest.mark.parametrize("path", ["../x", "universe/../../x", "/etc/x", "", ".", "a\\u0000b"])
-def test_a_manifest_that_names_a_file_outside_its_package_is_refused(path: str) -> None:
+def test_a_manifest_that_names_a_file_outside_its_package_is_refused(path):
     content = MANIFEST.replace(b"universe/20261120_kr_stocks.json", path.encode())
     with pytest.raises(DataFileError, match="no file of the package"):
         named("manifest").run(b"\0" + content)
 
 
-def test_a_capture_that_is_refused_leaves_no_open_file() -> None:
+def test_a_capture_that_is_refused_leaves_no_open_file():
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(3):
         assert found("capture", None, b"raw 1 kis x") is None

@@ -4,13 +4,12 @@
 """
 
 import logging
-from collections.abc import Iterator
 from random import Random
 
 import pytest
 
 from tests.fuzz.mutation import mutated
-from tests.fuzz.target import Target, finding_of, limited_memory
+from tests.fuzz.target import finding_of, limited_memory
 from tests.fuzz.targets import ALL
 
 MUTATED = 200
@@ -18,7 +17,7 @@ FURTHER_BYTES = 512 * 1024 * 1024
 
 
 @pytest.fixture(autouse=True)
-def no_logging() -> Iterator[None]:
+def no_logging():
     """What a test logs goes to its report, which cannot hold every name of a file."""
     logging.disable()
     yield
@@ -26,7 +25,7 @@ def no_logging() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("target", ALL, ids=[target.name for target in ALL])
-def test_the_corpus_and_its_mutations_give_values_or_errors(target: Target) -> None:
+def test_the_corpus_and_its_mutations_give_values_or_errors(target):
     seeds, rng = target.seeds(), Random(target.name)
     contents = [*seeds, *(mutated(seeds, rng, target.length_max) for _ in range(MUTATED))]
     with limited_memory(FURTHER_BYTES):

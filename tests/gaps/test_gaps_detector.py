@@ -1,9 +1,7 @@
 """Detection of missing trades."""
 
 import sys
-from collections.abc import Iterable
 from itertools import accumulate, pairwise
-from random import Random
 
 import msgspec
 import pytest
@@ -12,14 +10,14 @@ from hypothesis import strategies as st
 
 from bus.events import GapDetected, Trade, TradesConflated
 from observer.gaps.detector import GapDetector, Mark, TradeOutcome, in_order
-from tests.reach import Reach, reaches
+from tests.reach import reaches
 
 SECOND_NS = 1_000_000_000
 BASE_NS = 1_795_000_000 * SECOND_NS
 DAY, NEXT_DAY = "2026-11-18", "2026-11-19"
 
 
-def tape(*volumes: int, symbol: str = "005930", day: str = DAY) -> list[Trade]:
+def tape(*volumes, symbol="005930", day=DAY):
     """A day's trades of these volumes, one a second."""
     trades = []
     total = 0
@@ -44,14 +42,14 @@ def tape(*volumes: int, symbol: str = "005930", day: str = DAY) -> list[Trade]:
     return trades
 
 
-def watching(*symbols: str) -> GapDetector:
+def watching(*symbols):
     detector = GapDetector()
     for symbol in symbols or ("005930",):
         detector.start(symbol)
     return detector
 
 
-def mark_of(trade: Trade) -> Mark:
+def mark_of(trade):
     return Mark(
         trade.symbol,
         trade.session_date,
@@ -61,21 +59,21 @@ def mark_of(trade: Trade) -> Mark:
     )
 
 
-def gap(outcome: object) -> GapDetected:
+def gap(outcome):
     assert isinstance(outcome, GapDetected)
     return outcome
 
 
-def test_an_unbroken_chain_has_no_gap() -> None:
+def test_an_unbroken_chain_has_no_gap():
     detector = watching()
     assert [detector.observe(trade) for trade in tape(5, 3, 8, 1)] == ["new"] * 4
 
 
-def test_the_first_trade_of_a_subscription_is_compared_with_nothing() -> None:
+def test_the_first_trade_of_a_subscription_is_compared_with_nothing():
     assert watching().observe(tape(5, 3, 8)[2]) == "new"
 
 
-def test_a_gap_is_reported_to_the_share_and_to_the_trade() -> None:
+def test_a_gap_is_reported_to_the_share_and_to_the_trade():
     detector = watching()
     trades = tape(5, 3, 8, 1, 2)
     detector.observe(trades[0])
@@ -96,21 +94,21 @@ def test_a_gap_is_reported_to_the_share_and_to_the_trade() -> None:
     assert detector.observe(trades[4]) == "new"
 
 
-def test_without_counts_the_number_of_missing_trades_is_unknown() -> None:
+def test_without_counts_the_number_of_missing_trades_is_unknown():
     detector = watching()
     trades = tape(5, 3, 8)
     detector.observe(msgspec.structs.replace(trades[0], cumulative_trades=None))
     assert gap(detector.observe(trades[2])).missing_trades is None
 
 
-def test_trade_counts_that_contradict_the_volume_are_ignored() -> None:
+def test_trade_counts_that_contradict_the_volume_are_ignored():
     detector = watching()
     trades = tape(5, 3, 8)
     detector.observe(trades[0])
     assert gap(detector.observe(msgspec.structs.replace(trades[2], cumulative_trades=2))).missing_trades is None
 
 
-def test_a_trade_seen_before_is_a_duplicate_and_never_a_gap() -> None:
+def test_a_trade_seen_before_is_a_duplicate_and_never_a_gap():
     detector = watching()
     trades = tape(5, 3, 8)
     for trade in trades:
@@ -119,7 +117,7 @@ def test_a_trade_seen_before_is_a_duplicate_and_never_a_gap() -> None:
     assert detector.duplicates == 3
 
 
-def test_less_volume_is_a_repetition_unless_it_is_later_or_ends_within_the_last_trade() -> None:
+def test_less_volume_is_a_repetition_unless_it_is_later_or_ends_within_the_last_trade():
     detector, trades = watching(), tape(5, 3, 8)
     for trade in trades:
         detector.observe(trade)
@@ -138,7 +136,7 @@ def test_less_volume_is_a_repetition_unless_it_is_later_or_ends_within_the_last_
     assert detector.observe(inside) == "duplicate", "a volume without a trade has no inside"
 
 
-def test_trades_that_overlap_are_counted_and_are_no_gap() -> None:
+def test_trades_that_overlap_are_counted_and_are_no_gap():
     detector = watching()
     trades = tape(5, 3)
     detector.observe(trades[0])
@@ -146,7 +144,7 @@ def test_trades_that_overlap_are_counted_and_are_no_gap() -> None:
     assert detector.inconsistent == 1
 
 
-def test_fractional_volumes_make_no_gaps_of_rounding() -> None:
+def test_fractional_volumes_make_no_gaps_of_rounding():
     detector = watching()
     total = 0.0
     for trade in tape(*[1] * 50):
@@ -157,33 +155,33 @@ def test_fractional_volumes_make_no_gaps_of_rounding() -> None:
     assert detector.observe(msgspec.structs.replace(changed, cumulative_volume=total - 0.05)) == "contradiction"
 
 
-def test_symbols_do_not_disturb_each_other() -> None:
+def test_symbols_do_not_disturb_each_other():
     detector = watching("A", "B")
     for one, other in zip(tape(1, 2, 3, symbol="A"), tape(7, 8, 9, symbol="B"), strict=True):
         assert detector.observe(one) == "new"
         assert detector.observe(other) == "new"
 
 
-def test_another_day_begins_a_new_chain() -> None:
+def test_another_day_begins_a_new_chain():
     detector = watching()
     detector.observe(tape(5, 3)[1])
     assert detector.observe(tape(9, 9, 9, day=NEXT_DAY)[2]) == "new"
 
 
-def test_a_straggler_of_an_earlier_day_is_a_duplicate() -> None:
+def test_a_straggler_of_an_earlier_day_is_a_duplicate():
     detector = watching()
     detector.observe(tape(5, day=NEXT_DAY)[0])
     assert detector.observe(tape(5, 3)[1]) == "duplicate"
 
 
-def test_trades_of_an_unsubscribed_symbol_are_counted_without_gap_detection() -> None:
+def test_trades_of_an_unsubscribed_symbol_are_counted_without_gap_detection():
     detector = watching("A")
     trades = tape(5, 3, 8)
     assert [detector.observe(trade) for trade in (trades[0], trades[2])] == ["unwatched"] * 2
     assert detector.unwatched == 2
 
 
-def test_trades_between_two_subscriptions_are_not_a_gap() -> None:
+def test_trades_between_two_subscriptions_are_not_a_gap():
     detector = watching()
     trades = tape(5, 3, 8, 1)
     detector.observe(trades[0])
@@ -193,7 +191,7 @@ def test_trades_between_two_subscriptions_are_not_a_gap() -> None:
     assert detector.observe(trades[3]) == "new"
 
 
-def test_a_subscription_renewed_after_a_reconnection_goes_on_and_its_gap_has_the_reason() -> None:
+def test_a_subscription_renewed_after_a_reconnection_goes_on_and_its_gap_has_the_reason():
     detector = watching()
     trades = tape(5, 3, 8, 1, 4)
     detector.observe(trades[0])
@@ -203,7 +201,7 @@ def test_a_subscription_renewed_after_a_reconnection_goes_on_and_its_gap_has_the
     assert gap(detector.observe(trades[4])).reason == "volume_mismatch"
 
 
-def test_a_symbol_that_is_left_before_it_traded_again_is_settled_by_the_days_volume() -> None:
+def test_a_symbol_that_is_left_before_it_traded_again_is_settled_by_the_days_volume():
     """The next trade reveals a gap; without one, only the exchange's cumulative volume does."""
     detector = watching()
     trades = tape(5, 3, 8)
@@ -216,7 +214,7 @@ def test_a_symbol_that_is_left_before_it_traded_again_is_settled_by_the_days_vol
     assert detector.watched == frozenset()
 
 
-def test_a_settled_gap_has_every_field_of_a_gap() -> None:
+def test_a_settled_gap_has_every_field_of_a_gap():
     detector = watching()
     first, *_ = tape(5, 3, 8)
     detector.observe(first)
@@ -237,7 +235,7 @@ def test_a_settled_gap_has_every_field_of_a_gap() -> None:
     )
 
 
-def test_a_gap_begins_with_the_last_received_trade() -> None:
+def test_a_gap_begins_with_the_last_received_trade():
     detector = watching()
     trades = tape(5, 3, 8, 1)
     detector.observe(trades[0])
@@ -245,7 +243,7 @@ def test_a_gap_begins_with_the_last_received_trade() -> None:
     assert gap(detector.observe(trades[3])).from_ns == trades[1].exchange_time_ns
 
 
-def test_a_gap_left_by_an_earlier_process_begins_with_its_last_trade() -> None:
+def test_a_gap_left_by_an_earlier_process_begins_with_its_last_trade():
     detector = GapDetector()
     trades = tape(5, 3, 8)
     detector.resume([mark_of(trades[0])])
@@ -253,7 +251,7 @@ def test_a_gap_left_by_an_earlier_process_begins_with_its_last_trade() -> None:
     assert gap(detector.observe(trades[2])).from_ns == trades[0].exchange_time_ns
 
 
-def test_a_gap_of_refused_trades_begins_with_the_first_of_them() -> None:
+def test_a_gap_of_refused_trades_begins_with_the_first_of_them():
     detector = watching()
     trades = tape(5, 3, 8, 1)
     for trade in trades[:3]:
@@ -263,7 +261,7 @@ def test_a_gap_of_refused_trades_begins_with_the_first_of_them() -> None:
     assert (found.from_ns, found.reason, found.missing_trades) == (trades[1].exchange_time_ns, "volume_mismatch", 2)
 
 
-def test_a_refused_gap_is_reported_again_from_where_it_began() -> None:
+def test_a_refused_gap_is_reported_again_from_where_it_began():
     detector = watching()
     trades = tape(5, 3, 8, 1)
     detector.observe(trades[0])
@@ -274,7 +272,7 @@ def test_a_refused_gap_is_reported_again_from_where_it_began() -> None:
     assert (again.from_ns, again.after_volume, again.before_volume) == (first.from_ns, 5.0, 16.0)
 
 
-def test_stragglers_of_an_earlier_day_are_counted_each() -> None:
+def test_stragglers_of_an_earlier_day_are_counted_each():
     detector = watching()
     detector.observe(tape(5, day=NEXT_DAY)[0])
     for straggler in tape(5, 3):
@@ -282,14 +280,14 @@ def test_stragglers_of_an_earlier_day_are_counted_each() -> None:
     assert detector.duplicates == 2
 
 
-def test_trades_that_overlap_the_one_before_them_are_counted_each() -> None:
+def test_trades_that_overlap_the_one_before_them_are_counted_each():
     detector = watching()
     for trade in tape(5, 3, 8):
         detector.observe(msgspec.structs.replace(trade, volume=trade.volume + 1))
     assert detector.inconsistent == 2
 
 
-def test_a_symbol_that_lost_nothing_in_an_interruption_is_settled_without_a_gap() -> None:
+def test_a_symbol_that_lost_nothing_in_an_interruption_is_settled_without_a_gap():
     detector = watching()
     trades = tape(5, 3)
     detector.observe(trades[0])
@@ -297,7 +295,7 @@ def test_a_symbol_that_lost_nothing_in_an_interruption_is_settled_without_a_gap(
     assert detector.settle("005930", 5.0, trades[1].exchange_time_ns, "kis") is None
 
 
-def test_a_symbol_that_traded_since_the_interruption_needs_no_settling() -> None:
+def test_a_symbol_that_traded_since_the_interruption_needs_no_settling():
     detector = watching()
     trades = tape(5, 3)
     detector.observe(trades[0])
@@ -307,7 +305,7 @@ def test_a_symbol_that_traded_since_the_interruption_needs_no_settling() -> None
     assert detector.unsettled() == frozenset()
 
 
-def test_a_symbol_resumed_from_an_earlier_process_is_unsettled_until_it_trades() -> None:
+def test_a_symbol_resumed_from_an_earlier_process_is_unsettled_until_it_trades():
     trades = tape(5, 3)
     detector = GapDetector()
     detector.resume([mark_of(trades[0])])
@@ -316,7 +314,7 @@ def test_a_symbol_resumed_from_an_earlier_process_is_unsettled_until_it_trades()
     assert gap(detector.settle("005930", 8.0, trades[1].exchange_time_ns, "kis")).reason == "restart"
 
 
-def test_an_interruption_concerns_its_symbol_only() -> None:
+def test_an_interruption_concerns_its_symbol_only():
     detector = watching("005930", "A")
     trades = tape(5, 3, 8)
     detector.observe(trades[0])
@@ -325,7 +323,7 @@ def test_an_interruption_concerns_its_symbol_only() -> None:
     assert gap(detector.observe(trades[2])).reason == "volume_mismatch"
 
 
-def test_an_interruption_that_lost_nothing_is_forgotten() -> None:
+def test_an_interruption_that_lost_nothing_is_forgotten():
     detector = watching()
     trades = tape(5, 3, 8, 1)
     detector.observe(trades[0])
@@ -335,7 +333,7 @@ def test_an_interruption_that_lost_nothing_is_forgotten() -> None:
 
 
 @pytest.mark.parametrize("has_traded", [True, False])
-def test_an_interruption_lasts_until_a_trade_that_came_after_it(has_traded: bool) -> None:
+def test_an_interruption_lasts_until_a_trade_that_came_after_it(has_traded):
     detector, trades = watching(), tape(5, 3, 8, 1)
     if has_traded:
         detector.observe(trades[0])
@@ -348,7 +346,7 @@ def test_an_interruption_lasts_until_a_trade_that_came_after_it(has_traded: bool
 
 
 @pytest.mark.parametrize("when", ["before the start", "before the first trade", "after the first trade", "later still"])
-def test_a_restart_finds_the_same_gap_whenever_the_marks_come(when: str) -> None:
+def test_a_restart_finds_the_same_gap_whenever_the_marks_come(when):
     trades = tape(5, 3, 8, 1, 2)
     marks = [mark_of(trades[0])]
     detector = GapDetector()
@@ -370,14 +368,14 @@ def test_a_restart_finds_the_same_gap_whenever_the_marks_come(when: str) -> None
     ]
 
 
-def test_a_restart_that_lost_nothing_has_no_gap() -> None:
+def test_a_restart_that_lost_nothing_has_no_gap():
     trades = tape(5, 3, 8)
     detector = watching()
     assert detector.observe(trades[1]) == "new"
     assert detector.resume([mark_of(trades[0])]) == []
 
 
-def test_a_restart_drops_trades_that_are_stored_already() -> None:
+def test_a_restart_drops_trades_that_are_stored_already():
     trades = tape(5, 3, 8)
     detector = GapDetector()
     detector.resume([mark_of(trades[1])])
@@ -386,7 +384,7 @@ def test_a_restart_drops_trades_that_are_stored_already() -> None:
     assert [detector.observe(trade) for trade in trades] == ["duplicate", "duplicate", "new"]
 
 
-def test_a_mark_given_twice_finds_its_gap_once() -> None:
+def test_a_mark_given_twice_finds_its_gap_once():
     trades = tape(5, 3, 8)
     detector = watching()
     detector.observe(trades[2])
@@ -394,13 +392,13 @@ def test_a_mark_given_twice_finds_its_gap_once() -> None:
     assert detector.resume([mark_of(trades[0])]) == []
 
 
-def test_a_mark_of_another_day_is_ignored() -> None:
+def test_a_mark_of_another_day_is_ignored():
     detector = watching()
     detector.observe(tape(5, 3, day=NEXT_DAY)[1])
     assert detector.resume([mark_of(tape(5)[0])]) == []
 
 
-def test_a_mark_of_a_symbol_that_lost_its_slot_is_forgotten() -> None:
+def test_a_mark_of_a_symbol_that_lost_its_slot_is_forgotten():
     detector = GapDetector()
     trades = tape(5, 3, 8)
     detector.resume([mark_of(trades[0])])
@@ -409,7 +407,7 @@ def test_a_mark_of_a_symbol_that_lost_its_slot_is_forgotten() -> None:
     assert detector.observe(trades[2]) == "new"
 
 
-def test_a_known_volume_accounts_for_a_symbol_and_its_chain_goes_on_from_there() -> None:
+def test_a_known_volume_accounts_for_a_symbol_and_its_chain_goes_on_from_there():
     detector, (first, second, _, fourth) = watching(), tape(5, 3, 8, 1)
     assert detector.account("005930", 9.0, 7, "kis") is None, "no earlier volume is known"
     assert detector.account("000660", 9.0, 7, "kis") is None, "it is not watched"
@@ -445,10 +443,10 @@ def test_a_known_volume_accounts_for_a_symbol_and_its_chain_goes_on_from_there()
     assert (found.missing_volume, found.reason) == (3, "volume_mismatch")
 
 
-def test_the_last_known_volume_of_a_symbol_has_the_time_of_its_trade_or_mark() -> None:
+def test_the_last_known_volume_of_a_symbol_has_the_time_of_its_trade_or_mark():
     detector, (first, second, third) = GapDetector(), tape(5, 3, 8)
 
-    def known() -> tuple[object, ...]:
+    def known():
         return detector.is_watched("005930"), detector.reached("005930"), detector.position("005930")
 
     assert known() == (False, None, None)
@@ -473,7 +471,7 @@ def test_the_last_known_volume_of_a_symbol_has_the_time_of_its_trade_or_mark() -
     assert known() == (False, None, (20.0, 9))
 
 
-def test_a_subscription_begins_behind_the_later_of_its_mark_and_the_trades_stored_before_it() -> None:
+def test_a_subscription_begins_behind_the_later_of_its_mark_and_the_trades_stored_before_it():
     for mark, after, count in ((0, 8.0, 2), (3, 17.0, 1)):
         trades = tape(5, 3, 8, 1, 2, 1)
         detector = GapDetector()
@@ -486,7 +484,7 @@ def test_a_subscription_begins_behind_the_later_of_its_mark_and_the_trades_store
         assert found.from_ns == trades[mark or 1].exchange_time_ns
 
 
-def test_the_watched_symbols_are_those_between_start_and_stop() -> None:
+def test_the_watched_symbols_are_those_between_start_and_stop():
     detector = watching("A", "B")
     detector.stop("A")
     assert detector.watched == {"B"}
@@ -497,9 +495,7 @@ VOLUMES = st.integers(2, 12).flatmap(lambda least: st.lists(st.integers(1, 1_000
 
 @reaches(gap=39, gap_of_several_trades=12, duplicate=57)
 @given(VOLUMES, st.data())
-def test_inserted_gaps_are_found_exactly_and_nothing_else_is(
-    reach: Reach, volumes: list[int], data: st.DataObject
-) -> None:
+def test_inserted_gaps_are_found_exactly_and_nothing_else_is(reach, volumes, data):
     trades = tape(*volumes)
     lost = set(data.draw(st.lists(st.integers(1, len(trades) - 1), min_size=len(trades) // 4), "lost"))
     repeated = data.draw(st.sets(st.integers(0, len(trades) - 1)), "repeated")
@@ -529,9 +525,7 @@ def test_inserted_gaps_are_found_exactly_and_nothing_else_is(
 
 @reaches(gap=193, frame_of_several_trades=47)
 @given(VOLUMES, st.data(), st.randoms(use_true_random=False))
-def test_the_order_of_the_records_within_a_frame_changes_nothing(
-    reach: Reach, volumes: list[int], data: st.DataObject, shuffler: Random
-) -> None:
+def test_the_order_of_the_records_within_a_frame_changes_nothing(reach, volumes, data, shuffler):
     tapes = [tape(*volumes), [msgspec.structs.replace(trade, symbol="000660") for trade in tape(*volumes)]]
     reported = [trade for pair in zip(*tapes, strict=True) for trade in pair if not data.draw(st.booleans(), "lost")]
     ends = sorted(data.draw(st.sets(st.integers(0, len(reported))), "frames end"))
@@ -550,15 +544,13 @@ def test_the_order_of_the_records_within_a_frame_changes_nothing(
     reach.count("frame_of_several_trades", sum(b - a > 1 for a, b in pairwise([0, *ends, len(reported)])))
 
 
-def gap_ids(observations: Iterable[TradeOutcome]) -> list[str]:
+def gap_ids(observations):
     return sorted(item.gap_id for item in observations if isinstance(item, GapDetected))
 
 
 @reaches(restart_with_a_loss=19, loss_after_the_restart=11, marks_come_late=9)
 @given(VOLUMES, st.data())
-def test_over_restarts_and_late_marks_every_lost_trade_is_in_exactly_one_gap(
-    reach: Reach, volumes: list[int], data: st.DataObject
-) -> None:
+def test_over_restarts_and_late_marks_every_lost_trade_is_in_exactly_one_gap(reach, volumes, data):
     trades = tape(*volumes)
     killed_at = data.draw(st.integers(1, len(trades) - 1), "killed at")
     back_at = data.draw(st.integers(killed_at, len(trades) - 1), "back at")
@@ -588,11 +580,11 @@ def test_over_restarts_and_late_marks_every_lost_trade_is_in_exactly_one_gap(
     reach.count("marks_come_late", back_at < marks_at)
 
 
-def test_observing_a_trade_is_few_calls_however_many_came_before() -> None:
+def test_observing_a_trade_is_few_calls_however_many_came_before():
     """Its microseconds are the benchmark's: `python -m tests.bench gaps`."""
     detector, calls = watching(), list[int]()
 
-    def count(_frame: object, event: str, _value: object) -> None:
+    def count(_frame, event, _value):
         calls[-1] += event in ("call", "c_call")
 
     for trade in tape(*[1] * 20_000):
@@ -608,9 +600,7 @@ def test_observing_a_trade_is_few_calls_however_many_came_before() -> None:
     volumes=st.lists(st.integers(1, 50), min_size=8, max_size=30),
     data=st.data(),
 )
-def test_trades_that_a_full_outbox_refused_are_a_gap_before_the_next_trade(
-    reach: Reach, volumes: list[int], data: st.DataObject
-) -> None:
+def test_trades_that_a_full_outbox_refused_are_a_gap_before_the_next_trade(reach, volumes, data):
     """A full outbox refuses runs of trades: the recorded gaps hold exactly the refused trades."""
     trades = tape(*volumes)
     first = data.draw(st.integers(1, len(trades) - 2))
@@ -632,7 +622,7 @@ def test_trades_that_a_full_outbox_refused_are_a_gap_before_the_next_trade(
     reach.count("runs_of_refusals", len(range(first, last + 1, run_length)) > 1)
 
 
-def test_a_refused_trade_leaves_its_symbol_unsettled_and_others_as_they_were() -> None:
+def test_a_refused_trade_leaves_its_symbol_unsettled_and_others_as_they_were():
     detector = watching("005930", "000660")
     for trade in (*tape(5, 3), *tape(5, 3, symbol="000660")):
         detector.observe(trade)
@@ -643,7 +633,7 @@ def test_a_refused_trade_leaves_its_symbol_unsettled_and_others_as_they_were() -
     assert gap(detector.observe(tape(5, 3, 8, symbol="000660")[2])).missing_trades is None
 
 
-def test_a_refused_trade_of_a_symbol_that_is_not_watched_or_of_another_day_changes_nothing() -> None:
+def test_a_refused_trade_of_a_symbol_that_is_not_watched_or_of_another_day_changes_nothing():
     detector = watching()
     detector.observe(tape(5, day=NEXT_DAY)[0])
     detector.refused(tape(5)[0])
@@ -651,7 +641,7 @@ def test_a_refused_trade_of_a_symbol_that_is_not_watched_or_of_another_day_chang
     assert detector.unsettled() == frozenset()
 
 
-def test_a_refused_row_of_several_trades_sets_the_chain_back_before_its_first_one() -> None:
+def test_a_refused_row_of_several_trades_sets_the_chain_back_before_its_first_one():
     detector = watching()
     trades = tape(5, 3, 8, 1)
     for trade in trades[:3]:
@@ -672,7 +662,7 @@ TEN = tape(*range(10, 110, 10))
 KNOWN = Mark("005930", DAY, TEN[2].cumulative_volume, None, 7)
 
 
-def test_an_interruption_before_the_first_trade_leaves_a_gap_from_the_known_volume() -> None:
+def test_an_interruption_before_the_first_trade_leaves_a_gap_from_the_known_volume():
     detector = GapDetector()
     known = KNOWN
     detector.start("005930", known)
@@ -683,13 +673,13 @@ def test_an_interruption_before_the_first_trade_leaves_a_gap_from_the_known_volu
     assert (gap.from_ns, gap.missing_trades, gap.reason) == (7, None, "reconnect")
 
 
-def test_the_known_volume_makes_no_gap_without_an_interruption() -> None:
+def test_the_known_volume_makes_no_gap_without_an_interruption():
     detector = GapDetector()
     detector.start("005930", KNOWN)
     assert detector.observe(TEN[5]) == "new"
 
 
-def test_the_known_volume_may_arrive_after_the_start_until_the_first_trade() -> None:
+def test_the_known_volume_may_arrive_after_the_start_until_the_first_trade():
     first, second, third, fourth = tape(1, 2, 4, 8)
     early = watching()
     early.start("005930", mark_of(first))
@@ -711,7 +701,7 @@ def test_the_known_volume_may_arrive_after_the_start_until_the_first_trade() -> 
     assert traded.reached("005930") == 3
 
 
-def test_a_symbol_interrupted_before_its_first_trade_is_settled_from_the_known_volume() -> None:
+def test_a_symbol_interrupted_before_its_first_trade_is_settled_from_the_known_volume():
     detector = GapDetector()
     detector.start("005930", KNOWN)
     detector.interrupted("005930", "reconnect")
@@ -721,7 +711,7 @@ def test_a_symbol_interrupted_before_its_first_trade_is_settled_from_the_known_v
     assert (gap.after_volume, gap.before_volume) == (TEN[2].cumulative_volume, TEN[8].cumulative_volume)
 
 
-def test_a_trade_that_two_connections_deliver_after_the_watch_ended_is_new_once() -> None:
+def test_a_trade_that_two_connections_deliver_after_the_watch_ended_is_new_once():
     detector = GapDetector()
     detector.start("005930")
     assert detector.observe(TEN[3]) == "new"
@@ -733,7 +723,7 @@ def test_a_trade_that_two_connections_deliver_after_the_watch_ended_is_new_once(
     assert (detector.unwatched, detector.duplicates) == (3, 2)
 
 
-def test_an_unwatched_trade_that_is_not_stored_leaves_no_trace() -> None:
+def test_an_unwatched_trade_that_is_not_stored_leaves_no_trace():
     detector = GapDetector()
     detector.start("005930")
     assert detector.observe(TEN[3]) == "new"
@@ -747,7 +737,7 @@ def test_an_unwatched_trade_that_is_not_stored_leaves_no_trace() -> None:
     assert gap.after_volume == TEN[5].cumulative_volume
 
 
-def test_a_gap_never_reaches_back_into_an_earlier_interval() -> None:
+def test_a_gap_never_reaches_back_into_an_earlier_interval():
     detector = GapDetector()
     detector.start("005930")
     assert detector.observe(TEN[3]) == "new"
@@ -759,7 +749,7 @@ def test_a_gap_never_reaches_back_into_an_earlier_interval() -> None:
     assert gap.after_volume == TEN[3].cumulative_volume
 
 
-def test_a_gap_is_named_by_provider_and_exact_volumes() -> None:
+def test_a_gap_is_named_by_provider_and_exact_volumes():
     first, _, third = tape(1, 1, 1, symbol="KRW-BTC")
     detector = GapDetector()
     detector.start("KRW-BTC")
@@ -768,7 +758,7 @@ def test_a_gap_is_named_by_provider_and_exact_volumes() -> None:
     assert gap(detector.observe(later)).gap_id == f"upbit-KRW-BTC-{DAY}-0.25-0.375"
 
 
-def test_the_two_lines_of_a_stock_have_chains_of_their_own() -> None:
+def test_the_two_lines_of_a_stock_have_chains_of_their_own():
     """The other venue counts for itself: its volumes are no gap and no duplicate of the main one's."""
     detector = GapDetector()
     for line in ("005930", "005930.NXT"):
@@ -782,7 +772,7 @@ def test_the_two_lines_of_a_stock_have_chains_of_their_own() -> None:
     assert detector.observe(here[5]) == "new"
 
 
-def test_a_connection_has_delivered_what_precedes_the_latest_trade_of_any_of_its_symbols() -> None:
+def test_a_connection_has_delivered_what_precedes_the_latest_trade_of_any_of_its_symbols():
     """Not of a symbol without a trade of its own yet, which may not be subscribed, nor of one that was cut."""
     detector, times_ns = watching("A", "B", "C", "other"), [each.exchange_time_ns for each in tape(1, 1, 1, 1)]
     for symbol, count in (("A", 1), ("B", 2), ("other", 4)):

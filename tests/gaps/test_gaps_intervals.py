@@ -9,60 +9,60 @@ CLOSE_NS = 10_000
 SYMBOL, OTHER = "005930", "000660"
 
 
-def assigned(at_ns: int, slot: str = "a:01", symbol: str = SYMBOL, reason: str = "free_slot") -> SlotAssigned:
+def assigned(at_ns, slot="a:01", symbol=SYMBOL, reason="free_slot"):
     return SlotAssigned(slot, symbol, at_ns, "volume_surge", 1.0, reason, None)
 
 
-def released(at_ns: int, slot: str = "a:01", symbol: str = SYMBOL, reason: str = "expired") -> SlotReleased:
+def released(at_ns, slot="a:01", symbol=SYMBOL, reason="expired"):
     return SlotReleased(slot, symbol, at_ns, 1.0, reason)
 
 
-def times(changes: list[SlotAssigned | SlotReleased], *, is_over: bool = False) -> dict[str, list[Interval]]:
+def times(changes, *, is_over=False):
     return intervals(changes, CLOSE_NS, is_over=is_over)
 
 
-def test_a_symbol_that_keeps_its_slot_is_streamed_until_the_close() -> None:
+def test_a_symbol_that_keeps_its_slot_is_streamed_until_the_close():
     assert times([assigned(5), assigned(7, reason="kept")]) == {SYMBOL: [Interval(5, CLOSE_NS)]}
 
 
-def test_a_symbol_that_leaves_and_returns_has_two_intervals() -> None:
+def test_a_symbol_that_leaves_and_returns_has_two_intervals():
     found = times([assigned(5), released(8), assigned(20, "a:02")])
     assert found == {SYMBOL: [Interval(5, 8), Interval(20, CLOSE_NS)]}
 
 
-def test_a_reassignment_at_the_moment_of_the_release_begins_a_second_interval() -> None:
+def test_a_reassignment_at_the_moment_of_the_release_begins_a_second_interval():
     assert times([assigned(5), released(8), assigned(8)])[SYMBOL] == [
         Interval(5, 8),
         Interval(8, CLOSE_NS),
     ]
 
 
-def test_a_move_between_accounts_at_one_moment_keeps_one_interval() -> None:
+def test_a_move_between_accounts_at_one_moment_keeps_one_interval():
     changes: list[SlotAssigned | SlotReleased] = [assigned(5), released(8, reason="moved")]
     changes += [assigned(8, "b:01", reason="moved"), released(9, "b:01")]
     assert times(changes) == {SYMBOL: [Interval(5, 9)]}
 
 
-def test_a_delayed_move_between_accounts_begins_a_second_interval() -> None:
+def test_a_delayed_move_between_accounts_begins_a_second_interval():
     changes: list[SlotAssigned | SlotReleased] = [assigned(5), released(8, reason="moved")]
     changes += [assigned(12, "b:01", reason="moved")]
     assert times(changes) == {SYMBOL: [Interval(5, 8), Interval(12, CLOSE_NS)]}
 
 
-def test_a_slot_given_to_another_symbol_is_lost_to_its_holder() -> None:
+def test_a_slot_given_to_another_symbol_is_lost_to_its_holder():
     found = times([assigned(5), assigned(9, symbol=OTHER, reason="outranks")])
     assert found == {SYMBOL: [Interval(5, 9)], OTHER: [Interval(9, CLOSE_NS)]}
 
 
-def test_a_release_from_a_slot_of_another_symbol_changes_nothing() -> None:
+def test_a_release_from_a_slot_of_another_symbol_changes_nothing():
     assert times([assigned(5), released(6, symbol=OTHER)]) == {SYMBOL: [Interval(5, CLOSE_NS)]}
 
 
-def test_a_slot_without_a_release_on_a_past_day_has_no_end() -> None:
+def test_a_slot_without_a_release_on_a_past_day_has_no_end():
     assert times([assigned(5)], is_over=True) == {SYMBOL: [Interval(5, CLOSE_NS, has_end=False)]}
 
 
-def test_a_slot_released_later_as_unfinished_has_no_end() -> None:
+def test_a_slot_released_later_as_unfinished_has_no_end():
     assert times([assigned(5), released(8, reason="unfinished")]) == {SYMBOL: [Interval(5, 8, has_end=False)]}
 
 
@@ -87,21 +87,19 @@ FROM_NS, TO_NS = 100, 200
         (VolumeObservation(201, 5.0), ObservedVolumes(after=9.0)),
     ],
 )
-def test_a_volume_observation_counts_only_where_its_error_is_on_the_safe_side(
-    observation: VolumeObservation, seen: ObservedVolumes
-) -> None:
+def test_a_volume_observation_counts_only_where_its_error_is_on_the_safe_side(observation, seen):
     at_most = None if seen.after != 9.0 else 9.0
     found = with_observed(Interval(FROM_NS, TO_NS), [110], [observation], at_most)
     assert found.observed == seen
 
 
-def test_an_interval_without_a_subscription_in_it_receives_from_its_start() -> None:
+def test_an_interval_without_a_subscription_in_it_receives_from_its_start():
     observation = VolumeObservation(150, 5.0, 100)
     assert with_observed(Interval(FROM_NS, TO_NS), [90, 300], [observation], None).observed.first == 5.0
     assert with_observed(Interval(FROM_NS, TO_NS), [110, 101, 90], [observation], None).observed.first is None
 
 
-def test_the_observations_nearest_to_the_bounds_of_an_interval_count() -> None:
+def test_the_observations_nearest_to_the_bounds_of_an_interval_count():
     observations = [VolumeObservation(at_ns, float(at_ns), at_ns) for at_ns in (250, 210, 190, 170, 150, 99, 50)]
     found = with_observed(Interval(FROM_NS, TO_NS), [], observations, 500.0)
     assert found.observed == ObservedVolumes(before=99, first=150, last=190, after=210)
@@ -115,10 +113,10 @@ def test_the_observations_nearest_to_the_bounds_of_an_interval_count() -> None:
     ("taken", "slots", "part"),
     [([(100, 200)], 1, 1.0), ([(0, 150), (190, 900)], 2, 0.3), ([], 2, 0.0), ([(300, 400)], 1, 0.0)],
 )
-def test_utilization_is_the_used_share_of_all_slot_time(taken: list[tuple[int, int]], slots: int, part: float) -> None:
+def test_utilization_is_the_used_share_of_all_slot_time(taken, slots, part):
     found = utilization([StreamedTime(*each) for each in taken], Interval(100, 200), slots)
     assert found == part
 
 
-def test_utilization_of_no_time_is_not_known() -> None:
+def test_utilization_of_no_time_is_not_known():
     assert utilization([], Interval(100, 100), 2) is None

@@ -11,13 +11,13 @@ from bus.events import GapDetected, GapEmpty, GapOpened, Trade
 from observer.base.units import NS_PER_S
 from observer.gaps.detector import Mark
 from observer.gaps.outages import GapTracker
-from tests.reach import Reach, reaches
+from tests.reach import reaches
 
 PROVIDER, SYMBOL, DAY = "kis", "005930", "2026-11-18"
 S = NS_PER_S
 
 
-def trade(total: float, volume: float, at_s: float) -> Trade:
+def trade(total, volume, at_s):
     at_ns = round(at_s * S)
     return Trade(PROVIDER, SYMBOL, DAY, at_ns, at_ns, 1.0, volume, total, None, "buy", None, None, None)
 
@@ -25,41 +25,41 @@ def trade(total: float, volume: float, at_s: float) -> Trade:
 class Watch:
     """One symbol that is watched and traded at second 1: 100 shares."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.tracker = GapTracker()
         self.tracker.detector.start(SYMBOL)
         self.trade(100.0, 100.0, 1)
 
-    def trade(self, total: float, volume: float, at_s: float) -> object:
+    def trade(self, total, volume, at_s):
         return self.tracker.observe(trade(total, volume, at_s))
 
-    def cut(self, at_s: float, reason: str = "reconnect") -> GapOpened | None:
+    def cut(self, at_s, reason="reconnect"):
         at_ns = round(at_s * S)
         return self.tracker.interrupt(PROVIDER, SYMBOL, DAY, reason, since_ns=at_ns, now_ns=at_ns)  # type: ignore[arg-type]
 
-    def back(self, at_s: float) -> None:
+    def back(self, at_s):
         self.tracker.back(SYMBOL, round(at_s * S))
 
-    def quote(self, volume: float, at_s: float, asked_s: float | None = None) -> GapDetected | GapEmpty | None:
+    def quote(self, volume, at_s, asked_s=None):
         asked_ns = round((at_s if asked_s is None else asked_s) * S)
         return self.tracker.account(PROVIDER, SYMBOL, volume, asked_ns=asked_ns, now_ns=round(at_s * S))
 
-    def settle(self, volume: float, at_s: float) -> GapDetected | GapEmpty | None:
+    def settle(self, volume, at_s):
         return self.tracker.settle(PROVIDER, SYMBOL, volume, round(at_s * S))
 
 
-def opened(watch: Watch, at_s: float = 10) -> GapOpened:
+def opened(watch, at_s=10):
     gap = watch.cut(at_s)
     assert gap is not None
     return gap
 
 
-def test_a_cut_opens_a_gap_at_once_with_the_time_of_the_cut() -> None:
+def test_a_cut_opens_a_gap_at_once_with_the_time_of_the_cut():
     gap = opened(Watch())
     assert (gap.from_ns, gap.opened_ns, gap.after_volume, gap.reason) == (10 * S, 10 * S, 100, "reconnect")
 
 
-def test_a_cut_within_an_open_gap_is_the_same_gap() -> None:
+def test_a_cut_within_an_open_gap_is_the_same_gap():
     watch = Watch()
     gap = opened(watch)
     assert watch.cut(11) is None
@@ -71,7 +71,7 @@ def test_a_cut_within_an_open_gap_is_the_same_gap() -> None:
     assert (closed.gap_id, closed.from_ns, closed.to_ns) == (gap.gap_id, 10 * S, 20 * S)
 
 
-def test_equal_volume_closes_the_gap_as_empty_with_the_outage_s_times() -> None:
+def test_equal_volume_closes_the_gap_as_empty_with_the_outage_s_times():
     watch = Watch()
     gap = opened(watch)
     watch.back(15)
@@ -79,7 +79,7 @@ def test_equal_volume_closes_the_gap_as_empty_with_the_outage_s_times() -> None:
     assert watch.quote(100.0, 17) is None, "it is closed"
 
 
-def test_more_volume_proves_the_gap_with_the_outage_s_times_and_the_chain_goes_on_behind_it() -> None:
+def test_more_volume_proves_the_gap_with_the_outage_s_times_and_the_chain_goes_on_behind_it():
     watch = Watch()
     gap = opened(watch)
     watch.back(15)
@@ -90,7 +90,7 @@ def test_more_volume_proves_the_gap_with_the_outage_s_times_and_the_chain_goes_o
     assert watch.trade(140.0, 10.0, 17) == "new"
 
 
-def test_the_next_trade_proves_the_gap_or_closes_it() -> None:
+def test_the_next_trade_proves_the_gap_or_closes_it():
     missed, whole = Watch(), Watch()
     for watch in (missed, whole):
         opened(watch)
@@ -102,7 +102,7 @@ def test_the_next_trade_proves_the_gap_or_closes_it() -> None:
     assert (closed.from_ns, closed.to_ns, closed.volume) == (10 * S, 15 * S, 100)
 
 
-def test_an_answer_to_a_request_from_before_the_return_proves_nothing() -> None:
+def test_an_answer_to_a_request_from_before_the_return_proves_nothing():
     watch = Watch()
     opened(watch)
     assert watch.quote(130.0, 12) is None, "it is down"
@@ -112,7 +112,7 @@ def test_an_answer_to_a_request_from_before_the_return_proves_nothing() -> None:
     assert watch.tracker.is_open(SYMBOL)
 
 
-def test_a_trade_after_an_empty_close_that_shows_a_loss_is_of_the_same_gap() -> None:
+def test_a_trade_after_an_empty_close_that_shows_a_loss_is_of_the_same_gap():
     watch = Watch()
     gap = opened(watch)
     watch.back(15)
@@ -122,7 +122,7 @@ def test_a_trade_after_an_empty_close_that_shows_a_loss_is_of_the_same_gap() -> 
     assert (proved.gap_id, proved.from_ns, proved.to_ns) == (gap.gap_id, 10 * S, 18 * S)
 
 
-def test_a_cut_after_an_empty_close_is_another_gap() -> None:
+def test_a_cut_after_an_empty_close_is_another_gap():
     watch = Watch()
     first = opened(watch)
     watch.back(15)
@@ -132,7 +132,7 @@ def test_a_cut_after_an_empty_close_is_another_gap() -> None:
     assert second.after_volume == first.after_volume
 
 
-def test_a_loss_without_a_cut_opens_nothing_and_its_proof_is_a_gap_of_its_own() -> None:
+def test_a_loss_without_a_cut_opens_nothing_and_its_proof_is_a_gap_of_its_own():
     watch = Watch()
     assert watch.cut(10, "volume_mismatch") is None
     proved = watch.quote(130.0, 16)
@@ -140,7 +140,7 @@ def test_a_loss_without_a_cut_opens_nothing_and_its_proof_is_a_gap_of_its_own() 
     assert (proved.gap_id, proved.reason) == (f"kis-005930-{DAY}-100-130", "volume_mismatch")
 
 
-def test_a_symbol_that_is_left_is_settled_as_proved_or_empty() -> None:
+def test_a_symbol_that_is_left_is_settled_as_proved_or_empty():
     missed, whole = Watch(), Watch()
     gap, other = opened(missed), opened(whole)
     proved, closed = missed.settle(130.0, 20), whole.settle(100.0, 20)
@@ -150,7 +150,7 @@ def test_a_symbol_that_is_left_is_settled_as_proved_or_empty() -> None:
     assert missed.tracker.stop(SYMBOL) is None
 
 
-def test_a_symbol_that_is_left_without_an_answer_returns_its_unresolved_gap() -> None:
+def test_a_symbol_that_is_left_without_an_answer_returns_its_unresolved_gap():
     watch = Watch()
     gap = opened(watch)
     unresolved = watch.tracker.stop(SYMBOL)
@@ -159,7 +159,7 @@ def test_a_symbol_that_is_left_without_an_answer_returns_its_unresolved_gap() ->
     assert Watch().tracker.stop(SYMBOL) is None
 
 
-def resumed(gap_id: str | None) -> tuple[Watch, GapOpened | None]:
+def resumed(gap_id):
     watch = Watch.__new__(Watch)
     watch.tracker = GapTracker()
     watch.tracker.detector.resume([Mark(SYMBOL, DAY, 100.0, None, S)])
@@ -169,7 +169,7 @@ def resumed(gap_id: str | None) -> tuple[Watch, GapOpened | None]:
     return watch, gap
 
 
-def test_a_restart_opens_a_gap_since_the_earlier_process_was_last_seen() -> None:
+def test_a_restart_opens_a_gap_since_the_earlier_process_was_last_seen():
     watch, gap = resumed(None)
     assert gap is not None
     assert (gap.from_ns, gap.opened_ns, gap.reason) == (10 * S, 13 * S, "restart")
@@ -178,7 +178,7 @@ def test_a_restart_opens_a_gap_since_the_earlier_process_was_last_seen() -> None
     assert (proved.gap_id, proved.from_ns, proved.to_ns) == (gap.gap_id, 10 * S, 15 * S)
 
 
-def test_a_restart_during_an_outage_goes_on_with_its_gap() -> None:
+def test_a_restart_during_an_outage_goes_on_with_its_gap():
     watch, gap = resumed("g")
     assert gap is None
     closed = watch.quote(100.0, 16)
@@ -187,7 +187,7 @@ def test_a_restart_during_an_outage_goes_on_with_its_gap() -> None:
 
 
 @pytest.mark.parametrize("total", [120.0, 150.0])
-def test_a_resolution_that_the_disk_refused_comes_again_with_its_id(total: float) -> None:
+def test_a_resolution_that_the_disk_refused_comes_again_with_its_id(total):
     watch = Watch()
     gap = opened(watch)
     watch.back(15)
@@ -212,9 +212,7 @@ Step = tuple[str, int]
         max_size=40,
     )
 )
-def test_each_cut_is_one_gap_each_gap_resolves_once_and_every_lost_share_is_in_exactly_one(
-    reach: Reach, steps: list[Step]
-) -> None:
+def test_each_cut_is_one_gap_each_gap_resolves_once_and_every_lost_share_is_in_exactly_one(reach, steps):
     """A day of one symbol: deals reach the stream while it is up; quotes are true, or as old as the last quote."""
     watch = Watch()
     total, streamed, lost, is_up, quoted = 100.0, 100.0, list[tuple[float, float]](), True, 100.0
@@ -268,7 +266,7 @@ def test_each_cut_is_one_gap_each_gap_resolves_once_and_every_lost_share_is_in_e
 
 
 @pytest.mark.parametrize(("symbol", "venue"), [("005930", "KRX"), ("005930.NXT", "NXT")])
-def test_each_event_of_a_gap_states_the_venue_of_its_line(symbol: str, venue: str) -> None:
+def test_each_event_of_a_gap_states_the_venue_of_its_line(symbol, venue):
     tracker = GapTracker("KRX")
     tracker.detector.start(symbol)
     first = msgspec.structs.replace(trade(100.0, 100.0, 1), symbol=symbol, venue=venue)

@@ -7,54 +7,54 @@ from hypothesis import strategies as st
 from bus.events import GapDetected
 from observer.gaps.queue import CROWDED_ABOVE, DEPTH_MAX, Attempt, RecoveryQueue
 from observer.gaps.recovery import RecoverySettings
-from tests.reach import Reach, reaches
+from tests.reach import reaches
 
 SECOND_NS = 10**9
 
 
-def gap(gap_id: str = "g", duration_s: float = 1.0, detected_ns: int = 0) -> GapDetected:
+def gap(gap_id="g", duration_s=1.0, detected_ns=0):
     to_ns = round(duration_s * SECOND_NS)
     return GapDetected(gap_id, "kis", "005930", "2026-11-18", detected_ns, 0, to_ns, 0, 9, 9, 9, "reconnect")
 
 
-def queue_of(*gaps: GapDetected) -> RecoveryQueue:
+def queue_of(*gaps):
     queue = RecoveryQueue(RecoverySettings())
     queue.take_up(gaps)
     return queue
 
 
-def taken(queue: RecoveryQueue, now_ns: int = 0) -> Attempt:
+def taken(queue, now_ns=0):
     attempt = queue.take(now_ns)
     assert attempt is not None
     return attempt
 
 
-def drained(queue: RecoveryQueue) -> list[str]:
+def drained(queue):
     found = []
     while attempt := queue.take(0):
         found.append(attempt.gap.gap_id)
     return found
 
 
-def test_the_queue_returns_the_most_urgent_gap_first() -> None:
+def test_the_queue_returns_the_most_urgent_gap_first():
     assert drained(queue_of(gap("long", 90), gap("middle", 30), gap("short", 1))) == ["short", "middle", "long"]
 
 
-def test_a_gap_that_is_reported_twice_is_filled_once() -> None:
+def test_a_gap_that_is_reported_twice_is_filled_once():
     queue = queue_of(gap(), gap())
     queue.close(taken(queue))
     queue.take_up([gap()])
     assert queue.take(0) is None
 
 
-def test_a_failed_gap_waits_for_its_time_and_keeps_its_reason() -> None:
+def test_a_failed_gap_waits_for_its_time_and_keeps_its_reason():
     queue = queue_of(gap())
     queue.put_back(taken(queue), "busy", 0)
     assert queue.take(SECOND_NS - 1) is None
     assert taken(queue, SECOND_NS) == Attempt(gap(), 1, SECOND_NS, "busy")
 
 
-def test_a_closed_gap_that_a_database_which_went_back_gets_again_is_not_filled_again() -> None:
+def test_a_closed_gap_that_a_database_which_went_back_gets_again_is_not_filled_again():
     queue = queue_of(gap("a"), gap("b"))
     queue.close(taken(queue))
     queue.forget_before("2026-11-18")
@@ -62,7 +62,7 @@ def test_a_closed_gap_that_a_database_which_went_back_gets_again_is_not_filled_a
     assert drained(queue) == ["b"]
 
 
-def test_the_closed_gaps_of_days_that_are_filled_no_more_are_forgotten() -> None:
+def test_the_closed_gaps_of_days_that_are_filled_no_more_are_forgotten():
     queue = queue_of(gap())
     queue.close(taken(queue))
     queue.forget_before("2026-11-19")
@@ -73,32 +73,32 @@ def test_the_closed_gaps_of_days_that_are_filled_no_more_are_forgotten() -> None
 # --- repeated by an operator's order ---
 
 
-def test_a_retry_of_a_gap_that_waits_after_a_failure_is_immediate() -> None:
+def test_a_retry_of_a_gap_that_waits_after_a_failure_is_immediate():
     queue = queue_of(gap())
     queue.put_back(taken(queue), "busy", 0)
     assert queue.take_up_again(gap(), is_open=True)
     assert taken(queue) == Attempt(gap())
 
 
-def test_a_retry_of_a_gap_closed_in_this_process_is_marked_as_repeated() -> None:
+def test_a_retry_of_a_gap_closed_in_this_process_is_marked_as_repeated():
     queue = queue_of(gap())
     queue.close(taken(queue))
     assert queue.take_up_again(gap(), is_open=False)
     assert taken(queue) == Attempt(gap(), again=True)
 
 
-def test_a_gap_that_an_earlier_process_closed_can_be_retried() -> None:
+def test_a_gap_that_an_earlier_process_closed_can_be_retried():
     assert queue_of().take_up_again(gap(), is_open=False)
 
 
-def test_a_gap_in_progress_cannot_be_retried() -> None:
+def test_a_gap_in_progress_cannot_be_retried():
     queue = queue_of(gap())
     taken(queue)
     assert not queue.take_up_again(gap(), is_open=True)
     assert not queue.take_up_again(gap(), is_open=False)
 
 
-def test_a_gap_whose_outcome_is_not_stored_yet_cannot_be_retried() -> None:
+def test_a_gap_whose_outcome_is_not_stored_yet_cannot_be_retried():
     queue = queue_of(gap())
     queue.close(taken(queue))
     assert not queue.take_up_again(gap(), is_open=True)
@@ -107,7 +107,7 @@ def test_a_gap_whose_outcome_is_not_stored_yet_cannot_be_retried() -> None:
 # --- queue length ---
 
 
-def test_a_queue_that_is_too_long_is_reported_once_and_its_end_once() -> None:
+def test_a_queue_that_is_too_long_is_reported_once_and_its_end_once():
     queue = queue_of(*(gap(f"g{number}") for number in range(DEPTH_MAX - 1)))
     assert queue.crowding() is None
     queue.take_up([gap("one more")])
@@ -125,9 +125,7 @@ STEPS = st.lists(
 
 @reaches(closed=97, failed=62, repeated=36, left_at_the_end=21)
 @given(STEPS)
-def test_the_queue_never_forgets_a_gap_and_never_hands_one_out_twice(
-    reach: Reach, steps: list[tuple[str, int]]
-) -> None:
+def test_the_queue_never_forgets_a_gap_and_never_hands_one_out_twice(reach, steps):
     queue, reported, closed = RecoveryQueue(RecoverySettings()), set(), set()
     under_way: dict[str, Attempt] = {}
     for now, (step, number) in enumerate(steps):
@@ -157,7 +155,7 @@ def test_the_queue_never_forgets_a_gap_and_never_hands_one_out_twice(
     assert len(queue) == 0
 
 
-def test_the_length_of_the_queue_excludes_gaps_in_progress() -> None:
+def test_the_length_of_the_queue_excludes_gaps_in_progress():
     queue = queue_of(gap("a"), gap("b"))
     taken(queue)
     assert len(queue) == 1

@@ -1,6 +1,5 @@
 """How the recovery fills a gap, and when it gives up."""
 
-from collections.abc import Sequence
 from itertools import accumulate
 
 import msgspec
@@ -25,7 +24,7 @@ from observer.gaps.recovery import (
     select_minutes,
     too_old,
 )
-from tests.reach import Reach, reaches
+from tests.reach import reaches
 
 SETTINGS = RecoverySettings()
 SECOND_NS = 1_000_000_000
@@ -34,7 +33,7 @@ TEN_O_CLOCK_NS = 1_794_963_600 * SECOND_NS  # 2026-11-18 10:00 KST
 RECEIVED_NS = TEN_O_CLOCK_NS + 3 * MINUTE_NS
 
 
-def gap(duration_s: float = 3.0, *, start_s: float = 0.0, after: float = 100.0, before: float = 160.0) -> GapDetected:
+def gap(duration_s=3.0, *, start_s=0.0, after=100.0, before=160.0):
     from_ns = TEN_O_CLOCK_NS + round(start_s * SECOND_NS)
     return GapDetected(
         gap_id="g",
@@ -52,7 +51,7 @@ def gap(duration_s: float = 3.0, *, start_s: float = 0.0, after: float = 100.0, 
     )
 
 
-def rows(*volumes: float, first_total: float = 0.0) -> list[PastTrade]:
+def rows(*volumes, first_total=0.0):
     """Time-and-sales of trades of these volumes, one a second, each at the ask."""
     totals = accumulate(volumes, initial=first_total)
     next(totals)
@@ -62,17 +61,17 @@ def rows(*volumes: float, first_total: float = 0.0) -> list[PastTrade]:
     ]
 
 
-def row(total: float, volume: float, price: float = 70_000.0, *, second: int = 1, **quotes: float) -> PastTrade:
+def row(total, volume, price=70_000.0, *, second=1, **quotes):
     return PastTrade(
         "005930", TEN_O_CLOCK_NS + second * SECOND_NS, price, volume, total, quotes.get("bid"), quotes.get("ask")
     )
 
 
-def totals(selection: Selection) -> list[float]:
+def totals(selection):
     return [trade.cumulative_volume for trade in selection.trades]
 
 
-def test_a_recovered_trade_and_a_minute_bar_state_the_venue_of_their_row() -> None:
+def test_a_recovered_trade_and_a_minute_bar_state_the_venue_of_their_row():
     trade = msgspec.structs.replace(row(130.0, 30.0), venue="NXT")
     assert [each.venue for each in select([trade], gap(before=130.0), RECEIVED_NS).trades] == ["NXT"]
     minute = msgspec.structs.replace(bar(1), venue="NXT")
@@ -92,7 +91,7 @@ def test_a_recovered_trade_and_a_minute_bar_state_the_venue_of_their_row() -> No
         (60.001, "low", "minute_bars"),
     ],
 )
-def test_the_duration_decides_priority_and_source(duration_s: float, priority: str, source: str) -> None:
+def test_the_duration_decides_priority_and_source(duration_s, priority, source):
     planned = plan(msgspec.structs.replace(gap(duration_s), missing_trades=301), SETTINGS)
     assert (planned.priority, planned.source, planned.rows_max) == (priority, source, None)
 
@@ -100,34 +99,34 @@ def test_the_duration_decides_priority_and_source(duration_s: float, priority: s
 @pytest.mark.parametrize(
     ("missing", "source"), [(300, "time_and_sales"), (301, "minute_bars"), (None, "time_and_sales")]
 )
-def test_a_long_gap_of_a_few_trades_is_fetched_trade_by_trade_but_last(missing: int | None, source: str) -> None:
+def test_a_long_gap_of_a_few_trades_is_fetched_trade_by_trade_but_last(missing, source):
     planned = plan(msgspec.structs.replace(gap(600.0), missing_trades=missing), SETTINGS)
     assert (planned.priority, planned.source) == ("low", source)
 
 
-def test_a_long_gap_of_an_unknown_number_is_tried_trade_by_trade_up_to_the_limit() -> None:
+def test_a_long_gap_of_an_unknown_number_is_tried_trade_by_trade_up_to_the_limit():
     assert plan(gap(600.0), SETTINGS).rows_max == SETTINGS.max_trades_of_long_gap
     assert plan(msgspec.structs.replace(gap(600.0), missing_trades=3), SETTINGS).rows_max is None
     assert plan(gap(60.0), SETTINGS).rows_max is None, "a short one has no limit"
 
 
-def test_time_and_sales_are_asked_for_in_whole_seconds_around_the_gap() -> None:
+def test_time_and_sales_are_asked_for_in_whole_seconds_around_the_gap():
     planned = plan(gap(2.5, start_s=0.7), SETTINGS)
     assert (planned.from_ns, planned.to_ns) == (TEN_O_CLOCK_NS - 2 * SECOND_NS, TEN_O_CLOCK_NS + 6 * SECOND_NS)
 
 
-def test_after_a_failure_time_and_sales_are_asked_for_from_long_before_the_gap() -> None:
+def test_after_a_failure_time_and_sales_are_asked_for_from_long_before_the_gap():
     planned = plan_now(gap(2.5, start_s=0.7), 1, TEN_O_CLOCK_NS, SETTINGS)
     assert (planned.from_ns, planned.to_ns) == (TEN_O_CLOCK_NS - 3600 * SECOND_NS, TEN_O_CLOCK_NS + 14 * SECOND_NS)
 
 
-def test_minute_bars_are_asked_for_from_the_first_to_the_last_minute_touched() -> None:
+def test_minute_bars_are_asked_for_from_the_first_to_the_last_minute_touched():
     planned = by_minutes(gap(150.0, start_s=59.0), SETTINGS)
     assert (planned.from_ns, planned.to_ns) == (TEN_O_CLOCK_NS, TEN_O_CLOCK_NS + 3 * MINUTE_NS)
 
 
-def test_the_queue_goes_by_priority_and_then_by_detection() -> None:
-    def detected(name: str, duration_s: float, at_ns: int) -> GapDetected:
+def test_the_queue_goes_by_priority_and_then_by_detection():
+    def detected(name, duration_s, at_ns):
         return msgspec.structs.replace(gap(duration_s), gap_id=name, detected_ns=at_ns)
 
     queue = [detected("low", 90, 1), detected("late", 1, 9), detected("medium", 30, 2), detected("early", 1, 8)]
@@ -138,36 +137,36 @@ def test_the_queue_goes_by_priority_and_then_by_detection() -> None:
 # --- trades that belong to the gap ---
 
 
-def test_exactly_the_trades_in_the_gap_are_kept() -> None:
+def test_exactly_the_trades_in_the_gap_are_kept():
     selection = select(rows(100, 10, 20, 30, 5, first_total=0), gap(), RECEIVED_NS)
     assert totals(selection) == [110, 130, 160]
     assert selection.volume == 60
     assert selection.complete
 
 
-def test_a_recovered_trade_is_flagged_with_its_gap_and_knows_no_count() -> None:
+def test_a_recovered_trade_is_flagged_with_its_gap_and_knows_no_count():
     (trade,) = select(rows(60, first_total=100), gap(), RECEIVED_NS).trades
     assert (trade.gap_id, trade.provider, trade.session_date) == ("g", "kis", "2026-11-18")
     assert (trade.receive_time_ns, trade.cumulative_trades) == (RECEIVED_NS, None)
 
 
-def test_a_recovery_with_a_trade_missing_is_not_complete() -> None:
+def test_a_recovery_with_a_trade_missing_is_not_complete():
     reported = rows(100, 10, 20, 30)
     selection = select([reported[1], reported[3]], gap(), RECEIVED_NS)
     assert totals(selection) == [110, 160]
     assert not selection.complete
 
 
-def test_equal_sums_with_a_broken_chain_are_not_complete() -> None:
+def test_equal_sums_with_a_broken_chain_are_not_complete():
     reported = [row(110, 20), row(130, 10), row(160, 30)]
     assert not select(reported, gap(), RECEIVED_NS).complete
 
 
-def test_an_empty_answer_recovers_nothing() -> None:
+def test_an_empty_answer_recovers_nothing():
     assert select([], gap(), RECEIVED_NS) == Selection((), 0.0, complete=False)
 
 
-def test_rows_of_another_symbol_are_ignored() -> None:
+def test_rows_of_another_symbol_are_ignored():
     other = msgspec.structs.replace(row(110, 10), symbol="000660")
     assert select([other], gap(), RECEIVED_NS).trades == ()
 
@@ -176,7 +175,7 @@ VOLUMES = st.lists(st.integers(1, 1_000), min_size=1, max_size=30)
 
 
 @pytest.mark.parametrize("days", [-1, 1, 30])
-def test_a_row_of_another_day_is_not_recovered_and_is_named(days: int) -> None:
+def test_a_row_of_another_day_is_not_recovered_and_is_named(days):
     good, bad = row(110.0, 10.0), row(130.0, 20.0)
     bad = msgspec.structs.replace(bad, exchange_time_ns=bad.exchange_time_ns + days * 86_400 * SECOND_NS)
     selection = select([good, bad], gap(), RECEIVED_NS)
@@ -185,7 +184,7 @@ def test_a_row_of_another_day_is_not_recovered_and_is_named(days: int) -> None:
     assert not selection.complete
 
 
-def test_a_row_ahead_of_the_clock_is_not_recovered_and_is_named() -> None:
+def test_a_row_ahead_of_the_clock_is_not_recovered_and_is_named():
     ahead = row(110.0, 10.0, second=2_000)
     assert select([ahead], gap(), RECEIVED_NS) == Selection((), 0.0, False, (ahead,))
     assert select([row(110.0, 10.0, second=1_900)], gap(), RECEIVED_NS).misdated == ()
@@ -193,9 +192,7 @@ def test_a_row_ahead_of_the_clock_is_not_recovered_and_is_named() -> None:
 
 @reaches(trades_outside_the_gap=16, pages_overlap=19, gap_of_several_trades=13)
 @given(VOLUMES, st.data())
-def test_a_gap_is_recovered_exactly_however_the_pages_overlap(
-    reach: Reach, volumes: list[int], data: st.DataObject
-) -> None:
+def test_a_gap_is_recovered_exactly_however_the_pages_overlap(reach, volumes, data):
     reported = rows(*volumes)
     first = data.draw(st.integers(0, len(reported) - 1), "first lost")
     last = data.draw(st.integers(first, len(reported) - 1), "last lost")
@@ -215,9 +212,7 @@ def test_a_gap_is_recovered_exactly_however_the_pages_overlap(
 
 @reaches(partly_missing=13, all_missing=6, complete=5)
 @given(VOLUMES, st.data())
-def test_a_recovery_is_complete_only_when_no_trade_is_missing(
-    reach: Reach, volumes: list[int], data: st.DataObject
-) -> None:
+def test_a_recovery_is_complete_only_when_no_trade_is_missing(reach, volumes, data):
     reported = rows(*volumes)
     missing = data.draw(st.sets(st.integers(0, len(reported) - 1)), "missing")
     missing_ = gap(after=0.0, before=reported[-1].cumulative_volume)
@@ -229,20 +224,20 @@ def test_a_recovery_is_complete_only_when_no_trade_is_missing(
 # --- the side, which time-and-sales does not contain ---
 
 
-def sides(*reported: PastTrade) -> Sequence[str]:
+def sides(*reported):
     last = reported[-1].cumulative_volume
     return [trade.side for trade in select(reported, gap(after=0.0, before=last), RECEIVED_NS).trades]
 
 
-def test_a_trade_at_the_ask_or_above_is_a_buy() -> None:
+def test_a_trade_at_the_ask_or_above_is_a_buy():
     assert sides(row(1, 1, 100.0, bid=99.0, ask=100.0), row(2, 1, 101.0, bid=99.0, ask=100.0)) == ["buy", "buy"]
 
 
-def test_a_trade_at_the_bid_or_below_is_a_sell() -> None:
+def test_a_trade_at_the_bid_or_below_is_a_sell():
     assert sides(row(1, 1, 99.0, bid=99.0, ask=100.0), row(2, 1, 98.0, bid=99.0, ask=100.0)) == ["sell", "sell"]
 
 
-def test_between_the_quotes_or_without_them_the_previous_price_decides() -> None:
+def test_between_the_quotes_or_without_them_the_previous_price_decides():
     assert sides(
         row(1, 1, 100.0, ask=100.0),
         row(2, 1, 99.0),
@@ -251,11 +246,11 @@ def test_between_the_quotes_or_without_them_the_previous_price_decides() -> None
     ) == ["buy", "sell", "sell", "buy"]
 
 
-def test_a_trade_without_quotes_and_predecessor_has_no_aggressor() -> None:
+def test_a_trade_without_quotes_and_predecessor_has_no_aggressor():
     assert sides(row(1, 1, 100.0)) == ["unknown"]
 
 
-def test_the_trade_before_the_gap_decides_the_side_of_the_first_trade_in_it() -> None:
+def test_the_trade_before_the_gap_decides_the_side_of_the_first_trade_in_it():
     reported = [row(100, 100, 99.0), row(160, 60, 100.0)]
     assert [trade.side for trade in select(reported, gap(), RECEIVED_NS).trades] == ["buy"]
 
@@ -263,21 +258,21 @@ def test_the_trade_before_the_gap_decides_the_side_of_the_first_trade_in_it() ->
 # --- minutes that stand in ---
 
 
-def bar(minute: int, volume: float = 10.0) -> Bar:
+def bar(minute, volume=10.0):
     return Bar("005930", TEN_O_CLOCK_NS + minute * MINUTE_NS, 1.0, 4.0, 0.5, 2.0, volume, 0.0)
 
 
-def test_each_minute_that_overlaps_the_gap_is_recovered_once() -> None:
+def test_each_minute_that_overlaps_the_gap_is_recovered_once():
     found = select_minutes([bar(3), bar(2), bar(1), bar(1), bar(0), bar(4)], gap(100.0, start_s=90.0), RECEIVED_NS)
     assert [(item.minute_start_ns - TEN_O_CLOCK_NS) // MINUTE_NS for item in found] == [1, 2, 3]
     assert (found[0].open, found[0].high, found[0].low, found[0].close, found[0].gap_id) == (1.0, 4.0, 0.5, 2.0, "g")
 
 
-def test_minutes_without_trading_are_left_out() -> None:
+def test_minutes_without_trading_are_left_out():
     assert select_minutes([bar(1, volume=0.0)], gap(100.0), RECEIVED_NS) == ()
 
 
-def test_a_recovered_trade_has_every_field_of_the_answer_and_its_gap() -> None:
+def test_a_recovered_trade_has_every_field_of_the_answer_and_its_gap():
     reported = row(130.0, 30.0, 71_000.0, bid=70_900.0, ask=71_000.0)
     [found] = select([reported], gap(after=100.0, before=130.0), RECEIVED_NS).trades
     assert found == Trade(
@@ -298,7 +293,7 @@ def test_a_recovered_trade_has_every_field_of_the_answer_and_its_gap() -> None:
     )
 
 
-def test_a_recovered_minute_bar_has_every_field_of_the_bar_and_its_gap() -> None:
+def test_a_recovered_minute_bar_has_every_field_of_the_bar_and_its_gap():
     [found] = select_minutes([bar(1)], gap(30.0, start_s=70.0), RECEIVED_NS)
     reported = bar(1)
     assert found == MinuteBarRecovered(
@@ -319,7 +314,7 @@ def test_a_recovered_minute_bar_has_every_field_of_the_bar_and_its_gap() -> None
 # --- trying again, and giving up ---
 
 
-def test_the_pause_doubles_up_to_its_limit() -> None:
+def test_the_pause_doubles_up_to_its_limit():
     assert [retry_after_s(attempt, SETTINGS) for attempt in range(1, 9)] == [1, 2, 4, 8, 16, 32, 60, 60]
 
 
@@ -327,24 +322,24 @@ MANY = msgspec.structs.replace(gap(600.0), missing_trades=1000)
 
 
 @pytest.mark.parametrize(("attempts", "found"), [(5, MANY), (10, gap())])
-def test_a_gap_is_given_up_after_the_last_attempt_at_its_last_source(attempts: int, found: GapDetected) -> None:
+def test_a_gap_is_given_up_after_the_last_attempt_at_its_last_source(attempts, found):
     assert give_up(found, attempts - 1, "busy", SETTINGS) is None
     assert give_up(found, attempts, "busy", SETTINGS) == f"{attempts} attempts failed, the last one: busy"
 
 
-def test_a_gap_is_filled_for_a_week_and_then_given_up() -> None:
+def test_a_gap_is_filled_for_a_week_and_then_given_up():
     week_ns = 7 * 24 * 60 * MINUTE_NS
     assert too_old(gap(), TEN_O_CLOCK_NS + week_ns) is None
     assert too_old(gap(), TEN_O_CLOCK_NS + week_ns + week_ns // 7) == "its day is more than 7 days ago"
 
 
-def test_minute_bars_are_requested_when_time_and_sales_stays_empty_until_the_last_attempt() -> None:
+def test_minute_bars_are_requested_when_time_and_sales_stays_empty_until_the_last_attempt():
     planned = [plan_now(gap(), failures, RECEIVED_NS, SETTINGS) for failures in (4, 5)]
     assert [each.source for each in planned] == ["time_and_sales", "minute_bars"]
     assert (planned[1].from_ns, planned[1].to_ns) == (TEN_O_CLOCK_NS, TEN_O_CLOCK_NS)
 
 
-def test_only_minute_bars_are_requested_for_a_past_day() -> None:
+def test_only_minute_bars_are_requested_for_a_past_day():
     midnight_ns = TEN_O_CLOCK_NS + 14 * 60 * MINUTE_NS
     assert not is_past(gap().session_date, midnight_ns - 1)
     assert plan_now(gap(), 0, midnight_ns - 1, SETTINGS) == plan(gap(), SETTINGS)
@@ -353,6 +348,6 @@ def test_only_minute_bars_are_requested_for_a_past_day() -> None:
 
 
 @pytest.mark.parametrize(("failures", "is_last"), [(0, False), (3, False), (4, True)])
-def test_the_last_attempt_at_time_and_sales_is_accepted_as_it_is(failures: int, is_last: bool) -> None:
+def test_the_last_attempt_at_time_and_sales_is_accepted_as_it_is(failures, is_last):
     assert is_last_attempt(plan(gap(), SETTINGS), failures, SETTINGS) is is_last
     assert is_last_attempt(by_minutes(gap(600.0), SETTINGS), failures, SETTINGS)

@@ -7,30 +7,30 @@ from hypothesis import strategies as st
 from observer.gaps.stale import StaleDetector
 
 
-def sweeps(*volumes: float, reached: float | None) -> list[dict[str, float]]:
+def sweeps(*volumes, reached):
     """The stale volume reported after each sweep over one symbol, with the streamed volume at `reached`."""
     stale_detector = StaleDetector()
     return [dict(stale_detector.after_sweep({"A": volume}, lambda _symbol: reached)) for volume in volumes]
 
 
-def test_a_symbol_is_stale_when_volume_of_a_sweep_has_not_arrived_by_the_next_sweep() -> None:
+def test_a_symbol_is_stale_when_volume_of_a_sweep_has_not_arrived_by_the_next_sweep():
     assert sweeps(100, 150, 150, reached=100) == [{}, {}, {"A": 50.0}]
 
 
-def test_a_trade_has_until_the_next_sweep_to_arrive() -> None:
+def test_a_trade_has_until_the_next_sweep_to_arrive():
     assert sweeps(100, 150, reached=100) == [{}, {}]
 
 
-def test_a_symbol_without_trades_is_not_stale() -> None:
+def test_a_symbol_without_trades_is_not_stale():
     assert sweeps(100, 100, 100, reached=100) == [{}, {}, {}]
 
 
-def test_volume_before_the_first_sweep_after_the_subscription_is_not_expected_from_the_stream() -> None:
+def test_volume_before_the_first_sweep_after_the_subscription_is_not_expected_from_the_stream():
     assert sweeps(100, 100, 100, reached=None) == [{}, {}, {}]
     assert sweeps(100, 100, 120, 120, reached=None) == [{}, {}, {}, {"A": 20.0}]
 
 
-def test_a_new_subscription_begins_anew() -> None:
+def test_a_new_subscription_begins_anew():
     stale_detector = StaleDetector()
     for volume in (100.0, 150.0):
         stale_detector.after_sweep({"A": volume}, lambda _symbol: 100.0)
@@ -38,7 +38,7 @@ def test_a_new_subscription_begins_anew() -> None:
     assert stale_detector.after_sweep({"A": 200.0}, lambda _symbol: 100.0) == {}
 
 
-def test_a_symbol_that_left_is_forgotten() -> None:
+def test_a_symbol_that_left_is_forgotten():
     stale_detector = StaleDetector()
     stale_detector.after_sweep({"A": 100.0}, lambda _symbol: 0.0)
     stale_detector.after_sweep({}, lambda _symbol: 0.0)
@@ -56,15 +56,13 @@ def test_a_symbol_that_left_is_forgotten() -> None:
         (None, 149.0, True),
     ],
 )
-def test_a_symbol_is_stale_when_sweeps_show_more_volume_than_the_stream_since_it_receives(
-    known: float | None, reached: float | None, is_behind: bool
-) -> None:
+def test_a_symbol_is_stale_when_sweeps_show_more_volume_than_the_stream_since_it_receives(known, reached, is_behind):
     stale_detector = StaleDetector()
     stale_detector.subscribed_anew("A", known)
     assert stale_detector.is_behind("A", 150.0, reached) == is_behind
 
 
-def test_a_volume_that_is_known_at_the_subscription_counts_as_a_sweep() -> None:
+def test_a_volume_that_is_known_at_the_subscription_counts_as_a_sweep():
     stale_detector = StaleDetector()
     stale_detector.subscribed_anew("A", 100.0)
     assert stale_detector.after_sweep({"A": 120.0}, lambda _symbol: None) == {}
@@ -72,7 +70,7 @@ def test_a_volume_that_is_known_at_the_subscription_counts_as_a_sweep() -> None:
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=12))
-def test_a_stream_that_brings_everything_in_time_is_never_called_stale(volumes: list[int]) -> None:
+def test_a_stream_that_brings_everything_in_time_is_never_called_stale(volumes):
     stale_detector, total = StaleDetector(), 0
     for volume in volumes:
         before, total = total, total + volume

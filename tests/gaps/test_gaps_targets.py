@@ -9,18 +9,18 @@ from observer.gaps.targets import RecoveryTargets, TargetChange, text_of
 DAY, NEXT_DAY = "2026-11-18", "2026-11-19"
 
 
-def ended(targets: RecoveryTargets, *outcomes: bool) -> list[TargetChange]:
+def ended(targets, *outcomes):
     found = (targets.ended(DAY, is_recovered=each) for each in outcomes)
     return [each for each in found if each is not None]
 
 
-def test_a_gap_that_is_not_filled_misses_the_target_until_more_than_95_percent_are() -> None:
+def test_a_gap_that_is_not_filled_misses_the_target_until_more_than_95_percent_are():
     [missed, met] = ended(RecoveryTargets(RecoverySettings()), *[True] * 3, False, *[True] * 17)
     assert missed == TargetChange(DAY, "success", is_missed=True, met=3, gaps=4)
     assert met == TargetChange(DAY, "success", is_missed=False, met=20, gaps=21)
 
 
-def test_two_of_forty_miss_the_target_and_one_does_not() -> None:
+def test_two_of_forty_miss_the_target_and_one_does_not():
     targets = RecoveryTargets(RecoverySettings())
     assert ended(targets, *[True] * 38, False) == []
     [missed] = ended(targets, False)
@@ -28,7 +28,7 @@ def test_two_of_forty_miss_the_target_and_one_does_not() -> None:
 
 
 @pytest.mark.parametrize("measure", ["detection", "recovery"])
-def test_the_limit_itself_is_too_late(measure: str) -> None:
+def test_the_limit_itself_is_too_late(measure):
     settings = RecoverySettings(detected_within_seconds=2.0, recovered_within_seconds=2.0)
     count = {"detection": RecoveryTargets.detected, "recovery": RecoveryTargets.recovered}[measure]
     assert count(RecoveryTargets(settings), DAY, 1.9) is None
@@ -36,7 +36,7 @@ def test_the_limit_itself_is_too_late(measure: str) -> None:
     assert missed == TargetChange(DAY, measure, is_missed=True, met=0, gaps=1)  # type: ignore[arg-type]
 
 
-def test_another_day_begins_a_new_count() -> None:
+def test_another_day_begins_a_new_count():
     targets = RecoveryTargets(RecoverySettings())
     ended(targets, False)
     assert targets.ended(NEXT_DAY, is_recovered=True) is None
@@ -45,12 +45,12 @@ def test_another_day_begins_a_new_count() -> None:
     assert (missed.met, missed.gaps) == (1, 2)
 
 
-def test_a_day_begins_once() -> None:
+def test_a_day_begins_once():
     targets = RecoveryTargets(RecoverySettings())
     assert [targets.begin(day) for day in (DAY, DAY, NEXT_DAY)] == [True, False, True]
 
 
-def test_the_figures_are_percentiles_and_come_once_for_each_change() -> None:
+def test_the_figures_are_percentiles_and_come_once_for_each_change():
     targets = RecoveryTargets(RecoverySettings())
     for number in range(1, 101):
         targets.detected(DAY, number / 80)
@@ -66,7 +66,7 @@ def test_the_figures_are_percentiles_and_come_once_for_each_change() -> None:
 
 
 @pytest.mark.parametrize("gaps", [1, 2, 3, 19, 20, 41, 1_000])
-def test_after_a_restart_the_percentiles_are_those_of_before_and_each_new_gap_counts(gaps: int) -> None:
+def test_after_a_restart_the_percentiles_are_those_of_before_and_each_new_gap_counts(gaps):
     before, after = RecoveryTargets(RecoverySettings()), RecoveryTargets(RecoverySettings())
     for number in range(gaps):
         before.detected(DAY, number / gaps * 1.02)
@@ -80,7 +80,7 @@ def test_after_a_restart_the_percentiles_are_those_of_before_and_each_new_gap_co
     assert found.p50_s >= earlier.p50_s
 
 
-def test_a_target_that_was_missed_before_a_restart_is_missed_after_it() -> None:
+def test_a_target_that_was_missed_before_a_restart_is_missed_after_it():
     targets = RecoveryTargets(RecoverySettings())
     states = {each.measure: each for each in targets.resume(DAY, [], filled=3, ended=4)}
     assert states["success"] == TargetChange(DAY, "success", is_missed=True, met=3, gaps=4)
@@ -88,7 +88,7 @@ def test_a_target_that_was_missed_before_a_restart_is_missed_after_it() -> None:
     assert targets.ended(DAY, is_recovered=False) is None
 
 
-def test_the_text_has_the_counts_and_the_target() -> None:
+def test_the_text_has_the_counts_and_the_target():
     settings = RecoverySettings()
     assert text_of(TargetChange(DAY, "recovery", is_missed=True, met=3, gaps=4), settings) == (
         "gaps of 2026-11-18: 3 of 4 were filled within 5 s of the first call; target missed: more than 95%"

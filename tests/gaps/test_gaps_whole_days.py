@@ -12,12 +12,12 @@ import msgspec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bus.events import GapDetected, QualityJudged, Trade
+from bus.events import GapDetected, Trade
 from observer.gaps.detector import GapDetector, Mark
 from observer.gaps.intervals import Interval, VolumeObservation, with_observed
 from observer.gaps.reconciliation import Piece, SymbolDay, reconcile
 from observer.gaps.stale import StaleDetector
-from tests.reach import Reach, reaches
+from tests.reach import reaches
 
 SYMBOL, DAY = "005930", "2026-11-18"
 FROM, CLOSE, LAST = 200, 900, 1_000  # a slot is given, Track B stops, the market closes
@@ -35,7 +35,7 @@ class Fault(msgspec.Struct, frozen=True):
     from_ns: int
     until_ns: int
 
-    def holds(self, at_ns: int) -> bool:
+    def holds(self, at_ns):
         return self.from_ns <= at_ns and (at_ns < self.until_ns or self.kind == "off")
 
 
@@ -54,7 +54,7 @@ class Scene(msgspec.Struct, frozen=True):
 class Played:
     """The day as it went."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene):
         self.scene = scene
         self._totals = list(accumulate(scene.tape[at_ns] for at_ns in sorted(scene.tape)))
         self.pieces: list[Piece] = []
@@ -63,20 +63,20 @@ class Played:
         self.has_end = True
         self._begin_process()
 
-    def volume_at(self, at_ns: int) -> float:
+    def volume_at(self, at_ns):
         before = bisect_right(sorted(self.scene.tape), at_ns)
         return float(self._totals[before - 1]) if before else 0.0
 
-    def is_in_a_gap(self, at_ns: int) -> bool:
+    def is_in_a_gap(self, at_ns):
         return any(gap.after_volume < self.volume_at(at_ns) <= gap.before_volume for gap in self.gaps)
 
-    def fault(self, at_ns: int) -> Kind | None:
+    def fault(self, at_ns):
         return next((fault.kind for fault in self.scene.faults if fault.holds(at_ns)), None)
 
-    def _begin_process(self) -> None:
+    def _begin_process(self):
         self._detector, self._stale_detector, self._swept = GapDetector(), StaleDetector(), None
 
-    def play(self) -> None:
+    def play(self):
         """Every nanosecond of the stream, and its end."""
         before: Kind | None = None
         for at_ns in range(FROM, self.scene.leaves_ns + 1):
@@ -92,7 +92,7 @@ class Played:
                 self._see_sweeps(at_ns, is_there=now != "dead")
         self._end(before)
 
-    def _register(self, at_ns: int) -> None:
+    def _register(self, at_ns):
         seen = self._snapshot_before(at_ns)
         self._detector.start(SYMBOL, seen)
         if seen is None:
@@ -101,7 +101,7 @@ class Played:
             self._stale_detector.subscribed_anew(SYMBOL, asked)
             self.observations.append(VolumeObservation(at_ns + 1, asked, at_ns))
 
-    def _changed(self, before: Kind | None, now: Kind | None, at_ns: int) -> None:
+    def _changed(self, before, now, at_ns):
         if before == "dead" and now != "off":
             self._take_over()
             self._detector.start(SYMBOL)
@@ -111,20 +111,20 @@ class Played:
             self._detector.interrupted(SYMBOL, "reconnect")
             self._stale_detector.subscribed_anew(SYMBOL)
 
-    def _take_over(self) -> None:
+    def _take_over(self):
         """The stored volume, or the volume known before the slot assignment."""
         seen = self._snapshot_before(FROM)
         marks = [self._mark(piece.cumulative_volume, piece.received_ns) for piece in self.pieces[-1:]]
         self._detector.resume(marks or ([] if seen is None else [seen]))
 
-    def _snapshot_before(self, at_ns: int) -> Mark | None:
+    def _snapshot_before(self, at_ns):
         asked = [each for each in SWEEPS if each + self.scene.sweep_takes_ns < at_ns] if self.scene.swept_before else []
         return self._mark(self.volume_at(asked[-1]), asked[-1]) if asked else None
 
-    def _mark(self, volume: float, at_ns: int) -> Mark:
+    def _mark(self, volume, at_ns):
         return Mark(SYMBOL, DAY, volume, None, at_ns)
 
-    def _take(self, at_ns: int) -> None:
+    def _take(self, at_ns):
         volume, total = float(self.scene.tape[at_ns]), self.volume_at(at_ns)
         trade = Trade("kis", SYMBOL, DAY, at_ns, at_ns, 1.0, volume, total, None, "buy", None, None, None)
         seen = self._detector.observe(trade)
@@ -132,7 +132,7 @@ class Played:
         self.gaps += [seen] if isinstance(seen, GapDetected) else []
         self.pieces.append(Piece(at_ns, volume, total))
 
-    def _see_sweeps(self, at_ns: int, *, is_there: bool) -> None:
+    def _see_sweeps(self, at_ns, *, is_there):
         asked_ns = at_ns - self.scene.sweep_takes_ns
         if asked_ns not in SWEEPS:
             return
@@ -144,7 +144,7 @@ class Played:
                 self._detector.interrupted(SYMBOL, "moved")
                 self._stale_detector.subscribed_anew(SYMBOL)
 
-    def _end(self, last: Kind | None) -> None:
+    def _end(self, last):
         left_ns = self.scene.leaves_ns
         if last in ("dead", "off"):
             self.has_end = False
@@ -164,7 +164,7 @@ class Played:
             gap = self._detector.settle(SYMBOL, volume, left_ns, "kis")
             self.gaps += [gap] if gap is not None else []
 
-    def judged(self) -> QualityJudged:
+    def judged(self):
         filled = [
             Piece(LAST, float(volume), total, gap_id=gap.gap_id)
             for gap in self.gaps
@@ -182,7 +182,7 @@ class Played:
             LAST,
         )[1]  # fmt: skip
 
-    def missed(self) -> list[int]:
+    def missed(self):
         """Times of the detectable trades that were not streamed while the symbol had its slot. Not detectable: trades
         between the subscription and the first sweep or trade after it, and between the last sweep and the release.
         """
@@ -203,14 +203,14 @@ class Played:
         return [at_ns for at_ns in sorted(self.scene.tape) if from_ns < at_ns <= until_ns and at_ns not in came]
 
 
-def played(scene: Scene) -> tuple[Played, QualityJudged]:
+def played(scene):
     day = Played(scene)
     day.play()
     return day, day.judged()
 
 
 @st.composite
-def scenes(draw: st.DrawFn, kinds: tuple[Kind, ...] = ("stale", "cut", "dead", "off")) -> Scene:
+def scenes(draw, kinds=("stale", "cut", "dead", "off")):
     span = draw(st.sampled_from([(1, LAST), (FROM + 1, CLOSE - 1)]))  # of the second, every trade can have come
     times = draw(st.lists(st.integers(*span), min_size=draw(st.integers(0, 20)), max_size=40, unique=True))
     edges = sorted(draw(st.lists(st.integers(FROM, CLOSE + 50), max_size=8, unique=True)))
@@ -252,7 +252,7 @@ STALE_TO_THE_FIRST = Scene(
 @example(msgspec.structs.replace(OFF, has_bar=True))
 @example(STALE_TO_THE_END)
 @example(msgspec.structs.replace(STALE_TO_THE_END, tape={250: 10, 630: 20}, leaves_ns=640, sweep_takes_ns=1))
-def test_a_complete_day_misses_nothing_and_missing_volume_is_in_a_gap_or_reported(reach: Reach, scene: Scene) -> None:
+def test_a_complete_day_misses_nothing_and_missing_volume_is_in_a_gap_or_reported(reach, scene):
     day, quality = played(scene)
     missed = day.missed()
     reach.count(f"{quality.slots_quality}_{'something' if missed else 'nothing'}_missed")
@@ -274,7 +274,7 @@ def test_a_complete_day_misses_nothing_and_missing_volume_is_in_a_gap_or_reporte
 @given(scenes())
 @example(OFF)
 @example(STALE_TO_THE_END)
-def test_no_more_is_missing_in_the_slot_than_the_report_says_at_most(reach: Reach, scene: Scene) -> None:
+def test_no_more_is_missing_in_the_slot_than_the_report_says_at_most(reach, scene):
     day, quality = played(scene)
     came = {piece.received_ns for piece in day.pieces}
     lacking = [at_ns for at_ns in scene.tape if FROM < at_ns <= scene.leaves_ns and at_ns not in came]
@@ -290,7 +290,7 @@ def test_no_more_is_missing_in_the_slot_than_the_report_says_at_most(reach: Reac
 
 @reaches(complete_with_trades=24)
 @given(scenes(kinds=()))
-def test_a_day_without_faults_is_complete_or_silent_and_requests_nothing(reach: Reach, scene: Scene) -> None:
+def test_a_day_without_faults_is_complete_or_silent_and_requests_nothing(reach, scene):
     day, quality = played(scene)
     assert day.gaps == []
     assert quality.missing_volume == 0

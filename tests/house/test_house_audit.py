@@ -3,10 +3,8 @@
 import json
 import sys
 import threading
-from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 
@@ -26,11 +24,11 @@ ADVISORY = {
 
 
 @contextmanager
-def advisory_database(status: int, advisories: dict[str, object]) -> Iterator[str]:
+def advisory_database(status, advisories):
     """A stand-in of OSV that has these advisories of packages, by name."""
 
     class Answers(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
+        def do_POST(self):
             asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             found = advisories.get(asked["package"]["name"])
             body = json.dumps({"vulns": [found]} if found else {}).encode()
@@ -39,7 +37,7 @@ def advisory_database(status: int, advisories: dict[str, object]) -> Iterator[st
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_arguments: object) -> None:
+        def log_message(self, *_arguments):
             """Nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
@@ -52,12 +50,12 @@ def advisory_database(status: int, advisories: dict[str, object]) -> Iterator[st
             thread.join()
 
 
-def audit(folder: Path, database: str) -> tuple[int, str]:
+def audit(folder, database):
     """The audit of two pinned packages: its exit status and what it printed."""
     pins = folder / "requirements.txt"
     pins.write_text("".join(f"{name} --hash=sha256:{'0' * 64}\n" for name in ("requests==2.34.2", "click==8.5.1")))
 
-    def run() -> None:
+    def run():
         sys.argv = ["audit", str(pins), "--database", database]
         sys.exit(main())
 
@@ -76,14 +74,12 @@ def audit(folder: Path, database: str) -> tuple[int, str]:
         ),
     ],
 )
-def test_an_advisory_of_a_pinned_package_is_printed_and_ends_with_status_1(
-    tmp_path: Path, advisories: dict[str, object], status: int, printed: str
-) -> None:
+def test_an_advisory_of_a_pinned_package_is_printed_and_ends_with_status_1(tmp_path, advisories, status, printed):
     with advisory_database(200, advisories) as database:
         assert audit(tmp_path, database) == (status, printed)
 
 
-def test_a_database_that_is_not_reached_or_refuses_is_said_and_ends_with_status_0(tmp_path: Path) -> None:
+def test_a_database_that_is_not_reached_or_refuses_is_said_and_ends_with_status_0(tmp_path):
     with advisory_database(403, {"requests": ADVISORY}) as database:
         refused = audit(tmp_path, database)
     for status, printed in (refused, audit(tmp_path, database)):

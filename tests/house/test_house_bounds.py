@@ -25,18 +25,18 @@ Rule = Callable[[ast.AST], Iterator[int]]
 
 
 @cache
-def parsed(source: str) -> ast.Module:
+def parsed(source):
     return ast.parse(source)
 
 
-def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
+def calls(tree):
     """Every call of a name or an attribute within it, with the last two parts of what is called."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             yield called(node), node
 
 
-def called(call: ast.Call) -> str:
+def called(call):
     match call.func:
         case ast.Attribute(attr=name, value=ast.Name(id=of) | ast.Attribute(attr=of)):
             return f"{of}.{name}"
@@ -47,7 +47,7 @@ def called(call: ast.Call) -> str:
     return ""
 
 
-def own_deadlines(tree: ast.AST) -> Iterator[int]:
+def own_deadlines(tree):
     """Waits that end after a number of seconds of their own instead of `tests.waiting.DEADLINE_S`."""
     for name, call in calls(tree):
         bounds = [each.value for each in call.keywords if each.arg in ("timeout", "within_s")]
@@ -60,7 +60,7 @@ def own_deadlines(tree: ast.AST) -> Iterator[int]:
             yield call.lineno
 
 
-def is_reading(node: ast.expr, readings: set[str]) -> bool:
+def is_reading(node, readings):
     """Whether it is a clock's reading, or made of one by arithmetic; `readings` are names of such."""
     match node:
         case ast.Name(id=name):
@@ -74,7 +74,7 @@ def is_reading(node: ast.expr, readings: set[str]) -> bool:
     return False
 
 
-def short_durations(tree: ast.AST) -> Iterator[int]:
+def short_durations(tree):
     """Assertions that a clock's reading is below a number: true or false by the machine's load. Of a scaled clock it is
     a bound in market time.
     """
@@ -93,7 +93,7 @@ def short_durations(tree: ast.AST) -> Iterator[int]:
                         yield node.lineno
 
 
-def by_size(node: ast.Compare) -> list[ast.expr]:
+def by_size(node):
     """The operands of a comparison, the largest one last; of one that is not by size only one."""
     operands = [node.left, *node.comparators]
     if isinstance(node.ops[0], ast.Gt | ast.GtE):
@@ -101,7 +101,7 @@ def by_size(node: ast.Compare) -> list[ast.expr]:
     return operands if isinstance(node.ops[0], ast.Lt | ast.LtE) else operands[:1]
 
 
-def freed_ports(tree: ast.AST) -> Iterator[int]:
+def freed_ports(tree):
     """Blocks that take the number of a port out with them and close its socket: `tests.ports.own_port` keeps it."""
     for block in ast.walk(tree):
         last = block.body[-1] if isinstance(block, ast.With) else None
@@ -109,7 +109,7 @@ def freed_ports(tree: ast.AST) -> Iterator[int]:
             yield last.lineno
 
 
-def shared_plans(tree: ast.AST) -> Iterator[int]:
+def shared_plans(tree):
     """Tests that explain a query in the database that earlier tests filled: `own_database_url` is another."""
     for function in ast.walk(tree):
         if isinstance(function, ast.FunctionDef) and "database_url" in {each.arg for each in function.args.args}:
@@ -156,23 +156,23 @@ SOUND: Final = (
 )
 
 
-def broken_at(rule: Rule, source: str) -> list[int]:
+def broken_at(rule, source):
     """The lines of a source that break the rule."""
     return list(rule(parsed(source))) if re.search(RULES[rule], source) else []
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
-def test_no_test_depends_on_the_load_or_on_other_tests(rule: Rule) -> None:
+def test_no_test_depends_on_the_load_or_on_other_tests(rule):
     files = {path.relative_to(ROOT / "tests").as_posix(): path for path in FILES}
     judged = {name: path for name, path in files.items() if not name.startswith(PROGRAMS)}
     assert [f"{name}:{line}" for name, path in judged.items() for line in broken_at(rule, path.read_text())] == []
 
 
 @pytest.mark.parametrize(("rule", "code"), [(rule, code) for rule, codes in BROKEN.items() for code in codes])
-def test_what_depends_on_them_is_found(rule: Rule, code: str) -> None:
+def test_what_depends_on_them_is_found(rule, code):
     assert broken_at(rule, code)
 
 
 @pytest.mark.parametrize("code", SOUND)
-def test_what_does_not_is_not_found(code: str) -> None:
+def test_what_does_not_is_not_found(code):
     assert [list(rule(ast.parse(code))) for rule in RULES] == [[]] * len(RULES)

@@ -47,7 +47,7 @@ ALLOWED = {
 }
 
 
-def named_in(path: Path) -> set[str]:
+def named_in(path):
     """The words of a broker that a source names, in lower case."""
     text = path.read_text()
     words = {match[1].lower() for match in WORDS.finditer(text)}
@@ -60,24 +60,24 @@ def named_in(path: Path) -> set[str]:
     return words | groups | slots
 
 
-def test_the_import_contract_keeps_each_broker_apart() -> None:
+def test_the_import_contract_keeps_each_broker_apart():
     """import-linter takes no list from the code."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     [apart] = [contract for contract in contracts if contract["name"].startswith("Brokers do not know each other")]
     assert {f"observer.brokers.{name}" for name in BROKER_NAMES} <= set(apart["modules"])
 
 
-def relative(path: Path) -> str:
+def relative(path):
     return path.relative_to(ROOT).as_posix()
 
 
-def test_no_source_outside_its_folders_names_a_broker() -> None:
+def test_no_source_outside_its_folders_names_a_broker():
     found = {relative(path): named_in(path) - ALLOWED.get(relative(path), (set(), ""))[0] for path in SOURCES}
     assert {name: names for name, names in found.items() if names} == {}
 
 
 @pytest.mark.parametrize("name", ALLOWED)
-def test_every_allowed_name_of_a_broker_is_in_use(name: str) -> None:
+def test_every_allowed_name_of_a_broker_is_in_use(name):
     allowed, reason = ALLOWED[name]
     assert named_in(ROOT / name) == allowed
     assert reason

@@ -20,19 +20,19 @@ BESIDE = {("tests/brokers/test_providers_kis_contract.py", "kis-api.md"), ("test
 
 
 @cache
-def texts() -> dict[str, str]:
+def texts():
     listed = ["git", "ls-files", "-co", "--exclude-standard", "*.py", "*.md", "*.toml", "*.yml", "Makefile"]
     names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     files = [name for name in names.splitlines() if (ROOT / name).is_file()]
     return {name: (ROOT / name).read_text() for name in files}
 
 
-def headings(page: str) -> set[str]:
+def headings(page):
     titles = re.findall(r"^#+ (.*)$", page, re.MULTILINE)
     return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-def absent(tree: dict[str, str]) -> list[str]:
+def absent(tree):
     """Each citation of a page, a heading or a source that the tree does not have, with the text that has it."""
     pages = {path: name for name in tree for path in (name, Path(name).name) if name.endswith(".md")}
     found = [
@@ -47,16 +47,16 @@ def absent(tree: dict[str, str]) -> list[str]:
     return found + [each for each in sources if each.partition(": ")[2] not in {*tree, *ELSEWHERE}]
 
 
-def test_every_page_heading_and_source_that_a_text_cites_is_in_the_repository() -> None:
+def test_every_page_heading_and_source_that_a_text_cites_is_in_the_repository():
     assert absent(texts()) == []
 
 
-def test_a_page_a_heading_and_a_source_that_do_not_exist_are_seen() -> None:
+def test_a_page_a_heading_and_a_source_that_do_not_exist_are_seen():
     text = "docs/a.md#one-line, docs/a.md#two, b.md, bus/c.py, bus/d.py"
     tree = {"docs/a.md": "## One line", "bus/c.py": "", "observer/e.py": text}
     assert absent(tree) == ["observer/e.py: docs/a.md", "observer/e.py: b.md", "observer/e.py: bus/d.py"]
 
 
-def test_no_text_cites_a_number_of_a_document_outside() -> None:
+def test_no_text_cites_a_number_of_a_document_outside():
     cited = [f"{name}: {found}" for name, text in texts().items() for found in OUTSIDE.findall(text)]
     assert cited == []

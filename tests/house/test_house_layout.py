@@ -4,7 +4,6 @@ import ast
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -25,16 +24,16 @@ TOP_LEVEL = (
 LONG_FUNCTIONS: dict[str, str] = {}
 
 
-def relative(path: Path) -> str:
+def relative(path):
     return path.relative_to(ROOT).as_posix()
 
 
 @cache
-def functions(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+def functions(path):
     return list(functions_in(ast.parse(path.read_text())))
 
 
-def functions_in(node: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+def functions_in(node):
     """Every function below, of any block; expressions, which hold none, are not searched."""
     for block in ("body", "orelse", "handlers", "finalbody", "cases"):
         for each in getattr(node, block, ()) if not isinstance(node, ast.expr) else ():
@@ -43,7 +42,7 @@ def functions_in(node: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionD
             yield from functions_in(each)
 
 
-def test_the_top_level_matches_the_list_of_the_requirement() -> None:
+def test_the_top_level_matches_the_list_of_the_requirement():
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert {line.partition("/")[0] for line in tracked.splitlines()} == TOP_LEVEL
 
@@ -55,13 +54,13 @@ DOOR = ROOT / "observer" / "__init__.py"
 @pytest.mark.parametrize(
     "path", [path for path in SOURCES if path.name == "__init__.py" and path != DOOR], ids=relative
 )
-def test_a_package_holds_nothing_but_its_docstring(path: Path) -> None:
+def test_a_package_holds_nothing_but_its_docstring(path):
     tree = ast.parse(path.read_text())
     assert len(tree.body) == 1
     assert ast.get_docstring(tree)
 
 
-def test_no_function_has_more_than_70_lines_without_a_reason() -> None:
+def test_no_function_has_more_than_70_lines_without_a_reason():
     long = {
         f"{relative(path)}:{function.name}"
         for path in SOURCES
@@ -71,14 +70,14 @@ def test_no_function_has_more_than_70_lines_without_a_reason() -> None:
     assert long == set(LONG_FUNCTIONS)
 
 
-def test_the_median_function_has_at_most_12_lines() -> None:
+def test_the_median_function_has_at_most_12_lines():
     lengths = sorted(
         (function.end_lineno or 0) - function.lineno + 1 for path in SOURCES for function in functions(path)
     )
     assert lengths[len(lengths) // 2] <= 12
 
 
-def pure_modules() -> list[str]:
+def pure_modules():
     """The modules that the contract on pure code names, packages with all that is in them."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     [pure] = [contract for contract in contracts if contract["name"].startswith("Decisions and parsers")]
@@ -90,7 +89,7 @@ def pure_modules() -> list[str]:
     return modules
 
 
-def test_pure_code_loads_no_socket_database_or_process_library() -> None:
+def test_pure_code_loads_no_socket_database_or_process_library():
     program = (
         "import importlib, sys\n"
         "for name in sys.argv[1:]: importlib.import_module(name)\n"
@@ -102,7 +101,7 @@ def test_pure_code_loads_no_socket_database_or_process_library() -> None:
     assert result.stdout.strip() == ""
 
 
-def test_the_lock_files_name_no_package_source() -> None:
+def test_the_lock_files_name_no_package_source():
     judges = sorted((ROOT / "tests/judges/requirements").glob("*.txt"))
     assert judges
     for path in (
@@ -140,7 +139,7 @@ SLEEPERS = {
 }
 
 
-def sleeps(path: Path) -> list[int]:
+def sleeps(path):
     """Lines that call time.sleep or asyncio.sleep, under any name, with anything but 0."""
     source = path.read_text()
     nodes = list(ast.walk(ast.parse(source if "sleep" in source else "")))
@@ -160,13 +159,13 @@ def sleeps(path: Path) -> list[int]:
     ]
 
 
-def test_no_test_sleeps_without_a_reason() -> None:
+def test_no_test_sleeps_without_a_reason():
     benches = {path for path in (ROOT / "tests/bench").glob("*.py") if not path.name.startswith("test_")}
     sleeping = {relative(path) for path in {*(ROOT / "tests").rglob("*.py")} - benches if sleeps(path)}
     assert sleeping == set(SLEEPERS)
 
 
-def test_nothing_waits_with_a_limit_that_can_lose_a_cancellation() -> None:
+def test_nothing_waits_with_a_limit_that_can_lose_a_cancellation():
     """asyncio.wait_for of Python 3.11 loses a cancellation in the moment in which what it waits for is done;
     asyncio.timeout does not.
     """

@@ -47,7 +47,7 @@ OTHER_TEXT = {
 FOR_READERS = {QualityJudged}
 
 
-def texts_taken_apart(source: str) -> list[int]:
+def texts_taken_apart(source):
     """Numbers of the lines that parse a text."""
     calls = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
     return [
@@ -59,28 +59,28 @@ def texts_taken_apart(source: str) -> list[int]:
     ]
 
 
-def test_no_text_is_taken_apart_where_events_are_read() -> None:
+def test_no_text_is_taken_apart_where_events_are_read():
     names = {path.relative_to(ROOT).as_posix(): path for path in SOURCES}
     found = {name: texts_taken_apart(path.read_text()) for name, path in names.items() if name not in OTHER_TEXT}
     assert {name: taken for name, taken in found.items() if taken} == {}
 
 
-def test_the_exceptions_are_needed() -> None:
+def test_the_exceptions_are_needed():
     assert all(texts_taken_apart((ROOT / name).read_text()) for name in OTHER_TEXT)
 
 
-def test_a_text_that_is_taken_apart_is_found() -> None:
+def test_a_text_that_is_taken_apart_is_found():
     assert texts_taken_apart("universe, *words = began.detail.split(', ')") == [1]
 
 
 @pytest.mark.parametrize("union", [SelectionStep, WatchChange], ids=["steps", "watch changes"])
-def test_each_kind_of_step_is_a_struct_with_a_tag_of_its_own(union: object) -> None:
+def test_each_kind_of_step_is_a_struct_with_a_tag_of_its_own(union):
     tags = [each.__struct_config__.tag for each in get_args(union)]
     assert None not in tags
     assert len(set(tags)) == len(tags)
 
 
-def test_no_event_has_a_text_beside_its_document() -> None:
+def test_no_event_has_a_text_beside_its_document():
     """A document event holds all facts in its document: a text field beside it would collect several meanings."""
     for event_type in EVENT_TYPES:
         fields = msgspec.structs.fields(event_type)

@@ -17,7 +17,7 @@ FILES = {
 }
 
 
-def ran(folder: Path, *options: str, **environment: str) -> tuple[list[str], str]:
+def ran(folder, *options, **environment):
     """A run of FILES: its tests in their order, and what came of them."""
     for name, content in FILES.items():
         (folder / name).write_text(content)
@@ -38,8 +38,8 @@ def ran(folder: Path, *options: str, **environment: str) -> tuple[list[str], str
 
 
 def test_a_skip_without_an_allowed_reason_fails_in_continuous_integration_and_a_seed_orders_the_files_anew(
-    tmp_path: Path,
-) -> None:
+    tmp_path,
+):
     usual, ended = ran(tmp_path)
     assert ended.startswith("3 passed, 3 skipped")
     assert usual == sorted(usual)
@@ -51,7 +51,7 @@ def test_a_skip_without_an_allowed_reason_fails_in_continuous_integration_and_a_
     assert shuffled[first + 1] == "test_running.py::test_two", "no test leaves its file"
 
 
-def test_a_lacking_sample_is_a_reason_only_where_no_samples_are() -> None:
+def test_a_lacking_sample_is_a_reason_only_where_no_samples_are():
     reason = "the real samples are not beside the repository"
     assert is_allowed(reason, has_samples=False)
     assert not is_allowed(reason, has_samples=True)

@@ -1,7 +1,5 @@
 """Nautilus Trader loads the catalogue that `Store.export` writes (make judges)."""
 
-from pathlib import Path
-
 import pytest
 
 import observer
@@ -12,7 +10,7 @@ from tests.research.stored import DAY, make_store
 
 @pytest.mark.slow
 @pytest.mark.nightly
-def test_nautilus_trader_loads_each_trade_and_bar(tmp_path: Path) -> None:
+def test_nautilus_trader_loads_each_trade_and_bar(tmp_path):
     if not is_installed(NAME):
         pytest.skip(f"{NAME} is not installed: make judges")
     folder = tmp_path / "catalogue"

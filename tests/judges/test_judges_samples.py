@@ -1,7 +1,5 @@
 """The provider's samples, unchanged, manage what they call at the simulated host (make judges)."""
 
-from pathlib import Path
-
 import pytest
 
 from tests.judges import samples_judging
@@ -11,7 +9,7 @@ from tests.judges.samples_judging import FOLDER_VARIABLE, SKIPPED, STREAMS, call
 
 @pytest.mark.slow
 @pytest.mark.nightly
-def test_each_of_the_providers_samples_manages_its_call_or_its_stream(tmp_path: Path) -> None:
+def test_each_of_the_providers_samples_manages_its_call_or_its_stream(tmp_path):
     samples = folder_of_samples()
     if samples is None:
         pytest.skip(SKIPPED)
@@ -22,15 +20,13 @@ def test_each_of_the_providers_samples_manages_its_call_or_its_stream(tmp_path: 
     assert {each.name: each.text for each in results if not each.manages} == {}
 
 
-def test_without_the_samples_the_judge_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_without_the_samples_the_judge_says_so(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
     assert samples_judging.main() == 0
     assert capsys.readouterr().out == SKIPPED + "\n"
 
 
-def test_a_call_finds_the_sample_of_its_name(tmp_path: Path) -> None:
+def test_a_call_finds_the_sample_of_its_name(tmp_path):
     path = tmp_path / "overseas_stock" / "price_detail" / "price_detail.py"
     path.parent.mkdir(parents=True)
     path.touch()

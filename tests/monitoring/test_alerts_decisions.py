@@ -42,8 +42,8 @@ steps = st.lists(
 
 @given(steps)
 def test_an_alert_is_raised_once_while_it_lasts_resolved_at_most_once_and_its_counts_add_up(
-    played: list[tuple[int, str, str, Severity]],
-) -> None:
+    played,
+):
     conditions: Conditions = {}
     now_ns = 0
     severities: dict[str, Severity] = {}  # of the open ones
@@ -94,7 +94,7 @@ def test_an_alert_is_raised_once_while_it_lasts_resolved_at_most_once_and_its_co
     assert last == {name: counts[name] for name in conditions}
 
 
-def test_a_condition_that_comes_and_goes_is_one_alert_until_it_was_calm() -> None:
+def test_a_condition_that_comes_and_goes_is_one_alert_until_it_was_calm():
     conditions, [raised] = after_report({}, Report("stream:main", "warning", "lost"), 0, "trial")
     assert isinstance(raised, AlertRaised)
     for second in range(0, 100, 20):
@@ -113,18 +113,18 @@ def test_a_condition_that_comes_and_goes_is_one_alert_until_it_was_calm() -> Non
     assert step == ({}, [AlertResolved(110 * SECOND, "trial", "stream:main", 6, "connected")])
 
 
-def test_the_end_of_an_alert_says_since_when_it_was_open_how_long_and_how_often_it_was_reported() -> None:
+def test_the_end_of_an_alert_says_since_when_it_was_open_how_long_and_how_often_it_was_reported():
     since_ns = local_ns(date(2026, 11, 18), 9, 12, 5)
     assert history_text(since_ns, since_ns + 1_500_000_000, 1) == "open since 09:12:05, for 1.5 s, reported 1 time"
     assert history_text(since_ns, since_ns + 600 * SECOND, 7) == "open since 09:12:05, for 10 min, reported 7 times"
     assert history_text(since_ns, since_ns + 86_400 * SECOND, 7).startswith("open since 11-18 09:12:05, for 1,440 min")
 
 
-def test_an_end_without_a_beginning_publishes_nothing() -> None:
+def test_an_end_without_a_beginning_publishes_nothing():
     assert after_end({}, "disk_full", "over", 0, "trial").events == []
 
 
-def test_what_happened_counts_as_open_until_its_time_and_leaves_no_event() -> None:
+def test_what_happened_counts_as_open_until_its_time_and_leaves_no_event():
     report = Report("quarantine", "critical", "1 event", until_ns=10)
     conditions, [raised] = after_report({}, report, 0, "trial")
     assert raised == AlertRaised(0, "critical", "trial", "1 event", None, "quarantine", 10)
@@ -134,7 +134,7 @@ def test_what_happened_counts_as_open_until_its_time_and_leaves_no_event() -> No
     assert isinstance(again, AlertRaised), "of another day"
 
 
-def test_a_heartbeat_carries_the_most_urgent_alerts_bounded_in_number_and_length() -> None:
+def test_a_heartbeat_carries_the_most_urgent_alerts_bounded_in_number_and_length():
     conditions: Conditions = {}
     for number in range(SENT_MAX + 5):
         report = Report(f"warning {number:02}", "warning", "x" * 1_000)
@@ -147,7 +147,7 @@ def test_a_heartbeat_carries_the_most_urgent_alerts_bounded_in_number_and_length
     assert {len(each.text) for each in sent[1:]} == {SENT_TEXT_LENGTH_MAX}
 
 
-def test_every_severity_has_a_level_in_the_log() -> None:
+def test_every_severity_has_a_level_in_the_log():
     from observer.monitoring.alerts.process import LEVELS
 
     assert set(LEVELS) == set(get_args(Severity))

@@ -7,7 +7,6 @@ import contextlib
 import re
 import shlex
 import tomllib
-from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import click
@@ -16,7 +15,7 @@ import pytest
 
 from observer.cli.app import command_line
 from observer.monitoring.alerts.settings import AlertSettings
-from tests.monitoring.kinds import FIXED, OTHERS, ROOT, Raised, kinds_of, raised
+from tests.monitoring.kinds import FIXED, OTHERS, ROOT, kinds_of, raised
 
 PAGE: Final = (ROOT / "OPERATIONS.md").read_text()
 SEVERITIES: Final = ("info", "warning", "critical")
@@ -100,7 +99,7 @@ class Row(NamedTuple):
     severities: frozenset[str]
 
 
-def rows() -> Iterator[Row]:
+def rows():
     for line in PAGE.splitlines():
         if found := re.match(r"\| `(\w+)` \| ([a-z, ]+) \| \S.* \| \S.* \| \S.* \|$", line):
             yield Row(found[1], frozenset(found[2].split(", ")))
@@ -110,35 +109,35 @@ ROWS: Final = {row.kind: row for row in rows()}
 RAISED: Final = list(raised())
 
 
-def test_the_table_has_each_alert_once() -> None:
+def test_the_table_has_each_alert_once():
     lines = [line for line in PAGE.splitlines() if line.startswith("| `")]
     assert len(lines) == len(ROWS), "a row has another form, or stands twice"
     assert all(row.severities <= set(SEVERITIES) for row in ROWS.values())
 
 
-def test_the_table_has_every_alert_that_the_code_raises_and_no_other() -> None:
+def test_the_table_has_every_alert_that_the_code_raises_and_no_other():
     assert ROWS.keys() == {each.kind for each in RAISED} | set(FIXED)
 
 
 @pytest.mark.parametrize("found", [each for each in RAISED if each.severity], ids=lambda each: each.where)
-def test_the_table_has_the_severity_that_the_code_states(found: Raised) -> None:
+def test_the_table_has_the_severity_that_the_code_states(found):
     if len(ROWS[found.kind].severities) == 1:
         assert ROWS[found.kind].severities == {found.severity}
     assert found.severity in ROWS[found.kind].severities
 
 
-def test_each_explained_identity_is_raised_there() -> None:
+def test_each_explained_identity_is_raised_there():
     sources = {module: (ROOT / module).read_text() for module, _ in OTHERS}
     assert [(module, text) for module, text in OTHERS if f"({text}," not in sources[module]] == []
 
 
-def test_an_identity_that_cannot_be_read_fails() -> None:
+def test_an_identity_that_cannot_be_read_fails():
     with pytest.raises(AssertionError, match=r"which alert is found\[0\]"):
         kinds_of("observer/x.py", ast.parse("found[0]", mode="eval").body)
 
 
 @pytest.mark.parametrize("what", REQUIREMENT)
-def test_each_alert_of_the_requirement_has_a_row_and_tests_that_begin_and_end_it(what: str) -> None:
+def test_each_alert_of_the_requirement_has_a_row_and_tests_that_begin_and_end_it(what):
     kind, *tests = REQUIREMENT[what]
     assert kind in ROWS
     for each in tests:
@@ -149,7 +148,7 @@ def test_each_alert_of_the_requirement_has_a_row_and_tests_that_begin_and_end_it
 
 
 @pytest.mark.parametrize("line", sorted({*IN_BLOCKS, *IN_TEXT}))
-def test_a_command_of_the_page_is_understood_as_it_is_printed(line: str) -> None:
+def test_a_command_of_the_page_is_understood_as_it_is_printed(line):
     words = [VALUES.get(word, word) for word in shlex.split(line, comments=True)]
     command: click.Command = command_line()
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
@@ -161,12 +160,12 @@ def test_a_command_of_the_page_is_understood_as_it_is_printed(line: str) -> None
             command.make_context("observer", words)
 
 
-def test_the_page_names_commands() -> None:
+def test_the_page_names_commands():
     assert len(IN_BLOCKS) > 25
     assert len(IN_TEXT) > 30
 
 
-def test_the_settings_of_the_page_are_valid() -> None:
+def test_the_settings_of_the_page_are_valid():
     settings, urls = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
     targets = msgspec.convert(tomllib.loads(settings)["alerts"], AlertSettings).targets
     assert targets.keys() == tomllib.loads(urls).keys()

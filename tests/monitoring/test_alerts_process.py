@@ -5,8 +5,6 @@ import logging
 import re
 from pathlib import Path
 
-import pytest
-
 from bus.events import AlertRaised, AlertRepeated, AlertResolved, Event
 from observer.base.clock import ManualClock
 from observer.base.local_time import local_ns
@@ -18,11 +16,11 @@ from tests.waiting import until_async
 
 
 class Published(list[Event]):
-    def __call__(self, *events: Event) -> None:
+    def __call__(self, *events):
         self.extend(events)
 
 
-def test_each_alert_is_an_event_and_a_line_of_its_level_and_so_is_its_end(caplog: pytest.LogCaptureFixture) -> None:
+def test_each_alert_is_an_event_and_a_line_of_its_level_and_so_is_its_end(caplog):
     published, clock = Published(), ManualClock(5)
     alerts = Alerts(clock, "track-b", published)
     with caplog.at_level(logging.INFO):
@@ -40,7 +38,7 @@ def test_each_alert_is_an_event_and_a_line_of_its_level_and_so_is_its_end(caplog
     assert [each.identity for each in alerts.open] == ["warning one"]
 
 
-def test_alerts_before_the_outbox_is_open_are_published_when_it_is() -> None:
+def test_alerts_before_the_outbox_is_open_are_published_when_it_is():
     alerts, published = Alerts(ManualClock(5), "core-writer"), Published()
     alerts.report("database_unavailable", "critical", "no answer")
     alerts.publish_with(published)
@@ -48,7 +46,7 @@ def test_alerts_before_the_outbox_is_open_are_published_when_it_is() -> None:
     assert [type(event) for event in published] == [AlertRaised, AlertResolved]
 
 
-def test_the_next_process_of_the_name_raises_nothing_twice_and_resolves_what_the_earlier_raised(tmp_path: Path) -> None:
+def test_the_next_process_of_the_name_raises_nothing_twice_and_resolves_what_the_earlier_raised(tmp_path):
     clock, published = ManualClock(5), Published()
     Alerts(clock, "track-a", published, runtime=tmp_path).report("no_universe", "critical", "none is built")
     second = Alerts(clock, "track-a", published, runtime=tmp_path)
@@ -62,7 +60,7 @@ def test_the_next_process_of_the_name_raises_nothing_twice_and_resolves_what_the
     assert Alerts(clock, "track-b", published, runtime=tmp_path).open == []
 
 
-def test_a_condition_settles_when_it_was_calm_for_a_while_also_in_the_next_process_of_the_name(tmp_path: Path) -> None:
+def test_a_condition_settles_when_it_was_calm_for_a_while_also_in_the_next_process_of_the_name(tmp_path):
     clock, published = ManualClock(0), Published()
     first = Alerts(clock, "track-b", published, runtime=tmp_path)
     first.report("stream:main", "warning", "lost")
@@ -77,13 +75,13 @@ def test_a_condition_settles_when_it_was_calm_for_a_while_also_in_the_next_proce
     assert published[1:] == [AlertResolved(0, "track-b", "stream:main", 1, "connected")]
 
 
-def test_a_damaged_file_of_open_alerts_is_none(tmp_path: Path) -> None:
+def test_a_damaged_file_of_open_alerts_is_none(tmp_path):
     (tmp_path / "alerts").mkdir()
     (tmp_path / "alerts" / "track-a.json").write_text('{"no_universe": {"severity"')
     assert Alerts(ManualClock(5), "track-a", runtime=tmp_path).open == []
 
 
-def test_what_happened_is_open_until_the_end_of_the_market_s_day() -> None:
+def test_what_happened_is_open_until_the_end_of_the_market_s_day():
     from datetime import date
 
     evening_ns = local_ns(date(2026, 11, 18), 21)
@@ -97,11 +95,11 @@ def test_what_happened_is_open_until_the_end_of_the_market_s_day() -> None:
     assert (alerts.open, len(published)) == ([], 1)
 
 
-def test_counts_are_published_once_a_minute_and_at_the_end() -> None:
+def test_counts_are_published_once_a_minute_and_at_the_end():
     clock, published = ManualClock(0), Published()
     alerts = Alerts(clock, "accounts", published)
 
-    async def scene() -> None:
+    async def scene():
         for _ in range(130):
             alerts.report("token:main", "critical", "refused")
             alerts.tick()
@@ -112,10 +110,10 @@ def test_counts_are_published_once_a_minute_and_at_the_end() -> None:
     assert [event.count for event in published if isinstance(event, AlertRepeated)] == [61, 121, 130]
 
 
-def test_another_thread_reports_and_resolves() -> None:
+def test_another_thread_reports_and_resolves():
     published = Published()
 
-    async def scene() -> None:
+    async def scene():
         alerts = Alerts(ManualClock(0), "core-writer", published)
         alerts.use_loop()
         await asyncio.to_thread(alerts.report_from_thread, "database_unavailable", "critical", "locked")
@@ -126,7 +124,7 @@ def test_another_thread_reports_and_resolves() -> None:
     assert [type(event) for event in published] == [AlertRaised, AlertResolved]
 
 
-def test_no_secret_is_in_an_alert() -> None:
+def test_no_secret_is_in_an_alert():
     published = Published()
     conceal("a-very-secret-key")
     Alerts(ManualClock(0), "accounts", published).report("token:main", "critical", "refused a-very-secret-key")
@@ -135,7 +133,7 @@ def test_no_secret_is_in_an_alert() -> None:
     assert raised.text == "refused ***"
 
 
-def test_an_alert_is_one_short_line_whatever_it_quotes() -> None:
+def test_an_alert_is_one_short_line_whatever_it_quotes():
     published = Published()
     alerts = Alerts(ManualClock(0), "accounts", published)
     alerts.report("token:main", "critical", "refused: \x1b[2J\n\u202e" + "x" * 20_000_000)
@@ -149,7 +147,7 @@ def test_an_alert_is_one_short_line_whatever_it_quotes() -> None:
         assert text.endswith(" bytes more)")
 
 
-def test_a_silence_ends_at_its_time_or_by_order(tmp_path: Path) -> None:
+def test_a_silence_ends_at_its_time_or_by_order(tmp_path):
     silences = Silences(tmp_path)
     silences.silence("disk_full", 10 * NS_PER_S, 0)
     silences.silence("queue", 20 * NS_PER_S, 0)
@@ -159,7 +157,7 @@ def test_a_silence_ends_at_its_time_or_by_order(tmp_path: Path) -> None:
     assert set(silences.until(0)) == {"disk_full"}
 
 
-def test_only_the_room_of_alerts_makes_alerts() -> None:
+def test_only_the_room_of_alerts_makes_alerts():
     """So each is a row, a line and in the heartbeat, and has an identity."""
     root = Path(__file__).parents[2]
     sources = [path for package in ("bus", "observer", "workers") for path in (root / package).rglob("*.py")]
@@ -172,12 +170,12 @@ def test_only_the_room_of_alerts_makes_alerts() -> None:
     assert makers == {"observer/monitoring/alerts/decisions.py"}
 
 
-def test_the_file_has_an_alert_only_when_the_outbox_has_its_event(tmp_path: Path) -> None:
+def test_the_file_has_an_alert_only_when_the_outbox_has_its_event(tmp_path):
     """A process that is killed in between leaves nothing: the next one raises the alert."""
     appended: list[list[str]] = []
 
-    async def scene() -> None:
-        def append_soon(*_events: Event) -> None:  # as `Producer.publish`
+    async def scene():
+        def append_soon(*_events):  # as `Producer.publish`
             asyncio.get_running_loop().call_soon(lambda: appended.append(list(kept_alerts(tmp_path))))
 
         alerts = Alerts(ManualClock(5), "track-a", append_soon, runtime=tmp_path)
@@ -190,7 +188,7 @@ def test_the_file_has_an_alert_only_when_the_outbox_has_its_event(tmp_path: Path
     assert appended == [[], ["track-a"]]
 
 
-def test_an_alert_that_was_not_published_is_raised_by_the_next_process(tmp_path: Path) -> None:
+def test_an_alert_that_was_not_published_is_raised_by_the_next_process(tmp_path):
     Alerts(ManualClock(5), "core-writer", runtime=tmp_path).report("database_unavailable", "critical", "no answer")
     second, published = Alerts(ManualClock(5), "core-writer", runtime=tmp_path), Published()
     second.report("database_unavailable", "critical", "no answer")
@@ -199,7 +197,7 @@ def test_an_alert_that_was_not_published_is_raised_by_the_next_process(tmp_path:
     assert list(kept_alerts(tmp_path)) == ["core-writer"]
 
 
-def test_damage_is_an_alert_with_its_remedy_until_a_person_has_deleted_the_kept_segments() -> None:
+def test_damage_is_an_alert_with_its_remedy_until_a_person_has_deleted_the_kept_segments():
     alerts = Alerts(ManualClock(5), "track-a", Published())
     alerts.report_damage(["2 lines cannot be read"], keeps_damaged=False)
     alerts.report_damage([f"segment {'a' * 32}-1.journal is damaged; kept as damaged/x"], keeps_damaged=True)
@@ -211,7 +209,7 @@ def test_damage_is_an_alert_with_its_remedy_until_a_person_has_deleted_the_kept_
     assert alerts.open == [lines]
 
 
-def test_what_happened_to_several_objects_has_an_identity_for_each_of_a_bounded_length() -> None:
+def test_what_happened_to_several_objects_has_an_identity_for_each_of_a_bounded_length():
     first, second = (f"segment {name * 32}-1.journal of track-a is damaged: it is short" for name in "ab")
     assert damage_identity(first) == f"journal_damaged:{'a' * 32}-1.journal"
     assert damage_identity(second) != damage_identity(first)

@@ -1,6 +1,5 @@
 """What a target gets: each alert once, its end once, nothing lost by quiet hours, limits or a target that refuses."""
 
-from collections.abc import Sequence
 from datetime import date
 
 import pytest
@@ -36,29 +35,29 @@ CRITICAL = AlertTarget(severity="critical")
 NIGHT = AlertTarget(quiet_from="22:00", quiet_until="07:00")
 
 
-def alert(identity: str = "queue", severity: str = "warning", *, silenced: int | None = None, process: str = "track-b"):
+def alert(identity="queue", severity="warning", *, silenced=None, process="track-b"):
     return ProcessAlert(identity, severity, NOON_NS, f"text of {identity}", process=process, silenced_until_ns=silenced)
 
 
 class Channel:
     """A target's state through looks and deliveries; machine time and market time pass together."""
 
-    def __init__(self, target: AlertTarget = ALL, settings: AlertSettings = SETTINGS, market_ns: int = NOON_NS) -> None:
+    def __init__(self, target=ALL, settings=SETTINGS, market_ns=NOON_NS):
         self.target, self.settings = target, settings
         self.state = TargetState()
         self.now_ns, self.market_ns = 10**18, market_ns
         self.received: list[Message] = []
 
-    def pass_s(self, seconds: float) -> None:
+    def pass_s(self, seconds):
         self.now_ns += round(seconds * NS_PER_S)
         self.market_ns += round(seconds * NS_PER_S)
 
-    def look(self, *alerts: ProcessAlert, besides: Sequence[str] = ()) -> Message | None:
+    def look(self, *alerts, besides=()):
         times = {"now_ns": self.now_ns, "market_ns": self.market_ns}
         self.state = after_look(self.state, alerts, self.target, self.settings, besides=besides, **times)
         return due_message(self.state, self.target, self.settings, system="main@here", **times)
 
-    def deliver(self, *alerts: ProcessAlert, after_s: float = 3.0) -> Message | None:
+    def deliver(self, *alerts, after_s=3.0):
         """Look twice, `after_s` apart, and deliver what is due then."""
         self.look(*alerts)
         self.pass_s(after_s)
@@ -67,12 +66,12 @@ class Channel:
             self.received.append(message)
         return message
 
-    def fail(self, *alerts: ProcessAlert) -> None:
+    def fail(self, *alerts):
         assert self.look(*alerts) is not None
         self.state = after_failure(self.state, self.now_ns)
 
 
-def test_an_alert_is_sent_once_and_its_end_once() -> None:
+def test_an_alert_is_sent_once_and_its_end_once():
     channel = Channel()
     raised = channel.deliver(alert())
     assert raised is not None
@@ -87,7 +86,7 @@ def test_an_alert_is_sent_once_and_its_end_once() -> None:
     assert channel.state.tracked == ()
 
 
-def test_alerts_of_one_cause_share_a_message_with_the_most_urgent_first() -> None:
+def test_alerts_of_one_cause_share_a_message_with_the_most_urgent_first():
     channel = Channel()
     assert channel.look(alert("queue")) is None, "others may follow"
     message = channel.deliver(alert("queue"), alert("disk_full", "critical"))
@@ -97,7 +96,7 @@ def test_alerts_of_one_cause_share_a_message_with_the_most_urgent_first() -> Non
     assert [line.split(":")[1].strip() for line in message.body.splitlines()] == ["disk_full", "queue"]
 
 
-def test_an_alert_that_comes_back_before_it_is_calm_is_the_same_alert() -> None:
+def test_an_alert_that_comes_back_before_it_is_calm_is_the_same_alert():
     channel = Channel()
     channel.deliver(alert())
     for _ in range(20):
@@ -106,14 +105,14 @@ def test_an_alert_that_comes_back_before_it_is_calm_is_the_same_alert() -> None:
     assert channel.deliver(after_s=61) is not None
 
 
-def test_an_alert_that_comes_back_after_its_end_was_sent_is_sent_again() -> None:
+def test_an_alert_that_comes_back_after_its_end_was_sent_is_sent_again():
     channel = Channel()
     for _ in range(2):
         assert channel.deliver(alert()) is not None
         assert channel.deliver(after_s=61) is not None
 
 
-def test_an_alert_that_becomes_critical_is_sent_again_and_one_that_becomes_milder_is_not() -> None:
+def test_an_alert_that_becomes_critical_is_sent_again_and_one_that_becomes_milder_is_not():
     channel = Channel()
     channel.deliver(alert())
     worse = channel.deliver(alert(severity="critical"))
@@ -122,7 +121,7 @@ def test_an_alert_that_becomes_critical_is_sent_again_and_one_that_becomes_milde
     assert channel.deliver(alert()) is None
 
 
-def test_a_target_gets_its_severity_and_above() -> None:
+def test_a_target_gets_its_severity_and_above():
     channel = Channel(CRITICAL)
     assert channel.deliver(alert()) is None
     assert channel.deliver(alert(), alert("disk_full", "critical")) is not None
@@ -131,7 +130,7 @@ def test_a_target_gets_its_severity_and_above() -> None:
     assert [line.alert.identity for message in channel.received for line in message.lines] == ["disk_full", "disk_full"]
 
 
-def test_a_target_without_resolved_messages_gets_none_and_gets_the_next_alert() -> None:
+def test_a_target_without_resolved_messages_gets_none_and_gets_the_next_alert():
     channel = Channel(AlertTarget(resolved=False))
     assert channel.deliver(alert()) is not None
     assert channel.deliver(after_s=61) is None
@@ -140,14 +139,14 @@ def test_a_target_without_resolved_messages_gets_none_and_gets_the_next_alert() 
     assert channel.deliver(alert()) is not None
 
 
-def test_a_silenced_alert_is_not_sent_until_its_silence_ends() -> None:
+def test_a_silenced_alert_is_not_sent_until_its_silence_ends():
     channel = Channel()
     assert channel.deliver(alert(silenced=NOON_NS + HOUR_NS)) is None
     assert channel.deliver(alert()) is not None
     assert channel.deliver(alert(silenced=NOON_NS + HOUR_NS), after_s=61) is None, "silenced is not over"
 
 
-def test_an_alert_without_room_in_a_full_heartbeat_is_not_over() -> None:
+def test_an_alert_without_room_in_a_full_heartbeat_is_not_over():
     channel = Channel()
     channel.deliver(alert("old"))
     full = [alert(f"{number}") for number in range(SENT_MAX)]
@@ -155,7 +154,7 @@ def test_an_alert_without_room_in_a_full_heartbeat_is_not_over() -> None:
     assert all(line.change == "raised" for message in channel.received for line in message.lines)
 
 
-def test_the_failures_of_a_target_are_not_its_own_matter() -> None:
+def test_the_failures_of_a_target_are_not_its_own_matter():
     undelivered = alert("alerts_undelivered:phone", process="supervisor")
     assert Channel().look(undelivered, besides=["alerts_undelivered:phone"]) is None
 
@@ -163,7 +162,7 @@ def test_the_failures_of_a_target_are_not_its_own_matter() -> None:
 # --- quiet hours -------------------------------------------------------------------------------------------
 
 
-def test_in_quiet_hours_only_critical_alerts_are_sent_and_the_others_afterwards() -> None:
+def test_in_quiet_hours_only_critical_alerts_are_sent_and_the_others_afterwards():
     channel = Channel(NIGHT, market_ns=local_ns(date(2026, 11, 18), 23))
     assert channel.deliver(alert(), alert("gone")) is None
     assert channel.deliver(alert(), alert("gone"), alert("disk_full", "critical")) is not None
@@ -175,7 +174,7 @@ def test_in_quiet_hours_only_critical_alerts_are_sent_and_the_others_afterwards(
     assert "past warning track-b: gone: text of gone (open 11-18 12:00:00 to 11-18 23:00:06)" in morning.body
 
 
-def test_the_end_of_a_critical_alert_passes_quiet_hours() -> None:
+def test_the_end_of_a_critical_alert_passes_quiet_hours():
     channel = Channel(NIGHT, market_ns=local_ns(date(2026, 11, 18), 23))
     channel.deliver(alert("disk_full", "critical"))
     channel.deliver()
@@ -194,14 +193,12 @@ def test_the_end_of_a_critical_alert_passes_quiet_hours() -> None:
         ("", "", "03:00", False),
     ],
 )
-def test_quiet_hours_begin_and_end_at_their_minutes(
-    quiet_from: str, quiet_until: str, local_time: str, is_quiet: bool
-) -> None:
+def test_quiet_hours_begin_and_end_at_their_minutes(quiet_from, quiet_until, local_time, is_quiet):
     assert AlertTarget(quiet_from=quiet_from, quiet_until=quiet_until).is_quiet(local_time) is is_quiet
 
 
 @pytest.mark.parametrize("times", [{"quiet_from": "22:00"}, {"quiet_from": "07:00", "quiet_until": "07:00"}])
-def test_half_of_quiet_hours_is_refused(times: dict[str, str]) -> None:
+def test_half_of_quiet_hours_is_refused(times):
     with pytest.raises(ValueError, match="quiet_from"):
         AlertTarget(**times)
 
@@ -209,7 +206,7 @@ def test_half_of_quiet_hours_is_refused(times: dict[str, str]) -> None:
 # --- limits and failures -----------------------------------------------------------------------------------
 
 
-def test_beyond_the_limit_changes_wait_for_the_next_message_and_critical_ones_have_a_quarter_for_themselves() -> None:
+def test_beyond_the_limit_changes_wait_for_the_next_message_and_critical_ones_have_a_quarter_for_themselves():
     channel = Channel(settings=AlertSettings(messages_per_hour=4, calm_s=0))
     opened: list[ProcessAlert] = []
     for number in range(10):
@@ -226,7 +223,7 @@ def test_beyond_the_limit_changes_wait_for_the_next_message_and_critical_ones_ha
     assert channel.deliver(*opened) is not None
 
 
-def test_a_failed_delivery_is_tried_again_after_longer_and_longer_waits() -> None:
+def test_a_failed_delivery_is_tried_again_after_longer_and_longer_waits():
     channel = Channel()
     channel.look(alert())
     channel.pass_s(3)
@@ -243,7 +240,7 @@ def test_a_failed_delivery_is_tried_again_after_longer_and_longer_waits() -> Non
     assert (channel.state.failures, channel.state.next_attempt_ns) == (0, 0)
 
 
-def test_a_target_that_does_not_know_a_critical_alert_is_tried_each_minute() -> None:
+def test_a_target_that_does_not_know_a_critical_alert_is_tried_each_minute():
     channel = Channel()
     channel.look(alert())
     channel.pass_s(3)
@@ -261,7 +258,7 @@ def test_a_target_that_does_not_know_a_critical_alert_is_tried_each_minute() -> 
     assert channel.state.next_attempt_ns == channel.now_ns + CRITICAL_RETRY_NS
 
 
-def test_what_began_and_ended_while_a_target_refused_is_sent_afterwards() -> None:
+def test_what_began_and_ended_while_a_target_refused_is_sent_afterwards():
     channel = Channel()
     channel.look(alert())
     channel.pass_s(3)
@@ -272,7 +269,7 @@ def test_what_began_and_ended_while_a_target_refused_is_sent_afterwards() -> Non
     assert message.title == "Observer main@here: 1 past"
 
 
-def test_a_clock_that_is_set_back_delays_no_message_for_long() -> None:
+def test_a_clock_that_is_set_back_delays_no_message_for_long():
     channel = Channel()
     channel.look(alert())
     channel.pass_s(3)
@@ -283,7 +280,7 @@ def test_a_clock_that_is_set_back_delays_no_message_for_long() -> None:
     assert channel.look(alert()) is not None
 
 
-def test_the_list_of_a_target_that_accepts_nothing_is_bounded_and_says_so() -> None:
+def test_the_list_of_a_target_that_accepts_nothing_is_bounded_and_says_so():
     channel = Channel()
     for number in range(TRACKED_MAX + 10):
         channel.look(alert(f"{number}"))
@@ -304,14 +301,12 @@ STEPS = st.lists(
 
 
 @given(STEPS, st.sampled_from([ALL, NIGHT, CRITICAL]))
-def test_every_alert_is_sent_and_ended_and_no_hour_has_more_messages_than_allowed(
-    steps: list[tuple[set[str], float, bool]], target: AlertTarget
-) -> None:
+def test_every_alert_is_sent_and_ended_and_no_hour_has_more_messages_than_allowed(steps, target):
     settings = AlertSettings(messages_per_hour=4, calm_s=60)
     channel, seen, sent_ns = Channel(target, settings), set(), []
     severities = {"a": "critical", "b": "critical", "c": "warning", "d": "warning"}
 
-    def step(names: set[str], *, accepts: bool) -> None:
+    def step(names, *, accepts):
         alerts = [alert(name, severities[name]) for name in sorted(names)]
         seen.update(name for name in names if target is not CRITICAL or severities[name] == "critical")
         if (message := channel.look(*alerts)) is None:
@@ -345,11 +340,11 @@ def test_every_alert_is_sent_and_ended_and_no_hour_has_more_messages_than_allowe
         assert not opened
 
 
-def test_a_target_s_variable_is_its_name_in_capitals() -> None:
+def test_a_target_s_variable_is_its_name_in_capitals():
     assert variable_of("my-phone") == "OBSERVER_ALERTS_MY_PHONE"
 
 
-def test_alerts_wait_for_others_no_longer_than_stated() -> None:
+def test_alerts_wait_for_others_no_longer_than_stated():
     channel = Channel()
     channel.look(alert())
     channel.pass_s(GATHER_NS / NS_PER_S)
@@ -377,14 +372,14 @@ def test_alerts_wait_for_others_no_longer_than_stated() -> None:
         ("alerts = 3\n", "x.toml:1: alerts = 3: must be"),
     ],
 )
-def test_a_wrong_target_is_named_with_its_line_and_key(text: str, problem: str) -> None:
+def test_a_wrong_target_is_named_with_its_line_and_key(text, problem):
     file = decode_toml(text.encode(), "x.toml")
     settings, problems = read_alerts(file)
     assert settings is None
     assert problem in str(wrong_settings(file, problems))
 
 
-def test_targets_are_read_by_their_names() -> None:
+def test_targets_are_read_by_their_names():
     text = '[alerts]\ncalm_s = 5.0\n[alerts.targets.phone]\nseverity = "critical"\n[alerts.targets.mail]\n'
     settings, _ = read_alerts(decode_toml(text.encode(), "x.toml"))
     assert settings == AlertSettings(calm_s=5.0, targets={"phone": CRITICAL, "mail": ALL})

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-from pathlib import Path
 
 import pytest
 
@@ -12,24 +11,24 @@ from tests.monitoring.targets import SECRET, listening
 from tests.waiting import until_async
 
 
-def parcel(url: str, body: str = "a text") -> Parcel:
+def parcel(url, body="a text"):
     return Parcel(url, "a title", body, "critical")
 
 
-def results_of(parcel: Parcel) -> list[Result]:
+def results_of(parcel):
     """The results of the parcel's URLs, sent by this process."""
     found: dict[int, Result] = {}
     send_all(parcel, lambda result: found.update({result.number: result}))
     return list(found.values())
 
 
-def send(parcel: Parcel) -> Result:
+def send(parcel):
     """The result of the parcel's one URL."""
     [result] = results_of(parcel)
     return Result(result.outcome, result.status)
 
 
-def test_an_accepted_message_is_sent_as_it_is(capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_accepted_message_is_sent_as_it_is(capfd):
     with listening() as target:
         assert send(parcel(target.url, "5 % <b>of\\n</b> *all*")) == Result("sent")
         [message] = target.messages
@@ -41,7 +40,7 @@ def test_an_accepted_message_is_sent_as_it_is(capfd: pytest.CaptureFixture[str])
     assert SECRET not in "".join(capfd.readouterr())
 
 
-def test_a_message_that_is_too_long_for_its_service_is_cut(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_message_that_is_too_long_for_its_service_is_cut(capfd):
     with listening() as target:
         assert send(parcel(target.url, "the first line\n" + "x" * 100_000)) == Result("sent")
         [message] = target.messages
@@ -49,9 +48,7 @@ def test_a_message_that_is_too_long_for_its_service_is_cut(capfd: pytest.Capture
         assert len(message["message"]) < 100_000
 
 
-def test_a_refusal_has_the_status_and_not_the_url(
-    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_refusal_has_the_status_and_not_the_url(capfd, caplog):
     with listening() as target:
         target.status = 403
         found = send(parcel(target.url))
@@ -60,23 +57,23 @@ def test_a_refusal_has_the_status_and_not_the_url(
     assert SECRET not in "".join(capfd.readouterr()) + caplog.text
 
 
-def test_a_target_that_is_not_there_is_a_refusal_without_a_status() -> None:
+def test_a_target_that_is_not_there_is_a_refusal_without_a_status():
     found = send(parcel(f"json://127.0.0.1:9/{SECRET}"))
     assert found == Result("refused")
     assert result_text(found, 30.0) == "the target cannot be reached, or refuses the message"
 
 
 @pytest.mark.parametrize("url", [f"nosuch://{SECRET}", SECRET, "", "tgram://x"])
-def test_a_url_that_is_none_is_a_wrong_url(url: str) -> None:
+def test_a_url_that_is_none_is_a_wrong_url(url):
     assert send(parcel(url)) == Result("wrong_url")
 
 
-def test_no_text_of_a_parcel_has_its_url() -> None:
+def test_no_text_of_a_parcel_has_its_url():
     assert SECRET not in f"{parcel(SECRET)!r} {parcel(SECRET)}"
 
 
-def test_each_url_of_a_target_has_a_result_of_its_own() -> None:
-    async def body() -> None:
+def test_each_url_of_a_target_has_a_result_of_its_own():
+    async def body():
         with listening() as good, listening() as bad:
             bad.status = 503
             message = ("a title", "a text", "critical")
@@ -104,43 +101,35 @@ def test_each_url_of_a_target_has_a_result_of_its_own() -> None:
     asyncio.run(body())
 
 
-def test_urls_that_hang_do_not_keep_the_message_from_the_others() -> None:
+async def test_urls_that_hang_do_not_keep_the_message_from_the_others():
     count = (os.cpu_count() or 1) + 4  # the threads of the library's own pool
 
-    async def body() -> None:
-        with listening() as hanging, listening() as good, listening() as bad:
-            hanging.hangs.set()
-            bad.status = 503
-            hang = [f"{hanging.url}/{number}?rto=120" for number in range(count)]
-            urls = ", ".join([*hang, good.url, bad.url])
-            sending = asyncio.create_task(deliver(Parcel(urls, "a title", "a text", "critical"), 600.0, {}))
-            await until_async(lambda: hanging.attempts == count and good.messages and bad.attempts, "at the same time")
-            assert not sending.done()
-            hanging.released.set()
-            assert [each.outcome for each in await sending] == [*["refused"] * count, "sent", "refused"]
-            assert len(good.messages) == 1
-
-    asyncio.run(body())
+    with listening() as hanging, listening() as good, listening() as bad:
+        hanging.hangs.set()
+        bad.status = 503
+        hang = [f"{hanging.url}/{number}?rto=120" for number in range(count)]
+        urls = ", ".join([*hang, good.url, bad.url])
+        sending = asyncio.create_task(deliver(Parcel(urls, "a title", "a text", "critical"), 600.0, {}))
+        await until_async(lambda: hanging.attempts == count and good.messages and bad.attempts, "at the same time")
+        assert not sending.done()
+        hanging.released.set()
+        assert [each.outcome for each in await sending] == [*["refused"] * count, "sent", "refused"]
+        assert len(good.messages) == 1
 
 
 WITHIN_S = 20.0  # the start of the process, which is in it, takes half a second of the processor
 
 
-def test_what_has_no_end_in_time_is_a_timeout_of_its_url_alone() -> None:
-    async def body() -> None:
-        with listening() as hanging, listening() as good:
-            hanging.hangs.set()
-            urls = f"{good.url}, {hanging.url}?rto=120"
-            results = await deliver(Parcel(urls, "a title", "a text", "critical"), WITHIN_S, {})
-            assert [(each.outcome, each.number) for each in results] == [("sent", 1), ("timeout", 2)]
-            assert failure_text(results, WITHIN_S) == "URL 2: no end within 20 s"
-
-    asyncio.run(body())
+async def test_what_has_no_end_in_time_is_a_timeout_of_its_url_alone():
+    with listening() as hanging, listening() as good:
+        hanging.hangs.set()
+        urls = f"{good.url}, {hanging.url}?rto=120"
+        results = await deliver(Parcel(urls, "a title", "a text", "critical"), WITHIN_S, {})
+        assert [(each.outcome, each.number) for each in results] == [("sent", 1), ("timeout", 2)]
+        assert failure_text(results, WITHIN_S) == "URL 2: no end within 20 s"
 
 
-def test_the_sending_process_has_no_variable_that_another_target_or_program_keeps_secret(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_sending_process_has_no_variable_that_another_target_or_program_keeps_secret(tmp_path, monkeypatch):
     seen = tmp_path / "seen.json"
     program = f"import json, os, pathlib\npathlib.Path({str(seen)!r}).write_text(json.dumps(dict(os.environ)))"
     (tmp_path / "sitecustomize.py").write_text(program)

@@ -14,7 +14,7 @@ counts = st.lists(st.integers(0, 2**63), max_size=16).map(tuple)
 samples = st.builds(Sample, texts, st.lists(texts, max_size=3).map(tuple), st.floats(allow_nan=False), counts)
 
 
-def test_a_counter_grows_by_its_labels() -> None:
+def test_a_counter_grows_by_its_labels():
     counters = Counters()
     counters.add("observer_calls_total", "main", "quotes", "ok")
     counters.add("observer_calls_total", "main", "quotes", "ok", amount=2)
@@ -25,7 +25,7 @@ def test_a_counter_grows_by_its_labels() -> None:
     }
 
 
-def test_a_gauge_has_its_last_value_until_it_is_forgotten() -> None:
+def test_a_gauge_has_its_last_value_until_it_is_forgotten():
     counters = Counters()
     counters.set("observer_gap_queue", to=7)
     counters.set("observer_gap_queue", to=3)
@@ -34,7 +34,7 @@ def test_a_gauge_has_its_last_value_until_it_is_forgotten() -> None:
     assert counters.samples() == []
 
 
-def test_a_truth_value_is_a_number_in_a_heartbeat() -> None:
+def test_a_truth_value_is_a_number_in_a_heartbeat():
     counters = Counters()
     counters.set("observer_account_healthy", "main", to=True)
     beat = Heartbeat("accounts", 7, 0.0, 1, [], bounded(counters.samples()))
@@ -42,7 +42,7 @@ def test_a_truth_value_is_a_number_in_a_heartbeat() -> None:
 
 
 @given(st.lists(durations))
-def test_a_histogram_counts_each_duration_once_below_its_bound(found: list[float]) -> None:
+def test_a_histogram_counts_each_duration_once_below_its_bound(found):
     histogram = Histogram()
     for each in found:
         histogram.observe(each)
@@ -53,21 +53,21 @@ def test_a_histogram_counts_each_duration_once_below_its_bound(found: list[float
 
 
 @given(st.lists(samples, max_size=20).map(lambda few: few * 100))
-def test_a_heartbeat_is_never_too_long_for_its_samples(found: list[Sample]) -> None:
+def test_a_heartbeat_is_never_too_long_for_its_samples(found):
     beat = Heartbeat("track-b", 7, 0.0, 1, [], bounded(found))
     content = msgspec.msgpack.encode(beat)
     assert len(content) < REQUEST_BYTES_MAX
     assert decode_request(content) == beat
 
 
-def test_what_does_not_fit_is_counted() -> None:
+def test_what_does_not_fit_is_counted():
     found = [Sample("observer_calls_total", ("x" * 1000,), 1.0)] * 50
     *sent, left_out = bounded(found)
     assert sent == found[: len(sent)]
     assert left_out == Sample("observer_heartbeat_left_out", (), 50 - len(sent))
 
 
-def test_what_a_process_has_fits() -> None:
+def test_what_a_process_has_fits():
     found = [
         Sample("observer_calls_total", ("account_001", f"a_call_with_a_name_{number}", "ok"), 1e9)
         for number in range(200)

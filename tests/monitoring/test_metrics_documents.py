@@ -12,12 +12,12 @@ from tests.monitoring.prometheus import ROOT, dashboard_queries, metrics_in, pan
 PAGE = (ROOT / "docs/metrics.md").read_text()
 
 
-def test_the_page_has_the_table_of_the_code() -> None:
+def test_the_page_has_the_table_of_the_code():
     assert PAGE.endswith(table_text().rstrip() + "\n"), "write the end of docs/metrics.md anew with table_text()"
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_a_name_follows_the_conventions_of_prometheus(name: str) -> None:
+def test_a_name_follows_the_conventions_of_prometheus(name):
     metric = METRICS[name]
     assert re.fullmatch(r"observer(_[a-z]+)+", name)
     assert name.endswith("_total") == (metric.type == "counter")
@@ -30,24 +30,24 @@ def test_a_name_follows_the_conventions_of_prometheus(name: str) -> None:
 
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
-def test_a_rule_asks_for_metrics_of_the_page_and_says_what_to_do(rule: dict[str, dict[str, str]]) -> None:
+def test_a_rule_asks_for_metrics_of_the_page_and_says_what_to_do(rule):
     assert set(metrics_in(str(rule["expr"]))) <= METRICS.keys()
     assert rule["labels"]["severity"] in ("info", "warning", "critical")
     assert rule["annotations"].keys() == {"summary", "remedy"}
 
 
 @pytest.mark.parametrize("query", dashboard_queries())
-def test_a_query_of_the_dashboard_asks_for_metrics_of_the_page(query: str) -> None:
+def test_a_query_of_the_dashboard_asks_for_metrics_of_the_page(query):
     names = set(metrics_in(query))
     assert names <= METRICS.keys()
     assert names or query == 'up{job="observer"}'
 
 
-def test_a_name_that_is_none_is_found() -> None:
+def test_a_name_that_is_none_is_found():
     assert set(metrics_in('rate(observer_call_total{call="x"}[1m])')) - METRICS.keys() == {"observer_call_total"}
 
 
-def test_no_two_panels_of_the_dashboard_share_a_place_or_an_id() -> None:
+def test_no_two_panels_of_the_dashboard_share_a_place_or_an_id():
     squares = [
         (column, line)
         for at in (panel["gridPos"] for panel in panels())
@@ -64,7 +64,7 @@ COMMANDS = sorted(
 )
 
 
-def parse(command: str) -> None:
+def parse(command):
     """Read a command with its arguments, without running it."""
     words = re.sub(r"{{ \$labels\.\w+ }}", "KOSPI", command).split()
     found: click.Command | None = command_line()
@@ -75,11 +75,11 @@ def parse(command: str) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_of_a_remedy_exists_with_these_arguments(command: str) -> None:
+def test_a_command_of_a_remedy_exists_with_these_arguments(command):
     parse(command)
 
 
 @pytest.mark.parametrize("command", ["master report KOSPI", "master update KOSPI", "gaps show"])
-def test_a_command_that_does_not_exist_or_lacks_arguments_is_found(command: str) -> None:
+def test_a_command_that_does_not_exist_or_lacks_arguments_is_found(command):
     with pytest.raises(click.UsageError):
         parse(command)

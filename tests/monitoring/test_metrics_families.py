@@ -17,11 +17,11 @@ RUNNING = ProcessStatus(
 GONE = ProcessStatus("track-a", "BACKOFF", restarts=2)
 
 
-def status(*processes: ProcessStatus, alerts: list[ProcessAlert] | None = None) -> StatusReply:
+def status(*processes, alerts=None):
     return StatusReply(list(processes), "FULL_OPERATION", 10**18, 1, 60.0, alerts=alerts or [])
 
 
-def read(samples: list[Sample]) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+def read(samples):
     """The exposition as Prometheus reads it, by name and labels."""
     return {
         (each.name, tuple(sorted(each.labels.items()))): each.value
@@ -30,7 +30,7 @@ def read(samples: list[Sample]) -> dict[tuple[str, tuple[tuple[str, str], ...]],
     }
 
 
-def values(samples: list[Sample], name: str) -> dict[str, float]:
+def values(samples, name):
     """The values of a metric by its first label."""
     return {labels[0][1] if labels else "": value for (found, labels), value in read(samples).items() if found == name}
 
@@ -47,7 +47,7 @@ sample_of = st.sampled_from(sorted(METRICS)).flatmap(
 
 
 @given(st.lists(sample_of, unique_by=lambda each: (each.metric, each.labels)))
-def test_each_sample_of_the_table_is_exposed_with_its_value(samples: list[Sample]) -> None:
+def test_each_sample_of_the_table_is_exposed_with_its_value(samples):
     found = read(samples)
     for each in samples:
         name = each.metric if METRICS[each.metric].type != "histogram" else f"{each.metric}_sum"
@@ -56,14 +56,14 @@ def test_each_sample_of_the_table_is_exposed_with_its_value(samples: list[Sample
 
 
 @given(st.builds(Sample, st.text(), st.lists(st.text()).map(tuple), st.floats(), st.lists(st.integers(0)).map(tuple)))
-def test_a_sample_of_another_version_is_left_out(strange: Sample) -> None:
+def test_a_sample_of_another_version_is_left_out(strange):
     good = Sample("observer_gap_queue", (), 3)
     assert read([strange, good]) == read([good])
     assert read([Sample("observer_gap_queue", ("one", "too many"), 3), good]) == read([good])
     assert read([Sample("observer_acknowledgement_seconds", ("track-b",), 1.0, (1, 2)), good]) == read([good])
 
 
-def test_the_buckets_of_a_histogram_add_up() -> None:
+def test_the_buckets_of_a_histogram_add_up():
     counts = tuple(range(BUCKETS))
     sample = Sample("observer_acknowledgement_seconds", ("track-b",), 2.5, counts)
     found = values([sample], "observer_acknowledgement_seconds_bucket")
@@ -71,7 +71,7 @@ def test_the_buckets_of_a_histogram_add_up() -> None:
     assert list(found.values()) == [sum(counts[: index + 1]) for index in range(BUCKETS)]
 
 
-def test_a_sample_of_a_heartbeat_gets_its_process_where_the_metric_has_one() -> None:
+def test_a_sample_of_a_heartbeat_gets_its_process_where_the_metric_has_one():
     sent = [Sample("observer_events_published_total", (), 7), Sample("observer_gap_queue", (), 3)]
     assert list(of_process("gap-recovery", sent)) == [
         Sample("observer_events_published_total", ("gap-recovery",), 7),
@@ -79,7 +79,7 @@ def test_a_sample_of_a_heartbeat_gets_its_process_where_the_metric_has_one() -> 
     ]
 
 
-def test_a_process_that_does_not_run_reads_0_and_has_no_other_figures() -> None:
+def test_a_process_that_does_not_run_reads_0_and_has_no_other_figures():
     samples = list(system_samples(status(RUNNING, GONE), "0.1.0"))
     assert values(samples, "observer_process_up") == {"track-b": 1, "track-a": 0}
     assert values(samples, "observer_process_restarts_total") == {"track-b": 0, "track-a": 2}
@@ -88,7 +88,7 @@ def test_a_process_that_does_not_run_reads_0_and_has_no_other_figures() -> None:
     assert values(samples, "observer_process_cpu_ratio") == {"track-b": 0.5}
 
 
-def test_silenced_alerts_do_not_count() -> None:
+def test_silenced_alerts_do_not_count():
     loud = ProcessAlert(identity="token:main", severity="critical", since_ns=1, text="no token", process="accounts")
     quiet = ProcessAlert(
         identity="overflow", severity="warning", since_ns=1, text="x", process="track-b", silenced_until_ns=2
@@ -98,7 +98,7 @@ def test_silenced_alerts_do_not_count() -> None:
     assert values(samples, "observer_alert_open") == {"token:main": 1}
 
 
-def test_what_the_machine_does_not_count_is_absent() -> None:
+def test_what_the_machine_does_not_count_is_absent():
     samples = list(machine_samples(Traffic(received=5, transmitted=6), Storage(backups_ns={"daily": 2 * 10**9})))
     assert values(samples, "observer_machine_network_bytes_total") == {"received": 5, "transmitted": 6}
     assert values(samples, "observer_machine_disk_bytes_total") == {}

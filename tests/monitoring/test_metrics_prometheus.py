@@ -6,9 +6,7 @@ import subprocess
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -16,8 +14,8 @@ import yaml
 from tests.folders import short_folder
 from tests.monitoring.prometheus import RULES, dashboard_queries, program
 from tests.ports import own_port
-from tests.whole.running import OBSERVER, System, demo
 from tests.waiting import DEADLINE_S, until
+from tests.whole.running import OBSERVER, demo
 
 # What the demo's day has none of.
 WITHOUT_AN_ANSWER = {
@@ -27,7 +25,7 @@ WITHOUT_AN_ANSWER = {
 }
 
 
-def configuration(port: int) -> dict[str, Any]:
+def configuration(port):
     return {
         "global": {"scrape_interval": "500ms", "evaluation_interval": "1s"},
         "rule_files": [str(RULES)],
@@ -36,7 +34,7 @@ def configuration(port: int) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def prometheus(folder: Path, scraped_port: int, port: int) -> Iterator[str]:
+def prometheus(folder, scraped_port, port):
     """The URL of a Prometheus that scrapes the exporter at this port."""
     folder.mkdir()
     file = folder / "prometheus.yml"
@@ -54,7 +52,7 @@ def prometheus(folder: Path, scraped_port: int, port: int) -> Iterator[str]:
         process.wait(DEADLINE_S)
 
 
-def asked(url: str, path: str, **query: str) -> Any:
+def asked(url, path, **query):
     """The data of an answer; None while there is none."""
     try:
         with urllib.request.urlopen(
@@ -69,7 +67,7 @@ def asked(url: str, path: str, **query: str) -> Any:
     return found["data"]
 
 
-def wrong_rules(url: str) -> list[str]:
+def wrong_rules(url):
     groups = asked(url, "rules")["groups"]
     assert groups
     return [
@@ -81,7 +79,7 @@ def wrong_rules(url: str) -> list[str]:
 @pytest.mark.nightly  # the last figure of the day is scraped only where the demo outlives a heartbeat
 @pytest.mark.system
 @pytest.mark.timeout(600)
-def test_every_query_of_the_dashboard_has_an_answer_while_a_demo_runs() -> None:
+def test_every_query_of_the_dashboard_has_an_answer_while_a_demo_runs():
     scraped_port, prometheus_port = own_port(), own_port()
     unanswered = set(dashboard_queries()) - WITHOUT_AN_ANSWER.keys()
     with (
@@ -93,7 +91,7 @@ def test_every_query_of_the_dashboard_has_an_answer_while_a_demo_runs() -> None:
         # The daily package is made when the day is over, and the demo ends with it.
         subprocess.run([OBSERVER, "backup", "now", "--config", system.folder / "observer.toml"], check=True)
 
-        def look() -> bool:
+        def look():
             unanswered.difference_update([query for query in unanswered if answered(url, query)])
             return not unanswered or ended(system)
 
@@ -103,10 +101,10 @@ def test_every_query_of_the_dashboard_has_an_answer_while_a_demo_runs() -> None:
         assert all(asked(url, "query", query=query) is not None for query in WITHOUT_AN_ANSWER)
 
 
-def answered(url: str, query: str) -> bool:
+def answered(url, query):
     found = asked(url, "query", query=query)
     return bool(found and found["result"])
 
 
-def ended(system: System) -> bool:
+def ended(system):
     return system.process.poll() is not None

@@ -3,7 +3,7 @@
 import pytest
 
 from bus.commands import ProcessAlert, ProcessStatus, Sample, StatusReply
-from observer.monitoring.metrics.readiness import DayState, Owners, Readiness, readiness
+from observer.monitoring.metrics.readiness import DayState, Owners, readiness
 
 OWNERS = Owners(database="core-writer", tokens="accounts", slots="track-b", database_alert="database_unavailable")
 NOW_NS = 10**18
@@ -17,13 +17,13 @@ SECOND = Sample(CONNECTED.metric, ("second",), 1)
 
 def checklist(
     *,
-    day: DayState = STREAMING,
-    stopped: str = "",
-    alert: str = "",
-    tokens: tuple[Sample, ...] = (TOKEN,),
-    slots: tuple[Sample, ...] = SLOTS,
-    streams: tuple[Sample, ...] = (CONNECTED, SECOND),
-) -> Readiness:
+    day=STREAMING,
+    stopped="",
+    alert="",
+    tokens=(TOKEN,),
+    slots=SLOTS,
+    streams=(CONNECTED, SECOND),
+):
     """The checklist of a system that is ready, but for what the arguments change."""
     processes = [
         ProcessStatus(name, "BACKOFF" if name == stopped else "RUNNING", heartbeat_age_s=0.5)
@@ -36,12 +36,12 @@ def checklist(
     return readiness(status, {"accounts": tokens, "track-b": slots, "": streams}, day, OWNERS, ["main", "second"])
 
 
-def failing(found: Readiness) -> list[str]:
+def failing(found):
     assert found.ready == all(check.ready for check in found.checks)
     return [check.name for check in found.checks if not check.ready]
 
 
-def test_a_system_at_work_is_ready_and_each_line_has_its_age() -> None:
+def test_a_system_at_work_is_ready_and_each_line_has_its_age():
     found = checklist()
     assert failing(found) == []
     assert [check.name for check in found.checks] == ["slots", "database", "token", "stream", "calendar"]
@@ -68,9 +68,9 @@ def test_a_system_at_work_is_ready_and_each_line_has_its_age() -> None:
     ],
     ids=str,
 )
-def test_what_fails_is_named(changed: dict, lines: list[str]) -> None:
+def test_what_fails_is_named(changed, lines):
     assert failing(checklist(**changed)) == lines
 
 
-def test_at_night_neither_stream_nor_slots_are_due() -> None:
+def test_at_night_neither_stream_nor_slots_are_due():
     assert failing(checklist(day=NIGHT, slots=(), streams=())) == []

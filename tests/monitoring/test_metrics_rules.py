@@ -5,9 +5,8 @@ A case is a series of minutes: quiet, then loud, then quiet. The alert fires whi
 
 import json
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Final
 
 import msgspec
 import pytest
@@ -25,20 +24,20 @@ Part = Callable[[int, float], str]
 """The value of a series at a minute, by its value before; "_" for none."""
 
 
-def level(value: float) -> Part:
+def level(value):
     return lambda _minute, _before: f"{value:.15g}"
 
 
-def slope(a_minute: float) -> Part:
+def slope(a_minute):
     return lambda _minute, before: f"{before + a_minute:.15g}"
 
 
-def market(minutes_ago: float = 0) -> Part:
+def market(minutes_ago=0):
     """The market's clock, or a moment that stays so many minutes behind it."""
     return lambda minute, _before: f"{AT + 60 * (minute - minutes_ago):.15g}"
 
 
-def absent(_minute: int, _before: float) -> str:
+def absent(_minute, _before):
     return "_"
 
 
@@ -136,19 +135,19 @@ CASES: Final = (
 )
 
 
-def series_of(case: Case) -> Sequence[dict[str, str]]:
+def series_of(case):
     """The input series of a case, with the labels of a scrape."""
     parts = {case.series: (case.quiet, case.loud, case.quiet)}
     parts |= {name: (part,) * 3 for name, part in case.steady.items()}
     return [{"series": scraped(name), "values": " ".join(values(three, case.span))} for name, three in parts.items()]
 
 
-def scraped(name: str) -> str:
+def scraped(name):
     metric, _, labels = name.partition("{")
     return f"{metric}{{{LABELS}{',' if labels else ''}{labels or '}'}"
 
 
-def values(parts: Sequence[Part], span: int) -> Sequence[str]:
+def values(parts, span):
     found: list[str] = []
     before = 0.0
     for minute in range(3 * span):
@@ -157,7 +156,7 @@ def values(parts: Sequence[Part], span: int) -> Sequence[str]:
     return found
 
 
-def unit_test(case: Case) -> dict[str, Any]:
+def unit_test(case):
     """What promtool is to find: the alert fires at the end of the loud part, and not at the ends of the quiet ones.
 
     Of a level a day ago the alert ends by itself, so the loud part is looked at in its middle.
@@ -175,7 +174,7 @@ def unit_test(case: Case) -> dict[str, Any]:
     }
 
 
-def judged(folder: Path, tests: Mapping[str, Sequence[dict[str, Any]]], **changed: str) -> str:
+def judged(folder, tests, **changed):
     """What promtool finds wrong in these tests of alerts by their name; empty: nothing. A file has the rules of one
     alert, as promtool evaluates all of a file each minute. `changed` replaces the expression of an alert.
     """
@@ -191,31 +190,31 @@ def judged(folder: Path, tests: Mapping[str, Sequence[dict[str, Any]]], **change
     return result.stdout + result.stderr if result.returncode else ""
 
 
-def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
+def promtool(*arguments):
     return subprocess.run(
         [program("promtool"), *arguments], capture_output=True, text=True, check=False, timeout=DEADLINE_S
     )
 
 
-def test_each_rule_has_a_case() -> None:
+def test_each_rule_has_a_case():
     shipped = {(rule["alert"], rule["labels"]["severity"]) for rule in rules()}
     assert {(case.alert, case.severity) for case in CASES} == shipped
 
 
-def by_alert(cases: Sequence[Case]) -> Mapping[str, Sequence[dict[str, Any]]]:
+def by_alert(cases):
     return {name: [unit_test(case) for case in cases if case.alert == name] for name in {case.alert for case in cases}}
 
 
-def test_each_alert_fires_and_resolves(tmp_path: Path) -> None:
+def test_each_alert_fires_and_resolves(tmp_path):
     assert judged(tmp_path, by_alert(CASES)) == ""
 
 
-def test_a_rule_that_never_fires_is_found(tmp_path: Path) -> None:
+def test_a_rule_that_never_fires_is_found(tmp_path):
     cases = [case for case in CASES if case.alert == "ObserverGapQueue"]
     assert judged(tmp_path, by_alert(cases), ObserverGapQueue="observer_gap_queue >= 1000")
 
 
-def test_the_texts_of_an_alert_have_its_figures(tmp_path: Path) -> None:
+def test_the_texts_of_an_alert_have_its_figures(tmp_path):
     [case] = [case for case in CASES if case.alert == "ObserverMasterFileStale"]
     labels = {"severity": "warning", "exchange": "KOSPI", "job": "observer", "instance": "127.0.0.1:9464"}
     texts = {
@@ -232,7 +231,7 @@ def test_the_texts_of_an_alert_have_its_figures(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["rules", "config"])
-def test_promtool_finds_nothing_wrong_with_the_shipped_files(kind: str) -> None:
+def test_promtool_finds_nothing_wrong_with_the_shipped_files(kind):
     path = RULES if kind == "rules" else ROOT / "config/prometheus/prometheus.yml"
     found = promtool("check", kind, str(path))
     assert found.returncode == 0, found.stdout + found.stderr

@@ -14,17 +14,17 @@ from tests.ports import own_port
 from tests.waiting import DEADLINE_S, until_async
 
 
-def fails() -> Answer:
+def fails():
     raise RuntimeError("a figure that cannot be made")
 
 
 ROUTES = {"/metrics": lambda: text_answer(200, "figures"), "/fails": fails}
 
 
-async def connection(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def connection(port):
     """A connection, once the server listens."""
 
-    async def attempt() -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+    async def attempt():
         try:
             return await asyncio.open_connection("127.0.0.1", port)
         except ConnectionRefusedError:
@@ -38,10 +38,10 @@ async def connection(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWri
     return found
 
 
-def answers(*requests: bytes) -> list[bytes]:
+def answers(*requests):
     """What the server sends to each of these requests, until it closes the connection."""
 
-    async def scenario() -> list[bytes]:
+    async def scenario():
         port = own_port()
         serving = asyncio.create_task(Server(port, ROUTES).run())
         found = []
@@ -58,11 +58,11 @@ def answers(*requests: bytes) -> list[bytes]:
     return asyncio.run(scenario())
 
 
-def status_of(answer: bytes) -> str:
+def status_of(answer):
     return answer.split(b"\r\n")[0].decode()
 
 
-def test_a_path_is_answered_with_its_content_and_the_connection_ends() -> None:
+def test_a_path_is_answered_with_its_content_and_the_connection_ends():
     [answer] = answers(b"GET /metrics?x=1 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
     head, _, body = answer.partition(b"\r\n\r\n")
     assert status_of(answer) == "HTTP/1.1 200 OK"
@@ -71,13 +71,13 @@ def test_a_path_is_answered_with_its_content_and_the_connection_ends() -> None:
     assert body == b"figures\n"
 
 
-def test_a_head_request_gets_the_head_alone() -> None:
+def test_a_head_request_gets_the_head_alone():
     [answer] = answers(b"HEAD /metrics HTTP/1.1\r\n\r\n")
     assert answer.endswith(b"\r\n\r\n")
     assert b"Content-Length: 8" in answer
 
 
-def test_what_is_no_request_for_a_path_is_refused_and_the_next_one_is_answered() -> None:
+def test_what_is_no_request_for_a_path_is_refused_and_the_next_one_is_answered():
     good = b"GET /metrics HTTP/1.1\r\n\r\n"
     found = answers(
         *(b"POST /metrics HTTP/1.1\r\n\r\n", b"GET /other HTTP/1.1\r\n\r\n", b"nonsense\r\n\r\n"),
@@ -103,19 +103,19 @@ def test_what_is_no_request_for_a_path_is_refused_and_the_next_one_is_answered()
         (b"Host: 127.0.0.1\r\nOrigin: http://127.0.0.1", 403),
     ],
 )
-def test_a_page_in_a_browser_is_refused(header: bytes, status: int) -> None:
+def test_a_page_in_a_browser_is_refused(header, status):
     assert Server(0, ROUTES).answer_to(b"GET /metrics HTTP/1.1\r\n" + header + b"\r\n\r\n").status == status
 
 
 @given(st.binary(max_size=200))
-def test_any_head_has_an_answer(head: bytes) -> None:
+def test_any_head_has_an_answer(head):
     assert Server(0, ROUTES).answer_to(head).status in (200, 400, 403, 404, 405, 503)
 
 
-def test_a_client_that_sends_nothing_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_sends_nothing_is_dropped(monkeypatch):
     monkeypatch.setattr(server, "REQUEST_S_MAX", 0.05)
 
-    async def scenario() -> bytes:
+    async def scenario():
         port = own_port()
         serving = asyncio.create_task(Server(port, ROUTES).run())
         reader, writer = await connection(port)
@@ -128,7 +128,7 @@ def test_a_client_that_sends_nothing_is_dropped(monkeypatch: pytest.MonkeyPatch)
     assert asyncio.run(scenario()) == b""
 
 
-def test_a_port_in_use_is_an_error() -> None:
+def test_a_port_in_use_is_an_error():
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         held.listen()
@@ -136,11 +136,11 @@ def test_a_port_in_use_is_an_error() -> None:
             asyncio.run(Server(held.getsockname()[1], ROUTES).run())
 
 
-def test_a_client_that_takes_nothing_is_dropped_with_what_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_takes_nothing_is_dropped_with_what_waits_for_it(monkeypatch):
     monkeypatch.setattr(server, "REQUEST_S_MAX", 0.05)
     large = Answer(200, "text/plain", b"x" * 30_000_000)
 
-    async def scenario() -> int:
+    async def scenario():
         port = own_port()
         serving = Server(port, {"/metrics": lambda: large})
         task = asyncio.create_task(serving.run())

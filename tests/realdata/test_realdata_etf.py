@@ -16,7 +16,7 @@ pytestmark = [
 
 
 @pytest.mark.parametrize(("folder", "etfs"), [("2025-06", 1_374), ("2026-01", 1_425)])
-def test_every_multiple_in_a_real_name_is_read(folder: str, etfs: int) -> None:
+def test_every_multiple_in_a_real_name_is_read(folder, etfs):
     listings, bad = parse_listings("KOSPI", (DATA / "kis-master" / folder / "kospi_code.mst").read_bytes())
     names = [listing.name for listing in listings if listing.group in ("EF", "EN")]
     assert (len(names), bad) == (etfs, [])

@@ -35,7 +35,7 @@ RECORDS = {
 }
 
 
-def content(exchange: str, dated: str | None = None) -> bytes:
+def content(exchange, dated=None):
     name = file_name(exchange)
     folder = DATA / (dated or ("2026-08" if exchange == "IDXCODE" else "2025-06"))
     path = folder / name
@@ -43,7 +43,7 @@ def content(exchange: str, dated: str | None = None) -> bytes:
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
-def test_every_line_is_a_listing_and_none_is_left_over(exchange: str) -> None:
+def test_every_line_is_a_listing_and_none_is_left_over(exchange):
     lines = content(exchange).splitlines()
     listings, bad = parse_listings(exchange, content(exchange))
     assert (len(listings), len(bad)) == (len(lines), 0) == (RECORDS[exchange], 0)
@@ -53,20 +53,20 @@ def test_every_line_is_a_listing_and_none_is_left_over(exchange: str) -> None:
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
-def test_a_field_appended_to_every_real_record_changes_no_listing(exchange: str) -> None:
+def test_a_field_appended_to_every_real_record_changes_no_listing(exchange):
     end = b"Y\n" if exchange in ("KOSPI", "KOSDAQ", "KONEX", "IDXCODE") else b"\tY\n"
     longer = b"".join(line + end for line in content(exchange).split(b"\n") if line)
     assert parse_listings(exchange, longer) == parse_listings(exchange, content(exchange))
 
 
 @pytest.mark.parametrize("exchange", ["NASD", "NYSE", "AMEX", "SEHK", "SHAA", "SHI", "SZAA", "SZI", "TKSE"])
-def test_the_fast_parser_returns_the_listings_of_the_full_parser(exchange: str) -> None:
+def test_the_fast_parser_returns_the_listings_of_the_full_parser(exchange):
     code = content(exchange).split(b"\t")[2].decode()
     records, _ = parse_abroad(code, content(exchange))
     assert parse_listings(exchange, content(exchange))[0] == [listing_abroad(exchange, each) for each in records]
 
 
-def test_the_listings_of_known_securities_are_correct() -> None:
+def test_the_listings_of_known_securities_are_correct():
     apple = next(each for each in parse_listings("NASD", content("NASD"))[0] if each.symbol == "AAPL")
     assert (apple.name, apple.english_name, apple.currency) == ("애플", "APPLE INC", "USD")
     assert (apple.security_type, apple.realtime_symbol, apple.isin, apple.listed_shares) == (
@@ -77,7 +77,7 @@ def test_the_listings_of_known_securities_are_correct() -> None:
     assert next(each.sector_code for each in samsung if each.symbol == "005930") == "0013"
 
 
-def test_two_real_dates_differ_by_listings_and_facts_and_mostly_by_values() -> None:
+def test_two_real_dates_differ_by_listings_and_facts_and_mostly_by_values():
     known = {each.symbol: (each, True) for each in parse_listings("KOSDAQ", content("KOSDAQ"))[0]}
     stated = parse_listings("KOSDAQ", content("KOSDAQ", "2026-01"))[0]
     changes = difference(known, stated)

@@ -31,7 +31,7 @@ RECORDS = {
 
 
 @pytest.mark.parametrize(("exchange", "count"), RECORDS.items())
-def test_every_line_of_a_real_file_is_a_record(exchange, count) -> None:
+def test_every_line_of_a_real_file_is_a_record(exchange, count):
     records, bad = parse_abroad(exchange, (MASTERS / f"{exchange}MST.COD").read_bytes())
     assert (len(records), bad) == (count, [])
 
@@ -42,13 +42,13 @@ def regions():
 
 
 @pytest.mark.parametrize("region", ["US", "HK", "CN", "JP"])
-def test_ninety_five_percent_of_the_sure_sectors_of_held_back_stocks_are_right(regions, region) -> None:
+def test_ninety_five_percent_of_the_sure_sectors_of_held_back_stocks_are_right(regions, region):
     table = regions[region].table
     assert table.claimed > 0
     assert table.right / table.claimed >= 0.95
 
 
-def test_the_tables_in_config_equal_the_tables_learned_from_the_real_files(regions) -> None:
+def test_the_tables_in_config_equal_the_tables_learned_from_the_real_files(regions):
     shipped = read_tables(ROOT / "config" / "sectors")
     assert set(shipped) == set(CODED_REGIONS)
     for region, found in regions.items():

@@ -7,7 +7,6 @@ import pytest
 from observer.brokers.broker import FileStamp
 from observer.brokers.kis.masters import parse_master
 from observer.reference.listings.diff import ReferenceSettings, decide_download, difference, outcome
-from observer.reference.listings.model import Listing
 from observer.reference.universe.eligibility import UniverseDay, build
 from observer.selection.settings import UniverseSettings
 
@@ -20,11 +19,11 @@ pytestmark = [
 OLD, NEW = "2025-06/kosdaq_code.mst", "2026-01/kosdaq_code.mst"
 
 
-def listings(exchange: str, name: str) -> list[Listing]:
+def listings(exchange, name):
     return parse_master(exchange, (DATA / name).read_bytes())[0]
 
 
-def test_two_files_of_one_length_differ_by_sixty_listings() -> None:
+def test_two_files_of_one_length_differ_by_sixty_listings():
     sizes = [(DATA / name).stat().st_size for name in (OLD, NEW)]
     assert sizes[0] == sizes[1]
     stamps = [FileStamp(size, when, "") for size, when in zip(sizes, ("2025-06", "2026-01"), strict=True)]
@@ -37,7 +36,7 @@ def test_two_files_of_one_length_differ_by_sixty_listings() -> None:
     assert answer.decision == "updated"
 
 
-def test_the_universe_of_the_real_files_is_the_companies_by_size() -> None:
+def test_the_universe_of_the_real_files_is_the_companies_by_size():
     stated = listings("KOSPI", "2026-01/kospi_code.mst") + listings("KOSDAQ", NEW)
     universe = build(stated, {}, UniverseDay("kis", "kr_stocks", "2026-01-14", "2026-01-13", 0), UniverseSettings())
     assert len(universe.members) == 1_700

@@ -19,14 +19,14 @@ KINDS = (("blank", ""), ("time", "[012][0-9][0-5][0-9]{3}"), ("date", "20[0-9]{6
 DECIMAL = re.compile(r"-?[0-9]+\.[0-9]{2}")
 
 
-def kinds_of(text: str) -> set[str]:
+def kinds_of(text):
     """The kinds that a text can be of; a whole number of six digits can be a time, too."""
     kinds = {name for name, pattern in KINDS if re.fullmatch(pattern, text)}
     return kinds | ({"decimal"} if DECIMAL.fullmatch(text) else set()) or {text}
 
 
 @pytest.mark.parametrize("tr_id", ["H0STCNT0", "H0NXCNT0", "H0UNCNT0"])
-def test_a_simulated_trade_is_field_by_field_like_the_observed_one(tr_id: str) -> None:
+def test_a_simulated_trade_is_field_by_field_like_the_observed_one(tr_id):
     samples = {sample["id"]: sample["raw"] for sample in map(json.loads, FRAMES.read_text().splitlines())}
     real = samples["trade-krx-2026-09-22"].split("|")[3].split("^")
     market = market_of(settings(venues=("KRX", "NXT")))

@@ -405,7 +405,7 @@ def test_a_job_without_any_list_fails_with_the_reason_of_each_source(reported):
 # --- times ---------------------------------------------------------------------------------------------------
 
 
-def test_three_jobs_are_of_trading_days_and_the_measures_of_sundays() -> None:
+def test_three_jobs_are_of_trading_days_and_the_measures_of_sundays():
     settings = EtfSettings()
     assert etf_jobs_of(DAY, settings, trades=True) == {
         "etf_list": local_ns(DAY, 9),
@@ -416,7 +416,7 @@ def test_three_jobs_are_of_trading_days_and_the_measures_of_sundays() -> None:
     assert etf_jobs_of(SUNDAY, settings, trades=False) == {"etf_measures": local_ns(SUNDAY, 21)}
 
 
-def test_on_a_weekend_fridays_jobs_were_due_last() -> None:
+def test_on_a_weekend_fridays_jobs_were_due_last():
     friday = date(2026, 11, 20)
     due = last_due_ns(EtfSettings(), set(TRADING_DAYS), local_ns(SUNDAY, 20))
     assert due["etf_list"] == local_ns(friday, 9)
@@ -425,7 +425,7 @@ def test_on_a_weekend_fridays_jobs_were_due_last() -> None:
     assert last_session(TRADING_DAYS, SUNDAY) == last_session([], SUNDAY) == friday
 
 
-def test_the_example_of_the_manual_table_is_valid() -> None:
+def test_the_example_of_the_manual_table_is_valid():
     from observer.reference.etf.manual import parse_manual
 
     text = (Path(__file__).parents[2] / "config" / "etf_manual_data.csv").read_text(encoding="utf-8")

@@ -52,12 +52,12 @@ NAMES = {
 
 
 @pytest.mark.parametrize("words", WORDS)
-def test_the_text_of_a_source_yields_the_leverage(words: str) -> None:
+def test_the_text_of_a_source_yields_the_leverage(words):
     assert leverage_of(words) == WORDS[words]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_name_of_an_etf_yields_the_leverage(name: str) -> None:
+def test_the_name_of_an_etf_yields_the_leverage(name):
     assert leverage_of_name(name) == NAMES[name]
 
 
@@ -66,7 +66,7 @@ PHRASES = st.text() | st.lists(PIECES, max_size=6).map("".join)
 
 
 @given(PHRASES)
-def test_any_text_yields_a_leverage_or_none(words: str) -> None:
+def test_any_text_yields_a_leverage_or_none(words):
     multiple = leverage_of(words)
     assert multiple != 0
     assert (multiple is None) or (multiple < 0) == ("인버스" in words)
@@ -74,6 +74,6 @@ def test_any_text_yields_a_leverage_or_none(words: str) -> None:
 
 
 @given(st.integers(1, 9), st.sampled_from(["X ", "x ", "X", "배 "]))
-def test_inverse_is_leverage_with_the_other_sign(multiple: int, sign: str) -> None:
+def test_inverse_is_leverage_with_the_other_sign(multiple, sign):
     assert leverage_of(f"{multiple}{sign}레버리지") == multiple
     assert leverage_of(f"{multiple}{sign}인버스") == -multiple

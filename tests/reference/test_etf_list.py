@@ -25,11 +25,11 @@ from tests.store.etf import SESSION
 SOURCES = ("master_files", "krx_data", "krx_open_api", "csv")
 
 
-def entry(symbol: str = "069500", **fields: object) -> EtfEntry:
+def entry(symbol="069500", **fields):
     return EtfEntry(symbol=symbol, **{"name": "KODEX 200", "group": "EF", **fields})
 
 
-def known_after(facts: list[EtfListed]) -> dict[str, Etf]:
+def known_after(facts):
     """The projection of one list's events."""
     names = [name for name in Etf.__struct_fields__ if name in EtfListed.__struct_fields__]
     return {
@@ -43,7 +43,7 @@ def known_after(facts: list[EtfListed]) -> dict[str, Etf]:
     }
 
 
-def list_of(reported: dict[str, dict[str, EtfEntry]], known: dict[str, Etf], list_from: str = "master_files"):
+def list_of(reported, known, list_from="master_files"):
     return changes(merge(members(reported[list_from], known), reported, known), known, SESSION, 5)
 
 
@@ -51,13 +51,13 @@ def list_of(reported: dict[str, dict[str, EtfEntry]], known: dict[str, Etf], lis
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_every_field_ranks_every_source(name: str) -> None:
+def test_every_field_ranks_every_source(name):
     assert sorted(PRECEDENCE[name]) == sorted(SOURCES)
 
 
 @pytest.mark.parametrize("name", ["index_name", "listed_shares"])
 @given(tellers=st.sets(st.sampled_from(SOURCES), min_size=1))
-def test_the_first_source_by_precedence_that_states_a_field_wins(name: str, tellers: set[str]) -> None:
+def test_the_first_source_by_precedence_that_states_a_field_wins(name, tellers):
     value = dict(zip(SOURCES, (1.0, 2.0, 3.0, 4.0) if name == "listed_shares" else "abcd", strict=True))
     reported = {source: {"069500": entry(**{name: value[source]})} for source in tellers}
     [listed] = merge(["069500"], reported, {})
@@ -66,7 +66,7 @@ def test_the_first_source_by_precedence_that_states_a_field_wins(name: str, tell
     assert listed.sources[name] == winner
 
 
-def test_the_fee_of_the_manual_table_and_the_shares_of_the_exchange_win() -> None:
+def test_the_fee_of_the_manual_table_and_the_shares_of_the_exchange_win():
     reported = {
         "master_files": {"069500": entry(listed_shares=1.0)},
         "krx_data": {"069500": entry(expense_ratio_percent=0.15, issuer="삼성자산운용", listed_shares=2.0)},
@@ -80,7 +80,7 @@ def test_the_fee_of_the_manual_table_and_the_shares_of_the_exchange_win() -> Non
     )
 
 
-def test_the_name_yields_the_leverage_that_no_source_states() -> None:
+def test_the_name_yields_the_leverage_that_no_source_states():
     reported = {"master_files": {"252670": entry("252670", name="KODEX 200선물인버스2X")}}
     [listed] = merge(["252670"], reported, {})
     assert (listed.entry.leverage, listed.sources["leverage"]) == (-2.0, "name")
@@ -92,7 +92,7 @@ def test_the_name_yields_the_leverage_that_no_source_states() -> None:
 # --- what differs --------------------------------------------------------------------------------------------
 
 
-def test_a_source_that_fails_takes_nothing_away() -> None:
+def test_a_source_that_fails_takes_nothing_away():
     full = {
         "master_files": {"069500": entry()},
         "krx_data": {"069500": entry(issuer="삼성자산운용", expense_ratio_percent=0.15)},
@@ -103,7 +103,7 @@ def test_a_source_that_fails_takes_nothing_away() -> None:
     assert fact.sources["issuer"] == "krx_data"
 
 
-def test_initial_same_changed_removed_relisted_and_new_are_reported_apart() -> None:
+def test_initial_same_changed_removed_relisted_and_new_are_reported_apart():
     both = {"master_files": {"069500": entry(), "114800": entry("114800", name="KODEX 인버스")}}
     first = list_of(both, {})
     assert [fact.change for fact in first] == ["initial", "initial"]
@@ -119,20 +119,20 @@ def test_initial_same_changed_removed_relisted_and_new_are_reported_apart() -> N
     assert [fact.change for fact in list_of(third, known)] == ["changed", "relisted", "new"]
 
 
-def test_a_source_without_etns_removes_none() -> None:
+def test_a_source_without_etns_removes_none():
     known = known_after(list_of({"master_files": {"069500": entry(), "Q500001": entry("Q500001", group="EN")}}, {}))
     facts = list_of({"krx_data": {"069500": entry()}}, known, "krx_data")
     assert [(fact.symbol, fact.change) for fact in facts] == [("069500", "same"), ("Q500001", "same")]
 
 
-def test_a_list_that_shrinks_too_much_is_not_accepted() -> None:
+def test_a_list_that_shrinks_too_much_is_not_accepted():
     known = {
         f"{number:06}": msgspec.structs.replace(etf, symbol=f"{number:06}")
         for number in range(100)
         for etf in known_after(list_of({"master_files": {"069500": entry()}}, {})).values()
     }
 
-    def first(count: int) -> dict[str, EtfEntry]:
+    def first(count):
         return {symbol: entry(symbol) for symbol in sorted(known)[:count]}
 
     assert shrink_problem(first(90), known, 10.0) is None
@@ -147,8 +147,8 @@ ENTRIES = st.dictionaries(
 
 
 @given(ENTRIES, ENTRIES)
-def test_after_a_list_the_active_etfs_are_those_of_the_list(before: dict[str, str], after: dict[str, str]) -> None:
-    def reported(names: dict[str, str]) -> dict[str, dict[str, EtfEntry]]:
+def test_after_a_list_the_active_etfs_are_those_of_the_list(before, after):
+    def reported(names):
         return {"master_files": {symbol: entry(symbol, name=name) for symbol, name in names.items()}}
 
     known = known_after(list_of(reported(before), {}))
@@ -178,7 +178,7 @@ def test_after_a_list_the_active_etfs_are_those_of_the_list(before: dict[str, st
         ("issuer", "  "),
     ],
 )
-def test_an_impossible_field_is_left_out_and_reported(field: str, value: object) -> None:
+def test_an_impossible_field_is_left_out_and_reported(field, value):
     checked = check([entry(**{field: value})])
     assert getattr(checked.entries["069500"], field) is None
     assert checked.entries["069500"].name == "KODEX 200"
@@ -187,17 +187,17 @@ def test_an_impossible_field_is_left_out_and_reported(field: str, value: object)
 
 
 @pytest.mark.parametrize("symbol", ["", "69500", "06950O ", "abc123", "0" * 10])
-def test_an_entry_without_a_valid_code_is_left_out(symbol: str) -> None:
+def test_an_entry_without_a_valid_code_is_left_out(symbol):
     assert (check([entry(symbol)]).entries, len(check([entry(symbol)]).problems)) == ({}, 1)
 
 
-def test_a_code_that_comes_twice_counts_once() -> None:
+def test_a_code_that_comes_twice_counts_once():
     checked = check([entry(name="first"), entry(name="second")])
     assert checked.entries["069500"].name == "first"
     assert checked.problems == ["069500 came twice"]
 
 
-def test_the_table_is_read_with_comments_numbers_words_and_empty_cells() -> None:
+def test_the_table_is_read_with_comments_numbers_words_and_empty_cells():
     rows = ["\ufeff# a comment", "symbol,issuer,leverage,expense_ratio_percent", '069500,"삼성, 자산",1,0.15%']
     checked = parse_manual("\n".join([*rows, "", "252670,,2X 인버스,"]), "here")
     assert not checked.problems
@@ -207,7 +207,7 @@ def test_the_table_is_read_with_comments_numbers_words_and_empty_cells() -> None
     }
 
 
-def test_bad_lines_and_cells_are_reported_with_their_line() -> None:
+def test_bad_lines_and_cells_are_reported_with_their_line():
     text = "symbol,expense_ratio_percent\n069500,cheap\n114800\nxyz,1\n252670,0.64\n"
     checked = parse_manual(text, "here")
     assert [problem.split(":")[0] for problem in checked.problems] == ["here line 2", "here line 3", "here"]
@@ -216,19 +216,19 @@ def test_bad_lines_and_cells_are_reported_with_their_line() -> None:
 
 
 @pytest.mark.parametrize("header", ["", "issuer", "symbol,price", "symbol,symbol"])
-def test_a_wrong_header_is_refused_with_the_fields_there_are(header: str) -> None:
+def test_a_wrong_header_is_refused_with_the_fields_there_are(header):
     with pytest.raises(DataFileError, match="fields are symbol, name, group"):
         parse_manual(f"{header}\n069500,1\n", "here")
 
 
 @given(st.text())
-def test_any_text_is_a_table_or_refused(text: str) -> None:
+def test_any_text_is_a_table_or_refused(text):
     with contextlib.suppress(DataFileError):
         parse_manual(text, "here")
 
 
 @given(st.text(st.characters(exclude_characters='#"'), min_size=1).filter(str.strip))
-def test_any_text_under_a_good_header_is_entries_or_problems(text: str) -> None:
+def test_any_text_under_a_good_header_is_entries_or_problems(text):
     checked = parse_manual(f"symbol\n{text}", "here")
     assert checked.entries or checked.problems
 
@@ -237,7 +237,7 @@ MULTIPLES = {"": None, "2": 2.0, "-1": -1.0, "2X 인버스": -2.0, "0": None, "7
 
 
 @given(st.dictionaries(st.sampled_from(["069500", "252670", "Q500001"]), st.sampled_from(list(MULTIPLES)), min_size=1))
-def test_each_row_under_a_good_header_is_an_entry_and_each_wrong_cell_a_problem(rows: dict[str, str]) -> None:
+def test_each_row_under_a_good_header_is_an_entry_and_each_wrong_cell_a_problem(rows):
     lines = [f"{symbol},{leverage}" for symbol, leverage in rows.items()]
     checked = parse_manual("\n".join(["symbol,leverage", *lines]), "here")
     assert {symbol: entry.leverage for symbol, entry in checked.entries.items()} == {

@@ -19,7 +19,7 @@ HOUR_NS = 3_600 * 10**9
 BEGIN = LAST - timedelta(days=380)
 
 
-def days_before(last: date, newest: int, oldest: int) -> list[date]:
+def days_before(last, newest, oldest):
     """The dates from `newest` to `oldest` days before `last`, latest first."""
     return [last - timedelta(days=back) for back in range(newest, oldest + 1)]
 
@@ -33,17 +33,17 @@ def days(closes, navs, indices=None):
     ]
 
 
-def test_a_premium_is_the_price_above_the_nav_and_a_discount_is_negative() -> None:
+def test_a_premium_is_the_price_above_the_nav_and_a_discount_is_negative():
     assert premium_percent(etf_nav_day(close=101.0, nav=100.0)) == pytest.approx(1.0)
     assert premium_percent(etf_nav_day(close=99.0, nav=100.0)) == pytest.approx(-1.0)
 
 
-def test_without_a_nav_the_stated_premium_counts() -> None:
+def test_without_a_nav_the_stated_premium_counts():
     assert premium_percent(etf_nav_day(nav=None, premium_percent=0.3)) == 0.3
     assert premium_percent(etf_nav_day(nav=None, premium_percent=None)) is None
 
 
-def test_each_window_is_the_mean_of_its_last_sessions_with_their_signs() -> None:
+def test_each_window_is_the_mean_of_its_last_sessions_with_their_signs():
     closes = [110.0] * 40 + [101.0] * 10 + [99.0] * 10
     measured = measure("069500", days(closes, [100.0] * 60), 1.0, "2026-11-20", 7)
     assert measured.premium_20d_percent == pytest.approx(0.0)
@@ -53,7 +53,7 @@ def test_each_window_is_the_mean_of_its_last_sessions_with_their_signs() -> None
     assert (measured.nav_days, measured.measured_ns, measured.session_date) == (60, 7, "2026-11-20")
 
 
-def test_an_etf_that_follows_its_index_exactly_has_no_tracking_error_whatever_its_premium() -> None:
+def test_an_etf_that_follows_its_index_exactly_has_no_tracking_error_whatever_its_premium():
     indices = [300.0 * (1.01 if number % 2 else 0.99) for number in range(21)]
     navs = [index * 100 for index in indices]
     measured = measure("069500", days([nav * 1.05 for nav in navs], navs, indices), 1.0, "2026-11-20", 7)
@@ -61,7 +61,7 @@ def test_an_etf_that_follows_its_index_exactly_has_no_tracking_error_whatever_it
     assert measured.premium_20d_percent == pytest.approx(5.0)
 
 
-def test_the_tracking_error_is_the_annualised_deviation_from_the_index() -> None:
+def test_the_tracking_error_is_the_annualised_deviation_from_the_index():
     indices = [300.0] * 21
     navs = [1000.0]
     for number in range(20):
@@ -72,7 +72,7 @@ def test_the_tracking_error_is_the_annualised_deviation_from_the_index() -> None
 
 
 @pytest.mark.parametrize("leverage", [2.0, -1.0, -2.0])
-def test_the_tracking_error_of_a_leveraged_etf_compares_with_the_multiple_of_its_index(leverage: float) -> None:
+def test_the_tracking_error_of_a_leveraged_etf_compares_with_the_multiple_of_its_index(leverage):
     indices, navs = [300.0], [1000.0]
     for number in range(20):
         move = 0.01 if number % 3 else -0.02
@@ -82,13 +82,13 @@ def test_the_tracking_error_of_a_leveraged_etf_compares_with_the_multiple_of_its
     assert measured.tracking_error_20d_percent == pytest.approx(0.0, abs=1e-9)
 
 
-def test_an_etf_without_an_index_has_a_premium_and_no_tracking_error() -> None:
+def test_an_etf_without_an_index_has_a_premium_and_no_tracking_error():
     measured = measure("069500", days([100.0] * 30, [100.0] * 30), 1.0, "2026-11-20", 7)
     assert (measured.premium_20d_percent, measured.tracking_error_20d_percent) == (0.0, None)
 
 
 @given(st.lists(st.tuples(*[st.none() | st.floats(0.5, 1e6)] * 2), max_size=260))
-def test_each_window_has_measures_exactly_when_it_has_enough_days(pairs) -> None:
+def test_each_window_has_measures_exactly_when_it_has_enough_days(pairs):
     measured = measure("069500", days([100.0] * len(pairs), *zip(*pairs, strict=True)) if pairs else [], 1.0, "x", 1)
     known = [value is not None for value in msgspec.structs.astuple(measured)[4:8]]
     assert known == sorted(known, reverse=True)
@@ -98,7 +98,7 @@ def test_each_window_has_measures_exactly_when_it_has_enough_days(pairs) -> None
 # --- which days to ask for -----------------------------------------------------------------------------------
 
 
-def test_an_etf_without_measures_requests_the_longest_window_from_its_first_day_on() -> None:
+def test_an_etf_without_measures_requests_the_longest_window_from_its_first_day_on():
     lately = days_before(LAST, 0, 5)  # the job of the values stores a day each
     assert spans_to_ask([], None, date(2002, 10, 14), LAST) == (NavSpan(BEGIN, LAST),)
     assert spans_to_ask(lately, None, None, LAST) == (NavSpan(BEGIN, LAST),)
@@ -106,14 +106,14 @@ def test_an_etf_without_measures_requests_the_longest_window_from_its_first_day_
     assert spans_to_ask([], None, date(2026, 11, 23), LAST) == ()
 
 
-def test_a_measured_etf_requests_the_days_since_and_one_week_before() -> None:
+def test_a_measured_etf_requests_the_days_since_and_one_week_before():
     measured_on = date(2026, 11, 15)
     spans = (NavSpan(date(2026, 11, 8), LAST),)
     assert spans_to_ask(days_before(LAST, 5, 380), measured_on, None, LAST) == spans
     assert spans_to_ask(days_before(LAST, 0, 380), measured_on, None, LAST) == spans
 
 
-def test_a_measured_etf_without_stored_days_requests_them_again() -> None:
+def test_a_measured_etf_without_stored_days_requests_them_again():
     measured_on = LAST - timedelta(days=5)
     assert spans_to_ask([], measured_on, None, LAST) == (NavSpan(BEGIN, LAST),)
     assert spans_to_ask(days_before(LAST, 0, 5), measured_on, None, LAST) == (NavSpan(BEGIN, LAST),)
@@ -122,7 +122,7 @@ def test_a_measured_etf_without_stored_days_requests_them_again() -> None:
     )
 
 
-def test_days_that_are_missing_before_those_that_are_stored_are_asked_for_again() -> None:
+def test_days_that_are_missing_before_those_that_are_stored_are_asked_for_again():
     measured_on = LAST - timedelta(days=5)
     recent = NavSpan(LAST - timedelta(days=12), LAST)
     assert spans_to_ask(days_before(LAST, 0, 100), measured_on, None, LAST) == (
@@ -138,10 +138,8 @@ def test_days_that_are_missing_before_those_that_are_stored_are_asked_for_again(
 @given(st.sets(st.integers(0, 400)), st.none() | st.integers(0, 400), st.none() | st.integers(0, 500))
 @example(stored={0, 2, 16}, measured=0, listed=None)
 @example(stored={0, 11, 22}, measured=0, listed=None)
-def test_days_neither_stored_nor_requested_are_no_longer_than_the_longest_closure(
-    stored: set[int], measured: int | None, listed: int | None
-) -> None:
-    def back(number: int | None) -> date | None:
+def test_days_neither_stored_nor_requested_are_no_longer_than_the_longest_closure(stored, measured, listed):
+    def back(number):
         return None if number is None else LAST - timedelta(days=number)
 
     days_stored = [LAST - timedelta(days=number) for number in stored]
@@ -157,7 +155,7 @@ def test_days_neither_stored_nor_requested_are_no_longer_than_the_longest_closur
 
 @given(st.integers(1, 120), st.integers(0, 500))
 @example(1, 237)
-def test_asking_on_behind_the_oldest_day_ends_and_leaves_no_day_out(days_a_call: int, age: int) -> None:
+def test_asking_on_behind_the_oldest_day_ends_and_leaves_no_day_out(days_a_call, age):
     """A broker with a page size in days, for an ETF of a given age in days."""
     listed_on = LAST - timedelta(days=age)
     traded = {LAST - timedelta(days=back) for back in range(age + 1)}
@@ -176,7 +174,7 @@ def test_asking_on_behind_the_oldest_day_ends_and_leaves_no_day_out(days_a_call:
 # --- the report ----------------------------------------------------------------------------------------------
 
 
-def test_a_job_is_fresh_when_it_ended_after_it_was_due_stale_before_and_never_without_an_end() -> None:
+def test_a_job_is_fresh_when_it_ended_after_it_was_due_stale_before_and_never_without_an_end():
     ended = {
         "etf_list": etf_job_ended(ended_ns=5 * HOUR_NS),
         "etf_values": etf_job_ended(job="etf_values", ended_ns=3 * HOUR_NS),
@@ -193,7 +191,7 @@ def test_a_job_is_fresh_when_it_ended_after_it_was_due_stale_before_and_never_wi
     assert not found.is_fresh
 
 
-def test_completeness_counts_active_etfs_that_can_have_the_field() -> None:
+def test_completeness_counts_active_etfs_that_can_have_the_field():
     etfs = [etf(issuer="삼성자산운용", aum=1.0), etf(symbol="114800"), etf(symbol="Q500001", group="EN")]
     found = report([*etfs, etf(symbol="999999", active=False, issuer="gone")], {}, dict.fromkeys(JOBS, 0), 1)
     fields = {field.field: (field.known, field.products, field.percent) for field in found.fields}

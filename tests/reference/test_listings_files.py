@@ -3,7 +3,6 @@
 import hashlib
 import subprocess
 import sys
-from pathlib import Path
 from signal import SIGKILL
 
 import pytest
@@ -20,7 +19,7 @@ with replacing(Path(sys.argv[1])) as file:
 
 
 @pytest.mark.parametrize("written", ["kospi.mst", "kospi.json", "pending/kospi.json", ".kospi.1.incoming"])
-def test_what_a_killed_process_wrote_is_removed(tmp_path: Path, written: str) -> None:
+def test_what_a_killed_process_wrote_is_removed(tmp_path, written):
     local = LocalFiles(tmp_path, backups_kept=1)
     killed = subprocess.run([sys.executable, "-c", KILLED_WHILE_IT_WRITES, str(tmp_path / written)], check=False)
     assert killed.returncode == -SIGKILL
@@ -29,13 +28,13 @@ def test_what_a_killed_process_wrote_is_removed(tmp_path: Path, written: str) ->
     assert list(tmp_path.rglob("*.part")) == []
 
 
-def replace_with(local: LocalFiles, content: bytes, checked_ns: int) -> None:
+def replace_with(local, content, checked_ns):
     version = local.incoming("KOSPI")
     version.write_bytes(content)
     local.keep("KOSPI", version, LocalCopy(NO_STAMP, checked_ns, checked_ns, hashlib.sha256(content).hexdigest()))
 
 
-def test_replacements_of_one_microsecond_each_leave_a_backup(tmp_path: Path) -> None:
+def test_replacements_of_one_microsecond_each_leave_a_backup(tmp_path):
     local = LocalFiles(tmp_path, backups_kept=7)
     versions = [b"first", b"second", b"third", b"fourth"]
     for nanoseconds, content in enumerate(versions):
@@ -43,7 +42,7 @@ def test_replacements_of_one_microsecond_each_leave_a_backup(tmp_path: Path) -> 
     assert [path.read_bytes() for path in local.backups("KOSPI")] == [b"third", b"second", b"first"]
 
 
-def test_a_replacement_that_was_killed_after_its_backup_makes_no_second_one(tmp_path: Path) -> None:
+def test_a_replacement_that_was_killed_after_its_backup_makes_no_second_one(tmp_path):
     local = LocalFiles(tmp_path, backups_kept=7)
     replace_with(local, b"first", 0)
     replace_with(local, b"second", 1_000_000_000)

@@ -2,7 +2,6 @@
 
 import asyncio
 from datetime import date, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -22,7 +21,7 @@ HOUR_NS = 3600 * NS_PER_S
 class Watched:
     """Listings of two exchanges of one region and one of another, and the alerts about them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder):
         self.clock = WatchedClock(local_ns(DAY, 6))
         self.alerts = Alerts(self.clock, "master-file", lambda *_: None)
         self.checked = {"NASD": self.clock.now_ns(), "NYSE": self.clock.now_ns(), "SEHK": self.clock.now_ns()}
@@ -32,20 +31,20 @@ class Watched:
         self.folder = folder
         self.health = self.started()
 
-    def started(self) -> ListingHealth:
+    def started(self):
         return ListingHealth(self.folder, lambda: self.checked, self.counts, self.clock, self.alerts)
 
-    def counts(self) -> list[Counts]:
+    def counts(self):
         if not self.is_database_there:
             raise StoreError("database unavailable")
         return [Counts(name, self.active[name], 0, 0, self.complete[name]) for name in self.active]
 
-    def put(self, **active: int) -> None:
+    def put(self, **active):
         self.active |= active
         self.complete |= active
 
-    def look(self, *, hours: float = 0.0) -> list[str]:
-        async def run() -> None:
+    def look(self, *, hours=0.0):
+        async def run():
             await self.clock.advance(hours * 3600)
             await self.health.look()
 
@@ -54,11 +53,11 @@ class Watched:
 
 
 @pytest.fixture
-def watched(tmp_path: Path) -> Watched:
+def watched(tmp_path):
     return Watched(tmp_path)
 
 
-def test_a_file_that_was_not_checked_for_48_hours_is_an_alert_until_it_is(watched: Watched) -> None:
+def test_a_file_that_was_not_checked_for_48_hours_is_an_alert_until_it_is(watched):
     assert watched.look(hours=47.9) == []
     watched.checked |= {"NYSE": watched.clock.now_ns(), "SEHK": watched.clock.now_ns()}
     assert watched.look(hours=0.2) == ["master_file_age:NASD"]
@@ -68,7 +67,7 @@ def test_a_file_that_was_not_checked_for_48_hours_is_an_alert_until_it_is(watche
     assert watched.look() == []
 
 
-def test_a_file_that_was_never_checked_counts_from_the_start_of_the_process(watched: Watched) -> None:
+def test_a_file_that_was_never_checked_counts_from_the_start_of_the_process(watched):
     watched.checked = {"SEHK": 0}
     assert watched.look(hours=47) == []
     assert watched.look(hours=2) == ["master_file_age:SEHK"]
@@ -76,8 +75,8 @@ def test_a_file_that_was_never_checked_counts_from_the_start_of_the_process(watc
 
 
 def test_a_region_that_loses_more_than_a_tenth_of_its_listings_is_an_alert_until_they_are_back(
-    watched: Watched,
-) -> None:
+    watched,
+):
     assert watched.look() == []
     watched.put(NASD=250)
     assert watched.look(hours=24) == [], "exactly a tenth of the region's 500"
@@ -88,7 +87,7 @@ def test_a_region_that_loses_more_than_a_tenth_of_its_listings_is_an_alert_until
     assert watched.look() == []
 
 
-def test_a_lower_count_that_lasts_is_the_usual_one(watched: Watched) -> None:
+def test_a_lower_count_that_lasts_is_the_usual_one(watched):
     watched.look()
     watched.put(SEHK=50)
     for _ in range(DAYS_COMPARED - 1):
@@ -97,7 +96,7 @@ def test_a_lower_count_that_lasts_is_the_usual_one(watched: Watched) -> None:
     assert watched.look(hours=24) == []
 
 
-def test_the_counts_of_the_last_days_outlive_the_process_and_a_damaged_file_begins_anew(watched: Watched) -> None:
+def test_the_counts_of_the_last_days_outlive_the_process_and_a_damaged_file_begins_anew(watched):
     watched.look()
     watched.put(SEHK=50)
     watched.health = watched.started()
@@ -106,7 +105,7 @@ def test_the_counts_of_the_last_days_outlive_the_process_and_a_damaged_file_begi
     assert watched.look() == []
 
 
-def test_less_than_95_percent_of_complete_listings_is_an_alert_until_they_are_complete(watched: Watched) -> None:
+def test_less_than_95_percent_of_complete_listings_is_an_alert_until_they_are_complete(watched):
     watched.complete["SEHK"] = 95
     assert watched.look() == []
     watched.complete["SEHK"] = 94
@@ -116,7 +115,7 @@ def test_less_than_95_percent_of_complete_listings_is_an_alert_until_they_are_co
     assert watched.look() == []
 
 
-def test_without_the_database_the_age_is_judged_and_no_alert_about_listings_ends(watched: Watched) -> None:
+def test_without_the_database_the_age_is_judged_and_no_alert_about_listings_ends(watched):
     watched.complete["SEHK"] = 0
     watched.look()
     watched.is_database_there = False
@@ -126,18 +125,15 @@ def test_without_the_database_the_age_is_judged_and_no_alert_about_listings_ends
     ]
 
 
-def test_the_look_is_repeated_while_the_process_runs(watched: Watched) -> None:
-    async def run() -> None:
-        async with watched.health.watching():
-            await until_async(lambda: watched.clock.waits, "it has looked")
-            assert list(watched.alerts.identities) == []
-            await watched.clock.advance(49 * 3600)
-            await until_async(lambda: watched.alerts.identities, "it has looked again")
-
-    asyncio.run(run())
+async def test_the_look_is_repeated_while_the_process_runs(watched):
+    async with watched.health.watching():
+        await until_async(lambda: watched.clock.waits, "it has looked")
+        assert list(watched.alerts.identities) == []
+        await watched.clock.advance(49 * 3600)
+        await until_async(lambda: watched.alerts.identities, "it has looked again")
 
 
-def test_days_compared_are_days_with_a_count(watched: Watched) -> None:
+def test_days_compared_are_days_with_a_count(watched):
     watched.look()
     watched.put(SEHK=50)
     assert "listing_count:HK" in watched.look(hours=24 * timedelta(days=30).days)

@@ -17,7 +17,7 @@ class BadLine(msgspec.Struct, frozen=True):
     content: bytes
 
 
-def listing(number: int, **changes: object) -> Listing:
+def listing(number, **changes):
     base = Listing(
         exchange="KOSPI",
         symbol=f"{number:06d}",
@@ -36,15 +36,15 @@ def listing(number: int, **changes: object) -> Listing:
     return msgspec.structs.replace(base, **changes)
 
 
-def file(listings: list[Listing], bad_lines: list[BadLine] | None = None, size_bytes: int = 1_000) -> MasterFile:
+def file(listings, bad_lines=None, size_bytes=1_000):
     return MasterFile("kis", "KOSPI", listings, bad_lines or [], size_bytes, "ab" * 32, READ_NS)
 
 
-def known(*listings: Listing) -> dict[str, tuple[Listing, bool]]:
+def known(*listings):
     return {each.symbol: (each, True) for each in listings}
 
 
-def test_the_first_file_makes_every_record_a_listing() -> None:
+def test_the_first_file_makes_every_record_a_listing():
     answer, events = take_in(file([listing(n) for n in range(300)]), {}, SETTINGS, old_size_bytes=None)
     checked, *changes = events
     assert answer.decision == "updated"
@@ -54,7 +54,7 @@ def test_the_first_file_makes_every_record_a_listing() -> None:
     assert len(changes) == 300
 
 
-def test_a_change_carries_the_state_afterwards_and_names_its_fields() -> None:
+def test_a_change_carries_the_state_afterwards_and_names_its_fields():
     old, new = listing(1), listing(1, suspended=True, base_price=71_000.0)
     _, events = take_in(file([new]), known(old), SETTINGS, old_size_bytes=1_000)
     [change] = [event for event in events if isinstance(event, ListingChanged)]
@@ -62,7 +62,7 @@ def test_a_change_carries_the_state_afterwards_and_names_its_fields() -> None:
     assert (change.changed_fields, change.previous) == ("suspended", '{"suspended":false}')
 
 
-def test_a_pending_file_changes_nothing_and_is_critical() -> None:
+def test_a_pending_file_changes_nothing_and_is_critical():
     gone = [listing(n) for n in range(60)]
     stays = [listing(n) for n in range(60, 100)]
     answer, events = take_in(file(stays), known(*gone, *stays), SETTINGS, old_size_bytes=1_000)
@@ -71,7 +71,7 @@ def test_a_pending_file_changes_nothing_and_is_critical() -> None:
     assert answer.severity == "critical"
 
 
-def test_a_listing_with_an_unreadable_line_stays_and_one_without_a_line_is_removed() -> None:
+def test_a_listing_with_an_unreadable_line_stays_and_one_without_a_line_is_removed():
     old = [listing(n) for n in range(1_000)]
     bad = BadLine(1, "too short", "000000   KR7005930003회사".encode("cp949"))
     _, events = take_in(file(old[2:], [bad]), known(*old), SETTINGS, old_size_bytes=1_000)
@@ -79,14 +79,14 @@ def test_a_listing_with_an_unreadable_line_stays_and_one_without_a_line_is_remov
     assert removed == ["000001"]
 
 
-def test_a_name_that_holds_a_symbol_keeps_no_listing() -> None:
+def test_a_name_that_holds_a_symbol_keeps_no_listing():
     old = [listing(n) for n in range(1_000)]
     bad = BadLine(1, "too short", b"US\t512\tNAS\tRGLD\tROYAL 000000 INC")
     _, events = take_in(file(old[1:], [bad]), known(*old), SETTINGS, old_size_bytes=1_000)
     assert [event.symbol for event in events if isinstance(event, ListingChanged)] == ["000000"]
 
 
-def test_a_few_unreadable_records_go_to_quarantine_and_the_others_count() -> None:
+def test_a_few_unreadable_records_go_to_quarantine_and_the_others_count():
     bad = BadLine(7, "a letter where a number belongs", b"...")
     answer, events = take_in(file([listing(n) for n in range(1_000)], [bad]), {}, SETTINGS, old_size_bytes=None)
     assert answer.decision == "updated"
@@ -94,19 +94,19 @@ def test_a_few_unreadable_records_go_to_quarantine_and_the_others_count() -> Non
     assert (kept.source, kept.content) == ("master_file KOSPI line 7", b"...")
 
 
-def test_a_file_with_too_many_unreadable_lines_fails() -> None:
+def test_a_file_with_too_many_unreadable_lines_fails():
     bad = [BadLine(n, "broken", b"...") for n in range(6)]
     answer, events = take_in(file([listing(n) for n in range(994)], bad), {}, SETTINGS, old_size_bytes=None)
     assert answer.decision == "failed"
     assert not [event for event in events if isinstance(event, ListingChanged)]
 
 
-def test_a_file_without_a_record_fails_even_when_approved() -> None:
+def test_a_file_without_a_record_fails_even_when_approved():
     answer, _ = take_in(file([]), known(listing(1)), SETTINGS, old_size_bytes=1_000, approved=True)
     assert answer.decision == "failed"
 
 
-def test_values_of_the_day_are_published_beside_unchanged_listings() -> None:
+def test_values_of_the_day_are_published_beside_unchanged_listings():
     answer, events = take_in(file([listing(1, base_price=1.0)]), known(listing(1)), SETTINGS, old_size_bytes=1_000)
     assert answer.decision == "unchanged"
     [checked, valued] = events
@@ -116,6 +116,6 @@ def test_values_of_the_day_are_published_beside_unchanged_listings() -> None:
     assert (valued.exchange, valued.symbol, valued.base_price) == ("KOSPI", "000001", 1.0)
 
 
-def test_a_skipped_file_leaves_the_fact_of_its_check() -> None:
+def test_a_skipped_file_leaves_the_fact_of_its_check():
     skipped = untouched("kis", "KOSPI", READ_NS, ListingOutcome("unchanged", "as it was", "info"))
     assert [type(event) for event in skipped] == [MasterFileChecked]

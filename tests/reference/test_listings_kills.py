@@ -2,7 +2,6 @@
 
 import asyncio
 import multiprocessing
-from pathlib import Path
 from random import Random
 
 import pytest
@@ -14,7 +13,7 @@ from tests.waiting import DEADLINE_S
 ROUND_S = 0.4  # two versions are taken in within
 
 
-def kill_at(moment_s: float, folder: Path) -> None:
+def kill_at(moment_s, folder):
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.reference.updating"])
     ours, theirs = context.Pipe()
@@ -28,7 +27,7 @@ def kill_at(moment_s: float, folder: Path) -> None:
         child.join()
 
 
-async def judge(folder: Path) -> None:
+async def judge(folder):
     async with scene(folder) as played:
         file = played.local.path("NASD").read_bytes()
         assert file in VERSIONS
@@ -42,7 +41,7 @@ async def judge(folder: Path) -> None:
         assert [path.name for path in (folder / "master").glob(".*")] == []
 
 
-def kill_often(kills: int, folder: Path, seed: int) -> None:
+def kill_often(kills, folder, seed):
     rng = Random(seed)
     for number in range(kills):
         moment_s = rng.uniform(0, ROUND_S)
@@ -55,12 +54,12 @@ def kill_often(kills: int, folder: Path, seed: int) -> None:
 
 
 @pytest.mark.slow
-def test_ten_kills_leave_everything_before_or_after(tmp_path: Path) -> None:
+def test_ten_kills_leave_everything_before_or_after(tmp_path):
     kill_often(10, tmp_path, seed=1)
 
 
 @pytest.mark.slow
 @pytest.mark.nightly
 @pytest.mark.timeout(1800)
-def test_two_hundred_kills_leave_everything_before_or_after(tmp_path: Path) -> None:
+def test_two_hundred_kills_leave_everything_before_or_after(tmp_path):
     kill_often(200, tmp_path, seed=2)

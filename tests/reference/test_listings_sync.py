@@ -5,7 +5,6 @@ import contextlib
 import sqlite3
 import zipfile
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -33,33 +32,33 @@ from tests.reference.scene import Scene, contents, scene, symbols, zipped
 Body = Callable[[Scene], Awaitable[None]]
 
 
-def play(folder: Path, body: Body, timeout_s: float = 60.0) -> None:
-    async def run() -> None:
+def play(folder, body, timeout_s=60.0):
+    async def run():
         async with scene(folder, timeout_s=timeout_s) as found:
             await body(found)
 
     asyncio.run(run())
 
 
-def kinds(played: Scene) -> dict[str, int]:
+def kinds(played):
     found = [event for event in played.publication.events if isinstance(event, ListingChanged)]
     return {kind: sum(event.change == kind for event in found) for kind in {event.change for event in found}}
 
 
-def state(played: Scene, exchange: str = "NASD") -> tuple[bytes, frozenset[str]]:
+def state(played, exchange="NASD"):
     path = played.local.path(exchange)
     return (path.read_bytes() if path.exists() else b"", frozenset(played.reader.active_listings(exchange)))
 
 
-async def first(played: Scene, count: int = 300) -> None:
+async def first(played, count=300):
     played.host.offer("NASD", contents(symbols(count)))
     assert (await played.masters.check("NASD")).outcome.decision == "updated"
 
 
-def test_verification_reads_the_file_as_its_own_broker_writes_it(tmp_path: Path) -> None:
+def test_verification_reads_the_file_as_its_own_broker_writes_it(tmp_path):
     other = msgspec.structs.replace(BROKER, listings=lambda _exchange, _content: ([], []))
 
-    async def body(played: Scene) -> None:
+    async def body(played):
         await first(played)
         with ListingReader(f"sqlite:///{tmp_path / 'observer.db'}") as reader:
             assert verify_exchange(reader, played.local, BROKER, "NASD").problems == []
@@ -68,8 +67,8 @@ def test_verification_reads_the_file_as_its_own_broker_writes_it(tmp_path: Path)
     play(tmp_path, body)
 
 
-def test_the_first_file_is_taken_in_whole_and_kept(tmp_path: Path) -> None:
-    async def body(played: Scene) -> None:
+def test_the_first_file_is_taken_in_whole_and_kept(tmp_path):
+    async def body(played):
         await first(played)
         assert state(played) == (contents(symbols(300)), frozenset(symbols(300)))
         assert kinds(played) == {"initial": 300}
@@ -78,8 +77,8 @@ def test_the_first_file_is_taken_in_whole_and_kept(tmp_path: Path) -> None:
     play(tmp_path, body)
 
 
-def test_an_unchanged_file_is_not_downloaded_unless_forced(tmp_path: Path) -> None:
-    async def body(played: Scene) -> None:
+def test_an_unchanged_file_is_not_downloaded_unless_forced(tmp_path):
+    async def body(played):
         await first(played)
         assert (await played.masters.check("NASD")).outcome.decision == "unchanged"
         assert played.host.requests == ["HEAD", "GET", "HEAD"]
@@ -90,8 +89,8 @@ def test_an_unchanged_file_is_not_downloaded_unless_forced(tmp_path: Path) -> No
     play(tmp_path, body)
 
 
-def test_new_changed_removed_and_relisted_are_reported_and_a_removed_one_stays_known(tmp_path: Path) -> None:
-    async def body(played: Scene) -> None:
+def test_new_changed_removed_and_relisted_are_reported_and_a_removed_one_stays_known(tmp_path):
+    async def body(played):
         await first(played)
         both = contents(symbols(298)) + contents(["X1", "X2"])
         played.host.offer("NASD", both)
@@ -109,8 +108,8 @@ def test_new_changed_removed_and_relisted_are_reported_and_a_removed_one_stays_k
     play(tmp_path, body)
 
 
-def test_prices_alone_make_no_history(tmp_path: Path) -> None:
-    async def body(played: Scene) -> None:
+def test_prices_alone_make_no_history(tmp_path):
+    async def body(played):
         await first(played)
         played.host.offer("NASD", contents(symbols(300), price="11.0000"))
         found = await played.masters.check("NASD")
@@ -122,8 +121,8 @@ def test_prices_alone_make_no_history(tmp_path: Path) -> None:
     play(tmp_path, body)
 
 
-def test_the_file_of_one_exchange_never_touches_the_listings_of_another(tmp_path: Path) -> None:
-    async def body(played: Scene) -> None:
+def test_the_file_of_one_exchange_never_touches_the_listings_of_another(tmp_path):
+    async def body(played):
         await first(played)
         played.host.offer("NYSE", contents(symbols(10), code="NYS"))
         await played.masters.check("NYSE")
@@ -137,8 +136,8 @@ def test_the_file_of_one_exchange_never_touches_the_listings_of_another(tmp_path
 
 
 @pytest.mark.parametrize("count", [240, 401])
-def test_a_mass_change_waits_and_is_applied_when_a_person_approves(tmp_path: Path, count: int) -> None:
-    async def body(played: Scene) -> None:
+def test_a_mass_change_waits_and_is_applied_when_a_person_approves(tmp_path, count):
+    async def body(played):
         await first(played)
         before = state(played)
         played.host.offer("NASD", contents(symbols(count)))
@@ -158,7 +157,7 @@ def test_a_mass_change_waits_and_is_applied_when_a_person_approves(tmp_path: Pat
     play(tmp_path, body)
 
 
-def reported(played: Scene, since: int) -> list[str]:
+def reported(played, since):
     """Alert texts and published runs after the first `since` events."""
     return [
         event.text if isinstance(event, AlertRaised) else event.run
@@ -167,8 +166,8 @@ def reported(played: Scene, since: int) -> list[str]:
     ]
 
 
-def test_a_pending_version_keeps_its_run_and_raises_no_second_alert(tmp_path: Path) -> None:
-    async def body(played: Scene) -> None:
+def test_a_pending_version_keeps_its_run_and_raises_no_second_alert(tmp_path):
+    async def body(played):
         await first(played)
         played.host.offer("NASD", contents(symbols(240)))
         found = await played.masters.check("NASD")
@@ -184,8 +183,8 @@ def test_a_pending_version_keeps_its_run_and_raises_no_second_alert(tmp_path: Pa
     play(tmp_path, body)
 
 
-def test_another_version_replaces_the_pending_version_and_raises_an_alert(tmp_path: Path) -> None:
-    async def body(played: Scene) -> None:
+def test_another_version_replaces_the_pending_version_and_raises_an_alert(tmp_path):
+    async def body(played):
         await first(played)
         played.host.offer("NASD", contents(symbols(240)))
         found = await played.masters.check("NASD")
@@ -199,8 +198,8 @@ def test_another_version_replaces_the_pending_version_and_raises_an_alert(tmp_pa
     play(tmp_path, body)
 
 
-def test_an_exchange_with_a_pending_file_is_not_checked_again_until_the_next_due_time(tmp_path: Path) -> None:
-    async def body(played: Scene) -> None:
+def test_an_exchange_with_a_pending_file_is_not_checked_again_until_the_next_due_time(tmp_path):
+    async def body(played):
         await first(played)
         await played.clock.advance(86_400)
         due_ns = played.clock.now_ns()
@@ -220,26 +219,26 @@ def test_an_exchange_with_a_pending_file_is_not_checked_again_until_the_next_due
 # --- faults of the host: none changes a file or a listing ---
 
 
-def body_of(content: bytes, status: int = 200) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    async def answer(request: web.Request) -> web.StreamResponse:
+def body_of(content, status=200):
+    async def answer(request):
         return web.Response(status=status, body=content, headers={"ETag": '"other"'})
 
     return answer
 
 
-def stored_zip(content: bytes) -> bytes:
+def stored_zip(content):
     """Not compressed, so that files of one length make zips of one length."""
     return zipped(content, method=zipfile.ZIP_STORED)
 
 
-def stored(content: bytes) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    async def answer(request: web.Request) -> web.StreamResponse:
+def stored(content):
+    async def answer(request):
         return web.Response(body=stored_zip(content), headers={"ETag": f'"{hash(content)}"'})
 
     return answer
 
 
-async def wrong_length(request: web.Request) -> web.StreamResponse:
+async def wrong_length(request):
     response = web.StreamResponse(headers={"Content-Length": "5000", "ETag": '"other"'})
     await response.prepare(request)
     if request.method == "GET":
@@ -249,7 +248,7 @@ async def wrong_length(request: web.Request) -> web.StreamResponse:
     return response
 
 
-async def stall(request: web.Request) -> web.StreamResponse:
+async def stall(request):
     response = web.StreamResponse(headers={"Content-Length": "5000", "ETag": '"other"'})
     await response.prepare(request)
     if request.method == "GET":
@@ -258,16 +257,16 @@ async def stall(request: web.Request) -> web.StreamResponse:
     return response
 
 
-async def silence(request: web.Request) -> web.StreamResponse:
+async def silence(request):
     await asyncio.Event().wait()
     return web.Response()
 
 
-async def nothing(request: web.Request) -> web.StreamResponse:
+async def nothing(request):
     return web.Response(headers={"Content-Length": "0"})
 
 
-async def elsewhere(request: web.Request) -> web.StreamResponse:
+async def elsewhere(request):
     raise web.HTTPFound("/common/master/kospi_code.mst.zip")
 
 
@@ -290,10 +289,10 @@ ERRORS = {
 
 
 @pytest.mark.parametrize("case", ERRORS)
-def test_a_host_that_fails_changes_nothing_and_is_reported_once(tmp_path: Path, case: str) -> None:
+def test_a_host_that_fails_changes_nothing_and_is_reported_once(tmp_path, case):
     answer, reason, requests = ERRORS[case]
 
-    async def body(played: Scene) -> None:
+    async def body(played):
         await first(played)
         before = state(played)
         played.host.requests.clear()
@@ -324,11 +323,11 @@ def test_a_host_that_fails_changes_nothing_and_is_reported_once(tmp_path: Path, 
     play(tmp_path, body, timeout_s=0.5 if reason == "Timeout" else 60.0)  # it is waited for three times
 
 
-def test_a_second_attempt_that_works_is_enough(tmp_path: Path) -> None:
-    async def body(played: Scene) -> None:
+def test_a_second_attempt_that_works_is_enough(tmp_path):
+    async def body(played):
         attempts = iter([body_of(b"", 500), body_of(b"", 500)])
 
-        async def answer(request: web.Request) -> web.StreamResponse:
+        async def answer(request):
             return await next(attempts, played.host.usual)(request)
 
         played.host.answer = answer
@@ -339,13 +338,11 @@ def test_a_second_attempt_that_works_is_enough(tmp_path: Path) -> None:
     play(tmp_path, body)
 
 
-def test_a_check_whose_commit_fails_changes_nothing_and_the_next_check_applies_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_check_whose_commit_fails_changes_nothing_and_the_next_check_applies_the_file(tmp_path, monkeypatch):
     patient = engine._SQLITE_WRITER_PRAGMAS
     monkeypatch.setattr(engine, "_SQLITE_WRITER_PRAGMAS", [*patient, "busy_timeout=50"])
 
-    async def body(played: Scene) -> None:
+    async def body(played):
         await first(played)
         before = state(played)
         played.host.offer("NASD", contents(symbols(301)))
@@ -375,10 +372,8 @@ def test_a_check_whose_commit_fails_changes_nothing_and_the_next_check_applies_t
     ],
     ids=["normal growth", "massive growth", "minor decrease", "major decrease"],
 )
-def test_the_change_in_file_size_decides_the_outcome(
-    tmp_path: Path, before: int, after: int, outcome: str, severity: str, alerts: list[str]
-) -> None:
-    async def body(played: Scene) -> None:
+def test_the_change_in_file_size_decides_the_outcome(tmp_path, before, after, outcome, severity, alerts):
+    async def body(played):
         await first(played, before)
         played.host.offer("NASD", contents(symbols(after)))
         found = await played.masters.check("NASD")
@@ -390,8 +385,8 @@ def test_the_change_in_file_size_decides_the_outcome(
     play(tmp_path, body)
 
 
-def test_a_file_of_the_same_length_with_another_tag_is_downloaded(tmp_path: Path) -> None:
-    async def body(played: Scene) -> None:
+def test_a_file_of_the_same_length_with_another_tag_is_downloaded(tmp_path):
+    async def body(played):
         old, new = (contents([symbol]) for symbol in ("AAAAA", "BBBBB"))
         played.host.answer = stored(old)
         await played.masters.check("NASD")
@@ -404,8 +399,8 @@ def test_a_file_of_the_same_length_with_another_tag_is_downloaded(tmp_path: Path
     play(tmp_path, body)
 
 
-def test_a_file_without_stamps_is_downloaded_at_each_check(tmp_path: Path) -> None:
-    async def answer_without_stamps(request: web.Request) -> web.StreamResponse:
+def test_a_file_without_stamps_is_downloaded_at_each_check(tmp_path):
+    async def answer_without_stamps(request):
         response = web.StreamResponse()
         response.enable_chunked_encoding()
         await response.prepare(request)
@@ -414,7 +409,7 @@ def test_a_file_without_stamps_is_downloaded_at_each_check(tmp_path: Path) -> No
         await response.write_eof()
         return response
 
-    async def body(played: Scene) -> None:
+    async def body(played):
         played.host.answer = answer_without_stamps
         assert (await played.masters.check("NASD")).outcome.decision == "updated"
         assert (await played.masters.check("NASD")).outcome.decision == "unchanged"
@@ -423,8 +418,8 @@ def test_a_file_without_stamps_is_downloaded_at_each_check(tmp_path: Path) -> No
     play(tmp_path, body)
 
 
-def test_a_local_copy_is_downloaded_again_after_a_week(tmp_path: Path) -> None:
-    async def body(played: Scene) -> None:
+def test_a_local_copy_is_downloaded_again_after_a_week(tmp_path):
+    async def body(played):
         await first(played)
         await played.clock.advance(7 * 86_400 - 1)
         await played.masters.check("NASD")
@@ -439,8 +434,8 @@ def test_a_local_copy_is_downloaded_again_after_a_week(tmp_path: Path) -> None:
 # --- backups ---
 
 
-def test_seven_versions_are_kept_and_the_newest_is_put_back(tmp_path: Path) -> None:
-    async def body(played: Scene) -> None:
+def test_seven_versions_are_kept_and_the_newest_is_put_back(tmp_path):
+    async def body(played):
         for count in range(300, 310):
             played.host.offer("NASD", contents(symbols(count)))
             await played.masters.check("NASD")
@@ -456,8 +451,8 @@ def test_seven_versions_are_kept_and_the_newest_is_put_back(tmp_path: Path) -> N
     play(tmp_path, body)
 
 
-def test_a_restore_that_is_held_leaves_the_file_in_force_until_it_is_approved(tmp_path: Path) -> None:
-    async def body(played: Scene) -> None:
+def test_a_restore_that_is_held_leaves_the_file_in_force_until_it_is_approved(tmp_path):
+    async def body(played):
         await first(played)
         played.host.offer("NASD", contents(symbols(400)))
         await played.masters.check("NASD")
@@ -473,8 +468,8 @@ def test_a_restore_that_is_held_leaves_the_file_in_force_until_it_is_approved(tm
     play(tmp_path, body)
 
 
-def test_a_held_restore_is_refused_by_the_running_system_with_the_command_that_approves_it(tmp_path: Path) -> None:
-    async def body(played: Scene) -> None:
+def test_a_held_restore_is_refused_by_the_running_system_with_the_command_that_approves_it(tmp_path):
+    async def body(played):
         await first(played)
         played.host.offer("NASD", contents(symbols(400)))
         await played.masters.check("NASD")
@@ -486,8 +481,8 @@ def test_a_held_restore_is_refused_by_the_running_system_with_the_command_that_a
     play(tmp_path, body)
 
 
-def test_without_a_backup_nothing_can_be_put_back(tmp_path: Path) -> None:
-    async def body(played: Scene) -> None:
+def test_without_a_backup_nothing_can_be_put_back(tmp_path):
+    async def body(played):
         await first(played)
         with pytest.raises(DataFileError, match="no backup"):
             await played.masters.restore("NASD")
@@ -496,8 +491,8 @@ def test_without_a_backup_nothing_can_be_put_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [b"", b"damaged\n" * 100, None])
-def test_a_damaged_file_is_fetched_again_or_replaced_by_its_backup(tmp_path: Path, damage: bytes | None) -> None:
-    async def body(played: Scene) -> None:
+def test_a_damaged_file_is_fetched_again_or_replaced_by_its_backup(tmp_path, damage):
+    async def body(played):
         await first(played)
         played.host.offer("NASD", contents(symbols(301)))
         await played.masters.check("NASD")
@@ -515,8 +510,8 @@ def test_a_damaged_file_is_fetched_again_or_replaced_by_its_backup(tmp_path: Pat
     play(tmp_path, body)
 
 
-def test_where_the_backups_are_damaged_too_the_host_s_file_comes(tmp_path: Path) -> None:
-    async def body(played: Scene) -> None:
+def test_where_the_backups_are_damaged_too_the_host_s_file_comes(tmp_path):
+    async def body(played):
         await first(played)
         played.host.offer("NASD", contents(symbols(301)))
         await played.masters.check("NASD")
@@ -528,8 +523,8 @@ def test_where_the_backups_are_damaged_too_the_host_s_file_comes(tmp_path: Path)
     play(tmp_path, body)
 
 
-def test_a_dry_run_repairs_nothing(tmp_path: Path) -> None:
-    async def body(played: Scene) -> None:
+def test_a_dry_run_repairs_nothing(tmp_path):
+    async def body(played):
         await first(played)
         played.host.offer("NASD", contents(symbols(301)))
         await played.masters.check("NASD")
@@ -544,8 +539,8 @@ def test_a_dry_run_repairs_nothing(tmp_path: Path) -> None:
     play(tmp_path, body)
 
 
-def test_a_restore_of_a_much_smaller_file_is_held(tmp_path: Path) -> None:
-    async def body(played: Scene) -> None:
+def test_a_restore_of_a_much_smaller_file_is_held(tmp_path):
+    async def body(played):
         await first(played, 255)
         played.host.offer("NASD", contents(symbols(300)))
         await played.masters.check("NASD")
@@ -556,8 +551,8 @@ def test_a_restore_of_a_much_smaller_file_is_held(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("way", ["restored", "mended"])
-def test_a_file_much_smaller_than_the_restored_one_waits_for_approval(tmp_path: Path, way: str) -> None:
-    async def body(played: Scene) -> None:
+def test_a_file_much_smaller_than_the_restored_one_waits_for_approval(tmp_path, way):
+    async def body(played):
         await first(played)
         played.host.offer("NASD", contents(symbols(301)))
         await played.masters.check("NASD")
@@ -573,10 +568,10 @@ def test_a_file_much_smaller_than_the_restored_one_waits_for_approval(tmp_path: 
     play(tmp_path, body)
 
 
-def test_records_with_an_appended_column_raise_one_alert_and_lose_no_listing(tmp_path: Path) -> None:
+def test_records_with_an_appended_column_raise_one_alert_and_lose_no_listing(tmp_path):
     grown = b"".join(line + b"\tX\n" for line in contents(symbols(300)).splitlines())
 
-    async def body(played: Scene) -> None:
+    async def body(played):
         await first(played)
         played.host.offer("NASD", grown)
         assert (await played.masters.check("NASD")).outcome.decision == "unchanged"

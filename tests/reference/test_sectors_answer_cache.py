@@ -11,21 +11,21 @@ DAY_NS = 24 * 3600 * NS_PER_S
 NOW_NS = 1_795_000_000 * NS_PER_S
 
 
-def test_an_answer_lasts_24_hours(tmp_path) -> None:
+def test_an_answer_lasts_24_hours(tmp_path):
     cache = AnswerCache(tmp_path / "answers", NOW_NS)
     cache.put("profile/AAPL", ("Technology", ""), NOW_NS)
     assert cache.get("profile/AAPL", NOW_NS + DAY_NS) == ("Technology", "")
     assert cache.get("profile/AAPL", NOW_NS + DAY_NS + 1) is None
 
 
-def test_no_answer_is_not_the_same_as_the_answer_that_nothing_is_known(tmp_path) -> None:
+def test_no_answer_is_not_the_same_as_the_answer_that_nothing_is_known(tmp_path):
     cache = AnswerCache(tmp_path / "answers", NOW_NS)
     cache.put("profile/NONE", (), NOW_NS)
     assert cache.get("profile/NONE", NOW_NS) == ()
     assert cache.get("profile/OTHER", NOW_NS) is None
 
 
-def test_another_process_reads_answers_that_are_not_too_old(tmp_path) -> None:
+def test_another_process_reads_answers_that_are_not_too_old(tmp_path):
     cache = AnswerCache(tmp_path / "answers", NOW_NS)
     cache.put("old", ("a",), NOW_NS - DAY_NS)
     cache.put("new", ("b",), NOW_NS)
@@ -33,7 +33,7 @@ def test_another_process_reads_answers_that_are_not_too_old(tmp_path) -> None:
     assert (len(later), later.get("new", NOW_NS + 1)) == (1, ("b",))
 
 
-def test_the_oldest_answer_is_dropped_beyond_the_limit(tmp_path, monkeypatch) -> None:
+def test_the_oldest_answer_is_dropped_beyond_the_limit(tmp_path, monkeypatch):
     monkeypatch.setattr(answer_cache, "ANSWERS_MAX", 3)
     cache = AnswerCache(tmp_path / "answers", NOW_NS)
     for number in range(5):
@@ -41,7 +41,7 @@ def test_the_oldest_answer_is_dropped_beyond_the_limit(tmp_path, monkeypatch) ->
     assert [cache.get(str(number), NOW_NS) for number in range(5)] == [None, None, (), (), ()]
 
 
-def test_a_cleared_cache_is_empty_for_the_next_process_too(tmp_path) -> None:
+def test_a_cleared_cache_is_empty_for_the_next_process_too(tmp_path):
     cache = AnswerCache(tmp_path / "answers", NOW_NS)
     cache.put("one", (), NOW_NS)
     cache.clear()
@@ -50,7 +50,7 @@ def test_a_cleared_cache_is_empty_for_the_next_process_too(tmp_path) -> None:
 
 @given(cut=st.integers(0, 200), junk=st.binary(max_size=20))
 @example(cut=2, junk=b'\x80"')  # no text at all
-def test_a_file_that_a_kill_cut_off_gives_its_whole_answers(tmp_path_factory, cut, junk) -> None:
+def test_a_file_that_a_kill_cut_off_gives_its_whole_answers(tmp_path_factory, cut, junk):
     path = tmp_path_factory.mktemp("cache") / "answers"
     cache = AnswerCache(path, NOW_NS)
     for number in range(3):

@@ -76,7 +76,7 @@ def assigned(batches):
     return {event.symbol: event for batch in batches for event in batch}
 
 
-def test_a_sure_code_is_stored_and_no_later_source_is_asked() -> None:
+def test_a_sure_code_is_stored_and_no_later_source_is_asked():
     later = Reported("finance_database", {})
     batches, done = enrich([CODES, later], stocks(1, "610"))
     assert batches == [[SectorAssigned("US", "NASD", "610-0", NOW_NS, "Financials", "sector_code", 0.99, "610", "")]]
@@ -84,27 +84,27 @@ def test_a_sure_code_is_stored_and_no_later_source_is_asked() -> None:
     assert (done.sector_code, done.unanswered) == (1, 0)
 
 
-def test_the_next_source_is_asked_about_an_unsure_code() -> None:
+def test_the_next_source_is_asked_about_an_unsure_code():
     later = Reported("finance_database", {"230-0": "Energy"})
     batches, done = enrich([CODES, later], stocks(1, "230"))
     assert assigned(batches)["230-0"].sector == "Energy"
     assert (done.sector_code, done.finance_database) == (0, 1)
 
 
-def test_an_unsure_code_is_stored_as_unsure_when_the_last_source_knows_nothing() -> None:
+def test_an_unsure_code_is_stored_as_unsure_when_the_last_source_knows_nothing():
     batches, done = enrich([CODES, Reported("yahoo_profile", {"230-0": None}, 0.0)], stocks(1, "230"))
     kept = assigned(batches)["230-0"]
     assert (kept.sector, kept.source, kept.confidence) == ("Industrials", "sector_code", 0.66)
     assert (done.unsure, done.unknown) == (1, 0)
 
 
-def test_a_stock_unknown_to_every_source_is_stored_as_unknown_once_the_last_source_confirms_it() -> None:
+def test_a_stock_unknown_to_every_source_is_stored_as_unknown_once_the_last_source_confirms_it():
     batches, done = enrich([CODES, Reported("yahoo_profile", {"000-0": None}, 0.0)], stocks(1))
     assert assigned(batches)["000-0"].sector is None
     assert (done.unknown, done.unanswered) == (1, 0)
 
 
-def test_an_unsure_answer_without_the_last_source_is_stored_and_counts_as_unanswered() -> None:
+def test_an_unsure_answer_without_the_last_source_is_stored_and_counts_as_unanswered():
     batches, done = enrich([CODES, Reported("finance_database", {})], [*stocks(1, "230"), *stocks(1)])
     assert [(event.symbol, event.sector, event.confidence) for event in assigned(batches).values()] == [
         ("230-0", "Industrials", 0.66)
@@ -112,18 +112,18 @@ def test_an_unsure_answer_without_the_last_source_is_stored_and_counts_as_unansw
     assert (done.sector_code, done.unanswered) == (0, 2)
 
 
-def test_only_the_last_source_can_declare_a_sector_unknown() -> None:
+def test_only_the_last_source_can_declare_a_sector_unknown():
     batches, done = enrich([Reported("finance_database", {"000-0": None}, 0.0)], stocks(1))
     assert (batches, done.unanswered) == ([], 1)
 
 
-def test_an_unsure_answer_without_the_last_source_does_not_replace_a_known_sector() -> None:
+def test_an_unsure_answer_without_the_last_source_does_not_replace_a_known_sector():
     unsure = stocks(1, "230")
     batches, done = enrich([CODES], unsure, known={unsure[0].key})
     assert (batches, done.unanswered) == ([], 1)
 
 
-def test_a_source_that_fails_leaves_its_answers_and_the_rest_to_the_next_source() -> None:
+def test_a_source_that_fails_leaves_its_answers_and_the_rest_to_the_next_source():
     failing = Reported("yahoo_screener", {"000-0": "Energy"}, failing=True)
     last = Reported("yahoo_profile", {"000-1": "Utilities"})
     batches, done = enrich([failing, last], stocks(3))
@@ -137,13 +137,13 @@ def test_a_source_that_fails_leaves_its_answers_and_the_rest_to_the_next_source(
 
 
 @given(st.integers(0, 450))
-def test_portions_have_at_most_a_hundred_and_together_hold_each_stock_once(count) -> None:
+def test_portions_have_at_most_a_hundred_and_together_hold_each_stock_once(count):
     batches, done = enrich([CODES], stocks(count, "610"))
     assert all(1 <= len(batch) <= BATCH for batch in batches)
     assert len(assigned(batches)) == sum(map(len, batches)) == done.sector_code == count
 
 
-def test_progress_is_reported_as_answers_come_not_as_portions_are_stored() -> None:
+def test_progress_is_reported_as_answers_come_not_as_portions_are_stored():
     reported = []
     sectors = {"000-0": "Energy", "000-1": "Utilities"}
     enrichment = Enrichment(
@@ -157,7 +157,7 @@ def test_progress_is_reported_as_answers_come_not_as_portions_are_stored() -> No
     assert reported == [("US", 1), ("US", 1)]
 
 
-def test_several_regions_at_once_are_all_done() -> None:
+def test_several_regions_at_once_are_all_done():
     batches = []
     enrichment = Enrichment([CODES], batches.append, ManualClock(NOW_NS), lambda: 0, lambda region, count: None)
     wanted = {"US": Share(stocks(2, "610"), 1), "JP": Share(stocks(1, "610", "JP"), 0)}
@@ -172,9 +172,7 @@ def test_several_regions_at_once_are_all_done() -> None:
     ("age_days", "max_age_days", "is_due"),
     [(None, 30, True), (29, 30, False), (31, 30, True), (0, None, True), (1, 0, True)],
 )
-def test_a_stock_is_due_when_it_was_never_assigned_or_too_long_ago_or_all_are_asked_for(
-    age_days, max_age_days, is_due
-) -> None:
+def test_a_stock_is_due_when_it_was_never_assigned_or_too_long_ago_or_all_are_asked_for(age_days, max_age_days, is_due):
     [stock] = stocks(1)
     stored = [] if age_days is None else [sector_of(stock, age_days)]
     found = share_of([stock], stored, NOW_NS, max_age_days)
@@ -191,14 +189,14 @@ def test_a_stock_is_due_when_it_was_never_assigned_or_too_long_ago_or_all_are_as
         (None, 0.0, False, False),
     ],
 )
-def test_an_unsure_sector_is_looked_up_again_after_an_incomplete_run(sector, confidence, was_whole, is_due) -> None:
+def test_an_unsure_sector_is_looked_up_again_after_an_incomplete_run(sector, confidence, was_whole, is_due):
     [stock] = stocks(1)
     stored = msgspec.structs.replace(sector_of(stock, 1), sector=sector, confidence=confidence)
     assert share_of([stock], [stored], NOW_NS, 30, was_whole=was_whole).due == ([stock] if is_due else [])
 
 
 @given(st.dictionaries(st.integers(0, 30), st.integers(0, 100)), st.floats(0, 100))
-def test_a_longer_maximum_age_never_makes_more_stocks_due(ages, max_age_days) -> None:
+def test_a_longer_maximum_age_never_makes_more_stocks_due(ages, max_age_days):
     all_stocks = stocks(31)
     stored = [sector_of(all_stocks[number], age) for number, age in ages.items()]
     backoff = [share_of(all_stocks, stored, NOW_NS, days).due for days in (max_age_days, max_age_days + 10)]
@@ -211,12 +209,12 @@ def a_round(**changes):
     return EnrichmentCompleted(**(fields | {"region": "US", "detail": ""} | changes))
 
 
-def test_the_processed_share_counts_fresh_found_and_unknown_stocks() -> None:
+def test_the_processed_share_counts_fresh_found_and_unknown_stocks():
     assert success_rate(a_round(securities=10, fresh=5, sector_code=2, unknown=1, unanswered=2)) == 0.8
     assert success_rate(a_round()) == 1.0
 
 
-def test_the_report_names_the_failure() -> None:
+def test_the_report_names_the_failure():
     text = report_text([a_round(securities=4, unanswered=1, detail="yahoo_screener: HTTP 500")], 12)
     assert "US: failed: yahoo_screener: HTTP 500" in text
     assert "requests to Yahoo: 12" in text
@@ -224,7 +222,7 @@ def test_the_report_names_the_failure() -> None:
 
 
 @pytest.mark.parametrize("prefix", ["observer", "spock"])
-def test_metrics_have_the_requirements_names_behind_either_prefix(tmp_path, prefix) -> None:
+def test_metrics_have_the_requirements_names_behind_either_prefix(tmp_path, prefix):
     metrics = EnrichmentMetrics(prefix)
     metrics.record(
         a_round(securities=10, sector_code=4, yahoo_screener=5, unanswered=1, retries=3, completed_ns=60 * NS_PER_S)

@@ -34,14 +34,14 @@ def findings(path, *securities):
 
 
 @pytest.mark.parametrize(("name", "packed"), [("s.csv", CONTENT), ("s.bz2", bz2.compress(CONTENT))])
-def test_a_snapshot_is_read_plain_or_packed_and_rows_without_a_sector_are_left_out(tmp_path, name, packed) -> None:
+def test_a_snapshot_is_read_plain_or_packed_and_rows_without_a_sector_are_left_out(tmp_path, name, packed):
     known = read_known_sectors(written(tmp_path, packed, name))
     assert {symbol: (row.said, row.sector, row.industry) for symbol, row in known.items()} == {
         "0004.HK": ("Real Estate", "Real Estate", "Real Estate Management")
     }
 
 
-def test_a_file_with_the_sector_names_of_nasdaq_is_read(tmp_path) -> None:
+def test_a_file_with_the_sector_names_of_nasdaq_is_read(tmp_path):
     content = b"symbol,name,sector,industry_group,industry,exchange\nAAPL,Apple,Technology,,Computers,nasdaq\n"
     content += b"JPM,JPMorgan,Finance,,Major Banks,nyse\nX,Some,Miscellaneous,,,nyse\n"
     known = read_known_sectors(written(tmp_path, content))
@@ -56,17 +56,17 @@ def test_a_file_with_the_sector_names_of_nasdaq_is_read(tmp_path) -> None:
         (b"symbol,sector\nA,\xff\xfe\n", "cannot read"),
     ],
 )
-def test_a_file_that_is_not_a_snapshot_is_refused_with_the_reason(tmp_path, content, reason) -> None:
+def test_a_file_that_is_not_a_snapshot_is_refused_with_the_reason(tmp_path, content, reason):
     with pytest.raises(DataFileError, match=reason):
         read_known_sectors(written(tmp_path, content))
 
 
-def test_a_damaged_archive_is_refused(tmp_path) -> None:
+def test_a_damaged_archive_is_refused(tmp_path):
     with pytest.raises(DataFileError, match="cannot read"):
         read_known_sectors(written(tmp_path, bz2.compress(CONTENT)[:-9], "s.bz2"))
 
 
-def test_a_download_goes_to_no_other_host(tmp_path) -> None:
+def test_a_download_goes_to_no_other_host(tmp_path):
     heard = []
 
     async def scenario():
@@ -85,14 +85,14 @@ def test_a_download_goes_to_no_other_host(tmp_path) -> None:
     assert heard == []
 
 
-def test_words_of_a_snapshot_are_short_and_hold_no_control_characters(tmp_path) -> None:
+def test_words_of_a_snapshot_are_short_and_hold_no_control_characters(tmp_path):
     row = f"0004.HK,x,,HKD,Real Estate,,\x1b[2J{'y' * 5_000},HKG,,HK"
     [known] = read_known_sectors(written(tmp_path, f"{HEAD}\n{row}\n".encode())).values()
     assert known.industry.startswith("[2Jyyy")
     assert len(known.industry) <= 200
 
 
-def test_a_stock_is_found_by_its_yahoo_symbol(tmp_path) -> None:
+def test_a_stock_is_found_by_its_yahoo_symbol(tmp_path):
     path = written(tmp_path, CONTENT)
     [finding] = findings(path, Security("HK", "SEHK", "00004", "WHARF"), Security("HK", "SEHK", "00001", "NOBODY"))
     assert (finding.security.symbol, finding.sector, finding.is_sure) == ("00004", "Real Estate", True)
@@ -106,7 +106,7 @@ def fetch(handler, destination):
     return asyncio.run(body())
 
 
-def test_a_download_replaces_the_old_snapshot(tmp_path) -> None:
+def test_a_download_replaces_the_old_snapshot(tmp_path):
     destination = written(tmp_path, b"old", "s.bz2")
 
     async def handler(request):
@@ -120,7 +120,7 @@ def test_a_download_replaces_the_old_snapshot(tmp_path) -> None:
     ("status", "body", "error"),
     [(404, b"", BadRequestError), (200, b"<html>", DataFileError), (200, bz2.compress(CONTENT)[:40], DataFileError)],
 )
-def test_a_download_that_is_not_a_snapshot_leaves_the_old_one(tmp_path, status, body, error) -> None:
+def test_a_download_that_is_not_a_snapshot_leaves_the_old_one(tmp_path, status, body, error):
     destination = written(tmp_path, b"old", "s.bz2")
 
     async def handler(request):
@@ -132,7 +132,7 @@ def test_a_download_that_is_not_a_snapshot_leaves_the_old_one(tmp_path, status, 
     assert list(tmp_path.iterdir()) == [destination]
 
 
-def test_a_download_that_is_cut_off_leaves_the_old_one(tmp_path) -> None:
+def test_a_download_that_is_cut_off_leaves_the_old_one(tmp_path):
     destination = written(tmp_path, b"old", "s.bz2")
 
     async def handler(request):

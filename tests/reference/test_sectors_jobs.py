@@ -1,7 +1,5 @@
 """The jobs about sectors: none unless configured, when they are due, and the result of a run."""
 
-import asyncio
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
@@ -12,7 +10,6 @@ from observer.archive.backup.settings import load_backup_settings
 from observer.base.clock import ManualClock
 from observer.base.local_time import local_ns
 from observer.calendar.jobs import Job
-from observer.calendar.phases import DayPlan
 from observer.reference.sectors import jobs as sectors
 from observer.reference.sectors.codes import CodeMeaning, CodeTable
 from observer.reference.sectors.files import write_table
@@ -45,15 +42,15 @@ sources = ["sector_code"]
 """
 
 
-def plan_of(day: date) -> DayPlan:
+def plan_of(day):
     return day_plan(day, trades=False)
 
 
-def test_no_sector_job_runs_unless_configured() -> None:
+def test_no_sector_job_runs_unless_configured():
     assert sectors.sector_jobs(plan_of(SUNDAY), SectorSettings()) == []
 
 
-def test_stale_sectors_are_due_daily_at_one_and_all_sectors_on_sundays_at_two() -> None:
+def test_stale_sectors_are_due_daily_at_one_and_all_sectors_on_sundays_at_two():
     assert sectors.sector_jobs(plan_of(MONDAY), SCHEDULED) == [Job("sectors_daily", local_ns(MONDAY, 1))]
     assert sectors.sector_jobs(plan_of(SUNDAY), SCHEDULED) == [
         Job("sectors_daily", local_ns(SUNDAY, 1)),
@@ -62,7 +59,7 @@ def test_stale_sectors_are_due_daily_at_one_and_all_sectors_on_sundays_at_two() 
 
 
 @pytest.fixture
-def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
+def worker(monkeypatch):
     """A worker of a system with one stock of Hong Kong, whose code is believed, in the current folder."""
     with short_folder() as folder:  # short enough for sockets
         monkeypatch.chdir(folder)
@@ -81,7 +78,7 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
         yield Worker("etf", settings, ManualClock(local_ns(SUNDAY, 1)))
 
 
-def test_the_outbox_of_a_job_has_the_archive_limits_of_the_configuration(worker: Worker) -> None:
+def test_the_outbox_of_a_job_has_the_archive_limits_of_the_configuration(worker):
     jobs = etf.sector_jobs(worker)
     options = EnrichmentProcess.from_json(jobs._process(sectors.WEEKLY).to_json()).options
     assert options.archive_limits == worker.settings.backup.archive_limits
@@ -91,46 +88,38 @@ def test_the_outbox_of_a_job_has_the_archive_limits_of_the_configuration(worker:
 
 
 @pytest.mark.slow
-def test_a_job_stores_sectors_by_a_process_of_its_own_and_is_done_then(worker: Worker) -> None:
-    async def scenario() -> None:
-        job = Job(sectors.DAILY, local_ns(SUNDAY, 1))
-        jobs = etf.sector_jobs(worker)
-        try:
-            assert not jobs.is_done(job)
-            with core_writer(Path.cwd()):
-                await jobs.run(job)
-            with SectorReader(worker.settings.store.url) as reader:
-                assert [each.sector for each in reader.assignments("HK")] == ["Financials"]
-                [done] = reader.last_rounds()
-            assert jobs.is_done(Job(sectors.DAILY, done.started_ns))
-            assert not jobs.is_done(Job(sectors.WEEKLY, done.started_ns + 1)), "the next one is not"
-            assert worker.alerts.open == []
-        finally:
-            worker.control.close()
-
-    asyncio.run(scenario())
+async def test_a_job_stores_sectors_by_a_process_of_its_own_and_is_done_then(worker):
+    job = Job(sectors.DAILY, local_ns(SUNDAY, 1))
+    jobs = etf.sector_jobs(worker)
+    try:
+        assert not jobs.is_done(job)
+        with core_writer(Path.cwd()):
+            await jobs.run(job)
+        with SectorReader(worker.settings.store.url) as reader:
+            assert [each.sector for each in reader.assignments("HK")] == ["Financials"]
+            [done] = reader.last_rounds()
+        assert jobs.is_done(Job(sectors.DAILY, done.started_ns))
+        assert not jobs.is_done(Job(sectors.WEEKLY, done.started_ns + 1)), "the next one is not"
+        assert worker.alerts.open == []
+    finally:
+        worker.control.close()
 
 
-def test_a_failed_sector_job_raises_an_alert_with_the_reason(worker: Worker) -> None:
-    async def scenario() -> None:
-        Path("config/sectors/HK.json").write_text("nonsense")
-        try:
-            await etf.sector_jobs(worker).run(Job(sectors.WEEKLY, 0))
-        finally:
-            worker.control.close()
-        [alert] = worker.alerts.open
-        assert (alert.identity, alert.severity) == ("sectors:sectors_weekly", "critical")
-        assert "HK.json" in alert.text
-
-    asyncio.run(scenario())
+async def test_a_failed_sector_job_raises_an_alert_with_the_reason(worker):
+    Path("config/sectors/HK.json").write_text("nonsense")
+    try:
+        await etf.sector_jobs(worker).run(Job(sectors.WEEKLY, 0))
+    finally:
+        worker.control.close()
+    [alert] = worker.alerts.open
+    assert (alert.identity, alert.severity) == ("sectors:sectors_weekly", "critical")
+    assert "HK.json" in alert.text
 
 
 @pytest.mark.parametrize(
     ("sources", "received"), [(["sector_code", "yahoo_profile"], "some stocks got no answer"), (["sector_code"], None)]
 )
-def test_unanswered_stocks_raise_an_alert_only_if_the_last_source_was_asked(
-    sources: list[str], received: str | None
-) -> None:
+def test_unanswered_stocks_raise_an_alert_only_if_the_last_source_was_asked(sources, received):
     reported = sectors.reported_of(sectors.DAILY, 1, sources, Path("enrich.log"))
     assert (reported is not None) == (received is not None)
     assert reported is None or (reported[0] == "warning" and str(received) in reported[1])

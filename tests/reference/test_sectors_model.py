@@ -23,7 +23,7 @@ def finding(sector="Energy", confidence=1.0, source="sector_code"):
     return Finding(APPLE, source, sector, confidence, "said")
 
 
-def test_there_are_the_eleven_sectors_of_gics_with_their_codes_and_korean_names() -> None:
+def test_there_are_the_eleven_sectors_of_gics_with_their_codes_and_korean_names():
     assert [name.gics_code for name in SECTOR_NAMES.values()] == list(range(10, 61, 5))
     assert len({name.korean for name in SECTOR_NAMES.values()}) == 11
 
@@ -45,16 +45,16 @@ def test_there_are_the_eleven_sectors_of_gics_with_their_codes_and_korean_names(
         ("yahoo", "Technology", "Information Technology"),
     ],
 )
-def test_each_vocabulary_has_its_own_words(vocabulary, word, sector) -> None:
+def test_each_vocabulary_has_its_own_words(vocabulary, word, sector):
     assert sector_in(vocabulary, word) == sector
 
 
 @pytest.mark.parametrize("vocabulary", VOCABULARIES)
-def test_every_vocabulary_reaches_all_eleven_sectors(vocabulary) -> None:
+def test_every_vocabulary_reaches_all_eleven_sectors(vocabulary):
     assert {sector for sector in VOCABULARIES[vocabulary].values() if sector} == set(SECTOR_NAMES)
 
 
-def test_a_word_of_another_vocabulary_is_refused() -> None:
+def test_a_word_of_another_vocabulary_is_refused():
     with pytest.raises(DataFileError, match="Healthcare"):
         sector_in("nasdaq", "Healthcare")
 
@@ -68,23 +68,23 @@ def test_a_word_of_another_vocabulary_is_refused() -> None:
         ({"Energy"}, "gics"),
     ],
 )
-def test_a_vocabulary_is_recognised_by_its_words(words, vocabulary) -> None:
+def test_a_vocabulary_is_recognised_by_its_words(words, vocabulary):
     assert vocabulary_of(words) == vocabulary
 
 
-def test_words_of_no_single_vocabulary_are_refused() -> None:
+def test_words_of_no_single_vocabulary_are_refused():
     with pytest.raises(DataFileError, match="Telecommunications"):
         vocabulary_of({"Healthcare", "Telecommunications"})
 
 
-def test_an_answer_is_sure_from_the_limit_on_and_only_with_a_sector() -> None:
+def test_an_answer_is_sure_from_the_limit_on_and_only_with_a_sector():
     assert finding(confidence=SURE).is_sure
     assert not finding(confidence=SURE - 0.001).is_sure
     assert not finding(sector=None, confidence=1.0).is_sure
 
 
 @given(st.lists(st.tuples(st.sampled_from(["Energy", "Utilities", None]), st.floats(0, 1)), min_size=1))
-def test_the_best_of_several_answers_has_a_sector_if_any_has_and_the_highest_confidence(answers) -> None:
+def test_the_best_of_several_answers_has_a_sector_if_any_has_and_the_highest_confidence(answers):
     kept = None
     for sector, confidence in answers:
         kept = better(kept, finding(sector, confidence))

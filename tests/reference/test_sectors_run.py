@@ -86,7 +86,7 @@ def stored():
         return {each.symbol: each for each in reader.assignments("HK")}
 
 
-def test_a_run_asks_one_source_after_the_other_and_a_second_one_has_nothing_to_ask(folder, capsys) -> None:
+def test_a_run_asks_one_source_after_the_other_and_a_second_one_has_nothing_to_ask(folder, capsys):
     stand_in = yahoo()
     [round_] = run(stand_in)
     found = stored()
@@ -114,7 +114,7 @@ def test_a_run_asks_one_source_after_the_other_and_a_second_one_has_nothing_to_a
     assert (counts["sector_assignments"], counts["enrichments"]) == (66, 3)
 
 
-def test_a_dry_run_makes_no_database(folder) -> None:
+def test_a_dry_run_makes_no_database(folder):
     Path("data/o.db").unlink(missing_ok=True)
     with pytest.raises(StoreError, match="there is no database"):
         typed("run", "--dry-run", *OF_HONG_KONG)
@@ -122,7 +122,7 @@ def test_a_dry_run_makes_no_database(folder) -> None:
 
 
 @pytest.mark.slow
-def test_an_unsure_sector_is_stored_while_yahoo_fails_and_looked_up_after_its_recovery(folder) -> None:
+def test_an_unsure_sector_is_stored_while_yahoo_fails_and_looked_up_after_its_recovery(folder):
     write_table(TABLES, CodeTable("HK", (CodeMeaning("610", "Financials", 60, 0.8, 0.7, is_sure=False),)))
     stand_in = yahoo()
     stand_in.always = 500
@@ -135,7 +135,7 @@ def test_an_unsure_sector_is_stored_while_yahoo_fails_and_looked_up_after_its_re
 
 
 @pytest.mark.slow
-def test_a_run_with_a_failing_yahoo_reports_it_and_leaves_stocks_for_the_next_run(folder, capsys) -> None:
+def test_a_run_with_a_failing_yahoo_reports_it_and_leaves_stocks_for_the_next_run(folder, capsys):
     stand_in = yahoo()
     stand_in.always = 500
     assert status(stand_in, max_retries=0) == 1
@@ -149,7 +149,7 @@ def test_a_run_with_a_failing_yahoo_reports_it_and_leaves_stocks_for_the_next_ru
 @pytest.mark.slow
 @pytest.mark.system
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_a_stopped_run_is_resumed_by_the_next_run(folder, number) -> None:
+def test_a_stopped_run_is_resumed_by_the_next_run(folder, number):
     stand_in = yahoo()
 
     async def scenario():
@@ -183,7 +183,7 @@ def start(address, folder):
 
 
 @pytest.mark.system
-def test_the_writer_of_a_running_system_stores_the_found_sectors(folder) -> None:
+def test_the_writer_of_a_running_system_stores_the_found_sectors(folder):
     with configured_folder() as short:
         settings = load_base_settings(short / "c.toml")
         migrate(settings.store.url)
@@ -201,7 +201,7 @@ def test_the_writer_of_a_running_system_stores_the_found_sectors(folder) -> None
             assert [each.symbol for each in reader.assignments("HK")] == ["00005"]
 
 
-def test_a_run_with_its_own_writer_ends_at_once_while_another_process_writes(folder) -> None:
+def test_a_run_with_its_own_writer_ends_at_once_while_another_process_writes(folder):
     writer = StoreWriter("sqlite:///data/o.db")
     writer.open()
     with pytest.raises(DatabaseInUseError, match="another process writes"):
@@ -209,7 +209,7 @@ def test_a_run_with_its_own_writer_ends_at_once_while_another_process_writes(fol
     writer.close()
 
 
-def test_without_master_files_nothing_is_started(folder) -> None:
+def test_without_master_files_nothing_is_started(folder):
     with pytest.raises(ConfigError, match="--masters"):
         run(yahoo(), regions=("JP",))
 
@@ -221,7 +221,7 @@ def typed(*words):
     return ended.value.code
 
 
-def test_the_sector_of_one_stock_is_shown_with_its_other_names(folder, capsys) -> None:
+def test_the_sector_of_one_stock_is_shown_with_its_other_names(folder, capsys):
     run(yahoo(), sources=("sector_code",))
     capsys.readouterr()
     assert typed("show", "SEHK:00005", "--config", "observer.toml", "--json") == 0
@@ -243,12 +243,12 @@ def test_the_sector_of_one_stock_is_shown_with_its_other_names(folder, capsys) -
 @pytest.mark.parametrize(
     ("words", "name"), [(("--regions", "MARS"), "--regions MARS"), (("--sources", "hearsay"), "--sources hearsay")]
 )
-def test_wrong_options_are_named(folder, words, name) -> None:
+def test_wrong_options_are_named(folder, words, name):
     with pytest.raises(ConfigError, match=name):
         command_line()(["enrich", "run", "--config", "observer.toml", *words])
 
 
-def test_learned_tables_state_their_accuracy_on_held_back_stocks(folder, capsys) -> None:
+def test_learned_tables_state_their_accuracy_on_held_back_stocks(folder, capsys):
     codes = [record(f"{number:05}", "610") for number in range(200, 300)]
     (MASTERS / "HKSMST.COD").write_bytes("".join(codes).encode("cp949"))
     rows = "".join(f"{number:04}.HK,Financials\n" for number in range(200, 300))
@@ -263,7 +263,7 @@ def test_learned_tables_state_their_accuracy_on_held_back_stocks(folder, capsys)
     assert json.loads(capsys.readouterr().out)["HK"] == table
 
 
-def test_master_files_may_be_packed_and_in_either_case(folder) -> None:
+def test_master_files_may_be_packed_and_in_either_case(folder):
     unpacked = read_market(MASTERS, "HK")
     content = (MASTERS / "HKSMST.COD").read_bytes()
     (MASTERS / "HKSMST.COD").unlink()

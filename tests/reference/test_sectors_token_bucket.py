@@ -40,18 +40,18 @@ def times_of(pauses, rate_per_s, burst):
     return asyncio.run(body())
 
 
-def test_a_rate_of_one_a_second_spaces_tokens_by_a_second() -> None:
+def test_a_rate_of_one_a_second_spaces_tokens_by_a_second():
     taken = times_of([0] * 5, 1.0, 1)
     assert [later - earlier for earlier, later in pairwise(taken)] == [NS_PER_S] * 4
 
 
-def test_a_burst_is_available_at_once_after_a_pause() -> None:
+def test_a_burst_is_available_at_once_after_a_pause():
     taken = times_of([0, 100, 0, 0, 0], 1.0, 3)
     assert [later - earlier for earlier, later in pairwise(taken)] == [100 * NS_PER_S, 0, 0, NS_PER_S]
 
 
 @given(st.lists(st.floats(0, 5), min_size=2, max_size=30), st.sampled_from([0.5, 1.0, 20.0]), st.integers(1, 4))
-def test_no_interval_has_more_tokens_than_the_burst_and_its_rate(pauses, rate_per_s, burst) -> None:
+def test_no_interval_has_more_tokens_than_the_burst_and_its_rate(pauses, rate_per_s, burst):
     taken = times_of(pauses, rate_per_s, burst)
     for first in range(len(taken)):
         for last in range(first, len(taken)):

@@ -41,7 +41,7 @@ async def everything(source, wanted, region="JP"):
     return [finding async for portion in source.findings(region, wanted) for finding in portion]
 
 
-def test_the_screener_returns_the_requested_sector(tmp_path) -> None:
+def test_the_screener_returns_the_requested_sector(tmp_path):
     yahoo = YahooStandIn({("JPX", "Technology"): ["6758.T", "9999.T"], ("JPX", "Consumer Cyclical"): ["7203.T"]})
 
     async def scenario(client, cache, clock):
@@ -56,7 +56,7 @@ def test_the_screener_returns_the_requested_sector(tmp_path) -> None:
     assert sorted(yahoo.screens) == sorted(("JPX", sector, 0) for sector in VOCABULARIES["yahoo"])
 
 
-def test_a_packed_answer_without_an_end_is_given_up_at_the_bound(tmp_path) -> None:
+def test_a_packed_answer_without_an_end_is_given_up_at_the_bound(tmp_path):
     yahoo = YahooStandIn(sectors={"6758.T": ("Technology", "Electronics")})
     yahoo.bomb = gzip_bomb()
 
@@ -68,7 +68,7 @@ def test_a_packed_answer_without_an_end_is_given_up_at_the_bound(tmp_path) -> No
     assert run(scenario, yahoo, tmp_path, retries_max=0) < 64 * MB
 
 
-def test_pages_of_250_are_asked_for_up_to_the_total(tmp_path) -> None:
+def test_pages_of_250_are_asked_for_up_to_the_total(tmp_path):
     symbols = [f"{number}.T" for number in range(1000, 1600)]
     yahoo = YahooStandIn({("JPX", "Energy"): symbols})
 
@@ -79,7 +79,7 @@ def test_pages_of_250_are_asked_for_up_to_the_total(tmp_path) -> None:
     assert [offset for _, sector, offset in yahoo.screens if sector == "Energy"] == [0, 250, 500]
 
 
-def test_sectors_screened_today_are_not_requested_again_even_by_another_run(tmp_path) -> None:
+def test_sectors_screened_today_are_not_requested_again_even_by_another_run(tmp_path):
     yahoo = YahooStandIn({("JPX", "Energy"): ["1605.T"]})
 
     async def scenario(client, cache, clock):
@@ -89,7 +89,7 @@ def test_sectors_screened_today_are_not_requested_again_even_by_another_run(tmp_
     assert len(yahoo.screens) == len(VOCABULARIES["yahoo"])
 
 
-def test_a_profile_has_sector_and_industry_and_not_found_is_an_answer(tmp_path) -> None:
+def test_a_profile_has_sector_and_industry_and_not_found_is_an_answer(tmp_path):
     yahoo = YahooStandIn(sectors={"1605.T": ("Energy", "Oil & Gas E&P"), "1306.T": ("", "")})
 
     async def scenario(client, cache, clock):
@@ -103,7 +103,7 @@ def test_a_profile_has_sector_and_industry_and_not_found_is_an_answer(tmp_path) 
     ]
 
 
-def test_a_missing_profile_is_requested_once_with_the_same_cookie(tmp_path) -> None:
+def test_a_missing_profile_is_requested_once_with_the_same_cookie(tmp_path):
     yahoo = YahooStandIn()
 
     async def scenario(client, cache, clock):
@@ -115,7 +115,7 @@ def test_a_missing_profile_is_requested_once_with_the_same_cookie(tmp_path) -> N
     assert yahoo.paths["/v1/test/getcrumb"] <= 1  # none where an earlier test of this process has it already
 
 
-def test_null_is_no_sector_and_no_failure(tmp_path) -> None:
+def test_null_is_no_sector_and_no_failure(tmp_path):
     yahoo = YahooStandIn(sectors={"1605.T": (None, None), "1306.T": ("Energy", None)})
 
     async def scenario(client, cache, clock):
@@ -138,7 +138,7 @@ async def all_before_it_ends(source, wanted, error):
 
 
 @pytest.mark.parametrize(("refusal", "why"), [(400, "HTTP 400"), (500, "HTTP 500")])
-def test_a_symbol_that_yahoo_refuses_does_not_stop_the_others(tmp_path, refusal, why) -> None:
+def test_a_symbol_that_yahoo_refuses_does_not_stop_the_others(tmp_path, refusal, why):
     yahoo = YahooStandIn(sectors={"1605.T": ("Energy", ""), "6758.T": ("Technology", "")})
     yahoo.refused = {"1306.T": refusal}
 
@@ -152,7 +152,7 @@ def test_a_symbol_that_yahoo_refuses_does_not_stop_the_others(tmp_path, refusal,
     assert f"profile 1306.T: {why}" in text
 
 
-def test_an_unreadable_answer_does_not_stop_the_other_symbols(tmp_path) -> None:
+def test_an_unreadable_answer_does_not_stop_the_other_symbols(tmp_path):
     yahoo = YahooStandIn(sectors={"1306.T": (17, ""), "6758.T": ("Technology", "")})
 
     async def scenario(client, cache, clock):
@@ -163,7 +163,7 @@ def test_an_unreadable_answer_does_not_stop_the_other_symbols(tmp_path) -> None:
     assert "profile 1306.T: Expected `str | null`, got `int`" in text
 
 
-def test_a_page_of_the_screener_that_fails_ends_no_other(tmp_path) -> None:
+def test_a_page_of_the_screener_that_fails_ends_no_other(tmp_path):
     yahoo = YahooStandIn({("JPX", "Technology"): ["6758.T"], ("JPX", "Utilities"): ["9501.T"]})
     first = next(iter(VOCABULARIES["yahoo"]))
     yahoo.refused = {("JPX", first): 400}
@@ -177,7 +177,7 @@ def test_a_page_of_the_screener_that_fails_ends_no_other(tmp_path) -> None:
     assert f"screener JPX {first}: HTTP 400" in text
 
 
-def test_an_open_circuit_stops_requests_for_further_symbols(tmp_path) -> None:
+def test_an_open_circuit_stops_requests_for_further_symbols(tmp_path):
     yahoo = YahooStandIn()
     yahoo.always = 500
 
@@ -189,7 +189,7 @@ def test_an_open_circuit_stops_requests_for_further_symbols(tmp_path) -> None:
     assert "profile 2.T" in text
 
 
-def test_a_missing_profile_is_cached(tmp_path) -> None:
+def test_a_missing_profile_is_cached(tmp_path):
     yahoo = YahooStandIn()
 
     async def scenario(client, cache, clock):
@@ -201,7 +201,7 @@ def test_a_missing_profile_is_cached(tmp_path) -> None:
     assert len(yahoo.profiles) == asked
 
 
-def test_a_market_that_yahoo_does_not_cover_is_answered_without_a_request(tmp_path) -> None:
+def test_a_market_that_yahoo_does_not_cover_is_answered_without_a_request(tmp_path):
     yahoo = YahooStandIn()
 
     async def scenario(client, cache, clock):
@@ -211,7 +211,7 @@ def test_a_market_that_yahoo_does_not_cover_is_answered_without_a_request(tmp_pa
     assert not yahoo.paths
 
 
-def test_an_unknown_sector_word_is_kept_without_a_sector(tmp_path) -> None:
+def test_an_unknown_sector_word_is_kept_without_a_sector(tmp_path):
     yahoo = YahooStandIn(sectors={"1605.T": ("Space Tourism", "Rockets")})
 
     async def scenario(client, cache, clock):
@@ -225,7 +225,7 @@ def test_an_unknown_sector_word_is_kept_without_a_sector(tmp_path) -> None:
     ("refusal", "error"),
     [(500, MaintenanceError), (429, RateExceededError), ("cut", TransportError), ("<html>", MalformedError)],
 )
-def test_a_refusal_is_one_of_our_errors(tmp_path, refusal, error) -> None:
+def test_a_refusal_is_one_of_our_errors(tmp_path, refusal, error):
     yahoo = YahooStandIn(sectors={"1605.T": ("Energy", "")})
     yahoo.always = refusal
 
@@ -236,7 +236,7 @@ def test_a_refusal_is_one_of_our_errors(tmp_path, refusal, error) -> None:
     run(scenario, yahoo, tmp_path, retries_max=0)
 
 
-def test_a_server_failure_is_retried_and_counted(tmp_path) -> None:
+def test_a_server_failure_is_retried_and_counted(tmp_path):
     yahoo = YahooStandIn(sectors={"1605.T": ("Energy", "")})
     yahoo.refusals.extend([500] * 4)  # yfinance itself asks twice, with another cookie
 
@@ -247,7 +247,7 @@ def test_a_server_failure_is_retried_and_counted(tmp_path) -> None:
     assert run(scenario, yahoo, tmp_path) == ("Energy", 2)
 
 
-def test_pauses_are_5_10_and_20_seconds_and_up_to_a_quarter_more(tmp_path) -> None:
+def test_pauses_are_5_10_and_20_seconds_and_up_to_a_quarter_more(tmp_path):
     yahoo = YahooStandIn()
     yahoo.always = 500
 
@@ -261,7 +261,7 @@ def test_pauses_are_5_10_and_20_seconds_and_up_to_a_quarter_more(tmp_path) -> No
     assert seconds >= 35.0
 
 
-def test_five_failures_in_a_row_open_the_circuit(tmp_path) -> None:
+def test_five_failures_in_a_row_open_the_circuit(tmp_path):
     yahoo = YahooStandIn()
     yahoo.always = 500
 
@@ -278,7 +278,7 @@ def test_five_failures_in_a_row_open_the_circuit(tmp_path) -> None:
     assert run(scenario, yahoo, tmp_path)
 
 
-def test_missing_profiles_never_open_the_circuit(tmp_path) -> None:
+def test_missing_profiles_never_open_the_circuit(tmp_path):
     yahoo = YahooStandIn(sectors={"1605.T": ("Energy", "")})
 
     async def scenario(client, cache, clock):
@@ -289,7 +289,7 @@ def test_missing_profiles_never_open_the_circuit(tmp_path) -> None:
     assert run(scenario, yahoo, tmp_path) == "Energy"
 
 
-def test_every_request_that_yfinance_sends_waits_for_its_turn(tmp_path) -> None:
+def test_every_request_that_yfinance_sends_waits_for_its_turn(tmp_path):
     yahoo = YahooStandIn(sectors={f"{number}.T": ("Energy", "") for number in range(3)})
 
     async def scenario(client, cache, clock):

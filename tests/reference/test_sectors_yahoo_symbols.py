@@ -30,9 +30,9 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("region", "exchange", "symbol", "name", "expected"), TABLE)
-def test_a_security_has_its_yahoo_symbol(region, exchange, symbol, name, expected) -> None:
+def test_a_security_has_its_yahoo_symbol(region, exchange, symbol, name, expected):
     assert yahoo_symbol(Security(region, exchange, symbol, name)) == expected
 
 
-def test_every_region_has_exchanges_to_screen() -> None:
+def test_every_region_has_exchanges_to_screen():
     assert set(SCREENED_EXCHANGES) == set(REGIONS)

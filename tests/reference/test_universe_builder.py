@@ -2,17 +2,15 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from bus.events import UniverseMember
 from observer.demo.configuration import DAY
 from observer.reference.universe.eligibility import KOREAN_STOCKS
 from observer.reference.universe.files import universe_content
 from tests.folders import short_folder
-from tests.reference.morning import Morning, morning
+from tests.reference.morning import morning
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]  # five starts of a process that loads the calendars
 
@@ -21,15 +19,15 @@ DATE = DAY.isoformat()
 FILE = f"{DATE.replace('-', '')}_{KOREAN_STOCKS}.json"
 
 
-def members(day: Morning) -> Sequence[UniverseMember]:
+def members(day):
     return day.reader.universe(DATE, KOREAN_STOCKS)
 
 
-def file_of(day: Morning) -> Path:
+def file_of(day):
     return Path(day.settings.run.universe) / FILE
 
 
-async def kills(folder: Path, times: int) -> None:
+async def kills(folder, times):
     async with morning(folder, symbols=SYMBOLS, speed=20.0, calls_per_second=5.0) as day:
         for number in range(1, times + 1):
             await day.start()
@@ -56,6 +54,6 @@ async def kills(folder: Path, times: int) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_a_build_that_is_killed_goes_on_where_it_stopped() -> None:
+def test_a_build_that_is_killed_goes_on_where_it_stopped():
     with short_folder() as folder:
         asyncio.run(kills(folder, times=3))

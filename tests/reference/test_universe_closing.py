@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.events import DailyBar, Snapshot
+from bus.events import DailyBar
 from observer.reference.universe.closing import DayEnd, closing_bars, day_ends, sessions_held
 from tests.day_plans import day_plan
 from tests.selection.test_selection_base_price import SNAPSHOT
@@ -22,16 +22,16 @@ ENDS = {
 }
 
 
-def at(second: float, **changes: object) -> Snapshot:
+def at(second, **changes):
     """A snapshot so many seconds after the close."""
     return msgspec.structs.replace(SNAPSHOT, receive_time_ns=CLOSES_NS + round(second * S), **changes)
 
 
-def bars(*snapshots: Snapshot) -> dict[str, DailyBar]:
+def bars(*snapshots):
     return dict(closing_bars(snapshots, SNAPSHOT.session_date, ENDS, "KRX"))
 
 
-def test_a_snapshot_after_the_closing_auction_is_the_daily_bar() -> None:
+def test_a_snapshot_after_the_closing_auction_is_the_daily_bar():
     found = bars(at(90, open=9_900.0, high=10_100.0, low=9_800.0, cumulative_volume=77.0, cumulative_value=770_000.0))
     assert found == {
         "005930": DailyBar(
@@ -42,7 +42,7 @@ def test_a_snapshot_after_the_closing_auction_is_the_daily_bar() -> None:
 
 
 @pytest.mark.parametrize("second", [-600.0, 0.0, 59.9, 600.0, 3_600.0])
-def test_a_snapshot_before_the_end_of_the_auction_or_after_hours_is_not_the_daily_bar(second: float) -> None:
+def test_a_snapshot_before_the_end_of_the_auction_or_after_hours_is_not_the_daily_bar(second):
     assert bars(at(second)) == {}
 
 
@@ -58,12 +58,12 @@ def test_a_snapshot_before_the_end_of_the_auction_or_after_hours_is_not_the_dail
         {"low": 10_001.0},
     ],
 )
-def test_without_a_trade_or_of_another_day_there_is_no_bar(changes: dict[str, object]) -> None:
+def test_without_a_trade_or_of_another_day_there_is_no_bar(changes):
     assert bars(at(90, **changes)) == {}
 
 
 @given(st.lists(st.tuples(st.floats(-100, 700), st.sampled_from("ABC")), max_size=12), st.randoms())
-def test_the_last_snapshot_in_the_window_counts_in_whatever_order_they_come(seen, rng) -> None:
+def test_the_last_snapshot_in_the_window_counts_in_whatever_order_they_come(seen, rng):
     snapshots = [at(second, symbol=symbol, cumulative_volume=1.0 + second + 100) for second, symbol in seen]
     rng.shuffle(snapshots)
     from_ns, to_ns = WINDOW_NS
@@ -74,25 +74,25 @@ def test_the_last_snapshot_in_the_window_counts_in_whatever_order_they_come(seen
         assert bar.volume == max(each.cumulative_volume for each in inside if each.symbol == symbol)
 
 
-def test_a_day_that_was_swept_to_its_end_has_the_whole_volume_and_the_prices_of_the_closing_auction() -> None:
+def test_a_day_that_was_swept_to_its_end_has_the_whole_volume_and_the_prices_of_the_closing_auction():
     last = at(9_000, price=10_500.0, high=10_600.0, cumulative_volume=100.0, cumulative_value=1_000_000.0)
     [bar] = bars(at(90, cumulative_volume=77.0), last).values()
     assert (bar.close, bar.high, bar.volume, bar.value) == (SNAPSHOT.price, SNAPSHOT.high, 100.0, 1_000_000.0)
     assert bar.sessions == "regular+after"
 
 
-def test_without_a_snapshot_of_the_closing_auction_s_end_the_whole_volume_alone_is_no_bar() -> None:
+def test_without_a_snapshot_of_the_closing_auction_s_end_the_whole_volume_alone_is_no_bar():
     assert bars(at(9_000, cumulative_volume=100.0)) == {}
 
 
-def test_a_line_of_a_venue_without_a_closing_auction_has_the_bar_of_its_whole_day_and_no_other() -> None:
+def test_a_line_of_a_venue_without_a_closing_auction_has_the_bar_of_its_whole_day_and_no_other():
     line = "005930.NXT"
     assert bars(at(90, symbol=line, cumulative_volume=77.0)) == {}
     found = bars(at(90, symbol=line, cumulative_volume=77.0), at(9_000, symbol=line, cumulative_volume=100.0))
     assert (found[line].volume, found[line].venue, found[line].sessions) == (100.0, "NXT", "pre+regular+after")
 
 
-def test_the_two_lines_of_a_stock_have_bars_of_their_own() -> None:
+def test_the_two_lines_of_a_stock_have_bars_of_their_own():
     found = bars(at(90), at(9_000, symbol="005930.NXT", cumulative_volume=3.0))
     assert {line: bar.volume for line, bar in found.items()} == {
         "005930": SNAPSHOT.cumulative_volume,
@@ -109,13 +109,13 @@ def test_the_two_lines_of_a_stock_have_bars_of_their_own() -> None:
         (date(2025, 3, 3), "regular", ""),  # before NXT
     ],
 )
-def test_a_days_volume_holds_the_sessions_that_the_venue_had_that_day(day: date, main: str, further: str) -> None:
+def test_a_days_volume_holds_the_sessions_that_the_venue_had_that_day(day, main, further):
     sessions = day_plan(day).sessions
     assert sessions_held(sessions, "KRX") == main
     assert sessions_held(sessions, "NXT") == further
 
 
-def test_until_the_after_market_the_volume_holds_the_regular_session() -> None:
+def test_until_the_after_market_the_volume_holds_the_regular_session():
     sessions = day_plan(date(2026, 11, 18)).sessions
     end = day_ends(sessions)["KRX"]
     assert end.closing_ns == day_plan(date(2026, 11, 18)).closing_window_ns

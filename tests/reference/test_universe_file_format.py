@@ -21,7 +21,7 @@ BUILT = UniverseBuilt(
 )
 
 
-def test_the_content_has_the_requirement_s_keys_and_ours_beside_them() -> None:
+def test_the_content_has_the_requirement_s_keys_and_ours_beside_them():
     members = [member(rank=1), member("000660", name="SK하이닉스", rank=2, average_volume_20d=None)]
     document = json.loads(content_of(BUILT, members))
     assert document["metadata"] == {
@@ -48,13 +48,13 @@ def test_the_content_has_the_requirement_s_keys_and_ours_beside_them() -> None:
     }
 
 
-def test_numbers_keep_their_decimals() -> None:
+def test_numbers_keep_their_decimals():
     small = member(previous_close=0.0123, average_volume_20d=1.5, market_cap=0.5)
     [symbol] = json.loads(content_of(BUILT, [small]))["symbols"]
     assert (symbol["prev_close"], symbol["avg_volume_20d"], symbol["market_cap"]) == (0.0123, 1.5, 0.5)
 
 
-def test_the_file_is_named_after_day_and_market() -> None:
+def test_the_file_is_named_after_day_and_market():
     assert file_name("2026-01-20", "kr_stocks") == "20260120_kr_stocks.json"
 
 
@@ -64,7 +64,7 @@ days = st.dates().map(lambda day: day.isoformat())
 @given(
     st.sets(days, max_size=25), st.lists(st.sampled_from(["notes.txt", "20260101_us_stocks.json", "x_kr_stocks.json"]))
 )
-def test_the_newest_ten_of_a_market_are_kept_and_nothing_else_is_touched(kept: set[str], others: list[str]) -> None:
+def test_the_newest_ten_of_a_market_are_kept_and_nothing_else_is_touched(kept, others):
     names = [file_name(day, "kr_stocks") for day in kept]
     gone = outdated([*others, *names], "kr_stocks")
     assert set(gone) <= set(names)

@@ -1,11 +1,9 @@
 """The universe's files are projections of committed rows: written whole, made again, ten of them kept."""
 
-from pathlib import Path
-
 import msgspec
 
 from bus.delivery import Delivered
-from bus.events import UniverseBuilt, UniverseMember
+from bus.events import UniverseBuilt
 from observer.reference.universe.eligibility import KOREAN_STOCKS
 from observer.reference.universe.file_format import FILES_KEPT
 from observer.reference.universe.files import universe_content, write_universe_file
@@ -18,12 +16,12 @@ DATES = [f"2026-11-{day:02}" for day in range(2, 14)]
 UID = "7" * 32
 
 
-def universe(date: str) -> list[UniverseMember | UniverseBuilt]:
+def universe(date):
     members = [member(symbol, session_date=date, rank=rank) for rank, symbol in enumerate(("A", "B"), start=1)]
     return [*members, UniverseBuilt("kis", KOREAN_STOCKS, date, "2026-11-01", 5, len(members), 9, 4_000.0)]
 
 
-def stored(folder: Path, dates: list[str]) -> StoreReader:
+def stored(folder, dates):
     url = f"sqlite:///{folder}/observer.db"
     make_database(url)
     writer = StoreWriter(url)
@@ -33,13 +31,13 @@ def stored(folder: Path, dates: list[str]) -> StoreReader:
     return StoreReader(url)
 
 
-def test_a_day_without_a_universe_has_no_file(tmp_path: Path) -> None:
+def test_a_day_without_a_universe_has_no_file(tmp_path):
     with stored(tmp_path, []) as reader:
         assert write_universe_file(reader, tmp_path / "universe", DATES[0], KOREAN_STOCKS) is None
         assert not (tmp_path / "universe").exists()
 
 
-def test_the_file_has_the_content_of_the_database_and_is_rewritten_when_damaged(tmp_path: Path) -> None:
+def test_the_file_has_the_content_of_the_database_and_is_rewritten_when_damaged(tmp_path):
     with stored(tmp_path, DATES[:1]) as reader:
         path = write_universe_file(reader, tmp_path / "universe", DATES[0], KOREAN_STOCKS)
         assert path is not None
@@ -51,7 +49,7 @@ def test_the_file_has_the_content_of_the_database_and_is_rewritten_when_damaged(
         assert path.read_bytes() == whole == universe_content(reader, DATES[0], KOREAN_STOCKS)
 
 
-def test_a_file_that_is_right_is_not_written_again(tmp_path: Path) -> None:
+def test_a_file_that_is_right_is_not_written_again(tmp_path):
     with stored(tmp_path, DATES[:1]) as reader:
         path = write_universe_file(reader, tmp_path / "universe", DATES[0], KOREAN_STOCKS)
         assert path is not None
@@ -60,7 +58,7 @@ def test_a_file_that_is_right_is_not_written_again(tmp_path: Path) -> None:
         assert (path.stat().st_ino, path.stat().st_mtime_ns) == written
 
 
-def test_the_newest_ten_days_are_kept_and_other_files_stay(tmp_path: Path) -> None:
+def test_the_newest_ten_days_are_kept_and_other_files_stay(tmp_path):
     folder = tmp_path / "universe"
     folder.mkdir()
     (folder / "README").touch()

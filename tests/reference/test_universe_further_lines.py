@@ -1,15 +1,13 @@
 """The universe with its stocks' lines at a further venue: which are asked for, and what each member compares with."""
 
 import asyncio
-from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import timedelta
 
 import msgspec
 
 from bus.events import (
     AlertRaised,
     DailyBar,
-    Event,
     SharesAdjusted,
     UniverseBuilt,
     UniverseMember,
@@ -23,7 +21,6 @@ from observer.reference.listings.model import Listing
 from observer.reference.universe import venue_facts
 from observer.reference.universe.builder import FURTHER_BARS
 from observer.reference.universe.further_lines import lines_at
-from observer.system.config import Settings
 from tests.reference.test_universe_own_bars import (
     BEFORE_PREVIOUS,
     DAYS,
@@ -50,7 +47,7 @@ class Venues(Asked):
     trade there at 9,500 won and a third of the volume.
     """
 
-    def __init__(self, *on_nxt: str, stopped: Sequence[str] = (), again: Sequence[str] = ()) -> None:
+    def __init__(self, *on_nxt, stopped=(), again=()):
         super().__init__()
         self.on_nxt = on_nxt
         self.stopped = stopped
@@ -58,24 +55,24 @@ class Venues(Asked):
         self.lists_read = 0
         self.asked: list[str] = []
 
-    async def listed_at(self, venue: str) -> Sequence[Listing]:
+    async def listed_at(self, venue):
         assert venue == "NXT"
         self.lists_read += 1
         stopped = [msgspec.structs.replace(listed(symbol), suspended=True) for symbol in self.stopped]
         return [*map(listed, self.on_nxt), *stopped]
 
-    async def venue_eligibility(self, symbols: Sequence[str]) -> Sequence[VenueTrading]:
+    async def venue_eligibility(self, symbols):
         self.asked += symbols
         return [VenueTrading(symbol, "NXT", symbol in self.again) for symbol in symbols]
 
-    async def daily_bars(self, symbol: str, first: date, last: date) -> Sequence[Bar]:
+    async def daily_bars(self, symbol, first, last):
         if not symbol.endswith(".NXT"):
             return await super().daily_bars(symbol, first, last)
         self.symbols.append(symbol)
         return [Bar(symbol, local_ns(day), *[9_500.0] * 4, 3.0, 3.0, 9_000.0) for day in DAYS[:2]]
 
 
-def listed(symbol: str) -> Listing:
+def listed(symbol):
     return Listing(
         exchange="KOSPI",
         symbol=symbol,
@@ -93,25 +90,25 @@ def listed(symbol: str) -> Listing:
     )
 
 
-def of_kind(events: Sequence[Event], kind: type[Event]) -> list[Event]:
+def of_kind(events, kind):
     return [event for event in events if isinstance(event, kind)]
 
 
-def members(events: Sequence[Event]) -> dict[str, UniverseMember]:
+def members(events):
     return {event.symbol: event for event in events if isinstance(event, UniverseMember)}
 
 
-def fact(symbol: str, day: str, *, trades: bool) -> VenueEligibility:
+def fact(symbol, day, *, trades):
     return VenueEligibility("kis", day, symbol, "NXT", trades, 1)
 
 
-def stocks(*symbols: str) -> list[Event]:
+def stocks(*symbols):
     return [listing_changed(symbol=symbol, market_cap=1e12 - number) for number, symbol in enumerate(symbols)]
 
 
 def test_each_stock_that_trades_at_the_further_venue_has_a_second_line_after_all_main_lines(
-    settings: Settings,
-) -> None:
+    settings,
+):
     store(settings, *stocks("A", "B", "C"))
     events, answer = asyncio.run(built(settings, Venues("B", "C"), BOTH))
     assert [(each.symbol, each.rank, each.venue) for each in members(events).values()] == [
@@ -126,7 +123,7 @@ def test_each_stock_that_trades_at_the_further_venue_has_a_second_line_after_all
     assert answer == "5 symbols out of 4 listings"
 
 
-def test_a_second_line_compares_with_the_bars_of_its_own_venue(settings: Settings) -> None:
+def test_a_second_line_compares_with_the_bars_of_its_own_venue(settings):
     store(settings, *stocks("A"))
     events, _ = asyncio.run(built(settings, source := Venues("A"), BOTH))
     assert sorted(source.symbols) == ["A", "A.NXT"]
@@ -138,14 +135,14 @@ def test_a_second_line_compares_with_the_bars_of_its_own_venue(settings: Setting
     assert bars == {("A", "KRX", "regular+after"), ("A.NXT", "NXT", "pre+regular+after")}
 
 
-def test_the_main_venue_alone_asks_at_no_further_venue(settings: Settings) -> None:
+def test_the_main_venue_alone_asks_at_no_further_venue(settings):
     store(settings, *stocks("A"))
     events, _ = asyncio.run(built(settings, source := Venues("A")))
     assert list(members(events)) == ["A"]
     assert source.lists_read == 0
 
 
-def test_each_member_has_a_fact_of_the_day_from_one_list_without_a_call(settings: Settings) -> None:
+def test_each_member_has_a_fact_of_the_day_from_one_list_without_a_call(settings):
     store(settings, *stocks("A", "B"), listing_changed(symbol="E", group="EF"))
     events, _ = asyncio.run(built(settings, source := Venues("B", "E"), BOTH))
     assert (source.lists_read, source.asked) == (1, [])
@@ -156,7 +153,7 @@ def test_each_member_has_a_fact_of_the_day_from_one_list_without_a_call(settings
     }
 
 
-def test_a_stock_that_the_list_names_as_stopped_is_asked_about(settings: Settings) -> None:
+def test_a_stock_that_the_list_names_as_stopped_is_asked_about(settings):
     store(settings, *stocks("A", "B", "C"))
     source = Venues("A", stopped=("B", "C", "X"), again=("C",))
     events, _ = asyncio.run(built(settings, source, BOTH))
@@ -164,9 +161,9 @@ def test_a_stock_that_the_list_names_as_stopped_is_asked_about(settings: Setting
     assert list(members(events)) == ["A", "B", "C", "A.NXT", "C.NXT"]
 
 
-def test_without_an_answer_about_a_stopped_stock_its_last_fact_counts_with_an_alert(settings: Settings) -> None:
+def test_without_an_answer_about_a_stopped_stock_its_last_fact_counts_with_an_alert(settings):
     class Silent(Venues):
-        async def venue_eligibility(self, symbols: Sequence[str]) -> Sequence[VenueTrading]:
+        async def venue_eligibility(self, symbols):
             if symbols == ["B"]:
                 raise TransportError("no answer")
             return await super().venue_eligibility(symbols)
@@ -178,7 +175,7 @@ def test_without_an_answer_about_a_stopped_stock_its_last_fact_counts_with_an_al
     assert alerts_of(events) == ["1 stocks that NXT's list names as stopped got no answer: B"]
 
 
-def test_a_list_that_lacks_too_many_known_stocks_is_broken_and_the_last_facts_count(settings: Settings) -> None:
+def test_a_list_that_lacks_too_many_known_stocks_is_broken_and_the_last_facts_count(settings):
     names = [f"S{number:02}" for number in range(40)]
     store(settings, *stocks(*names), *(fact(name, PREVIOUS, trades=True) for name in names))
     events, _ = asyncio.run(built(settings, Venues(*names[:3]), BOTH))
@@ -188,7 +185,7 @@ def test_a_list_that_lacks_too_many_known_stocks_is_broken_and_the_last_facts_co
     assert "it has 3 records and lacks 37 of 40 stocks known there" in text
 
 
-def test_a_quarter_s_revision_of_the_list_is_believed(settings: Settings) -> None:
+def test_a_quarter_s_revision_of_the_list_is_believed(settings):
     names = [f"S{number:02}" for number in range(40)]
     store(settings, *stocks(*names), *(fact(name, PREVIOUS, trades=True) for name in names))
     events, _ = asyncio.run(built(settings, Venues(*names[:33]), BOTH))
@@ -196,7 +193,7 @@ def test_a_quarter_s_revision_of_the_list_is_believed(settings: Settings) -> Non
     assert not alerts_of(events)
 
 
-def test_a_fund_that_the_list_names_has_a_second_line_where_the_universe_has_funds(settings: Settings) -> None:
+def test_a_fund_that_the_list_names_has_a_second_line_where_the_universe_has_funds(settings):
     """Venues announce new kinds of securities at short notice: their list decides, and no rule of ours."""
     selection = msgspec.structs.replace(settings.selection.universe, exclude_etf=False)
     with_funds = msgspec.structs.replace(
@@ -207,7 +204,7 @@ def test_a_fund_that_the_list_names_has_a_second_line_where_the_universe_has_fun
     assert {"A.NXT", "E.NXT"} <= members(events).keys()
 
 
-def test_the_list_is_not_read_again_when_every_stock_has_a_fact_of_the_day(settings: Settings) -> None:
+def test_the_list_is_not_read_again_when_every_stock_has_a_fact_of_the_day(settings):
     store(settings, *stocks("A", "B"), fact("A", TODAY, trades=True), fact("B", TODAY, trades=False))
     events, _ = asyncio.run(built(settings, source := Venues("B"), BOTH))
     assert source.lists_read == 0
@@ -217,15 +214,15 @@ def test_the_list_is_not_read_again_when_every_stock_has_a_fact_of_the_day(setti
 class Unreadable(Venues):
     """Its list cannot be read."""
 
-    async def listed_at(self, venue: str) -> Sequence[Listing]:
+    async def listed_at(self, venue):
         raise DataFileError("no zip")
 
 
-def alerts_of(events: Sequence[Event]) -> list[str]:
+def alerts_of(events):
     return [each.text for each in events if isinstance(each, AlertRaised) and each.identity == venue_facts.ALERT]
 
 
-def test_without_the_list_the_last_known_fact_counts_with_an_alert(settings: Settings) -> None:
+def test_without_the_list_the_last_known_fact_counts_with_an_alert(settings):
     store(settings, *stocks("A", "B"), fact("A", BEFORE_PREVIOUS, trades=False), fact("A", PREVIOUS, trades=True))
     events, _ = asyncio.run(built(settings, Unreadable(), BOTH))
     assert list(members(events)) == ["A", "B", "A.NXT"]
@@ -236,7 +233,7 @@ def test_without_the_list_the_last_known_fact_counts_with_an_alert(settings: Set
     assert not of_kind(events, VenueEligibility)
 
 
-def test_a_fact_that_is_older_than_the_limit_does_not_count(settings: Settings) -> None:
+def test_a_fact_that_is_older_than_the_limit_does_not_count(settings):
     old = (DAYS[2] - timedelta(days=8)).isoformat()  # six weekdays before
     store(settings, *stocks("A"), fact("A", old, trades=True))
     events, _ = asyncio.run(built(settings, Unreadable(), BOTH))
@@ -244,14 +241,14 @@ def test_a_fact_that_is_older_than_the_limit_does_not_count(settings: Settings) 
     assert alerts_of(events)
 
 
-def test_a_stock_that_left_the_further_venue_has_no_second_line_any_more(settings: Settings) -> None:
+def test_a_stock_that_left_the_further_venue_has_no_second_line_any_more(settings):
     store(settings, *stocks("A"), fact("A", PREVIOUS, trades=True))
     events, _ = asyncio.run(built(settings, Venues(), BOTH))
     assert list(members(events)) == ["A"]
     assert not alerts_of(events)
 
 
-def test_a_line_that_was_swept_to_the_day_s_end_needs_no_call_for_its_bar(settings: Settings) -> None:
+def test_a_line_that_was_swept_to_the_day_s_end_needs_no_call_for_its_bar(settings):
     earlier = [bar("A", BEFORE_PREVIOUS), msgspec.structs.replace(bar("A.NXT", BEFORE_PREVIOUS), venue="NXT")]
     whole = {"receive_time_ns": ENDED_NS, "cumulative_volume": 50.0}
     seen = seen_closed("A.NXT")
@@ -265,8 +262,8 @@ def test_a_line_that_was_swept_to_the_day_s_end_needs_no_call_for_its_bar(settin
 
 
 def test_a_split_holds_for_all_lines_of_the_stock_and_the_base_price_of_a_further_venue_is_none(
-    settings: Settings,
-) -> None:
+    settings,
+):
     """The base price at NXT is the KRX's close, 9,000, where NXT's own close was 9,500: that is no split."""
     known = SharesAdjusted("kis", "A", PREVIOUS, TODAY, 1_800.0, 9_000.0)
     store(
@@ -280,9 +277,9 @@ def test_a_split_holds_for_all_lines_of_the_stock_and_the_base_price_of_a_furthe
     assert members(events)["A.NXT"].average_volume_20d == (5 * 3.0 + 3.0) / 2
 
 
-def test_a_line_without_a_bar_of_its_own_compares_with_its_stock_s_close(settings: Settings) -> None:
+def test_a_line_without_a_bar_of_its_own_compares_with_its_stock_s_close(settings):
     class Barless(Venues):
-        async def daily_bars(self, symbol: str, first: date, last: date) -> Sequence[Bar]:
+        async def daily_bars(self, symbol, first, last):
             return [] if symbol.endswith(".NXT") else await super().daily_bars(symbol, first, last)
 
     store(settings, *stocks("A"))
@@ -291,9 +288,9 @@ def test_a_line_without_a_bar_of_its_own_compares_with_its_stock_s_close(setting
     assert (found.previous_close, found.close_is_base, found.average_volume_20d) == (9_000.0, True, None)
 
 
-def test_an_outage_of_a_further_venue_s_bars_is_an_alert_and_costs_the_main_lines_nothing(settings: Settings) -> None:
+def test_an_outage_of_a_further_venue_s_bars_is_an_alert_and_costs_the_main_lines_nothing(settings):
     class Away(Venues):
-        async def daily_bars(self, symbol: str, first: date, last: date) -> Sequence[Bar]:
+        async def daily_bars(self, symbol, first, last):
             if symbol.endswith(".NXT"):
                 raise TransportError("the host does not answer")
             return await super().daily_bars(symbol, first, last)
@@ -307,7 +304,7 @@ def test_an_outage_of_a_further_venue_s_bars_is_an_alert_and_costs_the_main_line
     assert "the host does not answer" in alert.text
 
 
-def test_lines_are_in_the_order_of_the_venues_and_then_of_the_stocks() -> None:
+def test_lines_are_in_the_order_of_the_venues_and_then_of_the_stocks():
     main = [msgspec.structs.replace(MEMBER, symbol=symbol) for symbol in "ABC"]
     found = lines_at(main, {"X": frozenset("CA"), "Y": frozenset("B")}, "M")
     assert list(found) == ["A.X", "C.X", "B.Y"]

@@ -1,8 +1,7 @@
 """Which symbols need the broker's daily bars, and which keep theirs. The events stay in the outbox."""
 
 import asyncio
-from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
@@ -11,27 +10,24 @@ import pytest
 from bus.codec import decode_events, unpack
 from bus.commands import Refused
 from bus.delivery import Delivered
-from bus.events import AlertRaised, DailyBar, Event, SharesAdjusted, UniverseBuilt, UniverseMember
+from bus.events import AlertRaised, DailyBar, SharesAdjusted, UniverseBuilt, UniverseMember
 from bus.journal import JournalReader
 from bus.outbox import Outbox
 from bus.producer import Producer
 from observer.base.clock import ManualClock
 from observer.base.errors import BadRequestError, TransportError
 from observer.base.local_time import local_ns
-from observer.brokers.broker import Bar, Priority, Quote
-from observer.brokers.domestic import VenueTrading
+from observer.brokers.broker import Bar, Quote
 from observer.calendar.day_file import write_trading_days
-from observer.calendar.phases import DayPlan
 from observer.calendar.service import TradingDayService
 from observer.calendar.trading_day import TradingDay
 from observer.demo.configuration import DAY, DemoConfiguration, write_demo_configuration
 from observer.monitoring.alerts.process import Alerts
-from observer.reference.listings.model import Listing
 from observer.reference.universe.builder import UniverseBuilder
 from observer.reference.universe.settings import UniverseVenues
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
-from observer.system.config import Settings, load_settings
+from observer.system.config import load_settings
 from tests.day_plans import day_plan
 from tests.reference.test_universe_files import universe
 from tests.selection.test_selection_base_price import SNAPSHOT
@@ -50,35 +46,33 @@ class Asked:
 
     quotes_per_call = 30
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.symbols: list[str] = []
         self.quoted: list[str] = []
 
-    async def daily_bars(self, symbol: str, first: date, last: date) -> Sequence[Bar]:
+    async def daily_bars(self, symbol, first, last):
         self.symbols.append(symbol)
         return [Bar(symbol, local_ns(day), 9e3, 9e3, 9e3, 9e3, 7.0, 7.0) for day in DAYS[:2] if first <= day <= last]
 
-    async def quotes(self, symbols: Sequence[str], priority: Priority = "bulk") -> Sequence[Quote]:
+    async def quotes(self, symbols, priority="bulk"):
         self.quoted += symbols
         return [Quote(symbol, 0.0, None, None, None, 8e3, None, None, None, None, 0.0, 0.0) for symbol in symbols]
 
-    async def listed_at(self, venue: str) -> Sequence[Listing]:
+    async def listed_at(self, venue):
         return []
 
-    async def venue_eligibility(self, symbols: Sequence[str]) -> Sequence[VenueTrading]:
+    async def venue_eligibility(self, symbols):
         raise AssertionError(symbols)
 
-    async def minute_bars(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[Bar]:
+    async def minute_bars(self, symbol, from_ns, to_ns):
         raise AssertionError(symbol)
 
-    async def trades_between(
-        self, symbol: str, from_ns: int, to_ns: int, after_volume: float = 0.0, rows_max: int | None = None
-    ) -> Sequence[object]:
+    async def trades_between(self, symbol, from_ns, to_ns, after_volume=0.0, rows_max=None):
         raise AssertionError(symbol)
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def settings(tmp_path):
     (tmp_path / "data").mkdir()
     settings = load_settings(write_demo_configuration(tmp_path, DemoConfiguration(symbols=60, seed=7)))
     Path(settings.run.runtime).mkdir(mode=0o700)
@@ -88,25 +82,25 @@ def settings(tmp_path: Path) -> Settings:
     return settings
 
 
-def today() -> DayPlan:
+def today():
     return day_plan(DAY)
 
 
-def bar(symbol: str, day: str, close: float = 9e3) -> DailyBar:
+def bar(symbol, day, close=9e3):
     return DailyBar("kis", symbol, day, close, close, close, close, 5.0, 5.0)
 
 
-def seen_closed(symbol: str, **changes: object) -> Event:
+def seen_closed(symbol, **changes):
     times = {"session_date": PREVIOUS, "receive_time_ns": CLOSED_NS}
     return msgspec.structs.replace(SNAPSHOT, symbol=symbol, **times, **changes)
 
 
-def member_of(events: Sequence[Event], symbol: str) -> UniverseMember:
+def member_of(events, symbol):
     [member] = [event for event in events if isinstance(event, UniverseMember) and event.symbol == symbol]
     return member
 
 
-def store(settings: Settings, *events: Event) -> None:
+def store(settings, *events):
     exchanges = [listing_changed(exchange="KOSDAQ", symbol="Z", group="EF")]
     writer = StoreWriter(settings.store.url)
     writer.open()
@@ -114,14 +108,12 @@ def store(settings: Settings, *events: Event) -> None:
     writer.close()
 
 
-async def built(
-    settings: Settings, source: Asked, venues: tuple[str, ...] = ("KRX",), at_ns: int = local_ns(DAY, 5)
-) -> tuple[list[Event], str | Refused]:
+async def built(settings, source, venues=("KRX",), at_ns=local_ns(DAY, 5)):
     """Build the universe; returns the events and the reply."""
     outbox = Path(settings.run.runtime) / "outbox" / "master-file"
     producer = Producer(Outbox(outbox, "master-file", "8" * 32), f"ipc://{settings.run.runtime}/no-writer")
 
-    async def nothing(*_: object) -> None:
+    async def nothing(*_):
         producer.flush()
 
     with StoreReader(settings.store.url) as reader:
@@ -148,7 +140,7 @@ async def built(
     return [event for record in records for event in decode_events(unpack(record.payload))], answer
 
 
-def test_a_symbol_swept_after_the_close_with_all_earlier_bars_needs_no_call(settings: Settings) -> None:
+def test_a_symbol_swept_after_the_close_with_all_earlier_bars_needs_no_call(settings):
     store(
         settings,
         *(listing_changed(symbol=symbol) for symbol in "ABCD"),
@@ -171,7 +163,7 @@ def test_a_symbol_swept_after_the_close_with_all_earlier_bars_needs_no_call(sett
     assert any(isinstance(event, AlertRaised) and "only 4 stocks" in event.text for event in events)
 
 
-def test_an_existing_universe_stays_unchanged_and_the_answer_gives_the_reason(settings: Settings) -> None:
+def test_an_existing_universe_stays_unchanged_and_the_answer_gives_the_reason(settings):
     store(settings, listing_changed(symbol="A"), *universe(TODAY))
     source = Asked()
     events, answer = asyncio.run(built(settings, source))
@@ -182,7 +174,7 @@ def test_an_existing_universe_stays_unchanged_and_the_answer_gives_the_reason(se
     assert [path.name for path in Path(settings.run.universe).iterdir()] == [f"{TODAY.replace('-', '')}_kr_stocks.json"]
 
 
-def test_a_base_price_missing_in_the_master_file_is_requested_and_a_market_cap_computed(settings: Settings) -> None:
+def test_a_base_price_missing_in_the_master_file_is_requested_and_a_market_cap_computed(settings):
     store(
         settings,
         listing_changed(symbol="A"),
@@ -198,9 +190,9 @@ def test_a_base_price_missing_in_the_master_file_is_requested_and_a_market_cap_c
     assert "1 symbols without market capitalisation, which counts as 0: C" in texts
 
 
-def test_an_outage_builds_no_universe(settings: Settings) -> None:
+def test_an_outage_builds_no_universe(settings):
     class Away(Asked):
-        async def daily_bars(self, symbol: str, first: date, last: date) -> Sequence[Bar]:
+        async def daily_bars(self, symbol, first, last):
             raise TransportError("the host does not answer")
 
     store(settings, *(listing_changed(symbol=symbol) for symbol in "AB"))
@@ -211,16 +203,16 @@ def test_an_outage_builds_no_universe(settings: Settings) -> None:
 class Closing(Asked):
     """Every symbol closed the previous session at this price, against that base price."""
 
-    def __init__(self, close: float, base_price: float | None = None, close_before: float = 9e3) -> None:
+    def __init__(self, close, base_price=None, close_before=9e3):
         super().__init__()
         self.bars = [(DAYS[0], close_before, None), (DAYS[1], close, base_price)]
 
-    async def daily_bars(self, symbol: str, first: date, last: date) -> Sequence[Bar]:
+    async def daily_bars(self, symbol, first, last):
         self.symbols.append(symbol)
         return [Bar(symbol, local_ns(day), *[close] * 4, 7.0, 7.0, base) for day, close, base in self.bars]
 
 
-def test_a_symbol_with_a_low_base_price_that_closed_above_the_limit_is_a_member(settings: Settings) -> None:
+def test_a_symbol_with_a_low_base_price_that_closed_above_the_limit_is_a_member(settings):
     """The master file of the morning before has the close of the session before the previous one."""
     store(settings, listing_changed(symbol="A", base_price=3_500.0), listing_changed(symbol="B", base_price=9_000.0))
     events, answer = asyncio.run(built(settings, source := Closing(4_500.0)))
@@ -229,7 +221,7 @@ def test_a_symbol_with_a_low_base_price_that_closed_above_the_limit_is_a_member(
     assert member_of(events, "A").previous_close == 4_500.0
 
 
-def test_a_symbol_that_closed_below_the_limit_is_considered_and_not_a_member(settings: Settings) -> None:
+def test_a_symbol_that_closed_below_the_limit_is_considered_and_not_a_member(settings):
     store(settings, listing_changed(symbol="A", base_price=9_000.0), listing_changed(symbol="B", suspended=True))
     events, answer = asyncio.run(built(settings, source := Closing(3_990.0)))
     assert source.symbols == ["A"]
@@ -238,9 +230,9 @@ def test_a_symbol_that_closed_below_the_limit_is_considered_and_not_a_member(set
     assert (reported.symbols, reported.considered) == (0, 3)
 
 
-def test_a_symbol_whose_bar_cannot_be_fetched_uses_the_base_price_and_not_an_older_close(settings: Settings) -> None:
+def test_a_symbol_whose_bar_cannot_be_fetched_uses_the_base_price_and_not_an_older_close(settings):
     class Refusing(Asked):
-        async def daily_bars(self, symbol: str, first: date, last: date) -> Sequence[Bar]:
+        async def daily_bars(self, symbol, first, last):
             raise BadRequestError("no such symbol")
 
     store(settings, listing_changed(symbol="A", base_price=10_000.0), bar("A", BEFORE_PREVIOUS))
@@ -249,9 +241,9 @@ def test_a_symbol_whose_bar_cannot_be_fetched_uses_the_base_price_and_not_an_old
     assert (member.previous_close, member.close_is_base, member.average_volume_20d) == (10_000.0, True, 5.0)
 
 
-def test_a_bar_of_a_day_without_a_trade_has_the_close_and_no_range(settings: Settings) -> None:
+def test_a_bar_of_a_day_without_a_trade_has_the_close_and_no_range(settings):
     class Halted(Asked):
-        async def daily_bars(self, symbol: str, first: date, last: date) -> Sequence[Bar]:
+        async def daily_bars(self, symbol, first, last):
             return [Bar(symbol, local_ns(DAYS[1]), 0.0, 0.0, 0.0, 9e3, 0.0, 0.0)]
 
     store(settings, listing_changed(symbol="A"), bar("A", BEFORE_PREVIOUS))
@@ -262,8 +254,8 @@ def test_a_bar_of_a_day_without_a_trade_has_the_close_and_no_range(settings: Set
 
 
 def test_a_split_that_track_a_saw_is_kept_with_the_day_s_bar_and_history_is_in_the_new_shares(
-    settings: Settings,
-) -> None:
+    settings,
+):
     """A five-for-one split, visible in limits around 10,000 won: volume 5 the day before, 25 on the day."""
     store(
         settings,
@@ -278,7 +270,7 @@ def test_a_split_that_track_a_saw_is_kept_with_the_day_s_bar_and_history_is_in_t
     assert member_of(events, "A").average_volume_20d == 25.0
 
 
-def test_a_split_in_the_daily_bar_is_stored_once_and_scales_the_history(settings: Settings) -> None:
+def test_a_split_in_the_daily_bar_is_stored_once_and_scales_the_history(settings):
     store(settings, listing_changed(symbol="A"), bar("A", BEFORE_PREVIOUS, 50_000.0))
     events, _ = asyncio.run(built(settings, Closing(10_100.0, 10_000.0, close_before=50_000.0)))
     [adjusted] = [event for event in events if isinstance(event, SharesAdjusted)]
@@ -286,7 +278,7 @@ def test_a_split_in_the_daily_bar_is_stored_once_and_scales_the_history(settings
     assert member_of(events, "A").average_volume_20d == (5 * 5.0 + 7.0) / 2
 
 
-def test_a_split_that_is_known_already_counts_without_being_reported_again(settings: Settings) -> None:
+def test_a_split_that_is_known_already_counts_without_being_reported_again(settings):
     known = SharesAdjusted("kis", "A", PREVIOUS, TODAY, 1_800.0, 9_000.0)
     store(settings, listing_changed(symbol="A"), bar("A", BEFORE_PREVIOUS), bar("A", PREVIOUS), known)
     events, _ = asyncio.run(built(settings, source := Asked()))
@@ -295,7 +287,7 @@ def test_a_split_that_is_known_already_counts_without_being_reported_again(setti
     assert member_of(events, "A").average_volume_20d == (5 * 5.0 + 5.0) / 2
 
 
-def test_an_ordinary_move_of_a_day_is_no_split(settings: Settings) -> None:
+def test_an_ordinary_move_of_a_day_is_no_split(settings):
     store(settings, listing_changed(symbol="A"))
     events, _ = asyncio.run(built(settings, Closing(11_500.0, 9_000.0)))
     assert not [event for event in events if isinstance(event, SharesAdjusted)]
@@ -307,7 +299,7 @@ def test_an_ordinary_move_of_a_day_is_no_split(settings: Settings) -> None:
 IN_SESSION_NS = local_ns(DAY, 9, 20)
 
 
-def builds(events: Sequence[Event]) -> list[Sequence[UniverseMember]]:
+def builds(events):
     """The members of each build, in the order of the builds."""
     found: list[list[UniverseMember]] = [[]]
     for event in events:
@@ -321,8 +313,8 @@ def builds(events: Sequence[Event]) -> list[Sequence[UniverseMember]]:
 
 
 def test_a_first_start_in_the_session_has_a_universe_before_any_bar_and_one_with_history_behind_it(
-    settings: Settings,
-) -> None:
+    settings,
+):
     store(settings, *(listing_changed(symbol=symbol) for symbol in "AB"))
     events, _ = asyncio.run(built(settings, source := Asked(), at_ns=IN_SESSION_NS))
     kinds = [type(event) for event in events if isinstance(event, UniverseBuilt | DailyBar)]
@@ -334,7 +326,7 @@ def test_a_first_start_in_the_session_has_a_universe_before_any_bar_and_one_with
     assert [(each.close_is_base, each.average_volume_20d) for each in behind] == [(False, 7.0)] * 2
 
 
-def test_the_universe_before_the_history_has_what_is_stored(settings: Settings) -> None:
+def test_the_universe_before_the_history_has_what_is_stored(settings):
     store(settings, *(listing_changed(symbol=symbol) for symbol in "AB"), bar("A", PREVIOUS), bar("B", "2026-11-02"))
     before, _ = builds(asyncio.run(built(settings, Asked(), at_ns=IN_SESSION_NS))[0])
     assert [(each.close_is_base, each.average_volume_20d) for each in before] == [(False, 5.0), (True, 5.0)]
@@ -343,15 +335,13 @@ def test_the_universe_before_the_history_has_what_is_stored(settings: Settings) 
 @pytest.mark.parametrize(
     ("at_ns", "bars"), [(IN_SESSION_NS, [bar("A", PREVIOUS), bar("B", PREVIOUS)]), (local_ns(DAY, 8, 58), [])]
 )
-def test_with_stored_history_and_before_the_session_there_is_one_build(
-    settings: Settings, at_ns: int, bars: Sequence[DailyBar]
-) -> None:
+def test_with_stored_history_and_before_the_session_there_is_one_build(settings, at_ns, bars):
     store(settings, *(listing_changed(symbol=symbol) for symbol in "AB"), *bars)
     [only] = builds(asyncio.run(built(settings, Asked(), at_ns=at_ns))[0])
     assert not any(each.close_is_base for each in only)
 
 
-def test_a_start_after_a_build_without_history_goes_on_with_the_history_alone(settings: Settings) -> None:
+def test_a_start_after_a_build_without_history_goes_on_with_the_history_alone(settings):
     early = {"close_is_base": True, "average_volume_20d": None, "venue": "KRX"}
     stored = [msgspec.structs.replace(each, **early) for each in universe(TODAY) if isinstance(each, UniverseMember)]
     first = UniverseBuilt("kis", "kr_stocks", TODAY, PREVIOUS, IN_SESSION_NS, len(stored), 3, 4e3)
@@ -363,9 +353,9 @@ def test_a_start_after_a_build_without_history_goes_on_with_the_history_alone(se
     assert answer == "2 symbols out of 3 listings"
 
 
-def test_an_outage_of_the_history_keeps_the_universe_before_it(settings: Settings) -> None:
+def test_an_outage_of_the_history_keeps_the_universe_before_it(settings):
     class Away(Asked):
-        async def daily_bars(self, symbol: str, first: date, last: date) -> Sequence[Bar]:
+        async def daily_bars(self, symbol, first, last):
             raise TransportError("the host does not answer")
 
     store(settings, *(listing_changed(symbol=symbol) for symbol in "AB"))

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from datetime import date, datetime
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -33,7 +32,7 @@ FRAMES: dict[str, Callable[[Store], Any]] = {
 
 
 @pytest.mark.parametrize("name", FRAMES)
-def test_each_function_gives_a_frame(store: Store, name: str) -> None:
+def test_each_function_gives_a_frame(store, name):
     found = FRAMES[name](store)
     assert isinstance(found, pl.LazyFrame)
     rows = found.collect()
@@ -41,7 +40,7 @@ def test_each_function_gives_a_frame(store: Store, name: str) -> None:
     assert found.to_pandas().shape == found.to_arrow().shape == rows.shape
 
 
-def test_the_other_functions(store: Store, tmp_path: Path) -> None:
+def test_the_other_functions(store, tmp_path):
     assert isinstance(store.listed("247540", on="2019-03-04"), Listed)
     for form in ("parquet", "csv", "nautilus", "lean"):
         assert all(path.is_file() for path in store.export(DAY, tmp_path / form, form))
@@ -87,9 +86,7 @@ WRONG: dict[str, tuple[Callable[[Store], Any], str]] = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_wrong_argument_is_one_line_with_its_remedy(
-    store: Store, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wrong_argument_is_one_line_with_its_remedy(store, name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     ask, said = WRONG[name]
     with pytest.raises(ObserverError) as caught:

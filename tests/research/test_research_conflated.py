@@ -1,6 +1,5 @@
 """A share that a conflated row and a stored trade have counts once, in bars as in a simple judge's list of trades."""
 
-from collections.abc import Sequence
 from typing import Final
 
 import polars as pl
@@ -16,13 +15,13 @@ SECOND_NS: Final = 1_000_000_000
 MINUTE_NS: Final = 60 * SECOND_NS
 
 
-def frame(kind: str, rows: Sequence[dict[str, object]]) -> pl.LazyFrame:
+def frame(kind, rows):
     common = {"stream": 1, "provider": "kis", "symbol": "A", "session_date": DAY, "venue": "KRX", "receive_time_ns": 0}
     numbered = [common | {"sequence": nth} | row for nth, row in enumerate(rows)]
     return pl.LazyFrame(numbered, schema=dict(stored_schema(kind)))
 
 
-def bar_rows(day: ConflatedDay) -> BarRows:
+def bar_rows(day):
     trades = [
         {"exchange_time_ns": each.second * SECOND_NS, "price": each.price, "volume": each.volume}
         | {"cumulative_volume": each.upto, "side": "buy", "side_inferred": False}
@@ -46,7 +45,7 @@ def bar_rows(day: ConflatedDay) -> BarRows:
 @given(conflated_days())
 @example(ConflatedDay.of([(1, 10, 5), (1, 11, 5)], rows=[(0, 2)], held=[0, 1]))  # wholly
 @example(ConflatedDay.of([(1, 10, 5), (1, 11, 5), (2, 12, 5)], rows=[(0, 2)], held=[1, 2]))  # in part
-def test_each_share_and_each_trade_counts_once_in_its_minute(day: ConflatedDay) -> None:
+def test_each_share_and_each_trade_counts_once_in_its_minute(day):
     found = bars(bar_rows(day), MINUTE_NS, 0, "UTC")
     minutes = found["time"].dt.epoch("s") // 60
     volumes = dict(zip(minutes, found.select("volume", "trades").rows(), strict=True))
@@ -54,7 +53,7 @@ def test_each_share_and_each_trade_counts_once_in_its_minute(day: ConflatedDay) 
 
 
 @given(conflated_days())
-def test_one_bar_of_all_has_the_prices_of_all_trades(day: ConflatedDay) -> None:
+def test_one_bar_of_all_has_the_prices_of_all_trades(day):
     counted = day.counted
     found = bars(bar_rows(day), 60 * MINUTE_NS, 0, "UTC")
     if not counted:
@@ -66,12 +65,12 @@ def test_one_bar_of_all_has_the_prices_of_all_trades(day: ConflatedDay) -> None:
 
 
 @given(conflated_days(is_whole=True))
-def test_trades_inside_a_conflated_row_do_not_break_the_chain(day: ConflatedDay) -> None:
+def test_trades_inside_a_conflated_row_do_not_break_the_chain(day):
     found = bars(bar_rows(day), MINUTE_NS, 0, "UTC")
     assert found["complete"][:-1].all()  # nothing proves that no trade follows the last one
 
 
-def test_trades_of_a_conflated_row_that_are_stored_behind_later_ones_count_in_their_bars() -> None:
+def test_trades_of_a_conflated_row_that_are_stored_behind_later_ones_count_in_their_bars():
     trades = [(1, 10, 10), (61, 11, 10), (62, 12, 10), (121, 13, 10)]
     found = bars(bar_rows(ConflatedDay.of(trades, rows=[(1, 3)], held=[0, 3, 1, 2])), MINUTE_NS, 0, "UTC")
     minutes = found["time"].dt.epoch("s") // 60
@@ -81,7 +80,7 @@ def test_trades_of_a_conflated_row_that_are_stored_behind_later_ones_count_in_th
     assert longer.select("open", "close", "volume").rows() == [(10, 13, 40)]
 
 
-def test_the_mean_price_is_unknown_where_a_share_is_known_as_a_conflated_row_only() -> None:
+def test_the_mean_price_is_unknown_where_a_share_is_known_as_a_conflated_row_only():
     trades = [(1, 10, 5), (1, 20, 5)]
     whole = bars(bar_rows(ConflatedDay.of(trades, rows=[(0, 2)], held=[0, 1])), MINUTE_NS, 0, "UTC")
     part = bars(bar_rows(ConflatedDay.of(trades, rows=[(0, 2)], held=[0])), MINUTE_NS, 0, "UTC")

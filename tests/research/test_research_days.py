@@ -2,9 +2,7 @@
 
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -31,13 +29,12 @@ from bus.events import (
 from observer.archive.lake.sealing import seal_days
 from observer.base.errors import DataFileError, NoDataError
 from observer.research.kept import Kept
-from observer.research.store import Store
 from observer.store.kinds import KINDS
 from observer.store.writer import StoreWriter
 from tests.archive.stored import remove_sealed
 from tests.chaos.year_days import MARKET, SYMBOLS, events_of, session_dates
 from tests.properties import examples
-from tests.reach import Reach, reaches
+from tests.reach import reaches
 from tests.research.stored import append, url_of
 from tests.store.migrated import make_database
 
@@ -50,7 +47,7 @@ STREAM = "6" * 32
 Question = tuple[str, dict[str, Any]]
 
 
-def events_on(day: str) -> list[Event]:
+def events_on(day):
     """A day of every kind, with a line of another venue; a gap of the day before is named on it again."""
     kinds = KINDS.keys() - ({"tape_reports", "tape_pages"} if day == WITHOUT_TAPE else set())
     found = events_of(day, 400, kinds)
@@ -64,7 +61,7 @@ def events_on(day: str) -> list[Event]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("several_days")
     url, lake = url_of(folder), folder / "data" / "lake"
     make_database(url)
@@ -78,14 +75,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def alone(folder: Path) -> Iterator[Store]:
+def alone(folder):
     """Is asked for single days."""
     with observer.open_store(folder) as opened:
         yield opened
 
 
 @st.composite
-def questions(draw: st.DrawFn) -> Question:
+def questions(draw):
     symbols = draw(st.sampled_from([None, *LINES, list(LINES), list(SYMBOLS[:3])]))
     known = {} if draw(st.booleans()) else {"known_at": draw(st.sampled_from([DAYS[3], f"{DAYS[5]} 10:00"]))}
     of_lines = {"symbols": symbols, **known}
@@ -107,7 +104,7 @@ def questions(draw: st.DrawFn) -> Question:
     )
 
 
-def answer(store: Store, question: Question, start: str, end: str) -> pl.DataFrame | str:
+def answer(store, question, start, end):
     name, arguments = question
     try:
         found: pl.DataFrame = getattr(store, name)(start=start, end=end, **arguments).collect()
@@ -119,9 +116,7 @@ def answer(store: Store, question: Question, start: str, end: str) -> pl.DataFra
 @reaches(several_days_with_rows=2)
 @settings(examples(0.3), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(questions(), st.integers(0, len(DAYS) - 1), st.integers(0, len(DAYS) - 1))
-def test_several_days_together_are_the_days_one_after_another(
-    folder: Path, alone: Store, reach: Reach, question: Question, one: int, other: int
-) -> None:
+def test_several_days_together_are_the_days_one_after_another(folder, alone, reach, question, one, other):
     asked = DAYS[min(one, other) : max(one, other) + 1]
     each = [found for day in asked if isinstance(found := answer(alone, question, day, day), pl.DataFrame)]
     with observer.open_store(folder) as store:
@@ -136,7 +131,7 @@ def test_several_days_together_are_the_days_one_after_another(
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pair(tmp_path_factory):
     """A lake with a day with a tape and one without."""
     folder = tmp_path_factory.mktemp("pair")
     url, lake, days = url_of(folder), folder / "data" / "lake", (DAYS[4], WITHOUT_TAPE)
@@ -149,9 +144,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["bar_fetches", "recovered_minute_bars", "universe_members"])
-def test_a_file_that_a_day_without_tape_does_not_need_may_be_gone_for_several_days_too(
-    pair: Path, tmp_path: Path, kind: str
-) -> None:
+def test_a_file_that_a_day_without_tape_does_not_need_may_be_gone_for_several_days_too(pair, tmp_path, kind):
     lake, days = shutil.copytree(pair, tmp_path / "lake"), (DAYS[4], WITHOUT_TAPE)
     for file in lake.glob(f"**/kind={kind}/**/session_date={WITHOUT_TAPE}/*.parquet"):
         file.unlink()
@@ -163,12 +156,12 @@ def test_a_file_that_a_day_without_tape_does_not_need_may_be_gone_for_several_da
         assert_frame_equal(store.quality(days[0], days[1]).collect(), pl.concat(each))
 
 
-def test_days_in_the_database_are_read_with_as_many_connections_as_two_of_them(folder: Path) -> None:
+def test_days_in_the_database_are_read_with_as_many_connections_as_two_of_them(folder):
     counts = [connections_of(folder, days) for days in (DAYS[-2:], DAYS[-3:])]
     assert counts[0] == counts[1] > 0
 
 
-def connections_of(folder: Path, days: Sequence[str]) -> int:
+def connections_of(folder, days):
     with observer.open_store(folder) as store, connections() as found:
         store.bars(SYMBOLS[0], days[0], days[-1]).collect()
         for name in ("quality", "gaps", "slots", "triggers"):
@@ -177,11 +170,11 @@ def connections_of(folder: Path, days: Sequence[str]) -> int:
 
 
 @contextmanager
-def connections() -> Iterator[list[object]]:
+def connections():
     """Has an entry for each connection to the database; each statement is one connection."""
     found: list[object] = []
 
-    def take(*connected: object) -> None:
+    def take(*connected):
         found.append(connected)
 
     event.listen(Engine, "engine_connect", take)
@@ -191,7 +184,7 @@ def connections() -> Iterator[list[object]]:
         event.remove(Engine, "engine_connect", take)
 
 
-def test_the_lines_of_many_days_are_kept_although_the_rows_that_name_them_are_too_many(tmp_path: Path) -> None:
+def test_the_lines_of_many_days_are_kept_although_the_rows_that_name_them_are_too_many(tmp_path):
     days, url = session_dates(12), url_of(tmp_path)
     make_database(url)
     for day in days:
@@ -204,7 +197,7 @@ def test_the_lines_of_many_days_are_kept_although_the_rows_that_name_them_are_to
         rows = sum(store.rows.scan("universe_members", day).collect().estimated_size() for day in days)
         assert rows > 400_000
 
-        def ask() -> list[object]:
+        def ask():
             swept = store.rows.swept_on(days)
             return [store.days().collect().rows(), swept, store.rows.lines_ever([SYMBOLS[0]])]
 
@@ -214,7 +207,7 @@ def test_the_lines_of_many_days_are_kept_although_the_rows_that_name_them_are_to
         assert not found
 
 
-def test_of_the_minute_bars_of_several_days_their_lines_alone_are_kept(tmp_path: Path) -> None:
+def test_of_the_minute_bars_of_several_days_their_lines_alone_are_kept(tmp_path):
     url = url_of(tmp_path)
     make_database(url)
     for day in DAYS[:2]:
@@ -228,7 +221,7 @@ def test_of_the_minute_bars_of_several_days_their_lines_alone_are_kept(tmp_path:
 
 
 @pytest.mark.slow
-def test_what_an_open_store_keeps_does_not_grow_with_the_days_that_it_is_asked_for(tmp_path: Path) -> None:
+def test_what_an_open_store_keeps_does_not_grow_with_the_days_that_it_is_asked_for(tmp_path):
     days, url = session_dates(30), url_of(tmp_path)
     make_database(url)
     added: list[Event] = []
@@ -250,7 +243,7 @@ def test_what_an_open_store_keeps_does_not_grow_with_the_days_that_it_is_asked_f
         assert store.rows.kept.size_bytes <= 500_000
 
 
-def test_the_frames_that_were_not_used_for_the_longest_time_go_first() -> None:
+def test_the_frames_that_were_not_used_for_the_longest_time_go_first():
     frame = pl.DataFrame({"number": range(10_000)})
     kept = Kept(bytes_max=300_000)
     for key in "abc":

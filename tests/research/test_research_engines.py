@@ -14,14 +14,14 @@ REQUIREMENTS = Path(__file__).parents[1] / "comparison" / "requirements"
 
 
 @pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def lake(tmp_path_factory):
     folder = make_store(tmp_path_factory.mktemp("engines"))
     lake = folder / "data" / "lake"
     list(seal_days(lake, url_of(folder), MARKET, [DAY], lambda: 1, threading.Event()))
     return lake
 
 
-def test_the_right_answers_are_those_of_the_small_store(lake: Path) -> None:
+def test_the_right_answers_are_those_of_the_small_store(lake):
     found = right_answers(lake, "005930", last_day(lake))
     assert set(found) == set(QUESTIONS)
     assert found["largest"][:2] == [["005930", 6, 100], ["000660", 2, 3]]
@@ -32,7 +32,7 @@ def test_the_right_answers_are_those_of_the_small_store(lake: Path) -> None:
 
 
 @pytest.mark.parametrize("engine", ["duckdb", "polars", "pandas"])
-def test_an_engine_gives_the_right_answers_and_sees_a_missing_trade(lake: Path, engine: str, tmp_path: Path) -> None:
+def test_an_engine_gives_the_right_answers_and_sees_a_missing_trade(lake, engine, tmp_path):
     right = right_answers(lake, "005930", DAY)
     asked = ENGINES[engine][1]
     assert asked(str(lake), "005930", DAY) == right
@@ -41,7 +41,7 @@ def test_an_engine_gives_the_right_answers_and_sees_a_missing_trade(lake: Path, 
     assert {name for name in QUESTIONS if found[name] != right[name]} == set(SEES)
 
 
-def test_the_engines_of_other_environments_are_pinned() -> None:
+def test_the_engines_of_other_environments_are_pinned():
     pinned = {path.stem: path.read_text() for path in REQUIREMENTS.glob("*.txt")}
     assert set(pinned) == {"dask", "spark"}
     assert all(f"{ENGINES[name][0]}==" in text and "--hash=sha256:" in text for name, text in pinned.items())

@@ -2,7 +2,6 @@
 
 import doctest
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from tests.research.stored import make_store
 
 
 @pytest.mark.slow
-def test_each_example_runs_and_makes_its_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_example_runs_and_makes_its_picture(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "agg")
     for name in ("demo", "month"):

@@ -3,7 +3,6 @@
 import asyncio
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -12,24 +11,23 @@ from bus.delivery import Delivered
 from bus.events import Event, Trade
 from bus.feed import FeedPublisher
 from observer.base.errors import ConfigError, NoDataError
-from observer.research.store import Store
 from tests.builders import trade
 from tests.research.stored import make_store
 from tests.waiting import DEADLINE_S, until_async
 
 
-def test_committed_events_of_a_kind_come_as_they_are_published(tmp_path: Path) -> None:
+def test_committed_events_of_a_kind_come_as_they_are_published(tmp_path):
     folder = make_store(tmp_path)
     (folder / "run").mkdir(mode=0o700)
     (folder / "run" / "control").touch()  # a system runs there
 
-    async def followed() -> Event:
+    async def followed():
         publisher = FeedPublisher(f"ipc://{folder}/run/feed")
         with observer.open_store(folder) as store:
             events: AsyncIterator[Event] = store.follow(["trades"])
             coming = asyncio.ensure_future(anext(events))
 
-            def published() -> bool:
+            def published():
                 publisher.publish([Delivered("track-b", "5" * 32, 1, [trade(7)])])
                 return coming.done()
 
@@ -45,7 +43,7 @@ def test_committed_events_of_a_kind_come_as_they_are_published(tmp_path: Path) -
     assert found.cumulative_volume == 7
 
 
-def test_the_sockets_that_an_ended_system_left_are_no_running_system(tmp_path: Path) -> None:
+def test_the_sockets_that_an_ended_system_left_are_no_running_system(tmp_path):
     folder = make_store(tmp_path)
     (folder / "run").mkdir(mode=0o700)
     (folder / "run" / "control").touch()
@@ -55,7 +53,7 @@ def test_the_sockets_that_an_ended_system_left_are_no_running_system(tmp_path: P
         store.follow(["trades"])
 
 
-def test_following_needs_a_running_system_and_known_kinds(store: Store, folder: Path) -> None:
+def test_following_needs_a_running_system_and_known_kinds(store, folder):
     with pytest.raises(ConfigError, match="did you mean trades"):
         store.follow(["trade"])
     with pytest.raises(NoDataError, match="no system runs here"):

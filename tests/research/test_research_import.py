@@ -6,18 +6,18 @@ import sys
 from observer.base.extras import install_command
 
 
-def ran(program: str) -> str:
+def ran(program):
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     return found.stdout.strip()
 
 
-def test_importing_the_package_imports_none_of_the_libraries() -> None:
+def test_importing_the_package_imports_none_of_the_libraries():
     heavy = ("polars", "duckdb", "pyarrow", "sqlalchemy", "msgspec")
     program = f"import sys, observer; print(*sorted({set(heavy)} & set(sys.modules)))"
     assert ran(program) == ""
 
 
-def test_a_missing_library_is_one_line_with_its_remedy() -> None:
+def test_a_missing_library_is_one_line_with_its_remedy():
     program = (
         "import sys, observer\n"
         "sys.modules['duckdb'] = None\n"

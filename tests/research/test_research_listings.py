@@ -20,7 +20,7 @@ from tests.research.stored import at, listings
         ("2026-11-20", "not listed", "KOSPI"),
     ],
 )
-def test_a_stock_that_moved_is_listed_at_either_exchange(on: str, status: str, exchange: str) -> None:
+def test_a_stock_that_moved_is_listed_at_either_exchange(on, status, exchange):
     [stated] = [each for each in listings() if each.symbol == "247540"]
     first, moved, gone = at("08:00:00", "2026-11-13"), at("08:00:00", "2026-11-17"), at("08:00:00", "2026-11-19")
     changes = [
@@ -39,8 +39,8 @@ def test_a_stock_that_moved_is_listed_at_either_exchange(on: str, status: str, e
     assert (found.status, found.exchange) == (status, exchange)
 
 
-def test_a_trigger_and_a_replaced_line_are_stocks_with_venues() -> None:
-    def rows(table: str, **values: object) -> pl.LazyFrame:
+def test_a_trigger_and_a_replaced_line_are_stocks_with_venues():
+    def rows(table, **values):
         schema = stored_schema(table)
         return pl.LazyFrame([[values.get(name) for name in schema]], schema=dict(schema), orient="row")
 

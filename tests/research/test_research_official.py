@@ -1,23 +1,17 @@
 """Bars of the official minute bars that a backfill fetched."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 import observer
-from bus.events import BarsFetched, Event, FetchOutcome, MinuteBarFetched
+from bus.events import BarsFetched, Event, MinuteBarFetched
 from observer.base.errors import ConfigError
 from observer.research.errors import NotCollected, UnknownSymbol
-from observer.research.store import Store
 from tests.research.stored import DAY, append, at, make_store, url_of
 
 EARLIER = "2026-11-11"  # before the first stored session
 
 
-def fetched(
-    symbol: str, day: str, *minutes: tuple[str, float, float], outcome: FetchOutcome = "equal", venue: str = "KRX"
-) -> list[Event]:
+def fetched(symbol, day, *minutes, outcome="equal", venue="KRX"):
     """A fetched day of minutes with a price and a volume."""
     received_ns = at("21:00:00", DAY)
     rows: list[Event] = [
@@ -33,7 +27,7 @@ def fetched(
 
 
 @pytest.fixture(scope="module")
-def official(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+def official(tmp_path_factory):
     folder = make_store(tmp_path_factory.mktemp("official"))
     events = [
         *fetched("005930", EARLIER, ("09:00:00", 70_000, 5), ("09:01:00", 70_100, 7), ("09:06:00", 70_200, 1)),
@@ -47,7 +41,7 @@ def official(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         yield opened
 
 
-def test_official_bars_of_a_day_before_the_first_session(official: Store) -> None:
+def test_official_bars_of_a_day_before_the_first_session(official):
     found = official.bars("005930", EARLIER, source="official").collect()
     assert [each.strftime("%H:%M") for each in found["time"]] == ["09:00", "09:01", "09:06"]
     columns = ("open", "high", "low", "close", "volume", "vwap", "trades", "filled", "complete")
@@ -59,14 +53,14 @@ def test_official_bars_of_a_day_before_the_first_session(official: Store) -> Non
     ]
 
 
-def test_a_stock_s_official_bar_covers_its_venues_and_is_complete_where_each_is_proved(official: Store) -> None:
+def test_a_stock_s_official_bar_covers_its_venues_and_is_complete_where_each_is_proved(official):
     [both] = official.bars("035420", EARLIER, source="official").collect().to_dicts()
     assert (both["volume"], both["complete"]) == (7, False)
     [main] = official.bars("035420.NXT", EARLIER, source="official").collect().to_dicts()
     assert main["volume"] == 2
 
 
-def test_a_fetched_day_without_bars_is_empty_and_one_that_is_not_fetched_names_the_command(official: Store) -> None:
+def test_a_fetched_day_without_bars_is_empty_and_one_that_is_not_fetched_names_the_command(official):
     assert official.bars("000660", EARLIER, source="official").collect().is_empty()
     with pytest.raises(NotCollected, match=r"backfill bars --minutes --from 2026-11-18 --to 2026-11-18 --symbols 0059"):
         official.bars("005930", DAY, source="official")
@@ -76,7 +70,7 @@ def test_a_fetched_day_without_bars_is_empty_and_one_that_is_not_fetched_names_t
         official.bars("nothing", EARLIER, source="official")
 
 
-def test_official_bars_are_of_whole_minutes_and_as_of_their_fetch(official: Store) -> None:
+def test_official_bars_are_of_whole_minutes_and_as_of_their_fetch(official):
     with pytest.raises(ConfigError, match="whole minutes"):
         official.bars("005930", EARLIER, interval="30s", source="official")
     assert official.bars("005930", EARLIER, source="official", known_at="2026-11-18 20:00:00").collect().is_empty()
@@ -84,7 +78,7 @@ def test_official_bars_are_of_whole_minutes_and_as_of_their_fetch(official: Stor
     assert everything["symbol"].unique().sort().to_list() == ["005930", "035420"]
 
 
-def test_bars_of_trades_do_not_take_fetched_ones(store: Store, tmp_path: Path) -> None:
+def test_bars_of_trades_do_not_take_fetched_ones(store, tmp_path):
     folder = make_store(tmp_path)
     append(url_of(folder), "7" * 32, *fetched("005930", DAY, ("09:03:00", 1, 1)))
     with observer.open_store(folder) as opened:

@@ -2,8 +2,6 @@
 
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import pytest
 from polars.testing import assert_frame_equal
@@ -14,8 +12,6 @@ from observer.archive.lake.layout import manifest_path, sealed_days, write_manif
 from observer.archive.lake.lost_versions import without
 from observer.archive.lake.sealing import seal_days
 from observer.base.errors import DataFileError, NoDataError, StoreError
-from observer.research.store import Store
-from observer.store.removal import SealedRows
 from tests.archive.stored import remove_sealed, removing
 from tests.folders import as_made
 from tests.research.stored import DAY, MARKET, STREAM, append, at, make_store, traded, url_of
@@ -23,7 +19,7 @@ from tests.store.migrated import make_database
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def own(tmp_path_factory):
     """A store whose first day is sealed, in the folder of the default."""
     folder = make_store(tmp_path_factory.mktemp("sealed"))
     seal(folder)
@@ -31,62 +27,58 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def sealed(own: Path) -> Iterator[Store]:
+def sealed(own):
     with observer.open_store(own) as opened:
         yield opened
 
 
-def seal(folder: Path, *remove: str) -> None:
+def seal(folder, *remove):
     lake = folder / "data" / "lake"
     list(seal_days(lake, url_of(folder), MARKET, [DAY], lambda: 1, threading.Event(), remove=remove))
 
 
-def make_sealed(folder: Path) -> None:
+def make_sealed(folder):
     make_store(folder)
     seal(folder)
 
 
-def make_removed(folder: Path) -> None:
+def make_removed(folder):
     make_store(folder)
     seal(folder, DAY)
     remove_sealed(url_of(folder), folder / "data" / "lake")
 
 
 @pytest.fixture(scope="module")
-def removed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+def removed(tmp_path_factory):
     """A store whose first day is sealed and removed from the database."""
     make_removed(folder := tmp_path_factory.mktemp("removed"))
     with observer.open_store(folder) as opened:
         yield opened
 
 
-def test_the_days_say_where_they_are_read(sealed: Store) -> None:
+def test_the_days_say_where_they_are_read(sealed):
     assert sealed.days().collect()["source"].to_list() == ["lake", "database"]
 
 
 @pytest.mark.parametrize("symbols", [None, "005930", ["000660", "035420"]])
-def test_trades_and_bars_are_those_of_the_database(
-    store: Store, sealed: Store, symbols: str | list[str] | None
-) -> None:
+def test_trades_and_bars_are_those_of_the_database(store, sealed, symbols):
     assert_frame_equal(sealed.trades(symbols, DAY), store.trades(symbols, DAY))
     assert_frame_equal(sealed.bars(symbols, DAY), store.bars(symbols, DAY))
 
 
 @pytest.mark.parametrize("symbols", [None, "005930", ["000660", "035420"]])
-def test_what_was_removed_from_the_database_is_read_as_before(
-    store: Store, removed: Store, symbols: str | list[str] | None
-) -> None:
+def test_what_was_removed_from_the_database_is_read_as_before(store, removed, symbols):
     assert_frame_equal(removed.trades(symbols, DAY), store.trades(symbols, DAY))
     assert_frame_equal(removed.bars(symbols, DAY), store.bars(symbols, DAY))
     assert_frame_equal(removed.snapshots(symbols, DAY), store.snapshots(symbols, DAY))
 
 
 @pytest.mark.parametrize("relation", ["gaps", "quality", "slots", "triggers", "universe"])
-def test_what_happened_on_a_removed_day_is_read_as_before(store: Store, removed: Store, relation: str) -> None:
+def test_what_happened_on_a_removed_day_is_read_as_before(store, removed, relation):
     assert_frame_equal(getattr(removed, relation)(DAY), getattr(store, relation)(DAY))
 
 
-def test_between_two_batches_of_a_removal_and_with_a_late_row_no_row_is_lost_or_twice(tmp_path: Path) -> None:
+def test_between_two_batches_of_a_removal_and_with_a_late_row_no_row_is_lost_or_twice(tmp_path):
     folder = make_store(tmp_path / "removing")
     beside = make_store(tmp_path / "beside")
     seal(folder, DAY)
@@ -105,7 +97,7 @@ def test_between_two_batches_of_a_removal_and_with_a_late_row_no_row_is_lost_or_
     assert_same_trades(folder, beside)
 
 
-def test_other_rows_of_the_database_are_not_taken_for_those_of_a_lost_version() -> None:
+def test_other_rows_of_the_database_are_not_taken_for_those_of_a_lost_version():
     folder = as_made(make_removed)
     lake = folder / "data" / "lake"
     [day] = sealed_days(lake)
@@ -116,7 +108,7 @@ def test_other_rows_of_the_database_are_not_taken_for_those_of_a_lost_version() 
         opened.trades("005930", DAY).collect()
 
 
-def test_a_database_without_its_lake_says_that_the_rows_were_removed(tmp_path: Path) -> None:
+def test_a_database_without_its_lake_says_that_the_rows_were_removed(tmp_path):
     folder = as_made(make_removed)
     alone = shutil.copy(url_of(folder).removeprefix("sqlite:///"), tmp_path / "alone.db")
     with observer.open_store(alone) as database:
@@ -125,7 +117,7 @@ def test_a_database_without_its_lake_says_that_the_rows_were_removed(tmp_path: P
         assert database.quality(DAY).collect().height > 0
 
 
-def test_a_store_decodes_the_manifests_of_the_days_alone_that_are_asked_for() -> None:
+def test_a_store_decodes_the_manifests_of_the_days_alone_that_are_asked_for():
     folder = as_made(make_sealed)
     manifest_path(folder / "data/lake", MARKET, "2026-01-02").write_bytes(b"damaged")
     with observer.open_store(folder) as opened:
@@ -134,17 +126,17 @@ def test_a_store_decodes_the_manifests_of_the_days_alone_that_are_asked_for() ->
             opened.trades("005930", "2026-01-02").collect()
 
 
-def removable(folder: Path) -> Sequence[SealedRows]:
+def removable(folder):
     [day] = sealed_days(folder / "data" / "lake")
     return day.removable_rows()
 
 
-def assert_same_trades(folder: Path, beside: Path) -> None:
+def assert_same_trades(folder, beside):
     with observer.open_store(folder) as found, observer.open_store(beside) as expected:
         assert_frame_equal(found.trades(None, DAY), expected.trades(None, DAY))
 
 
-def test_a_store_that_is_open_while_its_rows_are_removed_says_so_and_gives_no_part_of_them() -> None:
+def test_a_store_that_is_open_while_its_rows_are_removed_says_so_and_gives_no_part_of_them():
     folder = as_made(make_sealed)
     append(url_of(folder), STREAM, traded("005930", "09:06:00", 70_000, 5, 105))  # so the database is read
     with observer.open_store(folder) as hot:
@@ -156,7 +148,7 @@ def test_a_store_that_is_open_while_its_rows_are_removed_says_so_and_gives_no_pa
 
 
 @pytest.mark.parametrize("is_removed", [True, False])
-def test_a_store_whose_late_rows_went_to_a_newer_version_says_so_and_does_not_lack_them(is_removed: bool) -> None:
+def test_a_store_whose_late_rows_went_to_a_newer_version_says_so_and_does_not_lack_them(is_removed):
     folder = as_made(make_removed if is_removed else make_sealed)
     append(url_of(folder), STREAM, traded("005930", "09:06:00", 70_000, 5, 105, gap_id="g4"))
     with observer.open_store(folder) as before, observer.open_store(folder) as asked:
@@ -170,7 +162,7 @@ def test_a_store_whose_late_rows_went_to_a_newer_version_says_so_and_does_not_la
         assert again.trades("005930", DAY).collect().height == 7
 
 
-def test_a_store_reads_a_version_that_has_all_its_rows_after_these_left_the_database() -> None:
+def test_a_store_reads_a_version_that_has_all_its_rows_after_these_left_the_database():
     folder = as_made(make_sealed)
     with observer.open_store(folder) as opened:
         seal(folder, DAY)
@@ -179,15 +171,15 @@ def test_a_store_reads_a_version_that_has_all_its_rows_after_these_left_the_data
 
 
 @pytest.mark.parametrize("relation", ["gaps", "quality", "slots", "triggers", "universe"])
-def test_the_other_relations_are_those_of_the_database(store: Store, sealed: Store, relation: str) -> None:
+def test_the_other_relations_are_those_of_the_database(store, sealed, relation):
     assert_frame_equal(getattr(sealed, relation)(DAY), getattr(store, relation)(DAY))
 
 
-def test_daily_bars_join_sealed_days_and_the_database(store: Store, sealed: Store) -> None:
+def test_daily_bars_join_sealed_days_and_the_database(store, sealed):
     assert_frame_equal(sealed.daily("005930", "2026-11-01", DAY), store.daily("005930", "2026-11-01", DAY))
 
 
-def test_a_lake_alone_is_a_store(store: Store, own: Path) -> None:
+def test_a_lake_alone_is_a_store(store, own):
     with observer.open_store(own / "data" / "lake") as lake:
         assert_frame_equal(lake.trades(None, DAY), store.trades(None, DAY))
         assert lake.sql(f"SELECT count(*) FROM trades WHERE day = '{DAY}'").collect().item() == 10
@@ -195,7 +187,7 @@ def test_a_lake_alone_is_a_store(store: Store, own: Path) -> None:
             lake.instruments(DAY)
 
 
-def test_rows_that_came_after_the_sealing_are_read() -> None:
+def test_rows_that_came_after_the_sealing_are_read():
     folder = as_made(make_sealed)
     with observer.open_store(folder) as before:
         recovered = traded("005930", "09:06:00", 70_000, 5, 105, gap_id="g4")
@@ -211,7 +203,7 @@ def test_rows_that_came_after_the_sealing_are_read() -> None:
         assert after.bars("005930", DAY).collect()["volume"].sum() == 112
 
 
-def test_rows_that_were_committed_after_the_opening_are_not_read(tmp_path: Path) -> None:
+def test_rows_that_were_committed_after_the_opening_are_not_read(tmp_path):
     folder = make_store(tmp_path)
     with observer.open_store(folder) as before:
         later = traded("005930", "09:06:00", 70_000, 5, 105)
@@ -222,13 +214,13 @@ def test_rows_that_were_committed_after_the_opening_are_not_read(tmp_path: Path)
         assert after.trades("005930", DAY).collect().height == 8
 
 
-def test_rows_of_a_new_database_are_read_beside_those_that_an_earlier_one_sealed() -> None:
+def test_rows_of_a_new_database_are_read_beside_those_that_an_earlier_one_sealed():
     folder = as_made(make_sealed)
     for path in (folder / "data").glob("observer.db*"):
         path.unlink()
     make_database(url_of(folder))
 
-    def trades_after(minute: int, rows: int) -> int:
+    def trades_after(minute, rows):
         """The trades of a line after so many new ones."""
         trades = [traded("005930", f"10:{minute}:{second:02}", 70_000, 1, 200) for second in range(rows)]
         append(url_of(folder), "6" * 32, *trades)

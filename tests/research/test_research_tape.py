@@ -1,34 +1,31 @@
 """A day with a tape: the completeness of every line, what bars lack by name, and the stored share of the market."""
 
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from polars.testing import assert_frame_equal
 
 import observer
-from bus.events import TAPE, BarsFetched, Event, TapeJudged, TapePage, TapeQuality, TapeSpan
+from bus.events import TAPE, BarsFetched, TapeJudged, TapePage, TapeSpan
 from observer.archive.lake.sealing import seal_days
-from observer.research.store import Store
 from tests.research.stored import DAY, MARKET, NEXT_DAY, STREAM, append, at, make_store, traded, url_of
 
 LINE = "247540"  # without a slot
 
 
-def fetched(time: str, volume: float, total: float) -> Event:
+def fetched(time, volume, total):
     return traded(LINE, time, 500.0, volume, total, gap_id=TAPE, receive_time_ns=at("18:00:00"))
 
 
 def report(
-    symbol: str,
-    quality: TapeQuality,
-    held: float,
-    day: float,
-    unreachable: tuple[TapeSpan, ...] = (),
-    unknown: tuple[TapeSpan, ...] = (),
-    judged: str = "18:30:00",
-) -> TapeJudged:
+    symbol,
+    quality,
+    held,
+    day,
+    unreachable=(),
+    unknown=(),
+    judged="18:30:00",
+):
     return TapeJudged("kis", symbol, DAY, at(judged), quality, day, held, 5, unreachable, unknown, "KRX")
 
 
@@ -36,7 +33,7 @@ SECOND = TapeSpan(10.0, 40.0, at("09:01:03"), at("09:01:03"))
 SPAN = TapeSpan(55.0, 80.0, at("09:10:00"), at("09:12:30"))
 
 
-def of_tape() -> list[Event]:
+def of_tape():
     return [
         fetched("09:00:58", 10, 10),
         fetched("09:01:03", 10, 50),
@@ -53,19 +50,19 @@ def of_tape() -> list[Event]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory):
     made = make_store(tmp_path_factory.mktemp("tape"))
     append(url_of(made), STREAM, *of_tape())
     return made
 
 
 @pytest.fixture(scope="module")
-def store(folder: Path) -> Iterator[Store]:
+def store(folder):
     with observer.open_store(folder) as opened:
         yield opened
 
 
-def test_each_line_of_the_day_has_its_completeness_with_a_slot_or_without_one(store: Store) -> None:
+def test_each_line_of_the_day_has_its_completeness_with_a_slot_or_without_one(store):
     found = store.quality(DAY).collect()
     assert dict(found.select("symbol", "completeness").filter(found["venue"] == "KRX").rows()) == {
         "000660": "minute_bars",
@@ -81,19 +78,19 @@ def test_each_line_of_the_day_has_its_completeness_with_a_slot_or_without_one(st
     assert (slotted["slots_quality"], slotted["day_quality"]) == ("recovered", "part")
 
 
-def test_a_day_without_a_tape_has_the_reports_on_slots_alone(store: Store) -> None:
+def test_a_day_without_a_tape_has_the_reports_on_slots_alone(store):
     assert store.quality(NEXT_DAY).collect().is_empty()
     with pytest.raises(observer.NotCollected, match="the tape has no report on 2026-11-19"):
         store.missing(None, NEXT_DAY)
 
 
-def test_what_was_known_before_the_tape_reported_is_as_without_a_tape(store: Store) -> None:
+def test_what_was_known_before_the_tape_reported_is_as_without_a_tape(store):
     found = store.quality(DAY, known_at="2026-11-18 17:00").collect()
     assert found["symbol"].to_list() == ["000660", "005930"]
     assert found["completeness"].to_list() == [None, None]
 
 
-def test_trades_of_a_line_without_a_slot_carry_its_completeness(store: Store) -> None:
+def test_trades_of_a_line_without_a_slot_carry_its_completeness(store):
     found = store.trades(LINE, DAY).collect()
     assert found["source"].unique().to_list() == ["tape"]
     assert found["quality"].unique().to_list() == ["spans"]
@@ -101,7 +98,7 @@ def test_trades_of_a_line_without_a_slot_carry_its_completeness(store: Store) ->
     assert store.trades("035420", DAY).collect()["quality"].unique().to_list() == [None]
 
 
-def test_trades_of_the_tape_are_read_before_it_has_reported(tmp_path: Path) -> None:
+def test_trades_of_the_tape_are_read_before_it_has_reported(tmp_path):
     folder = make_store(tmp_path)
     page = TapePage("kis", LINE, DAY, at("09:10:00"), at("09:09:00"), 1, 1, 10.0, 0.0, 10.0, 1, 2, (), "KRX")
     append(url_of(folder), STREAM, fetched("09:00:58", 10, 10), page)
@@ -109,7 +106,7 @@ def test_trades_of_the_tape_are_read_before_it_has_reported(tmp_path: Path) -> N
         assert opened.trades(LINE, DAY).collect()["quality"].to_list() == [None]
 
 
-def test_bars_name_the_seconds_and_spans_that_they_lack_and_the_day_s_volume_proves_the_last(store: Store) -> None:
+def test_bars_name_the_seconds_and_spans_that_they_lack_and_the_day_s_volume_proves_the_last(store):
     found = store.bars(LINE, DAY).select("time", "volume", "complete", "unreachable_seconds", "unknown_volume")
     rows = [(each[0].strftime("%H:%M"), *each[1:]) for each in found.collect().rows()]
     assert rows == [
@@ -121,12 +118,12 @@ def test_bars_name_the_seconds_and_spans_that_they_lack_and_the_day_s_volume_pro
     ]
 
 
-def test_bars_without_a_report_lack_nothing_by_name(store: Store) -> None:
+def test_bars_without_a_report_lack_nothing_by_name(store):
     found = store.bars("035420", DAY).collect()
     assert found["unreachable_seconds"].to_list() == found["unknown_volume"].to_list() == [None]
 
 
-def test_what_is_missing_is_named(store: Store) -> None:
+def test_what_is_missing_is_named(store):
     found = store.missing(LINE, DAY).select("kind", "since", "until", "volume").collect()
     rows = [(kind, f"{since:%H:%M:%S}", f"{until:%H:%M:%S}", volume) for kind, since, until, volume in found.rows()]
     assert rows == [("unreachable", "09:01:03", "09:01:04", 30), ("unknown", "09:10:00", "09:12:31", 25)]
@@ -134,7 +131,7 @@ def test_what_is_missing_is_named(store: Store) -> None:
     assert store.sql("SELECT sum(volume) FROM missing").collect().item() == 55
 
 
-def test_the_summary_has_the_stored_share_of_the_market(store: Store) -> None:
+def test_the_summary_has_the_stored_share_of_the_market(store):
     summary = store.summary(DAY).collect()
     [shares] = summary.filter(summary["relation"] == "trades").select("volume_share", "trades_share").rows()
     held, missing = 100 + 3 + 1 + 2 + 55, 55 + 9
@@ -144,13 +141,13 @@ def test_the_summary_has_the_stored_share_of_the_market(store: Store) -> None:
     assert summary.filter(summary["relation"] != "trades")["volume_share"].is_null().all()
 
 
-def test_the_summary_of_a_day_without_a_tape_compares_with_what_sweeps_saw(tmp_path: Path) -> None:
+def test_the_summary_of_a_day_without_a_tape_compares_with_what_sweeps_saw(tmp_path):
     with observer.open_store(make_store(tmp_path)) as opened:
         summary = opened.summary(DAY).collect()
     assert summary.filter(summary["relation"] == "trades")["volume_share"].to_list() == [1.0]
 
 
-def test_a_sealed_day_with_a_tape_answers_as_the_database_did(store: Store, tmp_path: Path) -> None:
+def test_a_sealed_day_with_a_tape_answers_as_the_database_did(store, tmp_path):
     folder = make_store(tmp_path)
     append(url_of(folder), STREAM, *of_tape())
     list(seal_days(folder / "data" / "lake", url_of(folder), MARKET, [DAY], lambda: 1, threading.Event()))
@@ -160,7 +157,7 @@ def test_a_sealed_day_with_a_tape_answers_as_the_database_did(store: Store, tmp_
         assert_frame_equal(sealed.missing(None, DAY), store.missing(None, DAY))
 
 
-def test_a_day_with_a_tape_is_exported_with_what_it_lacks(store: Store, tmp_path: Path) -> None:
+def test_a_day_with_a_tape_is_exported_with_what_it_lacks(store, tmp_path):
     written = store.export(DAY, tmp_path / "out", format="csv")
     [missing] = [path for path in written if path.name == "missing.csv"]
     assert len(missing.read_text().splitlines()) == 3

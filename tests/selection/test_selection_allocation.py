@@ -1,9 +1,6 @@
 """Slot allocation and its reasons."""
 
 import string
-from collections.abc import Mapping
-from collections.abc import Set as AbstractSet
-from random import Random
 
 import msgspec
 import pytest
@@ -16,64 +13,61 @@ from observer.selection.settings import SlotSettings
 from observer.selection.slots import (
     AllocationStrategy,
     Assign,
-    Decision,
     Extend,
     Overflow,
     Release,
-    SlotState,
     empty_slots,
     held_by_account,
     is_rapid,
     restore,
     restore_by_account,
 )
-from observer.selection.triggers import Candidate
-from tests.reach import Reach, reaches
+from tests.reach import reaches
 from tests.selection.builders import candidate, filler, pinned
 
 CALM = SlotSettings(churn_max_replacements=1_000)
 
 
-def empty(slots: int = 2) -> SlotState:
+def empty(slots=2):
     return empty_slots({"main": slots})
 
 
 def step(
-    state: SlotState,
-    *candidates: Candidate,
-    now_ns: int = 0,
-    dropped: Mapping[str, DropReason] = {},
-    closed: AbstractSet[str] = frozenset(),
-    settings: SlotSettings = CALM,
-) -> tuple[SlotState, tuple[Decision, ...]]:
+    state,
+    *candidates,
+    now_ns=0,
+    dropped={},
+    closed=frozenset(),
+    settings=CALM,
+):
     return allocate(state, candidates, now_ns, settings, dropped, closed)
 
 
-def holding(*candidates: Candidate) -> SlotState:
+def holding(*candidates):
     return step(empty(len(candidates)), *candidates)[0]
 
 
-def layout(state: SlotState) -> dict[str, str | None]:
+def layout(state):
     return {slot.slot: slot.candidate.symbol if slot.candidate else None for slot in state.slots}
 
 
 # --- slots ---
 
 
-def test_an_account_has_41_slots_with_fixed_names() -> None:
+def test_an_account_has_41_slots_with_fixed_names():
     slots = empty_slots({"main": 41, "second": 41}).slots
     assert len(slots) == 82
     assert [slots[index].slot for index in (0, 40, 41, 81)] == ["main:01", "main:41", "second:01", "second:41"]
 
 
-def test_held_slots_are_counted_by_the_account_that_has_them_and_others_are_left_out() -> None:
+def test_held_slots_are_counted_by_the_account_that_has_them_and_others_are_left_out():
     """Also where the name of one account is the beginning of another's."""
     capacities = {"main": 41, "main_2": 2}
     held = ["main:01", "main:41", "main_2:02", "main_2:03", "gone:01"]
     assert held_by_account(capacities, held) == {"main": 2, "main_2": 1}
 
 
-def test_free_slots_are_given_in_their_order_to_the_highest_first() -> None:
+def test_free_slots_are_given_in_their_order_to_the_highest_first():
     state, decisions = step(empty(), candidate("A", 12), candidate("B", 14))
     assert layout(state) == {"main:01": "B", "main:02": "A"}
     assert decisions == (
@@ -82,7 +76,7 @@ def test_free_slots_are_given_in_their_order_to_the_highest_first() -> None:
     )
 
 
-def test_a_slot_that_was_released_keeps_its_name_and_the_others_stay_where_they_are() -> None:
+def test_a_slot_that_was_released_keeps_its_name_and_the_others_stay_where_they_are():
     state = holding(candidate("A", 14, expires_ns=5), candidate("B", 12))
     state, decisions = step(state, candidate("C", 10), now_ns=5)
     assert decisions == (
@@ -95,7 +89,7 @@ def test_a_slot_that_was_released_keeps_its_name_and_the_others_stay_where_they_
 # --- replacement ---
 
 
-def test_a_newcomer_replaces_the_lowest_only_above_the_threshold() -> None:
+def test_a_newcomer_replaces_the_lowest_only_above_the_threshold():
     state = holding(candidate("A", 20), candidate("B", 10))
     unchanged, decisions = step(state, candidate("C", 12))
     assert layout(unchanged) == layout(state)
@@ -108,12 +102,12 @@ def test_a_newcomer_replaces_the_lowest_only_above_the_threshold() -> None:
     )
 
 
-def test_the_larger_company_and_then_the_lower_code_goes_first_among_equal_scores() -> None:
+def test_the_larger_company_and_then_the_lower_code_goes_first_among_equal_scores():
     state, _ = step(empty(3), candidate("B"), candidate("C", market_cap=2e12), candidate("A"))
     assert restore(state) == ("C", "A", "B")
 
 
-def test_a_symbol_with_several_triggers_has_one_slot_for_the_best_of_them() -> None:
+def test_a_symbol_with_several_triggers_has_one_slot_for_the_best_of_them():
     state, decisions = step(empty(), candidate("A", 12, "trade_velocity"), candidate("A", 15))
     assert decisions == (Assign("main:01", candidate("A", 15), None, "free_slot"),)
     assert layout(state) == {"main:01": "A", "main:02": None}
@@ -122,7 +116,7 @@ def test_a_symbol_with_several_triggers_has_one_slot_for_the_best_of_them() -> N
 # --- renewal and expiry ---
 
 
-def test_a_renewed_slot_is_extended_when_the_end_that_was_stated_has_come() -> None:
+def test_a_renewed_slot_is_extended_when_the_end_that_was_stated_has_come():
     state = holding(candidate("A", 15, expires_ns=10))
     state, early = step(state, candidate("A", 14, expires_ns=19), now_ns=9)
     state, decisions = step(state, candidate("A", 13, expires_ns=20), now_ns=10)
@@ -130,7 +124,7 @@ def test_a_renewed_slot_is_extended_when_the_end_that_was_stated_has_come() -> N
     assert (early, decisions, again) == ((), (Extend("main:01", candidate("A", 13, expires_ns=20)),), ())
 
 
-def test_a_trigger_takes_over_from_the_opening_at_once_and_the_opening_neither_waits_nor_overflows() -> None:
+def test_a_trigger_takes_over_from_the_opening_at_once_and_the_opening_neither_waits_nor_overflows():
     mover, weaker = candidate("A", 20, "context"), candidate("A", 12)
     state, decisions = step(holding(mover), weaker)
     assert decisions == (Extend("main:01", weaker),)
@@ -142,13 +136,13 @@ def test_a_trigger_takes_over_from_the_opening_at_once_and_the_opening_neither_w
 HALF_LIFE = SlotSettings(score_half_life_seconds=10e-9)
 
 
-def evident(symbol: str, full_score: float, evidence_ns: int) -> Candidate:
+def evident(symbol, full_score, evidence_ns):
     """A candidate whose capitalisation adds 1.2 to its score, and whose evidence is of this moment."""
     fresh = candidate(symbol, full_score, expires_ns=1_000)
     return msgspec.structs.replace(fresh, evidence_ns=evidence_ns, full_score=full_score)
 
 
-def test_the_score_of_a_holder_halves_with_the_age_of_its_evidence_and_a_fresh_weaker_surge_replaces_it() -> None:
+def test_the_score_of_a_holder_halves_with_the_age_of_its_evidence_and_a_fresh_weaker_surge_replaces_it():
     state = holding(evident("A", 21.2, 0))
     refused, _ = step(state, evident("B", 13.2, 5), now_ns=5, settings=HALF_LIFE)
     assert refused.symbols == {"A"}
@@ -159,13 +153,13 @@ def test_the_score_of_a_holder_halves_with_the_age_of_its_evidence_and_a_fresh_w
     assert replaced.waiting["A"].score == pytest.approx(11.2)
 
 
-def test_without_a_half_life_a_score_does_not_age() -> None:
+def test_without_a_half_life_a_score_does_not_age():
     ageless = SlotSettings(score_half_life_seconds=-1)
     state, _ = step(holding(evident("A", 21.2, 0)), evident("B", 25.4, 900), now_ns=900, settings=ageless)
     assert state.symbols == {"A"}
 
 
-def test_evidence_of_a_later_moment_is_as_strong_as_evidence_of_this_one() -> None:
+def test_evidence_of_a_later_moment_is_as_strong_as_evidence_of_this_one():
     """The exchange's clock may be ahead of this machine's: no age is negative, and no score grows by it."""
     state = holding(evident("A", 21.2, 9))
     kept, _ = step(state, evident("B", 25.0, 5), now_ns=5, settings=HALF_LIFE)
@@ -174,13 +168,13 @@ def test_evidence_of_a_later_moment_is_as_strong_as_evidence_of_this_one() -> No
     assert replaced.symbols == {"B"}
 
 
-def test_a_lasting_condition_updates_the_score_and_expiry_of_its_slot() -> None:
+def test_a_lasting_condition_updates_the_score_and_expiry_of_its_slot():
     state, decisions = step(holding(candidate("A", 15, expires_ns=10)), candidate("A", 12, expires_ns=20))
     assert decisions == ()
     assert state.slots[0].candidate == candidate("A", 12, expires_ns=20)
 
 
-def test_a_weaker_condition_holds_the_slot_once_the_stronger_one_has_ended() -> None:
+def test_a_weaker_condition_holds_the_slot_once_the_stronger_one_has_ended():
     surge, velocity = candidate("A", 15, expires_ns=10), candidate("A", 12, "trade_velocity", expires_ns=20)
     before, _ = step(holding(surge), velocity, now_ns=9)
     assert before.slots[0].candidate == surge
@@ -189,16 +183,16 @@ def test_a_weaker_condition_holds_the_slot_once_the_stronger_one_has_ended() -> 
     assert decisions == (Extend("main:01", velocity),)
 
 
-def test_a_better_condition_takes_over_at_once() -> None:
+def test_a_better_condition_takes_over_at_once():
     state, _ = step(holding(candidate("A", 12, "trade_velocity")), candidate("A", 15))
     assert state.slots[0].candidate == candidate("A", 15)
 
 
-def test_a_trigger_that_expires_before_the_evaluation_gets_no_slot() -> None:
+def test_a_trigger_that_expires_before_the_evaluation_gets_no_slot():
     assert step(empty(), candidate("A", expires_ns=5), now_ns=5) == (empty(), ())
 
 
-def test_a_dropped_symbol_loses_its_slot_and_gets_none() -> None:
+def test_a_dropped_symbol_loses_its_slot_and_gets_none():
     state, decisions = step(
         holding(candidate("A")), candidate("A", 30), candidate("B", 30), dropped={"A": "halted", "B": "upper_limit"}
     )
@@ -209,13 +203,13 @@ def test_a_dropped_symbol_loses_its_slot_and_gets_none() -> None:
 # --- pins ---
 
 
-def test_a_pinned_symbol_replaces_the_lowest_whatever_the_scores() -> None:
+def test_a_pinned_symbol_replaces_the_lowest_whatever_the_scores():
     state, decisions = step(holding(candidate("A", 20), candidate("B", 19)), pinned("C", 6))
     assert decisions[1:] == (Assign("main:02", pinned("C", 6), "B", "pinned"),)
     assert state.symbols == {"A", "C"}
 
 
-def test_a_pinned_symbol_keeps_its_slot_against_every_candidate() -> None:
+def test_a_pinned_symbol_keeps_its_slot_against_every_candidate():
     state, decisions = step(holding(pinned("A", 6)), candidate("B", 21), now_ns=10**18)
     assert state.symbols == {"A"}
     assert decisions == ()
@@ -223,23 +217,23 @@ def test_a_pinned_symbol_keeps_its_slot_against_every_candidate() -> None:
     assert decisions == (Overflow(candidate("B", 21), 0, "all_slots_pinned"),)
 
 
-def test_a_refusal_states_the_lowest_score_that_can_be_replaced() -> None:
+def test_a_refusal_states_the_lowest_score_that_can_be_replaced():
     _, decisions = step(holding(pinned("A", 11), candidate("B", 18)), candidate("C", 13))
     assert decisions == (Overflow(candidate("C", 13), 18, "all_slots_hold_higher_scores"),)
 
 
-def test_a_trigger_of_a_pinned_symbol_does_not_loosen_the_pin() -> None:
+def test_a_trigger_of_a_pinned_symbol_does_not_loosen_the_pin():
     state, _ = step(holding(pinned("A")), candidate("A", 21, expires_ns=5))
     assert state.slots[0].candidate == pinned("A")
 
 
-def test_a_streamed_symbol_that_is_pinned_stays_in_its_slot() -> None:
+def test_a_streamed_symbol_that_is_pinned_stays_in_its_slot():
     state, decisions = step(holding(candidate("A", 21, expires_ns=5)), pinned("A"))
     assert decisions == (Extend("main:01", pinned("A")),)
     assert step(state, now_ns=6)[0].symbols == {"A"}
 
 
-def test_taking_the_pin_back_frees_the_slot() -> None:
+def test_taking_the_pin_back_frees_the_slot():
     state, decisions = unpin(holding(pinned("A"), candidate("B")), "A", SlotSettings(), 0)
     assert decisions == (Release("main:01", "A", 11, "unpinned"),)
     assert state.symbols == {"B"}
@@ -249,18 +243,18 @@ def test_taking_the_pin_back_frees_the_slot() -> None:
 # --- fillers ---
 
 
-def test_a_filler_takes_a_slot_that_triggers_leave_free() -> None:
+def test_a_filler_takes_a_slot_that_triggers_leave_free():
     state, _ = step(empty(), filler("F", 99), candidate("A", 1))
     assert layout(state) == {"main:01": "A", "main:02": "F"}
 
 
-def test_a_filler_yields_to_every_trigger_and_replaces_no_symbol() -> None:
+def test_a_filler_yields_to_every_trigger_and_replaces_no_symbol():
     state, decisions = step(holding(filler("F", 99)), candidate("A", 1))
     assert decisions[1:] == (Assign("main:01", candidate("A", 1), "F", "outranks"),)
     assert step(state, filler("G", 99)) == (state, ())
 
 
-def test_a_symbol_whose_trigger_expired_keeps_its_slot_as_filler_if_it_is_the_largest() -> None:
+def test_a_symbol_whose_trigger_expired_keeps_its_slot_as_filler_if_it_is_the_largest():
     state, decisions = step(holding(candidate("A", expires_ns=5)), filler("A"), now_ns=5)
     assert state.slots[0].candidate == filler("A")
     assert decisions == (Extend("main:01", filler("A")),)
@@ -269,7 +263,7 @@ def test_a_symbol_whose_trigger_expired_keeps_its_slot_as_filler_if_it_is_the_la
 # --- overflow ---
 
 
-def test_an_overflow_is_reported_once_while_the_trigger_lasts() -> None:
+def test_an_overflow_is_reported_once_while_the_trigger_lasts():
     state = holding(candidate("A", 20))
     state, first = step(state, candidate("B", 15, expires_ns=10))
     state, renewed = step(state, candidate("B", 15, expires_ns=15), now_ns=5)
@@ -277,13 +271,13 @@ def test_an_overflow_is_reported_once_while_the_trigger_lasts() -> None:
     assert (len(first), renewed, still) == (1, (), ())
 
 
-def test_a_renewed_trigger_of_a_refused_symbol_overflows_again() -> None:
+def test_a_renewed_trigger_of_a_refused_symbol_overflows_again():
     state, _ = step(holding(candidate("A", 20)), candidate("B", 15, expires_ns=10))
     _, decisions = step(state, candidate("B", 15, expires_ns=30), now_ns=10)
     assert isinstance(decisions[0], Overflow)
 
 
-def test_a_symbol_that_had_a_slot_since_its_refusal_overflows_again() -> None:
+def test_a_symbol_that_had_a_slot_since_its_refusal_overflows_again():
     state, _ = step(holding(candidate("A", 20)), candidate("B", 15))
     state, _ = step(state, candidate("B", 25))
     _, decisions = step(state, candidate("A", 20))
@@ -293,7 +287,7 @@ def test_a_symbol_that_had_a_slot_since_its_refusal_overflows_again() -> None:
     assert isinstance(decisions[0], Overflow)
 
 
-def test_a_refusal_distinguishes_higher_scores_from_scores_within_the_threshold() -> None:
+def test_a_refusal_distinguishes_higher_scores_from_scores_within_the_threshold():
     _, decisions = step(holding(candidate("A", 10)), candidate("B", 10), candidate("C", 12))
     reasons = {item.candidate.symbol: item.reason for item in decisions if isinstance(item, Overflow)}
     assert reasons == {"B": "all_slots_hold_higher_scores", "C": "not_above_threshold"}
@@ -302,7 +296,7 @@ def test_a_refusal_distinguishes_higher_scores_from_scores_within_the_threshold(
 # --- waiting ---
 
 
-def test_a_free_slot_goes_to_a_waiting_candidate_before_a_filler() -> None:
+def test_a_free_slot_goes_to_a_waiting_candidate_before_a_filler():
     state, _ = step(holding(candidate("A", 20, expires_ns=5)), candidate("B", 15, expires_ns=10))
     state, decisions = step(state, filler("F"), now_ns=5)
     assert decisions == (
@@ -312,31 +306,31 @@ def test_a_free_slot_goes_to_a_waiting_candidate_before_a_filler() -> None:
     assert (state.waiting, state.overflowed) == ({}, frozenset())
 
 
-def test_a_replaced_symbol_waits_until_its_trigger_expires() -> None:
+def test_a_replaced_symbol_waits_until_its_trigger_expires():
     state, _ = step(holding(candidate("A", 10, expires_ns=9)), candidate("B", 15, expires_ns=5))
     back, _ = step(state, filler("F"), now_ns=5)
     late, _ = step(state, filler("F"), now_ns=9)
     assert (layout(back), layout(late)) == ({"main:01": "A"}, {"main:01": "F"})
 
 
-def test_a_waiting_candidate_takes_the_current_score_and_expiry_of_its_condition() -> None:
+def test_a_waiting_candidate_takes_the_current_score_and_expiry_of_its_condition():
     state, _ = step(holding(candidate("A", 20)), candidate("B", 19, expires_ns=10))
     state, _ = step(state, candidate("B", 15, expires_ns=20), now_ns=5)
     assert state.waiting == {"B": candidate("B", 15, expires_ns=20)}
 
 
-def test_an_unpin_of_a_waiting_candidate_changes_nothing() -> None:
+def test_an_unpin_of_a_waiting_candidate_changes_nothing():
     state, _ = step(holding(candidate("A", 20)), candidate("B", 15))
     assert unpin(state, "B", CALM, 0) == (state, ())
 
 
-def test_a_dropped_symbol_does_not_wait() -> None:
+def test_a_dropped_symbol_does_not_wait():
     state, _ = step(holding(candidate("A", 20)), candidate("B", 15))
     state, _ = step(state, dropped={"B": "halted"})
     assert (state.waiting, state.overflowed) == ({}, frozenset())
 
 
-def test_the_life_of_a_waiting_candidate_is_extended_once_and_not_at_every_step() -> None:
+def test_the_life_of_a_waiting_candidate_is_extended_once_and_not_at_every_step():
     state, _ = step(holding(candidate("A", 10), candidate("B", 10)), candidate("C", 13), candidate("D", 13))
     busy = SlotSettings(churn_max_replacements=1)
     state = msgspec.structs.replace(state, waiting={}, overflowed=frozenset())
@@ -348,12 +342,12 @@ def test_the_life_of_a_waiting_candidate_is_extended_once_and_not_at_every_step(
 # --- refusals by the broker ---
 
 
-def test_restore_lists_pinned_then_triggered_then_filling_symbols_by_score() -> None:
+def test_restore_lists_pinned_then_triggered_then_filling_symbols_by_score():
     state = holding(candidate("A", 12), filler("F"), pinned("P", 6), candidate("B", 14))
     assert restore(state) == ("P", "B", "A", "F")
 
 
-def test_restore_lists_the_symbols_of_each_account_in_that_order() -> None:
+def test_restore_lists_the_symbols_of_each_account_in_that_order():
     state = empty_slots({"main": 2, "second": 1})
     state, _ = step(state, candidate("A", 12), candidate("B", 14), candidate("C", 13))
     assert restore_by_account(state) == {"main": ("B", "A"), "second": ("C",)}
@@ -362,22 +356,22 @@ def test_restore_lists_the_symbols_of_each_account_in_that_order() -> None:
 # --- several accounts ---
 
 
-def test_in_turn_each_account_gives_a_slot() -> None:
+def test_in_turn_each_account_gives_a_slot():
     state, _ = step(empty_slots({"main": 2, "second": 2}), *(candidate(name) for name in "ABC"))
     assert layout(state) == {"main:01": "A", "main:02": "C", "second:01": "B", "second:02": None}
 
 
-def test_by_priority_an_account_gives_all_its_slots_before_the_next() -> None:
+def test_by_priority_an_account_gives_all_its_slots_before_the_next():
     state, _ = step(empty_slots({"main": 2, "second": 2}, "priority"), *(candidate(name) for name in "ABC"))
     assert layout(state) == {"main:01": "A", "main:02": "B", "second:01": "C", "second:02": None}
 
 
-def two_accounts(*candidates: Candidate, second: int = 2) -> SlotState:
+def two_accounts(*candidates, second=2):
     """The first two candidates in the account `main`, the others in `second`."""
     return step(empty_slots({"main": 2, "second": second}, "priority"), *candidates)[0]
 
 
-def test_the_symbols_of_an_account_that_dies_move_to_free_slots_the_most_important_first() -> None:
+def test_the_symbols_of_an_account_that_dies_move_to_free_slots_the_most_important_first():
     state = two_accounts(candidate("A", 15), candidate("B", 14), second=1)
     state, decisions = step(state, closed={"main"})
     assert decisions == (
@@ -387,7 +381,7 @@ def test_the_symbols_of_an_account_that_dies_move_to_free_slots_the_most_importa
     assert layout(state) == {"main:01": None, "main:02": "B", "second:01": "A"}
 
 
-def test_a_symbol_that_must_move_takes_the_slot_of_a_symbol_that_it_outranks() -> None:
+def test_a_symbol_that_must_move_takes_the_slot_of_a_symbol_that_it_outranks():
     state = two_accounts(candidate("A", 15), candidate("B", 14), filler("F"), second=1)
     _, decisions = step(state, filler("F"), closed={"main"})
     assert decisions == (
@@ -397,7 +391,7 @@ def test_a_symbol_that_must_move_takes_the_slot_of_a_symbol_that_it_outranks() -
     )
 
 
-def test_a_symbol_without_a_slot_elsewhere_keeps_its_closed_slot_until_one_is_free() -> None:
+def test_a_symbol_without_a_slot_elsewhere_keeps_its_closed_slot_until_one_is_free():
     state = two_accounts(pinned("A"), pinned("B"), candidate("C", 15, expires_ns=5), second=1)
     state, decisions = step(state, candidate("C", 15, expires_ns=5), now_ns=1, closed={"main"})
     assert [type(decision) for decision in decisions] == [Release, Release, Assign]
@@ -405,7 +399,7 @@ def test_a_symbol_without_a_slot_elsewhere_keeps_its_closed_slot_until_one_is_fr
     assert (layout(state)["main:02"], decisions) == ("B", ())
 
 
-def test_moved_symbols_return_when_their_account_is_open_again() -> None:
+def test_moved_symbols_return_when_their_account_is_open_again():
     before = two_accounts(candidate("A", 15), candidate("B", 14))
     away, _ = step(before, closed={"main"})
     assert layout(away) == {"main:01": None, "main:02": None, "second:01": "A", "second:02": "B"}
@@ -417,13 +411,13 @@ def test_moved_symbols_return_when_their_account_is_open_again() -> None:
     )
 
 
-def test_a_closed_account_gets_no_new_symbol_and_loses_none_without_cause() -> None:
+def test_a_closed_account_gets_no_new_symbol_and_loses_none_without_cause():
     state = two_accounts(candidate("A", 15), candidate("B", 14), candidate("C", 13), candidate("D", 13))
     state, _ = step(state, candidate("E", 15.7), closed={"main"})
     assert layout(state) == {"main:01": "A", "main:02": "B", "second:01": "C", "second:02": "E"}
 
 
-def test_where_every_account_is_closed_slots_are_given_as_ever() -> None:
+def test_where_every_account_is_closed_slots_are_given_as_ever():
     state, decisions = step(empty(), candidate("A"), closed={"main"})
     assert layout(state)["main:01"] == "A"
     assert [decision.reason for decision in decisions] == ["free_slot"]
@@ -434,7 +428,7 @@ def test_where_every_account_is_closed_slots_are_given_as_ever() -> None:
 GUARDED = SlotSettings(churn_max_replacements=1, churn_window_seconds=10e-9)
 
 
-def test_after_too_many_replacements_the_threshold_is_higher_until_they_are_forgotten() -> None:
+def test_after_too_many_replacements_the_threshold_is_higher_until_they_are_forgotten():
     state = holding(candidate("A", 10), candidate("B", 10))
     state, _ = step(state, candidate("C", 13), candidate("D", 13), settings=GUARDED)
     assert state.symbols == {"C", "D"}
@@ -444,7 +438,7 @@ def test_after_too_many_replacements_the_threshold_is_higher_until_they_are_forg
     assert "E" in changed.symbols
 
 
-def test_each_account_adds_to_the_allowed_replacements() -> None:
+def test_each_account_adds_to_the_allowed_replacements():
     state = two_accounts(*(candidate(symbol, 10) for symbol in "ABCD"))
     for number, symbol in enumerate("EFG", 1):
         assert is_rapid(state, number, GUARDED) == (number > 3)
@@ -452,7 +446,7 @@ def test_each_account_adds_to_the_allowed_replacements() -> None:
     assert is_rapid(state, 4, GUARDED)
 
 
-def test_after_too_many_replacements_triggers_live_longer() -> None:
+def test_after_too_many_replacements_triggers_live_longer():
     state = holding(candidate("A", 10), candidate("B", 10))
     state, _ = step(state, candidate("C", 13), candidate("D", 13), settings=GUARDED)
     state, _ = step(state, candidate("C", 13, expires_ns=105), now_ns=5, settings=GUARDED)
@@ -470,7 +464,7 @@ LONGEST_NS = 20
 
 
 @st.composite
-def any_candidate(draw: st.DrawFn) -> Candidate:
+def any_candidate(draw):
     kind = draw(KINDS)
     endless = kind in ("manual", "market_cap")
     return candidate(
@@ -492,7 +486,7 @@ SLOTS = 3
 STRATEGIES: st.SearchStrategy[AllocationStrategy] = st.sampled_from(["round_robin", "priority"])
 
 
-def outranks(newcomer: Candidate, held: Candidate) -> bool:
+def outranks(newcomer, held):
     """The rule in one line for each tier, as an independent reading of it."""
     if "manual" in (newcomer.kind, held.kind):
         return newcomer.kind == "manual" and held.kind != "manual"
@@ -505,11 +499,11 @@ def outranks(newcomer: Candidate, held: Candidate) -> bool:
 @reaches(Assign=105, Extend=3, Overflow=23, Release=21, full=21, waiting=35)
 @given(ROUNDS, STRATEGIES, st.randoms(use_true_random=False))
 def test_the_allocation_rules_hold_over_any_sequence_of_steps(
-    reach: Reach,
-    rounds: list[tuple[list[Candidate], set[str], set[str]]],
-    strategy: AllocationStrategy,
-    shuffler: Random,
-) -> None:
+    reach,
+    rounds,
+    strategy,
+    shuffler,
+):
     state = empty_slots({"main": SLOTS, "second": 2}, strategy)
     slots = [slot.slot for slot in state.slots]
     for now_ns, (offered, names, closed) in enumerate(rounds):
@@ -551,7 +545,7 @@ def test_the_allocation_rules_hold_over_any_sequence_of_steps(
         assert allocate(before, shuffled, now_ns, CALM, dropped, closed) == (state, decisions)
 
 
-def replayed(state: SlotState, decisions: tuple[Decision, ...]) -> dict[str, str | None]:
+def replayed(state, decisions):
     """The slots' symbols, reconstructed from the decisions alone."""
     slots = layout(state)
     for decision in decisions:
@@ -567,7 +561,7 @@ def replayed(state: SlotState, decisions: tuple[Decision, ...]) -> dict[str, str
 
 
 @given(st.lists(any_candidate(), max_size=10))
-def test_a_second_step_with_the_same_candidates_changes_nothing(offered: list[Candidate]) -> None:
+def test_a_second_step_with_the_same_candidates_changes_nothing(offered):
     state, _ = allocate(empty(SLOTS), offered, 0, SlotSettings())
     again, decisions = allocate(state, offered, 0, SlotSettings())
     assert again.symbols == state.symbols
@@ -575,7 +569,7 @@ def test_a_second_step_with_the_same_candidates_changes_nothing(offered: list[Ca
 
 
 @given(st.lists(any_candidate(), max_size=10))
-def test_when_all_triggers_are_over_only_the_endless_are_left(offered: list[Candidate]) -> None:
+def test_when_all_triggers_are_over_only_the_endless_are_left(offered):
     state, _ = allocate(empty(SLOTS), offered, 0, SlotSettings())
     late, _ = allocate(state, [], LONGEST_NS, SlotSettings())
     assert all(slot.candidate is None or slot.candidate.expires_ns is None for slot in late.slots)
@@ -584,7 +578,7 @@ def test_when_all_triggers_are_over_only_the_endless_are_left(offered: list[Cand
 
 
 @pytest.mark.parametrize("wrong", [{"max_slots": 0}, {"replacement_threshold": 0.9}, {"max_slot": 41}])
-def test_settings_out_of_bounds_are_refused(wrong: dict[str, float]) -> None:
+def test_settings_out_of_bounds_are_refused(wrong):
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert(wrong, SlotSettings)
 
@@ -592,17 +586,17 @@ def test_settings_out_of_bounds_are_refused(wrong: dict[str, float]) -> None:
 # --- slots that fillers leave free ---
 
 
-def leaving_one(*candidates: Candidate) -> SlotState:
+def leaving_one(*candidates):
     return step(empty_slots({"main": 3}, left_free=1), *candidates)[0]
 
 
-def test_fillers_leave_the_slots_free_whose_subscriptions_are_for_watches() -> None:
+def test_fillers_leave_the_slots_free_whose_subscriptions_are_for_watches():
     state = leaving_one(*(filler(name) for name in "ABC"))
     assert layout(state) == {"main:01": "A", "main:02": "B", "main:03": None}
     assert step(state, filler("C"))[1] == ()
 
 
-def test_a_trigger_replaces_a_filler_before_it_takes_a_slot_that_is_left_free() -> None:
+def test_a_trigger_replaces_a_filler_before_it_takes_a_slot_that_is_left_free():
     state, [released, assigned] = step(leaving_one(filler("A"), filler("B")), candidate("X"))
     assert released == Release("main:02", "B", 2.0, "replaced", "X")
     assert assigned == Assign("main:02", candidate("X"), "B", "outranks")
@@ -610,20 +604,20 @@ def test_a_trigger_replaces_a_filler_before_it_takes_a_slot_that_is_left_free() 
 
 
 @pytest.mark.parametrize("newcomer", [candidate("Z"), pinned("Z")])
-def test_a_claim_takes_the_slot_that_is_left_free_once_no_filler_holds_one(newcomer: Candidate) -> None:
+def test_a_claim_takes_the_slot_that_is_left_free_once_no_filler_holds_one(newcomer):
     _, [assigned] = step(leaving_one(candidate("X"), candidate("Y")), newcomer)
     assert isinstance(assigned, Assign)
     assert (assigned.slot, assigned.replaced) == ("main:03", None)
 
 
-def test_a_claim_that_is_over_gives_back_the_slot_that_was_left_free() -> None:
+def test_a_claim_that_is_over_gives_back_the_slot_that_was_left_free():
     state = leaving_one(candidate("X"), candidate("Y"), candidate("Z", expires_ns=10))
     state, decisions = step(state, filler("Z"), filler("A"), now_ns=10)
     assert decisions == (Extend("main:03", filler("Z")), Release("main:03", "Z", 2.0, "expired"))
     assert step(state, filler("Z"), now_ns=11)[1] == ()
 
 
-def test_a_filler_of_a_closed_account_moves_into_no_slot_that_is_left_free() -> None:
+def test_a_filler_of_a_closed_account_moves_into_no_slot_that_is_left_free():
     state = step(empty_slots({"main": 1, "second": 1}, left_free=1), filler("A"))[0]
     assert step(state, filler("A"), closed=frozenset({"main"}))[1] == ()
     state = step(empty_slots({"main": 1, "second": 1}, left_free=1), candidate("X"))[0]

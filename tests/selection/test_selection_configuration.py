@@ -1,7 +1,6 @@
 """The selection's settings file: the requirement's keys, defaults for missing keys, an error for each wrong key."""
 
 import re
-from typing import Any
 
 import msgspec
 import pytest
@@ -24,17 +23,17 @@ WRITTEN = b"""{
 }"""
 
 
-def problems(document: object) -> list[str]:
+def problems(document):
     with pytest.raises(ConfigError) as caught:
         parse_selection(msgspec.json.encode(document), "selection.json")
     return [line.removeprefix("selection.json:1: ") for line in str(caught.value).splitlines()]
 
 
-def test_the_requirement_s_own_example_is_a_whole_file_and_states_our_defaults() -> None:
+def test_the_requirement_s_own_example_is_a_whole_file_and_states_our_defaults():
     assert parse_selection(WRITTEN, "here") == SelectionSettings()
 
 
-def test_the_weight_of_pins_is_named_as_a_key_without_effect() -> None:
+def test_the_weight_of_pins_is_named_as_a_key_without_effect():
     assert keys_without_effect(msgspec.json.decode(WRITTEN)) == [("triggers", "manual", "weight")]
     assert keys_without_effect({"triggers": {"manual": 7}, "slots": []}) == []
 
@@ -47,20 +46,20 @@ def test_the_weight_of_pins_is_named_as_a_key_without_effect() -> None:
         ({"triggers": {"market_cap_weight": 1.0}}, "triggers.market_cap_weight: the largest symbols yield"),
     ],
 )
-def test_a_key_that_could_decide_nothing_is_refused_with_the_reason(document: object, reported: str) -> None:
+def test_a_key_that_could_decide_nothing_is_refused_with_the_reason(document, reported):
     [problem] = problems(document)
     assert problem.startswith(reported)
     assert problem.endswith("remove this key")
 
 
-def test_one_key_alone_changes_nothing_else() -> None:
+def test_one_key_alone_changes_nothing_else():
     found = parse_selection(b'{"triggers": {"volume_surge": {"threshold": 5}}}', "here")
     changed = msgspec.structs.replace(found.triggers.volume_surge, threshold=3.0)
     assert found.triggers.volume_surge.threshold == 5
     assert msgspec.structs.replace(found.triggers, volume_surge=changed) == SelectionSettings().triggers
 
 
-def test_every_wrong_key_is_reported_at_once_by_its_dotted_name() -> None:
+def test_every_wrong_key_is_reported_at_once_by_its_dotted_name():
     reported = problems(
         {
             "universe": {"min_close_price": -1, "minimum": 5, "sort_by": "volume"},
@@ -90,24 +89,24 @@ def test_every_wrong_key_is_reported_at_once_by_its_dotted_name() -> None:
         ({"triggers": {"manual": {"ttl_seconds": 0}}}, "triggers.manual.ttl_seconds: 0 is neither positive nor -1"),
     ],
 )
-def test_a_value_out_of_bounds_names_the_bound(document: object, bound: str) -> None:
+def test_a_value_out_of_bounds_names_the_bound(document, bound):
     [reported] = problems(document)
     assert reported.startswith(bound)
 
 
 @pytest.mark.parametrize("time", ["5:00", "24:00", "05:60", "05:00:60", "0500", "05:00\n", "٠٥:٠٠"])
-def test_an_invalid_time_is_refused(time: str) -> None:
+def test_an_invalid_time_is_refused(time):
     [reported] = problems({"universe": {"generation_time": time}})
     assert reported.startswith("universe.generation_time")
 
 
-def test_only_the_market_capitalisation_is_accepted_as_sort_key() -> None:
+def test_only_the_market_capitalisation_is_accepted_as_sort_key():
     [reported] = problems({"universe": {"sort_by": "volume"}})
     assert reported.startswith("universe.sort_by")
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b'{"universe": 1e999}'])
-def test_an_error_about_invalid_json_names_the_file(content: bytes) -> None:
+def test_an_error_about_invalid_json_names_the_file(content):
     with pytest.raises(ConfigError, match=r"^selection\.json"):
         parse_selection(content, "selection.json")
 
@@ -122,7 +121,7 @@ any_json = st.recursive(
 
 
 @given(any_json)
-def test_any_json_is_read_or_refused_with_the_file_s_name_on_every_line(document: Any) -> None:
+def test_any_json_is_read_or_refused_with_the_file_s_name_on_every_line(document):
     try:
         settings = parse_selection(msgspec.json.encode(document), "selection.json")
     except ConfigError as error:

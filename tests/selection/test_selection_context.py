@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.events import TriggerFired, UniverseMember
+from bus.events import TriggerFired
 from observer.selection.context import Baseline, OpeningPoint, baseline, movers, opening_candidates, synced_event
 from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings
@@ -14,7 +14,7 @@ SETTINGS = SelectionSettings()
 SECOND_NS = 1_000_000_000
 
 
-def path(*points: tuple[float | None, float]) -> list[OpeningPoint]:
+def path(*points):
     return [OpeningPoint(price, volume) for price, volume in points]
 
 
@@ -24,17 +24,17 @@ OPENING = {
 }
 
 
-def test_the_volume_of_an_opening_is_its_last_cumulative_one_not_their_sum() -> None:
+def test_the_volume_of_an_opening_is_its_last_cumulative_one_not_their_sum():
     assert baseline(OPENING).average_volume == 200.0
 
 
-def test_the_baseline_is_the_average_symbol() -> None:
+def test_the_baseline_is_the_average_symbol():
     base = baseline(OPENING)
     assert base.average_volatility == pytest.approx(0.05)
     assert (base.symbols, base.snapshots) == (2, 5)
 
 
-def test_a_symbol_moves_from_its_first_trade_on_and_one_without_a_trade_has_no_volatility() -> None:
+def test_a_symbol_moves_from_its_first_trade_on_and_one_without_a_trade_has_no_volatility():
     opening = {"A": path((None, 0.0), (100.0, 10.0), (110.0, 20.0)), "B": path((None, 0.0), (None, 0.0))}
     base = baseline(opening)
     assert base.average_volatility == pytest.approx(0.1)
@@ -42,7 +42,7 @@ def test_a_symbol_moves_from_its_first_trade_on_and_one_without_a_trade_has_no_v
     assert (first.symbol, first.price_change, second.price_change) == ("A", pytest.approx(0.1), 0.0)
 
 
-def test_the_ranking_weighs_volume_volatility_and_the_change_in_percent() -> None:
+def test_the_ranking_weighs_volume_volatility_and_the_change_in_percent():
     first, second = movers(OPENING, baseline(OPENING), SETTINGS)
     assert (first.symbol, second.symbol) == ("A", "B")
     assert [first.volume_ratio, first.volatility_ratio, first.price_change] == pytest.approx([1.5, 2.0, 0.05])
@@ -50,14 +50,14 @@ def test_the_ranking_weighs_volume_volatility_and_the_change_in_percent() -> Non
     assert second.activity == pytest.approx(0.4 * 0.5)
 
 
-def test_an_opening_without_trades_is_a_degraded_start() -> None:
+def test_an_opening_without_trades_is_a_degraded_start():
     base = baseline({})
     event = synced_event(base, "2026-11-18", 5)
     assert (event.degraded, event.symbols, event.average_volume) == (True, 0, 0.0)
     assert movers({}, base, SETTINGS) == ()
 
 
-def test_the_thresholds_are_half_as_much_again_as_the_averages() -> None:
+def test_the_thresholds_are_half_as_much_again_as_the_averages():
     base = baseline(OPENING)
     event = synced_event(base, "2026-11-18", 5)
     assert event.volume_threshold == pytest.approx(1.5 * event.average_volume)
@@ -68,7 +68,7 @@ def test_the_thresholds_are_half_as_much_again_as_the_averages() -> None:
     assert event.average_volatility > 0
 
 
-def test_the_baseline_grows_at_the_pace_of_the_opening_and_its_range_with_the_root_of_the_time() -> None:
+def test_the_baseline_grows_at_the_pace_of_the_opening_and_its_range_with_the_root_of_the_time():
     opening = {
         "A": [OpeningPoint(100.0, 0.0, 0), OpeningPoint(110.0, 300.0, 20)],
         "B": [OpeningPoint(100.0, 0.0, 2), OpeningPoint(100.0, 100.0, 18)],
@@ -79,7 +79,7 @@ def test_the_baseline_grows_at_the_pace_of_the_opening_and_its_range_with_the_ro
     assert (baseline({}).volume_by(80), baseline({}).volatility_by(80)) == (None, None)
 
 
-def triggered(base: Baseline | None, *symbols: UniverseMember, volume: float) -> list[TriggerFired]:
+def triggered(base, *symbols, volume):
     """What fires at 80 ns for symbols of this volume and a range of 2 % of the price."""
     pipeline = Selector(symbols, {"main": 5}, SETTINGS)
     if base is not None:
@@ -89,7 +89,7 @@ def triggered(base: Baseline | None, *symbols: UniverseMember, volume: float) ->
     return [event for event in pipeline.evaluate_universe(80) if isinstance(event, TriggerFired)]
 
 
-def test_the_triggers_compare_a_symbol_without_a_history_with_the_thresholds_of_the_opening() -> None:
+def test_the_triggers_compare_a_symbol_without_a_history_with_the_thresholds_of_the_opening():
     base = Baseline(2, 4, average_volume=200.0, average_volatility=0.005, from_ns=0, to_ns=20)  # by 80 ns: 800, 1 %
     new = member("N", average_volume_20d=None, average_true_range_14d=None)
     volume, spread = triggered(base, new, volume=1_200.0)
@@ -100,12 +100,12 @@ def test_the_triggers_compare_a_symbol_without_a_history_with_the_thresholds_of_
     assert triggered(None, new, volume=1e9) == []
 
 
-def test_a_symbol_with_a_history_is_compared_with_its_own() -> None:
+def test_a_symbol_with_a_history_is_compared_with_its_own():
     base = Baseline(2, 4, average_volume=1.0, average_volatility=0.001, from_ns=0, to_ns=20)
     assert triggered(base, member("A", average_true_range_14d=1_000.0), volume=100.0) == []
 
 
-def test_a_symbol_whose_history_came_in_a_later_build_is_compared_with_its_own_from_then_on() -> None:
+def test_a_symbol_whose_history_came_in_a_later_build_is_compared_with_its_own_from_then_on():
     pipeline = Selector([member("N", average_volume_20d=None, average_true_range_14d=None)], {"main": 5}, SETTINGS)
     pipeline.compare_with(Baseline(2, 4, average_volume=200.0, average_volatility=0.005, from_ns=0, to_ns=20))
     pipeline.market.update_snapshot(seen("N", 100.0))
@@ -115,12 +115,12 @@ def test_a_symbol_whose_history_came_in_a_later_build_is_compared_with_its_own_f
     assert not [event for event in pipeline.evaluate_universe(81) if isinstance(event, TriggerFired)]
 
 
-def test_symbols_without_a_price_or_a_snapshot_do_not_disturb_the_ranking() -> None:
+def test_symbols_without_a_price_or_a_snapshot_do_not_disturb_the_ranking():
     base = baseline({"A": path((0.0, 0.0)), "B": []})
     assert [mover.activity for mover in movers({"A": path((0.0, 0.0)), "B": []}, base, SETTINGS)] == [0.0]
 
 
-def test_the_candidates_score_like_the_triggers_and_live_five_minutes() -> None:
+def test_the_candidates_score_like_the_triggers_and_live_five_minutes():
     base = baseline(OPENING)
     members = {"A": member("A"), "B": member("B")}
     first, second = opening_candidates(movers(OPENING, base, SETTINGS), members, base, 41, 0, SETTINGS)
@@ -133,7 +133,7 @@ def test_the_candidates_score_like_the_triggers_and_live_five_minutes() -> None:
     assert overfull.strength == 1.0
 
 
-def test_only_the_most_active_members_of_the_universe_are_candidates() -> None:
+def test_only_the_most_active_members_of_the_universe_are_candidates():
     base = baseline(OPENING)
     ranked = movers(OPENING, base, SETTINGS)
     both = {"A": member("A"), "B": member("B")}
@@ -142,7 +142,7 @@ def test_only_the_most_active_members_of_the_universe_are_candidates() -> None:
 
 
 @given(st.permutations("ABCDE"))
-def test_equal_openings_rank_by_symbol_whatever_their_order(symbols: list[str]) -> None:
+def test_equal_openings_rank_by_symbol_whatever_their_order(symbols):
     opening = {symbol: path((100.0, 5.0), (101.0, 9.0)) for symbol in symbols}
     ranked = movers(opening, baseline(opening), SETTINGS)
     assert [mover.symbol for mover in ranked] == list("ABCDE")

@@ -4,12 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.events import SlotAssigned, SlotExtended, SlotOverflowed, SlotReleased, TriggerKind
+from bus.events import SlotAssigned, SlotExtended, SlotOverflowed, SlotReleased
 from observer.selection.overflow import (
     LEFT_BELOW,
     SYMBOLS_MIN,
     WINDOW_NS,
-    Level,
     OverflowRates,
     OverflowWatch,
     changed_level,
@@ -24,24 +23,24 @@ NOW_NS = 10 * WINDOW_NS
 LEVELS = st.sampled_from(["normal", "warning", "alert", "urgent"])
 
 
-def given_slot(number: int, at_ns: int = NOW_NS, trigger: TriggerKind = "volume_surge") -> SlotAssigned:
+def given_slot(number, at_ns=NOW_NS, trigger="volume_surge"):
     return SlotAssigned(f"a:{number}", f"{number:06d}", at_ns, trigger, 1.0, "free_slot", None)
 
 
-def refused(number: int, at_ns: int = NOW_NS) -> SlotOverflowed:
+def refused(number, at_ns=NOW_NS):
     return SlotOverflowed(f"{number:06d}", at_ns, "volume_surge", 1.0, 1.0, 2.0, "all_slots_hold_higher_scores")
 
 
-def test_the_rate_is_of_symbols_not_of_refusals() -> None:
+def test_the_rate_is_of_symbols_not_of_refusals():
     changes: list[SlotAssigned | SlotOverflowed] = [*map(given_slot, range(30)), *(refused(99) for _ in range(500))]
     assert overflow_rate(changes, (), (), NOW_NS) == pytest.approx(1 / 31)
 
 
-def test_a_symbol_that_got_a_slot_within_the_hour_did_not_overflow() -> None:
+def test_a_symbol_that_got_a_slot_within_the_hour_did_not_overflow():
     assert overflow_rate([*map(given_slot, range(30)), refused(3)], (), (), NOW_NS) == 0
 
 
-def test_decisions_older_than_an_hour_do_not_count() -> None:
+def test_decisions_older_than_an_hour_do_not_count():
     changes: list[SlotAssigned | SlotOverflowed] = [
         *map(given_slot, range(SYMBOLS_MIN)),
         refused(99, NOW_NS - WINDOW_NS),
@@ -49,18 +48,18 @@ def test_decisions_older_than_an_hour_do_not_count() -> None:
     assert overflow_rate(changes, (), (), NOW_NS) == 0
 
 
-def test_a_symbol_with_a_slot_counts_as_served_regardless_of_its_assignment_time() -> None:
+def test_a_symbol_with_a_slot_counts_as_served_regardless_of_its_assignment_time():
     holding = [f"{number:06d}" for number in range(410)]
     assert overflow_rate(map(refused, range(500, 520)), holding, (), NOW_NS) == pytest.approx(20 / 430)
     assert overflow_rate(map(refused, range(20)), holding, (), NOW_NS) == 0
 
 
-def test_a_waiting_symbol_counts_as_refused_regardless_of_its_refusal_time() -> None:
+def test_a_waiting_symbol_counts_as_refused_regardless_of_its_refusal_time():
     waiting = [f"{number:06d}" for number in range(10)]
     assert overflow_rate(map(given_slot, range(10, 40)), (), waiting, NOW_NS) == pytest.approx(10 / 40)
 
 
-def test_too_few_symbols_make_no_rate() -> None:
+def test_too_few_symbols_make_no_rate():
     assert overflow_rate(map(refused, range(SYMBOLS_MIN - 1)), (), (), NOW_NS) is None
 
 
@@ -68,23 +67,23 @@ def test_too_few_symbols_make_no_rate() -> None:
     ("rate", "level"),
     [(0.05, "normal"), (0.051, "warning"), (0.10, "warning"), (0.101, "alert"), (0.20, "alert"), (0.201, "urgent")],
 )
-def test_levels_begin_above_the_rates_of_the_requirement(rate: float, level: Level) -> None:
+def test_levels_begin_above_the_rates_of_the_requirement(rate, level):
     assert next_level("normal", rate, RATES) == level
 
 
-def test_a_level_is_left_only_clearly_below_its_beginning() -> None:
+def test_a_level_is_left_only_clearly_below_its_beginning():
     assert next_level("alert", 0.09, RATES) == "alert"
     assert next_level("alert", 0.10 * LEFT_BELOW - 0.001, RATES) == "warning"
     assert next_level("urgent", 0.09, RATES) == "alert"
 
 
 @given(LEVELS, st.none() | st.floats(0, 1))
-def test_a_rate_that_stays_is_reported_at_most_once(level: Level, rate: float | None) -> None:
+def test_a_rate_that_stays_is_reported_at_most_once(level, rate):
     settled = next_level(level, rate, RATES)
     assert next_level(settled, rate, RATES) == settled
 
 
-def test_a_warning_is_a_log_line_an_alert_a_notice_and_urgent_a_critical_alert() -> None:
+def test_a_warning_is_a_log_line_an_alert_a_notice_and_urgent_a_critical_alert():
     weights = {}
     for level in ("warning", "alert", "urgent"):
         reported = changed_level("normal", level, 0.5)
@@ -93,7 +92,7 @@ def test_a_warning_is_a_log_line_an_alert_a_notice_and_urgent_a_critical_alert()
     assert weights == {"warning": "info", "alert": "warning", "urgent": "critical"}
 
 
-def test_only_a_change_is_reported_with_its_weight() -> None:
+def test_only_a_change_is_reported_with_its_weight():
     assert changed_level("alert", "alert", 0.15) is None
     reported = changed_level("alert", "urgent", 0.25)
     assert reported is not None
@@ -104,13 +103,13 @@ def test_only_a_change_is_reported_with_its_weight() -> None:
 # --- Track B's state ---
 
 
-def test_the_configured_rate_is_the_alert_level_and_the_levels_stay_in_order() -> None:
+def test_the_configured_rate_is_the_alert_level_and_the_levels_stay_in_order():
     assert rates_of(SlotSettings()) == OverflowRates()
     assert rates_of(SlotSettings(overflow_alert_rate=0.01)) == OverflowRates(warning=0.01, alert=0.01, urgent=0.2)
     assert rates_of(SlotSettings(overflow_alert_rate=0.5)) == OverflowRates(warning=0.05, alert=0.5, urgent=0.5)
 
 
-def test_a_level_is_reported_once_and_its_end_once() -> None:
+def test_a_level_is_reported_once_and_its_end_once():
     watch = OverflowWatch(RATES)
     watch.apply([*(given_slot(number) for number in range(17)), *(refused(number) for number in range(20))])
     reported = watch.check(NOW_NS, ())
@@ -124,21 +123,21 @@ def test_a_level_is_reported_once_and_its_end_once() -> None:
     assert over.text == "slots, last hour: level normal (too few symbols wanted a slot for a rate)"
 
 
-def test_a_process_that_resumes_reports_no_level_again() -> None:
+def test_a_process_that_resumes_reports_no_level_again():
     decided = [*(given_slot(number) for number in range(17)), *(refused(number) for number in range(20))]
     watch = OverflowWatch(RATES)
     watch.resume(decided, NOW_NS)
     assert watch.check(NOW_NS, ()) is None
 
 
-def test_slots_held_for_hours_keep_the_rate_low() -> None:
+def test_slots_held_for_hours_keep_the_rate_low():
     watch = OverflowWatch(RATES)
     watch.apply(given_slot(number, NOW_NS - 3 * WINDOW_NS) for number in range(410))
     watch.apply(refused(number) for number in range(500, 520))
     assert watch.check(NOW_NS, ()) is None
 
 
-def test_a_slot_that_was_released_counts_no_more() -> None:
+def test_a_slot_that_was_released_counts_no_more():
     watch = OverflowWatch(RATES)
     watch.apply(given_slot(number, NOW_NS - 3 * WINDOW_NS) for number in range(410))
     released = [SlotReleased(f"a:{number}", f"{number:06d}", NOW_NS, 1.0, "expired") for number in range(400)]
@@ -148,7 +147,7 @@ def test_a_slot_that_was_released_counts_no_more() -> None:
     assert "urgent (66.7%" in reported.text
 
 
-def test_a_filler_whose_slot_a_trigger_extends_counts_as_served() -> None:
+def test_a_filler_whose_slot_a_trigger_extends_counts_as_served():
     watch = OverflowWatch(RATES)
     watch.apply(given_slot(number, trigger="market_cap") for number in range(410))
     extended = (SlotExtended(f"a:{n}", f"{n:06d}", NOW_NS, "volume_surge", 12.0, None) for n in range(410))
@@ -157,7 +156,7 @@ def test_a_filler_whose_slot_a_trigger_extends_counts_as_served() -> None:
     assert watch.check(NOW_NS, ()) is None
 
 
-def test_a_filler_does_not_count_as_served_candidate() -> None:
+def test_a_filler_does_not_count_as_served_candidate():
     """Fillers do not count as refused candidates; a filler's slot does not satisfy a refused trigger."""
     watch = OverflowWatch(RATES)
     watch.apply(given_slot(number, trigger="market_cap") for number in range(410))
@@ -167,7 +166,7 @@ def test_a_filler_does_not_count_as_served_candidate() -> None:
     assert "urgent (100.0%" in reported.text
 
 
-def test_a_slot_in_the_hour_counts_though_it_was_lost_and_the_symbol_refused_since() -> None:
+def test_a_slot_in_the_hour_counts_though_it_was_lost_and_the_symbol_refused_since():
     """The state keeps each symbol's latest event of each kind, in any order of arrival."""
     minute_ns = WINDOW_NS // 60
     watch = OverflowWatch(RATES)
@@ -180,7 +179,7 @@ def test_a_slot_in_the_hour_counts_though_it_was_lost_and_the_symbol_refused_sin
     assert "urgent (100.0%" in reported.text
 
 
-def test_a_symbol_that_was_refused_and_then_lost_its_slot_is_counted_by_its_refusal() -> None:
+def test_a_symbol_that_was_refused_and_then_lost_its_slot_is_counted_by_its_refusal():
     minute_ns = WINDOW_NS // 60
     watch = OverflowWatch(RATES)
     watch.apply(refused(number, NOW_NS - 30 * minute_ns) for number in range(20))
@@ -191,13 +190,13 @@ def test_a_symbol_that_was_refused_and_then_lost_its_slot_is_counted_by_its_refu
     assert "urgent (100.0%" in reported.text
 
 
-def test_a_release_of_an_unknown_slot_is_ignored() -> None:
+def test_a_release_of_an_unknown_slot_is_ignored():
     watch = OverflowWatch(RATES)
     watch.apply([SlotReleased("gone:1", "000001", NOW_NS, 1.0, "account_removed")])
     assert watch.check(NOW_NS, ()) is None
 
 
-def test_a_filler_whose_trigger_fires_counts_as_served() -> None:
+def test_a_filler_whose_trigger_fires_counts_as_served():
     watch = OverflowWatch(RATES)
     watch.apply(given_slot(number, NOW_NS - 3 * WINDOW_NS, "market_cap") for number in range(410))
     watch.apply(given_slot(number, NOW_NS - 2 * WINDOW_NS) for number in range(410))
@@ -205,7 +204,7 @@ def test_a_filler_whose_trigger_fires_counts_as_served() -> None:
     assert watch.check(NOW_NS, ()) is None
 
 
-def test_a_waiting_symbol_that_was_refused_hours_ago_counts_in_the_report() -> None:
+def test_a_waiting_symbol_that_was_refused_hours_ago_counts_in_the_report():
     watch = OverflowWatch(RATES)
     watch.apply(given_slot(number, NOW_NS - 3 * WINDOW_NS) for number in range(40))
     reported = watch.check(NOW_NS, [f"{number:06d}" for number in range(100, 160)])
@@ -225,8 +224,8 @@ DECISIONS = st.lists(
 
 @given(DECISIONS)
 def test_the_watch_reports_the_level_of_the_rate_over_all_decisions(
-    decisions: list[SlotAssigned | SlotOverflowed],
-) -> None:
+    decisions,
+):
     in_order = sorted(
         decisions, key=lambda each: each.assigned_ns if isinstance(each, SlotAssigned) else each.overflowed_ns
     )

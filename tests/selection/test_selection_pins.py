@@ -1,20 +1,15 @@
 """Pins: a pinned symbol has a slot before any other until unpinned; without a free slot the pin waits."""
 
-from collections.abc import Iterable
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.events import (
-    Event,
     KeptPin,
     Pinned,
     PinRefused,
     PinsKept,
-    PinWait,
     SelectionAdvanced,
-    SelectionStep,
     SlotAssigned,
     SlotExtended,
     SlotOverflowed,
@@ -22,7 +17,6 @@ from bus.events import (
     SlotsClosed,
     SlotsEvaluated,
     TriggerFired,
-    UniverseMember,
     Unpinned,
 )
 from observer.selection.pins import PinRefusal, PinRequest, ends_of_pins, kept_pins, standing_pins
@@ -33,7 +27,7 @@ from observer.selection.slots import lengthened
 from observer.selection.trigger_settings import PinSettings
 from observer.selection.triggers import TriggersSettings
 from tests.builders import trade
-from tests.reach import Reach, reaches
+from tests.reach import reaches
 from tests.selection.builders import candidate, member, seen, state
 
 SECOND_NS = 1_000_000_000
@@ -41,40 +35,40 @@ YEAR_NS = 365 * 86_400 * SECOND_NS
 TWO_SLOTS = SelectionSettings(slots=SlotSettings(max_slots=2))
 
 
-def members() -> list[UniverseMember]:
+def members():
     return [member(symbol, rank=rank, market_cap=1e13 / rank) for rank, symbol in enumerate("ABCD", start=1)]
 
 
-def selector(settings: SelectionSettings = TWO_SLOTS) -> Selector:
+def selector(settings=TWO_SLOTS):
     """Two slots, which the two largest fill."""
     pipeline = Selector(members(), {"main": 41}, settings)
     pipeline.evaluate_universe(0)
     return pipeline
 
 
-def pinned(outcome: PinRequest | PinRefusal) -> PinRequest:
+def pinned(outcome):
     assert isinstance(outcome, PinRequest)
     return outcome
 
 
-def refused(outcome: PinRequest | PinRefusal) -> str:
+def refused(outcome):
     assert isinstance(outcome, PinRefusal)
     return outcome.code
 
 
-def assignments(outcome: PinRequest) -> list[tuple[str, str, str | None]]:
+def assignments(outcome):
     return [
         (event.symbol, event.trigger, event.replaced) for event in outcome.events if isinstance(event, SlotAssigned)
     ]
 
 
-def test_a_pin_takes_the_slot_of_the_least_important_symbol_and_reports_it() -> None:
+def test_a_pin_takes_the_slot_of_the_least_important_symbol_and_reports_it():
     outcome = pinned(selector().pin("D", 1))
     assert assignments(outcome) == [("D", "manual", "B")]
     assert [type(event) for event in outcome.events] == [TriggerFired, SlotReleased, SlotAssigned]
 
 
-def test_a_pin_outlasts_everything_that_outscores_it() -> None:
+def test_a_pin_outlasts_everything_that_outscores_it():
     pipeline = selector()
     pipeline.pin("D", 1)
     pipeline.open([candidate(symbol, 1_000, expires_ns=YEAR_NS) for symbol in "BC"], 2)
@@ -82,7 +76,7 @@ def test_a_pin_outlasts_everything_that_outscores_it() -> None:
     assert "D" in pipeline.wanted
 
 
-def test_a_pinned_symbol_with_a_slot_keeps_it_and_the_new_reason_is_reported() -> None:
+def test_a_pinned_symbol_with_a_slot_keeps_it_and_the_new_reason_is_reported():
     outcome = pinned(selector().pin("A", 1))
     assert outcome.slot == "main:01"
     assert [(event.symbol, event.trigger) for event in outcome.events if isinstance(event, SlotExtended)] == [
@@ -90,14 +84,14 @@ def test_a_pinned_symbol_with_a_slot_keeps_it_and_the_new_reason_is_reported() -
     ]
 
 
-def test_a_second_pin_of_the_same_symbol_reports_nothing() -> None:
+def test_a_second_pin_of_the_same_symbol_reports_nothing():
     pipeline = selector()
     first = pinned(pipeline.pin("D", 1))
     assert first.is_news
     assert pinned(pipeline.pin("D", 2)) == PinRequest(first.slot, [], is_news=False)
 
 
-def test_an_unpinned_symbol_loses_its_slot_to_the_largest_filler() -> None:
+def test_an_unpinned_symbol_loses_its_slot_to_the_largest_filler():
     pipeline = selector()
     slot = pinned(pipeline.pin("D", 1)).slot
     outcome = pinned(pipeline.unpin("D", 2))
@@ -108,14 +102,14 @@ def test_an_unpinned_symbol_loses_its_slot_to_the_largest_filler() -> None:
     assert pipeline.wanted == ("A", "B")
 
 
-def test_a_symbol_without_a_pin_cannot_be_unpinned_and_keeps_its_slot() -> None:
+def test_a_symbol_without_a_pin_cannot_be_unpinned_and_keeps_its_slot():
     pipeline = selector()
     assert refused(pipeline.unpin("A", 1)) == "not_pinned"
     assert refused(pipeline.unpin("nobody", 1)) == "not_pinned"
     assert pipeline.wanted == ("A", "B")
 
 
-def test_where_all_slots_are_pinned_the_next_one_is_refused_and_nothing_changes() -> None:
+def test_where_all_slots_are_pinned_the_next_one_is_refused_and_nothing_changes():
     pipeline = selector()
     pipeline.pin("C", 1)
     pipeline.pin("D", 1)
@@ -129,11 +123,11 @@ def test_where_all_slots_are_pinned_the_next_one_is_refused_and_nothing_changes(
     assert assignments(pinned(pipeline.pin("A", 4)))[0][:2] == ("A", "manual")
 
 
-def test_a_symbol_outside_the_universe_cannot_be_pinned() -> None:
+def test_a_symbol_outside_the_universe_cannot_be_pinned():
     assert refused(selector().pin("Z", 1)) == "unknown_symbol"
 
 
-def test_where_the_manual_trigger_is_switched_off_there_are_no_pins() -> None:
+def test_where_the_manual_trigger_is_switched_off_there_are_no_pins():
     manual = PinSettings(enabled=False)
     settings = SelectionSettings(slots=SlotSettings(max_slots=2), triggers=TriggersSettings(manual=manual))
     outcome = selector(settings).pin("D", 1)
@@ -144,15 +138,15 @@ def test_where_the_manual_trigger_is_switched_off_there_are_no_pins() -> None:
 # --- pins that wait ---
 
 
-def halt(pipeline: Selector, symbol: str, *, halted: bool = True) -> None:
+def halt(pipeline, symbol, *, halted=True):
     pipeline.market.update_state(state(symbol, halted=halted))
 
 
-def at_upper_limit(pipeline: Selector, symbol: str, *, locked: bool = True) -> None:
+def at_upper_limit(pipeline, symbol, *, locked=True):
     pipeline.market.update_snapshot(seen(symbol, price=13_000.0 if locked else 10_000.0))
 
 
-def test_a_pinned_symbol_that_is_halted_loses_its_slot_and_has_one_again_when_trading_resumes() -> None:
+def test_a_pinned_symbol_that_is_halted_loses_its_slot_and_has_one_again_when_trading_resumes():
     pipeline = selector()
     pipeline.pin("D", 1)
     halt(pipeline, "D")
@@ -163,7 +157,7 @@ def test_a_pinned_symbol_that_is_halted_loses_its_slot_and_has_one_again_when_tr
     assert pipeline.wanted == ("D", "A")
 
 
-def test_a_pinned_symbol_at_its_upper_limit_waits_until_it_leaves_that() -> None:
+def test_a_pinned_symbol_at_its_upper_limit_waits_until_it_leaves_that():
     pipeline = selector()
     pipeline.pin("D", 1)
     at_upper_limit(pipeline, "D")
@@ -174,7 +168,7 @@ def test_a_pinned_symbol_at_its_upper_limit_waits_until_it_leaves_that() -> None
     assert pipeline.wanted == ("D", "A")
 
 
-def test_a_pin_of_a_halted_symbol_is_accepted_and_gets_its_slot_later() -> None:
+def test_a_pin_of_a_halted_symbol_is_accepted_and_gets_its_slot_later():
     pipeline = selector()
     halt(pipeline, "D")
     outcome = pinned(pipeline.pin("D", 1))
@@ -185,7 +179,7 @@ def test_a_pin_of_a_halted_symbol_is_accepted_and_gets_its_slot_later() -> None:
     assert pipeline.wanted == ("D", "A")
 
 
-def test_a_pin_that_waits_can_be_taken_back() -> None:
+def test_a_pin_that_waits_can_be_taken_back():
     pipeline = selector()
     halt(pipeline, "D")
     pipeline.pin("D", 1)
@@ -195,7 +189,7 @@ def test_a_pin_that_waits_can_be_taken_back() -> None:
     assert pipeline.wanted == ("A", "B")
 
 
-def test_the_slot_of_a_pin_that_waits_is_promised_to_no_other() -> None:
+def test_the_slot_of_a_pin_that_waits_is_promised_to_no_other():
     pipeline = selector()
     pipeline.pin("C", 1)
     pipeline.pin("D", 1)
@@ -205,7 +199,7 @@ def test_the_slot_of_a_pin_that_waits_is_promised_to_no_other() -> None:
     assert refused(pipeline.pin("B", 3)) == "no_slot"
 
 
-def test_a_pin_of_a_delisted_symbol_is_refused_and_the_refusal_is_reported() -> None:
+def test_a_pin_of_a_delisted_symbol_is_refused_and_the_refusal_is_reported():
     pipeline = selector()
     pipeline.market.update_listing("D", 0, delisted=True, suspended=False)
     outcome = pipeline.pin("D", 1)
@@ -216,7 +210,7 @@ def test_a_pin_of_a_delisted_symbol_is_refused_and_the_refusal_is_reported() -> 
     assert "D" not in pipeline.wanted
 
 
-def test_a_pin_that_was_refused_is_refused_again_and_reported_again() -> None:
+def test_a_pin_that_was_refused_is_refused_again_and_reported_again():
     pipeline = selector()
     pipeline.open([candidate("A", 1_000, expires_ns=YEAR_NS)], 0)
     for symbol in "CD":
@@ -229,7 +223,7 @@ def test_a_pin_that_was_refused_is_refused_again_and_reported_again() -> None:
     assert refused(pipeline.unpin("A", 6)) == "not_pinned"
 
 
-def test_where_an_account_is_closed_a_pin_beyond_the_other_s_slots_is_refused_and_no_pin() -> None:
+def test_where_an_account_is_closed_a_pin_beyond_the_other_s_slots_is_refused_and_no_pin():
     pipeline = Selector(members(), {"main": 1, "second": 1}, TWO_SLOTS)
     pipeline.close_accounts({"main"}, 0)
     pipeline.pin("C", 1)
@@ -243,7 +237,7 @@ WHAT = st.sampled_from(["pin", "pin", "pin", "unpin", "halt", "resume", "lock", 
 
 @reaches(pin_with_a_slot=280, pin_that_may_hold_none=163, pin_refused=26)
 @given(st.lists(st.tuples(WHAT, st.sampled_from("ABCD")), min_size=10, max_size=30))
-def test_a_pin_always_has_a_slot_or_its_symbol_may_hold_none(reach: Reach, actions: list[tuple[str, str]]) -> None:
+def test_a_pin_always_has_a_slot_or_its_symbol_may_hold_none(reach, actions):
     pipeline, pins, halted, locked = selector(), set[str](), set[str](), set[str]()
     for now_ns, (what, symbol) in enumerate(actions, start=1):
         match what:
@@ -273,23 +267,23 @@ def test_a_pin_always_has_a_slot_or_its_symbol_may_hold_none(reach: Reach, actio
 # --- pins that stand, as they are stored ---
 
 
-def advanced(step: SelectionStep) -> SelectionAdvanced:
+def advanced(step):
     return SelectionAdvanced("2026-11-18", 1, step)
 
 
-def pin_step(waits_for: PinWait | None = None) -> SelectionAdvanced:
+def pin_step(waits_for=None):
     return advanced(Pinned("D", waits_for))
 
 
-def kept(*pins: KeptPin) -> SelectionAdvanced:
+def kept(*pins):
     return advanced(PinsKept(pins))
 
 
-def assigned(symbol: str) -> SlotAssigned:
+def assigned(symbol):
     return SlotAssigned("main:01", symbol, 1, "manual", 11.0, "pinned", None)
 
 
-def released(symbol: str, reason: str) -> SlotReleased:
+def released(symbol, reason):
     return SlotReleased("main:01", symbol, 1, 11.0, reason)
 
 
@@ -316,13 +310,11 @@ OVERFLOWED = SlotOverflowed("D", 1, "manual", 1.0, 11.0, 11.0, "all_slots_pinned
         ([released("D", "halted"), advanced(SlotsEvaluated())], {}),
     ],
 )
-def test_the_stored_events_yield_the_pins_in_force_and_the_reason_why_one_waits(
-    events: Iterable[Event], standing: dict[str, str | None]
-) -> None:
+def test_the_stored_events_yield_the_pins_in_force_and_the_reason_why_one_waits(events, standing):
     assert standing_pins(events) == standing
 
 
-def test_pins_of_earlier_days_get_slots_and_a_pin_outside_the_universe_waits() -> None:
+def test_pins_of_earlier_days_get_slots_and_a_pin_outside_the_universe_waits():
     pipeline = Selector(members(), {"main": 41}, TWO_SLOTS)
     pipeline.keep_pins({"D": None, "Z": None}, 1)
     pipeline.evaluate_universe(2)
@@ -330,14 +322,14 @@ def test_pins_of_earlier_days_get_slots_and_a_pin_outside_the_universe_waits() -
     assert pipeline.waiting_pins == {"Z": "not_in_universe"}
 
 
-def test_a_pin_that_waits_for_another_day_can_be_taken_back() -> None:
+def test_a_pin_that_waits_for_another_day_can_be_taken_back():
     pipeline = Selector(members(), {"main": 41}, TWO_SLOTS)
     pipeline.keep_pins({"Z": None}, 1)
     assert pinned(pipeline.unpin("Z", 2)).slot is None
     assert pipeline.waiting_pins == {}
 
 
-def test_the_step_of_kept_pins_says_which_wait_and_for_what() -> None:
+def test_the_step_of_kept_pins_says_which_wait_and_for_what():
     assert kept_pins({"D": None, "Z": 9}, {"Z": "not_in_universe"}) == PinsKept(
         (KeptPin("D", None), KeptPin("Z", "not_in_universe", 9))
     )
@@ -351,7 +343,7 @@ FOR_AN_HOUR = SelectionSettings(
 )
 
 
-def test_a_pin_with_a_time_to_live_holds_its_slot_until_then_and_has_no_claim_after() -> None:
+def test_a_pin_with_a_time_to_live_holds_its_slot_until_then_and_has_no_claim_after():
     pipeline = Selector([*members(), member("E", market_cap=1e9)], {"main": 41}, FOR_AN_HOUR)
     pipeline.evaluate_universe(0)
     outcome = pinned(pipeline.pin("E", 1))
@@ -364,7 +356,7 @@ def test_a_pin_with_a_time_to_live_holds_its_slot_until_then_and_has_no_claim_af
     assert refused(pipeline.unpin("E", 2 + HOUR_NS)) == "not_pinned"
 
 
-def test_a_symbol_whose_pin_ends_keeps_its_slot_for_another_reason() -> None:
+def test_a_symbol_whose_pin_ends_keeps_its_slot_for_another_reason():
     pipeline = selector(FOR_AN_HOUR)
     pipeline.pin("A", 1)
     reported = pipeline.evaluate_slots(1 + HOUR_NS)
@@ -372,7 +364,7 @@ def test_a_symbol_whose_pin_ends_keeps_its_slot_for_another_reason() -> None:
     assert "A" in pipeline.wanted
 
 
-def test_a_second_pin_gives_the_first_its_full_time_again() -> None:
+def test_a_second_pin_gives_the_first_its_full_time_again():
     pipeline = selector(FOR_AN_HOUR)
     pipeline.pin("D", 1)
     assert pinned(pipeline.pin("D", HOUR_NS)).until_ns == 2 * HOUR_NS
@@ -380,7 +372,7 @@ def test_a_second_pin_gives_the_first_its_full_time_again() -> None:
     assert "D" in pipeline.wanted
 
 
-def test_a_pin_that_waits_ends_too_and_makes_room_for_another() -> None:
+def test_a_pin_that_waits_ends_too_and_makes_room_for_another():
     pipeline = selector(FOR_AN_HOUR)
     halt(pipeline, "D")
     pipeline.pin("D", 1)
@@ -389,14 +381,14 @@ def test_a_pin_that_waits_ends_too_and_makes_room_for_another() -> None:
     assert pinned(pipeline.pin("B", 1 + HOUR_NS)).slot is not None
 
 
-def test_rapid_replacements_prolong_no_pin() -> None:
+def test_rapid_replacements_prolong_no_pin():
     held, settings = candidate("D", kind="manual", expires_ns=100), SlotSettings()
     assert lengthened(held, 0, settings) == held
     assert lengthened(candidate("D", expires_ns=100), 0, settings).expires_ns == 200
 
 
 @pytest.mark.parametrize(("resumed_ns", "keeps"), [(HOUR_NS, True), (1 + HOUR_NS, False)])
-def test_a_resuming_process_and_the_next_day_keep_the_end_of_a_pin(resumed_ns: int, *, keeps: bool) -> None:
+def test_a_resuming_process_and_the_next_day_keep_the_end_of_a_pin(resumed_ns, *, keeps):
     first = selector(FOR_AN_HOUR)
     outcome = pinned(first.pin("D", 1))
     events = [*outcome.events, SelectionAdvanced("2026-11-18", 1, Pinned("D", None, outcome.until_ns))]
@@ -412,7 +404,7 @@ def test_a_resuming_process_and_the_next_day_keep_the_end_of_a_pin(resumed_ns: i
     assert "D" in next_day.wanted or not keeps
 
 
-def test_the_first_step_after_its_end_removes_a_pin_from_those_in_force() -> None:
+def test_the_first_step_after_its_end_removes_a_pin_from_those_in_force():
     events = [SelectionAdvanced("2026-11-18", 1, Pinned("D", None, 5)), SelectionAdvanced("d", 4, SlotsEvaluated())]
     assert standing_pins(events) == {"D": None}
     assert standing_pins([*events, SelectionAdvanced("2026-11-18", 5, SlotsEvaluated())]) == {}

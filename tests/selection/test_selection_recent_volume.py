@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.events import Event, SlotExtended, TriggerEnded, TriggerFired, UniverseMember
+from bus.events import Event, SlotExtended, TriggerEnded, TriggerFired
 from observer.collection.decisions import evaluate_slots
 from observer.gaps.detector import GapDetector
 from observer.selection.context import Baseline
@@ -23,20 +23,20 @@ MINUTE_NS = 60 * SECOND_NS
 USUAL = [f"U{number:02}" for number in range(30)]
 
 
-def members(**changes: object) -> list[UniverseMember]:
+def members(**changes):
     """Thirty usual symbols and A, each with an average day of 1,000 shares."""
     return [*(member(symbol) for symbol in USUAL), member("A", **changes)]
 
 
-def members_of(symbols: list[str]) -> list[UniverseMember]:
+def members_of(symbols):
     return [member(symbol) for symbol in symbols]
 
 
-def market(**changes: object) -> MarketState:
+def market(**changes):
     return MarketState(members(**changes), TriggersSettings(), EarlierDays())
 
 
-def sweep(state: MarketState, minute: float, usual: float, volume: float) -> None:
+def sweep(state, minute, usual, volume):
     """A sweep in which the usual symbols have traded `usual` shares, and A `volume`."""
     for symbol in USUAL:
         state.update_snapshot(seen(symbol, usual, receive_time_ns=round(minute * MINUTE_NS)))
@@ -44,14 +44,14 @@ def sweep(state: MarketState, minute: float, usual: float, volume: float) -> Non
     state.update_pace()
 
 
-def ratio(state: MarketState, opening: Baseline | None = None, profile: Profile | None = None) -> float | None:
+def ratio(state, opening=None, profile=None):
     return state.update_recent(state.members["A"], state.of("A"), profile, opening)
 
 
 # --- the latest minutes ---
 
 
-def test_the_latest_minutes_are_unknown_until_the_second_mark() -> None:
+def test_the_latest_minutes_are_unknown_until_the_second_mark():
     recent = RecentVolume(step_ns=10)
     recent.mark(5, 100.0)
     assert (recent.since_ns, recent.next_ns) == (None, 15)
@@ -60,7 +60,7 @@ def test_the_latest_minutes_are_unknown_until_the_second_mark() -> None:
 
 
 @given(st.lists(st.integers(1, 400), min_size=2, max_size=60))
-def test_updates_at_any_intervals_look_back_half_a_window_at_least_and_forget_what_is_older(steps_s: list[int]) -> None:
+def test_updates_at_any_intervals_look_back_half_a_window_at_least_and_forget_what_is_older(steps_s):
     """Of a window of 300 s: from the last mark but one, which is at most 300 s and two steps old."""
     state, now_s, times = market(), 0, [0]
     state.update_snapshot(seen("A", 0.0))
@@ -80,11 +80,11 @@ def test_updates_at_any_intervals_look_back_half_a_window_at_least_and_forget_wh
 # --- the pace of the universe ---
 
 
-def shares_of(symbols: int, share: float) -> dict[str, float]:
+def shares_of(symbols, share):
     return {f"S{number}": share for number in range(symbols)}
 
 
-def test_the_pace_is_the_mean_without_the_busiest_tenth() -> None:
+def test_the_pace_is_the_mean_without_the_busiest_tenth():
     pace = UniversePace()
     for at_ns, share in ((0, 0.1), (10, 0.2)):
         pace.add(at_ns, {**shares_of(18, share), "X": 90 * share, "Y": 80 * share})
@@ -94,7 +94,7 @@ def test_the_pace_is_the_mean_without_the_busiest_tenth() -> None:
     assert pace.between(-1, 5) is None
 
 
-def test_the_sweep_of_an_opening_auction_shows_no_pace() -> None:
+def test_the_sweep_of_an_opening_auction_shows_no_pace():
     """Half of the symbols were seen before the auction: the mean until their mean time is half of what it traded, and
     a symbol that was seen after it would have twice that, without a surge.
     """
@@ -111,7 +111,7 @@ def test_the_sweep_of_an_opening_auction_shows_no_pace() -> None:
     assert pace.between(30, 45) == pytest.approx(0.03)
 
 
-def test_the_pace_of_an_opening_is_not_that_of_the_minutes_before_it() -> None:
+def test_the_pace_of_an_opening_is_not_that_of_the_minutes_before_it():
     """Every symbol was seen after the open: on its side of the sweep the market trades, on the other it does not."""
     pace = UniversePace()
     for at_ns, share in ((0, 0.0), (10, 0.0), (20, 0.1)):
@@ -122,14 +122,14 @@ def test_the_pace_of_an_opening_is_not_that_of_the_minutes_before_it() -> None:
     assert pace.between(20, 25) == pytest.approx(0.2)
 
 
-def test_too_few_symbols_have_no_pace() -> None:
+def test_too_few_symbols_have_no_pace():
     pace = UniversePace()
     for at_ns in (0, 10):
         pace.add(at_ns, shares_of(SYMBOLS_MIN - 1, 0.1))
     assert pace.between(0, 10) is None
 
 
-def test_symbols_that_the_last_moment_did_not_have_do_not_change_the_pace() -> None:
+def test_symbols_that_the_last_moment_did_not_have_do_not_change_the_pace():
     pace = UniversePace()
     pace.add(0, shares_of(SYMBOLS_MIN, 0.4))
     pace.add(10, {**shares_of(SYMBOLS_MIN, 0.5), **{f"new {number}": 0.0 for number in range(90)}})
@@ -139,7 +139,7 @@ def test_symbols_that_the_last_moment_did_not_have_do_not_change_the_pace() -> N
 
 
 @given(st.lists(st.floats(0.01, 3), min_size=2, max_size=20), st.integers(0, 400), st.integers(0, 400))
-def test_a_pace_never_falls_and_its_parts_add_up(shares: list[float], one_ns: int, other_ns: int) -> None:
+def test_a_pace_never_falls_and_its_parts_add_up(shares, one_ns, other_ns):
     pace = UniversePace()
     for number, share in enumerate(shares):
         pace.add(number * 20, shares_of(SYMBOLS_MIN, share))
@@ -155,7 +155,7 @@ def test_a_pace_never_falls_and_its_parts_add_up(shares: list[float], one_ns: in
 # --- the ratio ---
 
 
-def test_without_a_profile_the_usual_volume_is_the_average_day_s_share_of_the_universe() -> None:
+def test_without_a_profile_the_usual_volume_is_the_average_day_s_share_of_the_universe():
     state = market(average_volume_20d=2_000.0)
     sweep(state, 0, 100.0, 500.0)
     assert ratio(state) is None
@@ -164,7 +164,7 @@ def test_without_a_profile_the_usual_volume_is_the_average_day_s_share_of_the_un
     assert state.of("A").usual_recent_volume == pytest.approx(100.0)
 
 
-def test_who_does_not_trade_while_nobody_does_has_no_surge() -> None:
+def test_who_does_not_trade_while_nobody_does_has_no_surge():
     """After the close the usual volume is 0; unknown, it would leave the surge to the day's ratio, which stays."""
     state = market()
     for minute in (0, 10, 20):
@@ -172,7 +172,7 @@ def test_who_does_not_trade_while_nobody_does_has_no_surge() -> None:
     assert ratio(state) == 0.0
 
 
-def test_each_venue_has_a_pace_of_its_own() -> None:
+def test_each_venue_has_a_pace_of_its_own():
     """At 08:00 a further venue trades and the main one does not: a common pace would make each line there a surge."""
     further = [f"{symbol}.NXT" for symbol in USUAL]
     state = MarketState(members_of(USUAL + further), TriggersSettings(), EarlierDays())
@@ -184,7 +184,7 @@ def test_each_venue_has_a_pace_of_its_own() -> None:
     assert state.usual_between("U00", 0, 10 * MINUTE_NS) is None
 
 
-def test_with_a_profile_the_usual_volume_is_that_of_its_own_minutes_and_at_least_half_the_universe_s_share() -> None:
+def test_with_a_profile_the_usual_volume_is_that_of_its_own_minutes_and_at_least_half_the_universe_s_share():
     busy, quiet = Profile((0.0, 600.0), (0.0, 200.0)), Profile((0.0, 600.0), (0.0, 1.0))
     for profile, usual in ((busy, 200.0), (quiet, 25.0)):
         state = market()
@@ -193,7 +193,7 @@ def test_with_a_profile_the_usual_volume_is_that_of_its_own_minutes_and_at_least
         assert ratio(state, profile=profile) == pytest.approx(300.0 / usual)
 
 
-def test_a_symbol_without_an_average_is_compared_with_the_average_symbol_s_opening() -> None:
+def test_a_symbol_without_an_average_is_compared_with_the_average_symbol_s_opening():
     state = market(average_volume_20d=None)
     base = Baseline(2, 4, average_volume=60.0, average_volatility=0.0, from_ns=0, to_ns=20 * MINUTE_NS)
     sweep(state, 0, 100.0, 500.0)
@@ -202,7 +202,7 @@ def test_a_symbol_without_an_average_is_compared_with_the_average_symbol_s_openi
     assert ratio(state, base) == pytest.approx(300.0 / 30.0)
 
 
-def test_the_silence_of_a_streamed_symbol_counts_and_that_of_another_one_does_not() -> None:
+def test_the_silence_of_a_streamed_symbol_counts_and_that_of_another_one_does_not():
     for is_streamed in (True, False):
         state = market()
         sweep(state, 0, 100.0, 500.0)
@@ -218,7 +218,7 @@ def test_the_silence_of_a_streamed_symbol_counts_and_that_of_another_one_does_no
         assert after == (0.0 if is_streamed else before)
 
 
-def test_trades_that_are_read_late_count_in_the_minutes_in_which_they_were_traded() -> None:
+def test_trades_that_are_read_late_count_in_the_minutes_in_which_they_were_traded():
     """A steady symbol, whose trades of ten minutes are read at once."""
     state = market()
     sweep(state, 0, 10.0, 10.0)
@@ -229,7 +229,7 @@ def test_trades_that_are_read_late_count_in_the_minutes_in_which_they_were_trade
         assert ratio(state) == pytest.approx(1.0, abs=0.4)
 
 
-def test_a_trade_that_is_read_after_a_later_sweep_is_older_than_that() -> None:
+def test_a_trade_that_is_read_after_a_later_sweep_is_older_than_that():
     state = market()
     for minute in (0, 10, 20):
         sweep(state, minute, 5.0 * minute, 5.0 * minute)
@@ -241,7 +241,7 @@ def test_a_trade_that_is_read_after_a_later_sweep_is_older_than_that() -> None:
     assert state.volume_of("A") == (101.0, 20 * MINUTE_NS), "the sweep's answer was older than its receipt"
 
 
-def test_a_stream_that_is_read_late_begins_no_surge() -> None:
+def test_a_stream_that_is_read_late_begins_no_surge():
     """A trades 5 shares a minute; from minute 12 to 19 nothing is read, and then all at once, with a symbol of the
     same connection. What was not read is no silence, and what is read late no surge.
     """
@@ -271,12 +271,12 @@ def test_a_stream_that_is_read_late_begins_no_surge() -> None:
 # --- a surge of the whole pipeline ---
 
 
-def traded(minute: float) -> float:
+def traded(minute):
     """A's volume of the day: 1,800 shares a minute from minute 5 to 20, and one a minute from then on."""
     return 1_800.0 * min(max(minute - 5, 0.0), 15.0) + max(minute - 20, 0.0)
 
 
-def test_a_surge_begins_is_streamed_and_ends_although_the_day_s_ratio_stays_high() -> None:
+def test_a_surge_begins_is_streamed_and_ends_although_the_day_s_ratio_stays_high():
     pipeline = Selector(members(), {"main": 1}, SelectionSettings())
     decided, held = list[Event](), list[float]()
     for tens in range(60 * 6):
@@ -303,7 +303,7 @@ def test_a_surge_begins_is_streamed_and_ends_although_the_day_s_ratio_stays_high
     assert (kept.trigger, kept.extended_ns) == ("market_cap", ended.ended_ns)
 
 
-def test_by_the_written_rule_the_same_surge_holds_its_slot_until_the_close() -> None:
+def test_by_the_written_rule_the_same_surge_holds_its_slot_until_the_close():
     written = SelectionSettings(triggers=TriggersSettings(recent_volume=RecentVolumeSettings(enabled=False)))
     pipeline = Selector(members(), {"main": 1}, written)
     for minute in range(0, 60, 10):

@@ -8,7 +8,7 @@ import pytest
 
 from bus.events import SlotOverflowed
 from observer.selection.trigger_settings import PinSettings
-from observer.selection.triggers import TRIGGERS, Trigger, TriggersSettings
+from observer.selection.triggers import TRIGGERS, TriggersSettings
 from observer.store.ledgers import overflow_line
 
 ROOT = Path(__file__).parents[2]
@@ -19,32 +19,32 @@ each_trigger = pytest.mark.parametrize("trigger", TRIGGERS, ids=lambda trigger: 
 
 
 @each_trigger
-def test_the_shipped_settings_contain_the_defaults_of_each_trigger(trigger: Trigger) -> None:
+def test_the_shipped_settings_contain_the_defaults_of_each_trigger(trigger):
     assert SHIPPED["triggers"].get(trigger.kind) == msgspec.to_builtins(trigger.defaults)
 
 
 @each_trigger
-def test_the_page_of_the_data_states_when_each_trigger_fires(trigger: Trigger) -> None:
+def test_the_page_of_the_data_states_when_each_trigger_fires(trigger):
     assert f"| `{trigger.kind}` | {trigger.documentation} |" in DATA_PAGE
 
 
 @each_trigger
-def test_each_trigger_has_its_own_settings(trigger: Trigger) -> None:
+def test_each_trigger_has_its_own_settings(trigger):
     assert TriggersSettings().of(trigger.kind) == trigger.defaults
 
 
 @each_trigger
-def test_the_overflow_ledger_names_the_measure_of_each_trigger(trigger: Trigger) -> None:
+def test_the_overflow_ledger_names_the_measure_of_each_trigger(trigger):
     refused = SlotOverflowed("035720", 0, trigger.kind, 0.85, 9.2, 9.5, "not_above_threshold", 3.2, 5e11, 41)
     metadata = json.loads(overflow_line(refused))["metadata"]
     assert metadata == {trigger.overflow_measure: 3.2, "market_cap": 500_000_000_000}
 
 
-def test_the_shipped_settings_contain_the_defaults_of_pins_and_the_page_of_the_data_names_their_kind() -> None:
+def test_the_shipped_settings_contain_the_defaults_of_pins_and_the_page_of_the_data_names_their_kind():
     assert SHIPPED["triggers"]["manual"] == msgspec.to_builtins(PinSettings())
     assert "| `manual` | the symbol is pinned (`observer slots pin`) |" in DATA_PAGE
 
 
-def test_each_trigger_has_its_own_overflow_measure() -> None:
+def test_each_trigger_has_its_own_overflow_measure():
     measures = [trigger.overflow_measure for trigger in TRIGGERS]
     assert len(set(measures)) == len(measures)

@@ -1,7 +1,6 @@
 """The selection pipeline with its state, from observations to published events."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
 
 import pytest
 
@@ -15,7 +14,6 @@ from bus.events import (
     TradesConflated,
     TriggerEnded,
     TriggerFired,
-    UniverseMember,
 )
 from observer.selection.profile import EarlierDays, Profile
 from observer.selection.selector import Selector
@@ -28,16 +26,16 @@ SECOND_NS = 1_000_000_000
 TWO_SLOTS = SelectionSettings(slots=SlotSettings(max_slots=2))
 
 
-def members(*symbols: str) -> list[UniverseMember]:
+def members(*symbols):
     """The first is the largest."""
     return [member(symbol, rank=rank, market_cap=1e13 / rank) for rank, symbol in enumerate(symbols, start=1)]
 
 
-def selector(*symbols: str) -> Selector:
+def selector(*symbols):
     return Selector(members(*symbols or ("A", "B", "C", "D")), {"main": 41}, TWO_SLOTS)
 
 
-def left(events: Iterable[Event]) -> SlotProjection:
+def left(events):
     """Events that an earlier process published."""
     slots = SlotProjection()
     for event in events:
@@ -45,26 +43,26 @@ def left(events: Iterable[Event]) -> SlotProjection:
     return slots
 
 
-def kinds(events: Iterable[Event]) -> Counter[str]:
+def kinds(events):
     return Counter(type(event).__name__ for event in events)
 
 
-def assigned(events: Sequence[Event]) -> list[tuple[str, str, str | None]]:
+def assigned(events):
     return [(event.symbol, event.trigger, event.replaced) for event in events if isinstance(event, SlotAssigned)]
 
 
-def test_with_nothing_to_go_by_the_largest_fill_the_slots() -> None:
+def test_with_nothing_to_go_by_the_largest_fill_the_slots():
     pipeline = selector()
     assert assigned(pipeline.evaluate_universe(0)) == [("A", "market_cap", None), ("B", "market_cap", None)]
     assert pipeline.wanted == ("A", "B")
 
 
-def test_the_opening_s_movers_come_first() -> None:
+def test_the_opening_s_movers_come_first():
     pipeline = selector()
     assert assigned(pipeline.open([candidate("D", 12)], 0)) == [("D", "volume_surge", None), ("A", "market_cap", None)]
 
 
-def test_a_surge_seen_by_a_sweep_fires_and_gets_a_slot_at_once() -> None:
+def test_a_surge_seen_by_a_sweep_fires_and_gets_a_slot_at_once():
     pipeline = selector()
     pipeline.evaluate_universe(0)
     pipeline.market.update_snapshot(seen("D", 3_000.0))
@@ -76,7 +74,7 @@ def test_a_surge_seen_by_a_sweep_fires_and_gets_a_slot_at_once() -> None:
     assert pipeline.wanted == ("D", "A")
 
 
-def test_a_condition_that_goes_on_is_reported_once() -> None:
+def test_a_condition_that_goes_on_is_reported_once():
     pipeline = selector()
     pipeline.market.update_snapshot(seen("D", 3_000.0))
     pipeline.evaluate_universe(0)
@@ -84,7 +82,7 @@ def test_a_condition_that_goes_on_is_reported_once() -> None:
     assert "D" in pipeline.wanted
 
 
-def test_a_line_whose_trigger_is_over_keeps_its_slot_until_a_trigger_needs_it() -> None:
+def test_a_line_whose_trigger_is_over_keeps_its_slot_until_a_trigger_needs_it():
     pipeline = selector("A", "B", "C", "D", "E")
     pipeline.open([candidate("E", 12, expires_ns=10)], 0)
     [extended] = pipeline.evaluate_universe(10)
@@ -95,7 +93,7 @@ def test_a_line_whose_trigger_is_over_keeps_its_slot_until_a_trigger_needs_it() 
     assert assigned(pipeline.evaluate_universe(11)) == [("D", "volume_surge", "E")]
 
 
-def test_a_line_that_surges_again_after_its_trigger_was_over_costs_no_change() -> None:
+def test_a_line_that_surges_again_after_its_trigger_was_over_costs_no_change():
     pipeline = selector("A", "B", "C", "D", "E")
     pipeline.open([candidate("E", 12, expires_ns=10)], 0)
     pipeline.evaluate_universe(10)
@@ -103,13 +101,13 @@ def test_a_line_that_surges_again_after_its_trigger_was_over_costs_no_change() -
     assert [type(event) for event in pipeline.evaluate_universe(11)] == [TriggerFired, SlotExtended]
 
 
-def test_a_line_of_a_further_venue_whose_trigger_is_over_yields_to_the_largest_of_the_main_one() -> None:
+def test_a_line_of_a_further_venue_whose_trigger_is_over_yields_to_the_largest_of_the_main_one():
     pipeline = selector("A", "B", "E.NXT")
     pipeline.open([candidate("E.NXT", 12, expires_ns=10)], 0)
     assert assigned(pipeline.evaluate_universe(10)) == [("B", "market_cap", "E.NXT")]
 
 
-def test_more_triggers_than_slots_overflow_once() -> None:
+def test_more_triggers_than_slots_overflow_once():
     pipeline = selector()
     for symbol in "ABCD":
         pipeline.market.update_snapshot(seen(symbol, 9_000.0))
@@ -117,7 +115,7 @@ def test_more_triggers_than_slots_overflow_once() -> None:
     assert not [event for event in pipeline.evaluate_universe(1) if isinstance(event, SlotOverflowed)]
 
 
-def test_a_slot_whose_trigger_is_over_between_sweeps_goes_to_a_symbol_whose_trigger_is_still_active() -> None:
+def test_a_slot_whose_trigger_is_over_between_sweeps_goes_to_a_symbol_whose_trigger_is_still_active():
     pipeline = selector("A", "B", "C", "D", "E", "F")
     pipeline.open([candidate("F", 20, expires_ns=SECOND_NS), candidate("E", 20, expires_ns=9 * SECOND_NS)], 0)
     pipeline.market.update_snapshot(seen("D", 3_000.0))
@@ -125,7 +123,7 @@ def test_a_slot_whose_trigger_is_over_between_sweeps_goes_to_a_symbol_whose_trig
     assert assigned(pipeline.evaluate_slots(SECOND_NS)) == [("D", "volume_surge", "F")]
 
 
-def test_symbols_with_slots_are_evaluated_in_the_order_of_their_slots() -> None:
+def test_symbols_with_slots_are_evaluated_in_the_order_of_their_slots():
     symbols = [f"{number:06d}" for number in range(30)]
     pipeline = Selector(members(*symbols), {"main": 41}, SelectionSettings())
     pipeline.evaluate_universe(0)
@@ -135,7 +133,7 @@ def test_symbols_with_slots_are_evaluated_in_the_order_of_their_slots() -> None:
     assert fired == symbols
 
 
-def test_a_symbol_at_its_upper_limit_loses_its_slot() -> None:
+def test_a_symbol_at_its_upper_limit_loses_its_slot():
     pipeline = selector()
     pipeline.evaluate_universe(0)
     pipeline.market.update_snapshot(seen("A", price=13_000.0, high=13_000.0))
@@ -145,7 +143,7 @@ def test_a_symbol_at_its_upper_limit_loses_its_slot() -> None:
     assert pipeline.wanted == ("B", "C")
 
 
-def test_a_halted_symbol_loses_its_slot_and_can_come_back() -> None:
+def test_a_halted_symbol_loses_its_slot_and_can_come_back():
     pipeline = selector()
     pipeline.evaluate_universe(0)
     pipeline.market.update_state(state("A", halted=True))
@@ -157,7 +155,7 @@ def test_a_halted_symbol_loses_its_slot_and_can_come_back() -> None:
 
 
 @pytest.mark.parametrize("reported_by", ["the exchange", "a master file"])
-def test_a_halt_of_a_symbol_without_a_slot_is_over_when_a_sweep_sees_it_traded_again(reported_by: str) -> None:
+def test_a_halt_of_a_symbol_without_a_slot_is_over_when_a_sweep_sees_it_traded_again(reported_by):
     pipeline = selector()
     pipeline.pin("A", 0)
     pipeline.market.update_snapshot(seen("A", 10.0, receive_time_ns=1))
@@ -174,7 +172,7 @@ def test_a_halt_of_a_symbol_without_a_slot_is_over_when_a_sweep_sees_it_traded_a
     assert wanted == [False, False, False, True]
 
 
-def test_a_snapshot_from_before_the_halt_does_not_end_it() -> None:
+def test_a_snapshot_from_before_the_halt_does_not_end_it():
     pipeline = selector()
     pipeline.pin("A", 0)
     pipeline.market.update_state(state("A", halted=True, reported_ns=10))
@@ -184,7 +182,7 @@ def test_a_snapshot_from_before_the_halt_does_not_end_it() -> None:
     assert "A" not in pipeline.wanted
 
 
-def test_listing_changes_do_not_end_a_halt_and_the_end_of_a_halt_does_not_undo_a_suspension() -> None:
+def test_listing_changes_do_not_end_a_halt_and_the_end_of_a_halt_does_not_undo_a_suspension():
     pipeline = selector()
     pipeline.market.update_state(state("A", halted=True))
     pipeline.market.update_listing("A", 0, delisted=False, suspended=False)
@@ -194,7 +192,7 @@ def test_listing_changes_do_not_end_a_halt_and_the_end_of_a_halt_does_not_undo_a
     assert pipeline.wanted == ("C", "D")
 
 
-def test_symbols_with_slots_are_evaluated_in_the_order_of_importance() -> None:
+def test_symbols_with_slots_are_evaluated_in_the_order_of_importance():
     """In a set's order each process would publish the same triggers in another order."""
     symbols = "ABCDEFGHIJKLMNOP"
     pipeline = Selector(members(*symbols), {"main": len(symbols)}, SelectionSettings())
@@ -210,14 +208,14 @@ def test_symbols_with_slots_are_evaluated_in_the_order_of_importance() -> None:
     ("change", "reason"),
     [({"delisted": True, "suspended": False}, "delisted"), ({"delisted": False, "suspended": True}, "halted")],
 )
-def test_a_symbol_that_the_master_file_removes_or_suspends_loses_its_slot(change: dict[str, bool], reason: str) -> None:
+def test_a_symbol_that_the_master_file_removes_or_suspends_loses_its_slot(change, reason):
     pipeline = selector()
     pipeline.evaluate_universe(0)
     pipeline.market.update_listing("A", 0, **change)
     assert [event.reason for event in pipeline.evaluate_slots(1) if isinstance(event, SlotReleased)] == [reason]
 
 
-def test_the_symbols_of_an_account_that_cannot_stream_move_and_come_home() -> None:
+def test_the_symbols_of_an_account_that_cannot_stream_move_and_come_home():
     pipeline = Selector(members(*"ABCD"), {"main": 1, "second": 1}, TWO_SLOTS)
     pipeline.open([candidate("A", 20), candidate("B", 10)], 0)
     moved = pipeline.close_accounts({"main"}, 1)
@@ -228,7 +226,7 @@ def test_the_symbols_of_an_account_that_cannot_stream_move_and_come_home() -> No
     assert pipeline.wanted_by_account["main"] == ("A",)
 
 
-def test_a_slot_of_an_account_that_is_there_no_more_is_released() -> None:
+def test_a_slot_of_an_account_that_is_there_no_more_is_released():
     held = SlotAssigned("gone:01", "A", 0, "volume_surge", 12.0, "free_slot", None)
     released = selector().resume(left([held]), 5)
     assert [(event.slot, event.symbol, event.reason) for event in released if isinstance(event, SlotReleased)] == [
@@ -236,7 +234,7 @@ def test_a_slot_of_an_account_that_is_there_no_more_is_released() -> None:
     ]
 
 
-def test_the_guard_against_churn_is_reported_when_it_steps_in_and_when_it_steps_back() -> None:
+def test_the_guard_against_churn_is_reported_when_it_steps_in_and_when_it_steps_back():
     guarded = SlotSettings(max_slots=1, churn_max_replacements=1, churn_window_seconds=10.0)
     pipeline = Selector(members(*"ABCD"), {"main": 1}, SelectionSettings(slots=guarded))
     reported: list[Event] = []
@@ -250,7 +248,7 @@ def test_the_guard_against_churn_is_reported_when_it_steps_in_and_when_it_steps_
     ]
 
 
-def test_between_sweeps_the_rate_of_trades_follows_from_the_volume_and_the_size_of_a_trade() -> None:
+def test_between_sweeps_the_rate_of_trades_follows_from_the_volume_and_the_size_of_a_trade():
     earlier = EarlierDays(trade_volumes={"D": 10.0})
     pipeline = Selector(members(*"ABCD"), {"main": 41}, TWO_SLOTS, earlier=earlier)
     pipeline.market.update_snapshot(seen("D", 100.0, receive_time_ns=1 * SECOND_NS))
@@ -262,7 +260,7 @@ def test_between_sweeps_the_rate_of_trades_follows_from_the_volume_and_the_size_
     assert [(event.symbol, event.kind, event.measure) for event in fired] == [("D", "trade_velocity", 12.0)]
 
 
-def test_a_volume_unusual_for_the_time_of_day_fires_in_the_morning() -> None:
+def test_a_volume_unusual_for_the_time_of_day_fires_in_the_morning():
     profile = Profile((0.0, 24_000.0), (0.0, 400.0))
     earlier = EarlierDays(profiles={"D": profile})
     pipeline = Selector(members(*"ABCD"), {"main": 41}, TWO_SLOTS, earlier=earlier)
@@ -273,7 +271,7 @@ def test_a_volume_unusual_for_the_time_of_day_fires_in_the_morning() -> None:
     assert (fired.symbol, fired.basis, fired.reference, fired.measure) == ("D", "time_of_day", 40.0, 3.0)
 
 
-def test_earlier_days_are_scaled_to_the_new_shares_on_the_day_of_a_split() -> None:
+def test_earlier_days_are_scaled_to_the_new_shares_on_the_day_of_a_split():
     earlier = EarlierDays(profiles={"D": Profile((0.0,), (10.0,))}, trade_volumes={"D": 10.0})
     pipeline = Selector(members(*"ABCD"), {"main": 41}, TWO_SLOTS, earlier=earlier)
     split = {"price": 2_000.0, "high": 2_000.0, "low": 2_000.0, "upper_limit": 2_600.0, "lower_limit": 1_400.0}
@@ -288,7 +286,7 @@ def test_earlier_days_are_scaled_to_the_new_shares_on_the_day_of_a_split() -> No
     assert pipeline.market.members["D"].average_volume_20d == 5_000.0
 
 
-def test_a_later_build_gives_averages_in_the_shares_of_today_and_no_new_symbol() -> None:
+def test_a_later_build_gives_averages_in_the_shares_of_today_and_no_new_symbol():
     without = {"previous_close": 2_000.0, "close_is_base": True, "average_volume_20d": None, "market_cap": 1e12}
     pipeline = Selector([member(symbol, **without) for symbol in "CD"], {"main": 41}, TWO_SLOTS)
     split = {"price": 2_000.0, "high": 2_000.0, "low": 2_000.0, "upper_limit": 2_600.0, "lower_limit": 1_400.0}
@@ -301,7 +299,7 @@ def test_a_later_build_gives_averages_in_the_shares_of_today_and_no_new_symbol()
     assert (fired.symbol, fired.kind, fired.reference) == ("D", "volume_surge", 5_000.0)
 
 
-def test_no_volume_is_unusual_before_the_first_time_of_the_profile() -> None:
+def test_no_volume_is_unusual_before_the_first_time_of_the_profile():
     earlier = EarlierDays(profiles={"D": Profile((3_600.0,), (10.0,))})
     pipeline = Selector(members(*"ABCD"), {"main": 41}, TWO_SLOTS, earlier=earlier)
     pipeline.market.update_snapshot(seen("D", 2_000.0))
@@ -309,12 +307,12 @@ def test_no_volume_is_unusual_before_the_first_time_of_the_profile() -> None:
     assert [event for event in pipeline.evaluate_universe(3_600 * SECOND_NS) if isinstance(event, TriggerFired)]
 
 
-def spikes(events: Iterable[Event]) -> list[float]:
+def spikes(events):
     """The measures of the volatility spikes that fired."""
     return [event.measure for event in events if isinstance(event, TriggerFired) and event.kind == "volatility_spike"]
 
 
-def test_a_late_sweep_does_not_undo_a_high_or_a_low() -> None:
+def test_a_late_sweep_does_not_undo_a_high_or_a_low():
     """A trade at 12,000 won, and a sweep from before it: the range is 2,000 won against an average of 100."""
     pipeline = selector()
     pipeline.market.update_trade(trade(1, symbol="A", price=12_000.0, receive_time_ns=5 * SECOND_NS))
@@ -331,11 +329,11 @@ def test_a_late_sweep_does_not_undo_a_high_or_a_low() -> None:
 SWEEP_S = 600
 
 
-def reported(events: Iterable[Event], kind: type[TriggerFired | SlotOverflowed]) -> list[str]:
+def reported(events, kind):
     return [event.symbol for event in events if isinstance(event, kind)]
 
 
-def surging(*symbols: str, slots: int = 1, interval_s: float = SWEEP_S) -> Selector:
+def surging(*symbols, slots=1, interval_s=SWEEP_S):
     """A pipeline whose only slot is pinned, after a sweep in which these symbols surge."""
     settings = SelectionSettings(slots=SlotSettings(max_slots=slots))
     pipeline = Selector(members(*"ABCD"), {"main": 41}, settings, sweep_interval_s=interval_s)
@@ -347,7 +345,7 @@ def surging(*symbols: str, slots: int = 1, interval_s: float = SWEEP_S) -> Selec
     return pipeline
 
 
-def test_a_surge_that_lasts_all_day_is_reported_once_and_refused_once() -> None:
+def test_a_surge_that_lasts_all_day_is_reported_once_and_refused_once():
     pipeline, events = surging("C", "D"), list[Event]()
     for now_s in range(10, 6 * SWEEP_S, 10):
         if now_s % SWEEP_S == 0:
@@ -359,14 +357,14 @@ def test_a_surge_that_lasts_all_day_is_reported_once_and_refused_once() -> None:
     assert pipeline.waiting == {"C", "D"}
 
 
-def test_a_slot_that_becomes_free_between_sweeps_goes_to_a_pending_candidate_before_a_filler() -> None:
+def test_a_slot_that_becomes_free_between_sweeps_goes_to_a_pending_candidate_before_a_filler():
     pipeline = surging("D")
     pipeline.evaluate_slots(500 * SECOND_NS)
     pipeline.unpin("A", 550 * SECOND_NS)
     assert assigned(pipeline.evaluate_slots(551 * SECOND_NS)) == [("D", "volume_surge", None)]
 
 
-def test_a_pending_candidate_ends_with_the_sweep_that_no_longer_shows_it() -> None:
+def test_a_pending_candidate_ends_with_the_sweep_that_no_longer_shows_it():
     settings = SelectionSettings(slots=SlotSettings(max_slots=1))
     earlier = EarlierDays(trade_volumes={"D": 1.0})
     pipeline = Selector(members(*"ABCD"), {"main": 41}, settings, earlier=earlier)
@@ -381,7 +379,7 @@ def test_a_pending_candidate_ends_with_the_sweep_that_no_longer_shows_it() -> No
     assert pipeline.waiting == set()
 
 
-def test_a_pending_candidate_expires_half_an_interval_after_a_missed_sweep() -> None:
+def test_a_pending_candidate_expires_half_an_interval_after_a_missed_sweep():
     pipeline = surging("D")
     for now_s in range(100, 901, 100):
         pipeline.evaluate_slots(now_s * SECOND_NS)
@@ -390,7 +388,7 @@ def test_a_pending_candidate_expires_half_an_interval_after_a_missed_sweep() -> 
     assert pipeline.waiting == set()
 
 
-def test_a_trigger_lives_its_life_also_where_sweeps_follow_each_other_quickly() -> None:
+def test_a_trigger_lives_its_life_also_where_sweeps_follow_each_other_quickly():
     pipeline = surging("D", interval_s=1.0)
     pipeline.evaluate_slots(299 * SECOND_NS)
     assert pipeline.waiting == {"D"}
@@ -398,7 +396,7 @@ def test_a_trigger_lives_its_life_also_where_sweeps_follow_each_other_quickly() 
     assert pipeline.waiting == set()
 
 
-def test_a_candidate_of_a_sweep_keeps_its_slot_as_long_as_its_trigger_is_active() -> None:
+def test_a_candidate_of_a_sweep_keeps_its_slot_as_long_as_its_trigger_is_active():
     """Symbols with a slot are evaluated continuously: a sweep's candidate ends with its trigger."""
     settings = SelectionSettings(slots=SlotSettings(max_slots=1))
     earlier = EarlierDays(trade_volumes={"D": 1.0})
@@ -414,7 +412,7 @@ def test_a_candidate_of_a_sweep_keeps_its_slot_as_long_as_its_trigger_is_active(
     assert (extended.symbol, extended.trigger) == ("D", "market_cap")
 
 
-def test_a_burst_between_two_evaluations_fires_at_the_second_one() -> None:
+def test_a_burst_between_two_evaluations_fires_at_the_second_one():
     pipeline = selector()
     pipeline.evaluate_universe(0)
     for number in range(12):
@@ -423,7 +421,7 @@ def test_a_burst_between_two_evaluations_fires_at_the_second_one() -> None:
     assert [(event.symbol, event.kind, event.measure) for event in fired] == [("A", "trade_velocity", 12.0)]
 
 
-def test_a_row_of_conflated_trades_is_seen_with_its_rate_range_and_volume() -> None:
+def test_a_row_of_conflated_trades_is_seen_with_its_rate_range_and_volume():
     pipeline = selector()
     pipeline.evaluate_universe(0)
     first, last = 5 * SECOND_NS, 5 * SECOND_NS + SECOND_NS // 2
@@ -440,7 +438,7 @@ def test_a_row_of_conflated_trades_is_seen_with_its_rate_range_and_volume() -> N
     assert pipeline.market.volume_of("A") == (3_000.0, last)
 
 
-def test_a_new_process_takes_the_slots_over_as_they_were() -> None:
+def test_a_new_process_takes_the_slots_over_as_they_were():
     pipeline = selector()
     pipeline.market.update_snapshot(seen("D", 3_000.0))
     held = [event for event in pipeline.evaluate_universe(0) if isinstance(event, SlotAssigned)]
@@ -450,15 +448,15 @@ def test_a_new_process_takes_the_slots_over_as_they_were() -> None:
     assert list(successor.evaluate_universe(6)) == []
 
 
-def test_the_end_of_the_day_releases_every_slot() -> None:
+def test_the_end_of_the_day_releases_every_slot():
     pipeline = selector()
     pipeline.evaluate_universe(0)
     assert kinds(pipeline.close(9)) == {"SlotReleased": 2}
     assert pipeline.wanted == ()
 
 
-def test_the_same_calls_give_the_same_facts() -> None:
-    def reported() -> list[Event]:
+def test_the_same_calls_give_the_same_facts():
+    def reported():
         pipeline = selector()
         events: list[Event] = []
         for now_ns, symbol in enumerate("DCBADCBA"):

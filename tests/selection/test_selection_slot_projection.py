@@ -1,8 +1,5 @@
 """SlotProjection: a resuming process rebuilds slots, past holders and pins from the events."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
-
 import msgspec
 import pytest
 from hypothesis import given
@@ -11,12 +8,10 @@ from hypothesis import strategies as st
 from bus.events import (
     AccountsClosed,
     ChurnGuardChanged,
-    DropReason,
     Event,
     Pinned,
     Reached,
     SelectionAdvanced,
-    SelectionStep,
     SlotAssigned,
     SlotExtended,
     SlotOverflowed,
@@ -25,7 +20,6 @@ from bus.events import (
     TriggerEnded,
     TriggerFired,
     Unpinned,
-    WatchChange,
     WatchChanged,
     WatchInterrupted,
     WatchResumed,
@@ -45,8 +39,8 @@ from observer.selection.slot_projection import (
     slot_intervals,
     streamed_times,
 )
-from observer.selection.slots import SlotState, empty_slots
-from observer.selection.triggers import Candidate, TriggersSettings
+from observer.selection.slots import empty_slots
+from observer.selection.triggers import TriggersSettings
 from tests.builders import day_began
 from tests.selection.builders import candidate, filler, member, seen
 
@@ -59,33 +53,33 @@ ACCOUNTS = {"main": 2, "second": 1}
 class Past:
     """An earlier process: its slots, and what it published."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.state = empty_slots(ACCOUNTS)
         self.reported: list[Event] = []
 
-    def step(self, *candidates: Candidate, now_ns: int, closed: AbstractSet[str] = frozenset()) -> None:
+    def step(self, *candidates, now_ns, closed=frozenset()):
         self.state, decisions = allocate(self.state, candidates, now_ns, SETTINGS.slots, {}, closed)
         self.reported += [decided_event(decision, now_ns, 3, "") for decision in decisions]
 
 
-def left(events: Iterable[Event]) -> SlotProjection:
+def left(events):
     reported = SlotProjection()
     for event in events:
         reported.apply(event)
     return reported
 
 
-def after(past: Past, now_ns: int, dropped: Mapping[str, DropReason] = {}) -> SlotState:
+def after(past, now_ns, dropped={}):
     members = {symbol: member(symbol) for symbol in "ABCDEFGH"}
     return resumed_slots(left(past.reported), empty_slots(ACCOUNTS), members, dropped, now_ns, SETTINGS)[0]
 
 
-def held(state: SlotState) -> Sequence[tuple[str, str | None, str | None]]:
+def held(state):
     """Each slot with its holder and the holder's source."""
     return [(slot.slot, slot.candidate.symbol if slot.candidate else None, slot.home) for slot in state.slots]
 
 
-def long(symbol: str, score: float, now_ns: int) -> Candidate:
+def long(symbol, score, now_ns):
     """A volume surge with a whole life before it."""
     return candidate(symbol, score, expires_ns=now_ns + LIFE_NS)
 
@@ -102,8 +96,8 @@ ROUNDS = st.lists(
 
 @given(ROUNDS)
 def test_any_past_restores_the_slots_homes_turn_and_replacements(
-    rounds: list[tuple[list[tuple[str, int]], AbstractSet[str], int]],
-) -> None:
+    rounds,
+):
     past, now_ns = Past(), 0
     for offered, closed, seconds in rounds:
         now_ns += seconds * S
@@ -118,7 +112,7 @@ def test_any_past_restores_the_slots_homes_turn_and_replacements(
     assert state.overflowed <= state.waiting.keys()
 
 
-def test_a_moved_symbol_returns_after_a_restart_when_its_account_is_open() -> None:
+def test_a_moved_symbol_returns_after_a_restart_when_its_account_is_open():
     past = Past()
     past.step(long("A", 20, 0), now_ns=0)
     past.step(now_ns=1, closed={"main"})
@@ -128,7 +122,7 @@ def test_a_moved_symbol_returns_after_a_restart_when_its_account_is_open() -> No
     assert [decision.reason for decision in decisions] == ["moved_home", "moved_home"]
 
 
-def test_a_refused_symbol_waits_after_a_restart_while_its_trigger_lives_and_is_not_refused_again() -> None:
+def test_a_refused_symbol_waits_after_a_restart_while_its_trigger_lives_and_is_not_refused_again():
     past = Past()
     past.step(*(long(symbol, 20, 0) for symbol in "ABC"), long("D", 15, 0), now_ns=0)
     state = after(past, LIFE_NS - 1)
@@ -137,7 +131,7 @@ def test_a_refused_symbol_waits_after_a_restart_while_its_trigger_lives_and_is_n
     assert after(past, LIFE_NS).waiting == {}
 
 
-def test_a_replaced_symbol_waits_after_a_restart_and_a_replaced_filler_does_not() -> None:
+def test_a_replaced_symbol_waits_after_a_restart_and_a_replaced_filler_does_not():
     past = Past()
     past.step(long("A", 10, 0), long("B", 20, 0), filler("F"), now_ns=0)
     past.step(long("A", 10, 1), long("B", 20, 1), long("C", 20, 1), long("D", 20, 1), now_ns=1)
@@ -146,19 +140,19 @@ def test_a_replaced_symbol_waits_after_a_restart_and_a_replaced_filler_does_not(
     assert (state.waiting.keys(), state.overflowed) == ({"A"}, frozenset())
 
 
-def test_a_symbol_that_may_hold_no_slot_does_not_wait_after_a_restart() -> None:
+def test_a_symbol_that_may_hold_no_slot_does_not_wait_after_a_restart():
     past = Past()
     past.step(*(long(symbol, 20, 0) for symbol in "ABC"), long("D", 15, 0), now_ns=0)
     assert after(past, 1, {"D": "halted"}).waiting == {}
 
 
-def test_a_refused_pin_does_not_wait() -> None:
+def test_a_refused_pin_does_not_wait():
     past = Past()
     past.reported.append(SlotOverflowed("D", 0, "manual", 1.0, 11.2, 11.2, "all_slots_pinned"))
     assert after(past, 1).waiting == {}
 
 
-def test_the_replacements_of_the_last_minutes_still_guard_against_churn() -> None:
+def test_the_replacements_of_the_last_minutes_still_guard_against_churn():
     past = Past()
     past.step(*(long(symbol, 10, 0) for symbol in "ABC"), now_ns=0)
     past.step(long("D", 20, S), long("E", 20, S), now_ns=S)
@@ -169,15 +163,15 @@ def test_the_replacements_of_the_last_minutes_still_guard_against_churn() -> Non
 # --- the whole pipeline resumes ---
 
 
-def advanced(step: SelectionStep) -> SelectionAdvanced:
+def advanced(step):
     return SelectionAdvanced("2026-11-18", 0, step)
 
 
-def selector() -> Selector:
+def selector():
     return Selector([member(symbol, rank=rank) for rank, symbol in enumerate("ABCD", 1)], ACCOUNTS, SETTINGS)
 
 
-def test_a_pin_is_still_in_force_after_a_restart() -> None:
+def test_a_pin_is_still_in_force_after_a_restart():
     before = selector()
     before.evaluate_universe(0)
     events: list[Event] = [*before.pin("D", 1).events, advanced(Pinned("D"))]
@@ -187,7 +181,7 @@ def test_a_pin_is_still_in_force_after_a_restart() -> None:
     assert successor.unpin("D", 6).events
 
 
-def test_after_a_restart_a_pin_that_waited_waits_on() -> None:
+def test_after_a_restart_a_pin_that_waited_waits_on():
     successor = selector()
     successor.market.update_listing("D", 0, delisted=False, suspended=True)
     successor.resume(left([advanced(Pinned("D", "halted"))]), 0)
@@ -198,14 +192,14 @@ def test_after_a_restart_a_pin_that_waited_waits_on() -> None:
     assert successor.wanted[0] == "D"
 
 
-def test_accounts_that_were_closed_are_closed_as_far_as_they_are_still_there() -> None:
+def test_accounts_that_were_closed_are_closed_as_far_as_they_are_still_there():
     successor = selector()
     successor.resume(left([advanced(AccountsClosed(("main", "removed")))]), 0)
     assert successor.closed_accounts == {"main"}
 
 
 @pytest.mark.parametrize("engaged", [True, False])
-def test_an_engaged_churn_guard_is_not_reported_again_after_a_restart(engaged: bool) -> None:
+def test_an_engaged_churn_guard_is_not_reported_again_after_a_restart(engaged):
     successor = selector()
     successor.resume(left([ChurnGuardChanged(0, engaged, 2, 1.5)]), 0)
     reported = [event.engaged for event in successor.evaluate_slots(1) if isinstance(event, ChurnGuardChanged)]
@@ -215,11 +209,11 @@ def test_an_engaged_churn_guard_is_not_reported_again_after_a_restart(engaged: b
 # --- triggers that hold ---
 
 
-def fired(symbol: str, fired_ns: int) -> TriggerFired:
+def fired(symbol, fired_ns):
     return TriggerFired(symbol, "volume_surge", fired_ns, fired_ns + LIFE_NS, 4.0, 3.0, 1_000.0, 0.8, 19.2)
 
 
-def test_conditions_that_hold_are_those_that_fired_and_did_not_end_each_with_one_more_life() -> None:
+def test_conditions_that_hold_are_those_that_fired_and_did_not_end_each_with_one_more_life():
     ended = TriggerEnded("B", "volume_surge", 2, 3, 4)
     extended = SlotExtended("main:01", "A", 7, "volume_surge", 18.0, 7 + LIFE_NS)
     pin = msgspec.structs.replace(fired("P", 5), kind="manual")
@@ -227,7 +221,7 @@ def test_conditions_that_hold_are_those_that_fired_and_did_not_end_each_with_one
     assert active == {("A", "volume_surge"): ActiveTrigger(1, 7, 9 + LIFE_NS)}
 
 
-def test_a_condition_that_holds_does_not_fire_again_after_a_restart_and_ends_with_its_first_moment() -> None:
+def test_a_condition_that_holds_does_not_fire_again_after_a_restart_and_ends_with_its_first_moment():
     lived, events = selector(), list[Event]()
     lived.market.update_snapshot(seen("D", 4_000.0))
     events += lived.evaluate_universe(1)
@@ -244,15 +238,15 @@ def test_a_condition_that_holds_does_not_fire_again_after_a_restart_and_ends_wit
 # --- slots as intervals ---
 
 
-def assigned(slot: str, symbol: str, at_ns: int) -> SlotAssigned:
+def assigned(slot, symbol, at_ns):
     return SlotAssigned(slot, symbol, at_ns, "context", 15.0, "free_slot", None)
 
 
-def watched(change: WatchChange, symbol: str, at_ns: int) -> WatchChanged:
+def watched(change, symbol, at_ns):
     return WatchChanged("kis", symbol, "2026-11-18", at_ns, change)
 
 
-def test_an_interval_has_its_triggers_its_end_and_the_times_of_its_subscription() -> None:
+def test_an_interval_has_its_triggers_its_end_and_the_times_of_its_subscription():
     events = [
         assigned("main:01", "A", 1),
         watched(WatchStarted(), "A", 3),
@@ -270,7 +264,7 @@ def test_an_interval_has_its_triggers_its_end_and_the_times_of_its_subscription(
     assert (second.symbol, second.released_ns, second.streamed) == ("B", None, ((11, None),))
 
 
-def test_a_symbol_that_is_still_subscribed_streams_in_its_next_slot_at_once() -> None:
+def test_a_symbol_that_is_still_subscribed_streams_in_its_next_slot_at_once():
     """It moves to another account, or is assigned again before its subscription is removed."""
     first, second = slot_intervals(
         [
@@ -285,7 +279,7 @@ def test_a_symbol_that_is_still_subscribed_streams_in_its_next_slot_at_once() ->
     assert (first.streamed, second.streamed) == (((3, 6),), ((6, 9),))
 
 
-def test_a_subscription_that_is_acknowledged_after_the_release_of_its_slot_is_streamed_until_its_removal() -> None:
+def test_a_subscription_that_is_acknowledged_after_the_release_of_its_slot_is_streamed_until_its_removal():
     events = [
         assigned("main:01", "A", 1),
         SlotReleased("main:01", "A", 3, 11.0, "expired"),
@@ -296,7 +290,7 @@ def test_a_subscription_that_is_acknowledged_after_the_release_of_its_slot_is_st
     assert interval.streamed == ((5, 9),)
 
 
-def test_a_symbol_of_an_earlier_process_that_is_only_settled_is_not_streamed() -> None:
+def test_a_symbol_of_an_earlier_process_that_is_only_settled_is_not_streamed():
     events = [
         assigned("main:01", "A", 1),
         watched(WatchResumed(Reached(9.0, None, 2), 2), "A", 3),
@@ -308,7 +302,7 @@ def test_a_symbol_of_an_earlier_process_that_is_only_settled_is_not_streamed() -
     assert interval.streamed == ()
 
 
-def test_a_killed_process_streamed_until_its_last_step() -> None:
+def test_a_killed_process_streamed_until_its_last_step():
     started, again = watched(WatchStarted(), "A", 3), watched(WatchStarted(), "A", 8)
     step = SelectionAdvanced("2026-11-18", 5, Unpinned("B"))
     began = SelectionAdvanced("2026-11-18", 7, day_began("2026-11-18"))
@@ -316,7 +310,7 @@ def test_a_killed_process_streamed_until_its_last_step() -> None:
     assert interval.streamed == ((3, 5), (8, None))
 
 
-def test_a_slot_that_a_later_process_gives_up_was_streamed_until_the_last_step_of_the_earlier_one() -> None:
+def test_a_slot_that_a_later_process_gives_up_was_streamed_until_the_last_step_of_the_earlier_one():
     step = SelectionAdvanced("2026-11-18", 5, Unpinned("B"))
     settled = watched(WatchSettled(Reached(9.0, None, 90)), "A", 90)
     given_up = SlotReleased("main:01", "A", 90, 1.0, "unfinished")
@@ -325,7 +319,7 @@ def test_a_slot_that_a_later_process_gives_up_was_streamed_until_the_last_step_o
     assert interval.streamed == ((3, 5),)
 
 
-def test_the_streamed_times_of_a_symbol_are_those_of_all_its_slots_joined_where_they_touch() -> None:
+def test_the_streamed_times_of_a_symbol_are_those_of_all_its_slots_joined_where_they_touch():
     slots = [
         SlotInterval("main:01", "A", 1, "free_slot", ("volume_surge",), 1.0, streamed=((2, 5),)),
         SlotInterval("other:01", "A", 5, "moved", ("volume_surge",), 1.0, streamed=((5, 7), (9, None))),
@@ -340,7 +334,7 @@ WATCHES = st.sampled_from([WatchStarted(), WatchInterrupted("reconnect"), WatchS
 @given(
     st.lists(st.tuples(st.sampled_from(["assign", "release", "watch"]), st.sampled_from("AB"), WATCHES), max_size=20)
 )
-def test_intervals_and_their_subscriptions_do_not_overlap(moves: list[tuple[str, str, WatchChange]]) -> None:
+def test_intervals_and_their_subscriptions_do_not_overlap(moves):
     events, held = list[Event](), dict[str, str]()
     for at_ns, (what, symbol, change) in enumerate(moves, 1):
         slot = held.get(symbol)

@@ -1,18 +1,15 @@
 """Which triggers fire, their strength, and their lifetime."""
 
-from collections.abc import Iterable
-
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.events import TriggerEnded, UniverseMember
+from bus.events import TriggerEnded
 from observer.selection.active_triggers import ActiveTriggers, fired_event
 from observer.selection.trigger_settings import RecentVolumeSettings, TriggerSettings
 from observer.selection.triggers import (
     TRIGGERS,
-    Candidate,
     Observation,
     TriggerRules,
     TriggersSettings,
@@ -27,17 +24,15 @@ SECOND_NS = 1_000_000_000
 NOW_NS = 1_795_000_000 * SECOND_NS
 
 
-def evaluate(
-    of: UniverseMember, seen: Observation, now_ns: int, settings: TriggersSettings = SETTINGS
-) -> tuple[Candidate, ...]:
+def evaluate(of, seen, now_ns, settings=SETTINGS):
     return tuple(TriggerRules(settings).evaluate(of, seen, now_ns))
 
 
-def fired(**seen: float | bool) -> tuple[Candidate, ...]:
+def fired(**seen):
     return evaluate(member(), msgspec.convert(seen, Observation), NOW_NS)
 
 
-def of_kind(kind: str, candidates: Iterable[Candidate]) -> list[Candidate]:
+def of_kind(kind, candidates):
     """The candidates of one kind; another kind may fire on the same values."""
     return [candidate for candidate in candidates if candidate.kind == kind]
 
@@ -55,7 +50,7 @@ def of_kind(kind: str, candidates: Iterable[Candidate]) -> list[Candidate]:
         ({"high": 10_300.0, "low": 10_200.0}, "volatility_spike", 1.0, 300),
     ],
 )
-def test_a_condition_fires_at_its_threshold(seen: dict[str, float], kind: str, strength: float, ttl_s: int) -> None:
+def test_a_condition_fires_at_its_threshold(seen, kind, strength, ttl_s):
     [only] = of_kind(kind, fired(**seen))
     assert only.strength == pytest.approx(strength)
     assert only.expires_ns == NOW_NS + ttl_s * SECOND_NS
@@ -71,11 +66,11 @@ def test_a_condition_fires_at_its_threshold(seen: dict[str, float], kind: str, s
         {"high": 99_999.0},
     ],
 )
-def test_below_the_threshold_or_unseen_nothing_fires(seen: dict[str, float]) -> None:
+def test_below_the_threshold_or_unseen_nothing_fires(seen):
     assert fired(**seen) == ()
 
 
-def test_a_candidate_states_its_measure_threshold_and_reference() -> None:
+def test_a_candidate_states_its_measure_threshold_and_reference():
     (surge,) = fired(cumulative_volume=3_400.0)
     assert (surge.measure, surge.threshold, surge.reference, surge.basis) == (3.4, 3.0, 1_000.0, "day")
 
@@ -91,60 +86,60 @@ def test_a_candidate_states_its_measure_threshold_and_reference() -> None:
         ({"high": 20_000.0, "low": 10_000.0}, "volatility_spike", ""),
     ],
 )
-def test_a_candidate_has_the_severity_of_its_level(seen: dict[str, float], kind: str, severity: str) -> None:
+def test_a_candidate_has_the_severity_of_its_level(seen, kind, severity):
     mild = msgspec.structs.replace(SETTINGS.volume_surge, threshold=2.0)
     settings = msgspec.structs.replace(SETTINGS, volume_surge=mild)
     [only] = of_kind(kind, evaluate(member(), msgspec.convert(seen, Observation), NOW_NS, settings))
     assert only.severity == severity
 
 
-def test_a_volume_that_is_unusual_for_the_time_of_day_is_a_surge_before_the_day_s_volume_is() -> None:
+def test_a_volume_that_is_unusual_for_the_time_of_day_is_a_surge_before_the_day_s_volume_is():
     (surge,) = fired(cumulative_volume=400.0, average_volume_by_now=100.0)
     assert (surge.kind, surge.basis, surge.measure, surge.reference) == ("volume_surge", "time_of_day", 4.0, 100.0)
 
 
-def test_the_reference_with_the_higher_ratio_decides_the_measure() -> None:
+def test_the_reference_with_the_higher_ratio_decides_the_measure():
     (surge,) = fired(cumulative_volume=4_000.0, average_volume_by_now=1_200.0)
     assert (surge.basis, surge.measure, surge.reference) == ("day", 4.0, 1_000.0)
 
 
-def test_a_pin_has_full_strength_and_no_expiry() -> None:
+def test_a_pin_has_full_strength_and_no_expiry():
     manual = by_pin(member(), None)
     assert (manual.kind, manual.strength, manual.expires_ns) == ("manual", 1.0, None)
     assert manual.score == pytest.approx(5 * 2 + 1.2)
 
 
 @pytest.mark.parametrize("reference", [None, 0.0])
-def test_without_history_no_ratio_fires(reference: float | None) -> None:
+def test_without_history_no_ratio_fires(reference):
     new = member(average_volume_20d=reference, average_true_range_14d=reference)
     seen = Observation(cumulative_volume=1e9, high=99_999.0, low=1.0)
     found = evaluate(new, seen, NOW_NS, SETTINGS)
     assert of_kind("volume_surge", found) == of_kind("volatility_spike", found) == []
 
 
-def test_all_conditions_that_hold_fire_in_the_order_of_the_registry() -> None:
+def test_all_conditions_that_hold_fire_in_the_order_of_the_registry():
     together = fired(cumulative_volume=9_000.0, trades_per_second=99.0, high=20_000.0, low=9_000.0)
     kinds = [item.kind for item in together]
     assert kinds == [trigger.kind for trigger in TRIGGERS if trigger.kind in kinds]
     assert set(kinds) >= {"volume_surge", "trade_velocity", "volatility_spike"}
 
 
-def test_a_kind_that_is_switched_off_does_not_fire() -> None:
+def test_a_kind_that_is_switched_off_does_not_fire():
     off = msgspec.structs.replace(SETTINGS.volume_surge, enabled=False)
     settings = msgspec.structs.replace(SETTINGS, volume_surge=off)
     assert evaluate(member(), Observation(cumulative_volume=9_000.0), NOW_NS, settings) == ()
 
 
-def test_the_score_is_weight_strength_and_a_tenth_of_the_powers_of_ten() -> None:
+def test_the_score_is_weight_strength_and_a_tenth_of_the_powers_of_ten():
     assert score(10.0, 0.6, 1e12) == pytest.approx(10 * 1.6 + 1.2)
 
 
 @pytest.mark.parametrize("market_cap", [None, 0.0, 0.5])
-def test_a_missing_capitalisation_adds_nothing(market_cap: float | None) -> None:
+def test_a_missing_capitalisation_adds_nothing(market_cap):
     assert score(10.0, 0.6, market_cap) == 16.0
 
 
-def test_a_filler_scores_by_size_and_below_every_trigger() -> None:
+def test_a_filler_scores_by_size_and_below_every_trigger():
     default = by_market_cap(member(market_cap=1e15))
     assert default.score == pytest.approx(1 + 1.5)
     assert default.expires_ns is None
@@ -152,7 +147,7 @@ def test_a_filler_scores_by_size_and_below_every_trigger() -> None:
 
 
 @given(st.floats(0, 1e6), st.floats(0, 1e6))
-def test_a_higher_measure_never_scores_less(one: float, other: float) -> None:
+def test_a_higher_measure_never_scores_less(one, other):
     low, high = sorted((one, other))
     at_low, at_high = fired(trades_per_second=low), fired(trades_per_second=high)
     assert len(at_low) <= len(at_high)
@@ -161,7 +156,7 @@ def test_a_higher_measure_never_scores_less(one: float, other: float) -> None:
         assert at_low[0].score <= at_high[0].score
 
 
-def test_the_event_carries_the_candidate() -> None:
+def test_the_event_carries_the_candidate():
     (surge,) = fired(cumulative_volume=3_400.0)
     event = fired_event(surge, NOW_NS)
     assert (event.symbol, event.kind, event.fired_ns, event.expires_ns) == (
@@ -176,47 +171,45 @@ def test_the_event_carries_the_candidate() -> None:
 # --- recent volume: a surge begins and ends ---
 
 
-def surges(
-    *, active: bool = False, settings: TriggersSettings = SETTINGS, **seen: float
-) -> list[tuple[str, float, float]]:
+def surges(*, active=False, settings=SETTINGS, **seen):
     """The surge of these values: its basis, measure and strength."""
     held = {("005930", "volume_surge")} if active else set()
     found = TriggerRules(settings).evaluate(member(), msgspec.convert(seen, Observation), NOW_NS, held)
     return [(each.basis, each.measure, each.strength) for each in of_kind("volume_surge", found)]
 
 
-def test_a_day_s_ratio_without_recent_volume_is_no_surge() -> None:
+def test_a_day_s_ratio_without_recent_volume_is_no_surge():
     assert surges(cumulative_volume=9_000.0, recent_ratio=1.99) == []
     assert surges(cumulative_volume=9_000.0, recent_ratio=1.99, active=True) == []
 
 
-def test_a_day_s_ratio_arms_a_surge_that_has_twice_its_usual_recent_volume() -> None:
+def test_a_day_s_ratio_arms_a_surge_that_has_twice_its_usual_recent_volume():
     assert surges(cumulative_volume=9_000.0, recent_ratio=2.0) == [("day", 9.0, 0.4)]
 
 
-def test_three_times_the_usual_recent_volume_is_a_surge_whatever_the_day_s_ratio() -> None:
+def test_three_times_the_usual_recent_volume_is_a_surge_whatever_the_day_s_ratio():
     assert surges(cumulative_volume=10.0, recent_ratio=2.99) == []
     assert surges(cumulative_volume=10.0, recent_ratio=3.0, usual_recent_volume=7.0) == [("recent", 3.0, 0.6)]
 
 
-def test_a_surge_that_holds_is_renewed_at_the_mild_level_and_ends_below_it() -> None:
+def test_a_surge_that_holds_is_renewed_at_the_mild_level_and_ends_below_it():
     assert surges(cumulative_volume=10.0, recent_ratio=2.0, active=True) == [("recent", 2.0, 0.4)]
     assert surges(cumulative_volume=10.0, recent_ratio=1.99, active=True) == []
 
 
-def test_the_strength_of_a_surge_is_that_of_its_recent_volume_and_grows_with_each_doubling() -> None:
+def test_the_strength_of_a_surge_is_that_of_its_recent_volume_and_grows_with_each_doubling():
     for ratio, strength in ((5.0, 1.0), (10.0, 2.0), (40.0, 4.0)):
         assert surges(cumulative_volume=90_000.0, recent_ratio=ratio)[0][2] == pytest.approx(strength)
 
 
-def test_switched_off_the_day_s_ratio_alone_is_a_surge_of_strength_one_at_most_and_without_age() -> None:
+def test_switched_off_the_day_s_ratio_alone_is_a_surge_of_strength_one_at_most_and_without_age():
     off = msgspec.structs.replace(SETTINGS, recent_volume=RecentVolumeSettings(enabled=False))
     assert surges(cumulative_volume=9_000.0, recent_ratio=0.0, settings=off) == [("day", 9.0, 1.0)]
     [surge] = evaluate(member(), Observation(cumulative_volume=9_000.0), NOW_NS, off)
     assert surge.evidence_ns is None
 
 
-def test_a_volatility_spike_lives_from_the_moment_at_which_the_range_grew_last() -> None:
+def test_a_volatility_spike_lives_from_the_moment_at_which_the_range_grew_last():
     grew_ns = NOW_NS - 299 * SECOND_NS
     [spike] = fired(high=10_300.0, low=10_200.0, range_ns=grew_ns)
     assert (spike.evidence_ns, spike.expires_ns) == (grew_ns, NOW_NS + SECOND_NS)
@@ -227,9 +220,7 @@ RATIOS = st.none() | st.floats(0, 100)
 
 
 @given(RATIOS, RATIOS, RATIOS, st.booleans())
-def test_a_surge_fires_exactly_by_the_rule_in_one_line(
-    day: float | None, time_of_day: float | None, recent: float | None, active: bool
-) -> None:
+def test_a_surge_fires_exactly_by_the_rule_in_one_line(day, time_of_day, recent, active):
     seen = {"cumulative_volume": None if day is None else day * 1_000, "recent_ratio": recent}
     if time_of_day:
         seen |= {"average_volume_by_now": (day or 0.0) * 1_000 / time_of_day or None}
@@ -249,14 +240,14 @@ def test_a_surge_fires_exactly_by_the_rule_in_one_line(
 # --- active triggers ---
 
 
-def test_a_lasting_condition_begins_once() -> None:
+def test_a_lasting_condition_begins_once():
     active = ActiveTriggers()
     assert active.begun([candidate("A", expires_ns=10)], 0) == [candidate("A", expires_ns=10)]
     assert active.begun([candidate("A", expires_ns=18)], 8) == []
     assert active.begun([candidate("A", expires_ns=27)], 17) == []
 
 
-def test_a_condition_that_expired_begins_again() -> None:
+def test_a_condition_that_expired_begins_again():
     active = ActiveTriggers()
     active.begun([candidate("A", expires_ns=10)], 0)
     assert active.ended(9) == []
@@ -265,7 +256,7 @@ def test_a_condition_that_expired_begins_again() -> None:
     assert len(active.begun([candidate("A", expires_ns=24)], 14)) == 1
 
 
-def test_a_pending_candidate_prolongs_its_life_but_not_the_time_that_its_condition_held() -> None:
+def test_a_pending_candidate_prolongs_its_life_but_not_the_time_that_its_condition_held():
     """Of a symbol without a slot nothing newer is known than its sweep."""
     active, seen = ActiveTriggers(), candidate("A", expires_ns=10)
     evident = msgspec.structs.replace(seen, evidence_ns=0)
@@ -274,14 +265,14 @@ def test_a_pending_candidate_prolongs_its_life_but_not_the_time_that_its_conditi
     assert active.ended(18) == [TriggerEnded("A", "volume_surge", 0, 0, 18)]
 
 
-def test_the_end_of_the_day_ends_every_condition() -> None:
+def test_the_end_of_the_day_ends_every_condition():
     active = ActiveTriggers()
     active.begun([candidate("A", expires_ns=None), candidate("B", expires_ns=99)], 5)
     assert [(event.symbol, event.ended_ns) for event in active.all_ended(9)] == [("A", 9), ("B", 9)]
     assert active.all_ended(9) == []
 
 
-def test_each_kind_and_symbol_is_active_separately() -> None:
+def test_each_kind_and_symbol_is_active_separately():
     active = ActiveTriggers()
     active.begun([candidate("A")], 0)
     assert len(active.begun([candidate("A", kind="trade_velocity"), candidate("B"), candidate("A")], 1)) == 2
@@ -291,11 +282,11 @@ def test_each_kind_and_symbol_is_active_separately() -> None:
 
 
 @pytest.mark.parametrize("ttl_seconds", [0.0, -2.0])
-def test_the_life_of_a_trigger_is_positive_or_unlimited(ttl_seconds: float) -> None:
+def test_the_life_of_a_trigger_is_positive_or_unlimited(ttl_seconds):
     with pytest.raises(ValueError, match="ttl_seconds"):
         TriggerSettings(threshold=1, full_strength=1, ttl_seconds=ttl_seconds, weight=1)
 
 
-def test_the_requirement_s_configuration_is_understood() -> None:
+def test_the_requirement_s_configuration_is_understood():
     written = {"enabled": True, "threshold": 3.0, "ttl_seconds": -1, "weight": 10.0, "full_strength": 5.0}
     assert msgspec.convert({"volume_surge": written}, TriggersSettings).volume_surge.ttl_seconds == -1

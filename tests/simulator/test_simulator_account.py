@@ -6,7 +6,7 @@ import contextlib
 import websockets
 
 from observer.simulator.faults import ScriptedFault
-from tests.simulator.simulator_client import Client, at, control, request_text, running
+from tests.simulator.simulator_client import at, control, request_text, running
 from tests.simulator.test_simulator_stream_faults import numbers_in, reported
 from tests.waiting import until_async
 
@@ -22,10 +22,10 @@ SCRIPT = (
 )
 
 
-async def collect(client: Client, stored: list[int]) -> None:
+async def collect(client, stored):
     """Stay connected, whatever happens; a line that says nothing since it is half open is given up."""
 
-    def half_open() -> int:
+    def half_open():
         return client.simulator.counters().faults.get("half_open", 0)
 
     while True:
@@ -47,44 +47,41 @@ async def collect(client: Client, stored: list[int]) -> None:
                     stored += numbers_in(text)
 
 
-def test_the_stored_trades_are_exactly_the_trades_sent_while_subscribed_less_the_gaps() -> None:
-    async def test() -> None:
-        async with running(at(9), faults=SCRIPT, pingpong_interval_s=0.05) as client:
-            stored: list[int] = []
-            collecting = asyncio.create_task(collect(client, stored))
-            market = client.simulator.market
-            for minute in range(1, 91):
-                moment = at(9 + minute // 60, minute % 60)
-                await alive(client)
-                await client.move_to(moment)
-                await everything_is_out(client, market.state_at(client.liveliest, moment).trades)
-            await until_async(lambda: reported(client, "sent")[-1] in stored, "the last trade sent")
-            collecting.cancel()
-            await asyncio.gather(collecting, return_exceptions=True)
+async def test_the_stored_trades_are_exactly_the_trades_sent_while_subscribed_less_the_gaps():
+    async with running(at(9), faults=SCRIPT, pingpong_interval_s=0.05) as client:
+        stored: list[int] = []
+        collecting = asyncio.create_task(collect(client, stored))
+        market = client.simulator.market
+        for minute in range(1, 91):
+            moment = at(9 + minute // 60, minute % 60)
+            await alive(client)
+            await client.move_to(moment)
+            await everything_is_out(client, market.state_at(client.liveliest, moment).trades)
+        await until_async(lambda: reported(client, "sent")[-1] in stored, "the last trade sent")
+        collecting.cancel()
+        await asyncio.gather(collecting, return_exceptions=True)
 
-            readable = set(reported(client, "sent", "doubtful"))
-            gaps = set(range(1, max(stored) + 1)) - set(stored)
-            assert set(stored) == readable - gaps
-            assert set(reported(client, "sent")) <= set(stored)
-            assert set(reported(client, "broken")) <= gaps
-            counters = client.simulator.counters()
-            assert len(stored) > len(set(stored)), "no frame came twice"
-            assert set(counters.faults) >= {"malformed", "truncated", "wrong_count", "duplicated", "half_open"}
-            assert (counters.connections, counters.connections_cut) == (4, 2)
-
-    asyncio.run(test())
+        readable = set(reported(client, "sent", "doubtful"))
+        gaps = set(range(1, max(stored) + 1)) - set(stored)
+        assert set(stored) == readable - gaps
+        assert set(reported(client, "sent")) <= set(stored)
+        assert set(reported(client, "broken")) <= gaps
+        counters = client.simulator.counters()
+        assert len(stored) > len(set(stored)), "no frame came twice"
+        assert set(counters.faults) >= {"malformed", "truncated", "wrong_count", "duplicated", "half_open"}
+        assert (counters.connections, counters.connections_cut) == (4, 2)
 
 
-async def alive(client: Client) -> None:
+async def alive(client):
     """Wait until a subscription is active on a working connection."""
     registrations = client.simulator.registrations
     await until_async(lambda: registrations() and registrations()[-1].ended_ns is None, "a living registration")
 
 
-async def everything_is_out(client: Client, last: int) -> None:
+async def everything_is_out(client, last):
     """Wait until the latest trade is on the wire or its connection is closed."""
 
-    def is_out() -> bool:
+    def is_out():
         registration = client.simulator.registrations()[-1]
         if registration.ended_ns is not None or registration.trades_before == last:
             return True

@@ -10,15 +10,15 @@ S = 1_000_000_000
 START = 1_800_000_000 * S
 
 
-def authentication(calls_per_s: int | None = None) -> Authentication:
+def authentication(calls_per_s=None):
     return Authentication(seed=1, app_keys={"key": "secret"}, calls_per_s=calls_per_s)
 
 
-def refused(code: str) -> "pytest.RaisesExc[Refusal]":
+def refused(code):
     return pytest.raises(Refusal, match=code)
 
 
-def test_within_a_minute_a_second_token_is_refused_with_403() -> None:
+def test_within_a_minute_a_second_token_is_refused_with_403():
     keys = authentication()
     keys.issue_token("key", "secret", START)
     with refused("EGW00133") as caught:
@@ -26,7 +26,7 @@ def test_within_a_minute_a_second_token_is_refused_with_403() -> None:
     assert caught.value.http_status == 403
 
 
-def test_a_refused_request_does_not_start_another_minute() -> None:
+def test_a_refused_request_does_not_start_another_minute():
     keys = authentication()
     first = keys.issue_token("key", "secret", START)
     with refused("EGW00133"):
@@ -34,14 +34,14 @@ def test_a_refused_request_does_not_start_another_minute() -> None:
     assert keys.issue_token("key", "secret", START + 60 * S) == first
 
 
-def test_within_six_hours_the_same_token_comes_back() -> None:
+def test_within_six_hours_the_same_token_comes_back():
     keys = authentication()
     first = keys.issue_token("key", "secret", START)
     assert keys.issue_token("key", "secret", START + 6 * 3600 * S - 1) == first
     assert keys.issue_token("key", "secret", START + 6 * 3600 * S + 60 * S).text != first.text
 
 
-def test_a_token_lives_a_day() -> None:
+def test_a_token_lives_a_day():
     keys = authentication()
     token = keys.issue_token("key", "secret", START)
     keys.admit_call("key", "secret", f"Bearer {token.text}", START + 86_400 * S - 1)
@@ -49,7 +49,7 @@ def test_a_token_lives_a_day() -> None:
         keys.admit_call("key", "secret", f"Bearer {token.text}", START + 86_400 * S)
 
 
-def test_a_revoked_token_is_invalid_and_the_next_one_is_new() -> None:
+def test_a_revoked_token_is_invalid_and_the_next_one_is_new():
     keys = authentication()
     token = keys.issue_token("key", "secret", START)
     keys.revoke_token("key", "secret", token.text)
@@ -59,12 +59,12 @@ def test_a_revoked_token_is_invalid_and_the_next_one_is_new() -> None:
 
 
 @pytest.mark.parametrize("bearer", ["", "Bearer ", "Bearer unknown", "Basic token"])
-def test_without_a_token_in_force_no_call_is_let_in(bearer: str) -> None:
+def test_without_a_token_in_force_no_call_is_let_in(bearer):
     with refused("EGW00121"):
         authentication().admit_call("key", "secret", bearer, START)
 
 
-def test_the_nineteenth_call_of_a_second_is_refused_with_500() -> None:
+def test_the_nineteenth_call_of_a_second_is_refused_with_500():
     keys = authentication()
     bearer = f"Bearer {keys.issue_token('key', 'secret', START).text}"
     for _ in range(18):
@@ -76,7 +76,7 @@ def test_the_nineteenth_call_of_a_second_is_refused_with_500() -> None:
 
 
 @given(st.lists(st.integers(min_value=0, max_value=S), max_size=60), st.integers(min_value=1, max_value=5))
-def test_no_sliding_second_has_more_calls_than_allowed(waits_ns: list[int], limit: int) -> None:
+def test_no_sliding_second_has_more_calls_than_allowed(waits_ns, limit):
     keys = authentication(calls_per_s=limit)
     bearer = f"Bearer {keys.issue_token('key', 'secret', START).text}"
     now = START
@@ -92,14 +92,14 @@ def test_no_sliding_second_has_more_calls_than_allowed(waits_ns: list[int], limi
     assert all(sum(0 <= end - moment < S for moment in admitted) <= limit for end in admitted)
 
 
-def test_unknown_keys_and_wrong_secrets_are_refused() -> None:
+def test_unknown_keys_and_wrong_secrets_are_refused():
     with refused("EGW00103"):
         authentication().issue_token("other", "secret", START)
     with refused("EGW00105"):
         authentication().issue_approval("key", "wrong", START)
 
 
-def test_an_approval_key_names_its_app_key_for_a_day() -> None:
+def test_an_approval_key_names_its_app_key_for_a_day():
     keys = authentication()
     approval = keys.issue_approval("key", "secret", START)
     assert keys.app_key_of_approval(approval.text, START) == "key"

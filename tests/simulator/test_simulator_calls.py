@@ -4,17 +4,13 @@ Headers, envelopes and limits are asked over a socket; what a body says is asked
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
-import httpx
 import pytest
 
-from observer.simulator.kis.answers import AnswerPage
 from observer.simulator.kis.authentication import Refusal
 from observer.simulator.kis.rest import CALLS, answer_of
-from observer.simulator.market.market import Market
-from tests.simulator.documented_calls import DOCUMENTED, DocumentedCall
-from tests.simulator.simulator_client import Client, at, market_with, running
+from tests.simulator.documented_calls import DOCUMENTED
+from tests.simulator.simulator_client import at, market_with, running
 
 BY_TR_ID = {call.tr_id: call for call in DOCUMENTED}
 SERVED = {call.tr_id: call for call in CALLS}
@@ -24,15 +20,15 @@ PRODUCT_NAMES = {"prdt_name", "prdt_name120", "prdt_abrv_name", "prdt_eng_name",
 }
 
 
-def with_client(now_ns: int, test: Callable[[Client], Awaitable[None]], **changes: object) -> None:
-    async def run() -> None:
+def with_client(now_ns, test, **changes):
+    async def run():
         async with running(now_ns, **changes) as client:
             await test(client)
 
     asyncio.run(run())
 
 
-def query_of(market: Market, call: DocumentedCall, **changes: str) -> dict[str, str]:
+def query_of(market, call, **changes):
     query = call.query | changes
     if "SYMBOL" in query.values():
         share = max((i.symbol for i in market.instruments if i.ordinary), key=lambda symbol: len(market.tape(symbol)))
@@ -43,34 +39,32 @@ def query_of(market: Market, call: DocumentedCall, **changes: str) -> dict[str, 
     return query
 
 
-def page(tr_id: str, now_ns: int = at(10), market: Market = MARKET, **changes: str) -> AnswerPage:
+def page(tr_id, now_ns=at(10), market=MARKET, **changes):
     """The answer without its way over the wire."""
     return answer_of(SERVED[tr_id], market, now_ns, query_of(market, BY_TR_ID[tr_id], **changes))
 
 
-def answered(
-    tr_id: str, now_ns: int = at(10), market: Market = MARKET, **changes: str
-) -> dict[str, list[dict[str, str]]]:
+def answered(tr_id, now_ns=at(10), market=MARKET, **changes):
     """The blocks of an answer, each as a list of rows."""
     body = page(tr_id, now_ns, market, **changes).body
     return {block: as_rows(body[block]) for block in BY_TR_ID[tr_id].blocks}
 
 
-async def ask(client: Client, call: DocumentedCall, query: dict[str, str], **headers: str) -> httpx.Response:
+async def ask(client, call, query, **headers):
     url = client.simulator.rest_url + call.path
     return await client.http.get(url, params=query, headers=client.headers(call.tr_id) | headers)
 
 
-def as_rows(block: object) -> list[dict[str, str]]:
+def as_rows(block):
     return block if isinstance(block, list) else [block]
 
 
-def test_the_simulator_has_every_call_and_no_other() -> None:
+def test_the_simulator_has_every_call_and_no_other():
     assert {(call.path, call.tr_id) for call in CALLS} == {(call.path, call.tr_id) for call in DOCUMENTED}
 
 
-def test_every_answer_has_exactly_the_documented_fields_all_of_them_texts() -> None:
-    async def test(client: Client) -> None:
+def test_every_answer_has_exactly_the_documented_fields_all_of_them_texts():
+    async def test(client):
         for call in DOCUMENTED:
             answer = await ask(client, call, query_of(client.simulator.market, call))
             body = answer.json()
@@ -87,8 +81,8 @@ def test_every_answer_has_exactly_the_documented_fields_all_of_them_texts() -> N
     with_client(at(15, 10), test, symbols=400, rest_limit_per_s=100)
 
 
-def test_every_answer_has_a_number_of_its_own_in_the_header_that_public_clients_read() -> None:
-    async def test(client: Client) -> None:
+def test_every_answer_has_a_number_of_its_own_in_the_header_that_public_clients_read():
+    async def test(client):
         call = BY_TR_ID["FHKST01010100"]
         query = query_of(client.simulator.market, call)
         numbers = [(await ask(client, call, query)).headers["gt_uid"] for _ in range(3)]
@@ -98,7 +92,7 @@ def test_every_answer_has_a_number_of_its_own_in_the_header_that_public_clients_
     with_client(at(10), test)
 
 
-def test_a_call_without_one_of_its_parameters_names_it() -> None:
+def test_a_call_without_one_of_its_parameters_names_it():
     for call in DOCUMENTED:
         for missing in call.query:
             query = query_of(MARKET, call)
@@ -109,8 +103,8 @@ def test_a_call_without_one_of_its_parameters_names_it() -> None:
             assert missing.upper() in refused.value.text
 
 
-def test_a_refused_parameter_is_reported_in_the_envelope_of_the_calls() -> None:
-    async def test(client: Client) -> None:
+def test_a_refused_parameter_is_reported_in_the_envelope_of_the_calls():
+    async def test(client):
         answer = await ask(client, BY_TR_ID["FHKST01010100"], {"FID_COND_MRKT_DIV_CODE": "J"})
         assert (answer.status_code, answer.json()["rt_cd"], answer.json()["msg_cd"]) == (200, "1", "OPSQ2001")
         assert "FID_INPUT_ISCD" in answer.json()["msg1"]
@@ -118,7 +112,7 @@ def test_a_refused_parameter_is_reported_in_the_envelope_of_the_calls() -> None:
     with_client(at(10), test)
 
 
-def test_a_call_with_a_wrong_header_is_refused() -> None:
+def test_a_call_with_a_wrong_header_is_refused():
     wrong = {
         "authorization": ("", "EGW00121"),
         "appkey": ("", "EGW00102"),
@@ -129,7 +123,7 @@ def test_a_call_with_a_wrong_header_is_refused() -> None:
         "tr_cont": ("M", "EGW00002"),
     }
 
-    async def test(client: Client) -> None:
+    async def test(client):
         for call in DOCUMENTED:
             for header, (value, code) in wrong.items():
                 body = (await ask(client, call, query_of(client.simulator.market, call), **{header: value})).json()
@@ -138,8 +132,8 @@ def test_a_call_with_a_wrong_header_is_refused() -> None:
     with_client(at(10), test, symbols=120, rest_limit_per_s=1_000)
 
 
-def test_names_of_a_query_may_be_in_small_letters_and_a_path_may_begin_with_two_slashes() -> None:
-    async def test(client: Client) -> None:
+def test_names_of_a_query_may_be_in_small_letters_and_a_path_may_begin_with_two_slashes():
+    async def test(client):
         for call in DOCUMENTED:
             asked = query_of(client.simulator.market, call)
             usual = (await ask(client, call, asked)).json()
@@ -151,11 +145,11 @@ def test_names_of_a_query_may_be_in_small_letters_and_a_path_may_begin_with_two_
     with_client(at(10), test, symbols=120, rest_limit_per_s=1_000)
 
 
-def test_the_price_of_time_and_sales_has_the_live_hosts_name_or_the_documents() -> None:
+def test_the_price_of_time_and_sales_has_the_live_hosts_name_or_the_documents():
     found: dict[bool, list[dict[str, str]]] = {}
 
-    def asked(*, documented: bool) -> None:
-        async def test(client: Client) -> None:
+    def asked(*, documented):
+        async def test(client):
             call = BY_TR_ID["FHPST01060000"]
             answer = await ask(client, call, query_of(client.simulator.market, call))
             found[documented] = answer.json()["output2"]
@@ -169,8 +163,8 @@ def test_the_price_of_time_and_sales_has_the_live_hosts_name_or_the_documents() 
     assert "stck_prpr" not in found[True][0]
 
 
-def test_the_paper_host_lacks_three_calls_and_admits_one_a_second() -> None:
-    async def test(client: Client) -> None:
+def test_the_paper_host_lacks_three_calls_and_admits_one_a_second():
+    async def test(client):
         for call in DOCUMENTED:
             await client.clock.advance(1)
             body = (await ask(client, call, query_of(client.simulator.market, call))).json()
@@ -182,7 +176,7 @@ def test_the_paper_host_lacks_three_calls_and_admits_one_a_second() -> None:
     with_client(at(10), test, symbols=120, paper=True)
 
 
-def test_daily_prices_are_those_of_the_daily_chart() -> None:
+def test_daily_prices_are_those_of_the_daily_chart():
     chart = {row["stck_bsop_date"]: row["stck_clpr"] for row in answered("FHKST03010100")["output2"]}
     prices = {row["stck_bsop_date"]: row["stck_clpr"] for row in answered("FHKST01010400")["output"]}
     shared = chart.keys() & prices.keys()
@@ -191,7 +185,7 @@ def test_daily_prices_are_those_of_the_daily_chart() -> None:
     assert {day: chart[day] for day in shared} == {day: prices[day] for day in shared}
 
 
-def test_the_investors_of_a_day_net_to_nothing_and_bought_its_volume() -> None:
+def test_the_investors_of_a_day_net_to_nothing_and_bought_its_volume():
     volumes = {row["stck_bsop_date"]: row["acml_vol"] for row in answered("FHKST01010400")["output"]}
     for row in answered("FHKST01010900")["output"]:
         assert sum(int(row[f"{who}_ntby_qty"]) for who in ("prsn", "frgn", "orgn")) == 0
@@ -200,7 +194,7 @@ def test_the_investors_of_a_day_net_to_nothing_and_bought_its_volume() -> None:
             assert str(bought) == volumes[row["stck_bsop_date"]]
 
 
-def test_the_asked_book_is_around_the_price_of_the_quote() -> None:
+def test_the_asked_book_is_around_the_price_of_the_quote():
     [book], [expected] = answered("FHKST01010200").values()
     [quote] = answered("FHKST01010100")["output"]
     assert expected["stck_prpr"] == quote["stck_prpr"]
@@ -211,20 +205,20 @@ def test_the_asked_book_is_around_the_price_of_the_quote() -> None:
 @pytest.mark.parametrize(
     "tr_id", ["FHKST01010100", "FHKST03010200", "FHKST03010230", "FHPST01060000", "FHKST01010300", "FHPST02400000"]
 )
-def test_an_unknown_symbol_is_answered_with_zeros_and_no_rows(tr_id: str) -> None:
+def test_an_unknown_symbol_is_answered_with_zeros_and_no_rows(tr_id):
     blocks = answered(tr_id, FID_INPUT_ISCD="999999")
     assert {value for rows in blocks.values() for found in rows for value in found.values()} <= {"0"}
 
 
-def test_an_unknown_product_is_answered_as_not_found() -> None:
+def test_an_unknown_product_is_answered_as_not_found():
     for tr_id in ("CTPF1002R", "CTPF1604R", "CTPF1702R"):
         with pytest.raises(Refusal) as refused:
             page(tr_id, PDNO="NONE")
         assert (refused.value.return_code, refused.value.code) == ("7", "KIOK0560")
 
 
-def test_holidays_go_on_page_by_page_until_the_header_says_that_it_is_the_end() -> None:
-    async def test(client: Client) -> None:
+def test_holidays_go_on_page_by_page_until_the_header_says_that_it_is_the_end():
+    async def test(client):
         call, days, marks = BY_TR_ID["CTCA0903R"], list[str](), list[str]()
         query = query_of(client.simulator.market, call)
         while not marks or marks[-1] in "FM":
@@ -239,7 +233,7 @@ def test_holidays_go_on_page_by_page_until_the_header_says_that_it_is_the_end() 
     with_client(at(10), test)
 
 
-def test_minutes_of_a_past_day_are_that_days_bar() -> None:
+def test_minutes_of_a_past_day_are_that_days_bar():
     day = answered("FHKST03010100", FID_INPUT_DATE_2="20261116")["output2"][0]
     minutes: list[dict[str, str]] = []
     until = "153000"
@@ -260,7 +254,7 @@ def test_minutes_of_a_past_day_are_that_days_bar() -> None:
     assert minutes[0]["acml_tr_pbmn"] == day["acml_tr_pbmn"]
 
 
-def test_the_holdings_of_a_creation_unit_add_up_to_its_value() -> None:
+def test_the_holdings_of_a_creation_unit_add_up_to_its_value():
     blocks = answered("FHKST121600C0", at(11))
     parts, whole = blocks["output2"], blocks["output1"][0]
     assert sum(int(part["etf_vltn_amt"]) for part in parts) == int(whole["etf_cnfg_issu_avls"])
@@ -269,7 +263,7 @@ def test_the_holdings_of_a_creation_unit_add_up_to_its_value() -> None:
     assert abs(sum(float(part["etf_cnfg_issu_rlim"]) for part in parts) - 100) < 0.1
 
 
-def test_every_etf_call_reports_the_same_nav_near_the_price() -> None:
+def test_every_etf_call_reports_the_same_nav_near_the_price():
     quote = answered("FHPST02400000", at(11))["output"][0]
     trend = answered("FHPST02440000", at(11))["output2"][0]
     minute = answered("FHPST02440100", at(11))["output"][0]
@@ -280,14 +274,14 @@ def test_every_etf_call_reports_the_same_nav_near_the_price() -> None:
     assert abs(float(quote["dprt"])) < 1
 
 
-def test_ranks_are_by_volume_and_by_value() -> None:
+def test_ranks_are_by_volume_and_by_value():
     volumes = [int(found["acml_vol"]) for found in answered("FHPST01710000", at(11))["output"]]
     values = [int(found["stck_avls"]) for found in answered("FHPST01740000", at(11))["output"]]
     assert (volumes, values) == (sorted(volumes, reverse=True), sorted(values, reverse=True))
     assert len(volumes) == len(values) == 30
 
 
-def test_interruptions_are_the_markets_halts_so_far() -> None:
+def test_interruptions_are_the_markets_halts_so_far():
     market = market_with(symbols=400)
     rows = answered("FHPST01390000", at(15), market)["output"]
     expected = sorted(
@@ -300,8 +294,8 @@ def test_interruptions_are_the_markets_halts_so_far() -> None:
     assert sorted((found["mksc_shrn_iscd"], found["vi_stnd_prc"]) for found in rows) == expected
 
 
-def test_rate_refusals_come_as_both_kinds_and_the_busiest_second_is_remembered() -> None:
-    async def test(client: Client) -> None:
+def test_rate_refusals_come_as_both_kinds_and_the_busiest_second_is_remembered():
+    async def test(client):
         call = BY_TR_ID["FHKST01010300"]
         statuses = [(await ask(client, call, query_of(client.simulator.market, call))).status_code for _ in range(30)]
         assert statuses[:5] == [200] * 5
@@ -312,8 +306,8 @@ def test_rate_refusals_come_as_both_kinds_and_the_busiest_second_is_remembered()
     with_client(at(10), test, rest_limit_per_s=5)
 
 
-def test_a_minute_can_have_a_limit_of_its_own() -> None:
-    async def test(client: Client) -> None:
+def test_a_minute_can_have_a_limit_of_its_own():
+    async def test(client):
         call = BY_TR_ID["FHKST01010300"]
         codes = []
         for _ in range(4):

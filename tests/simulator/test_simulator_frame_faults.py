@@ -7,24 +7,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from observer.simulator.counters import Counters
-from observer.simulator.faults import Fault, FaultInjector, FaultKind
+from observer.simulator.faults import Fault, FaultInjector
 from observer.simulator.kis.wire import WireFrame, on_the_wire, record_count
 from observer.simulator.market.rng import seeded_rng
 
 WIDTH = 47
 
 
-def frame(count: int) -> str:
+def frame(count):
     """A frame whose fields say where they stand: record.field."""
     fields = [f"{record}.{field}" for record in range(count) for field in range(WIDTH)]
     return f"0|H0STCNT0|{count:03d}|{'^'.join(fields)}"
 
 
-def damaged(kind: FaultKind, count: int, seed: int) -> WireFrame:
+def damaged(kind, count, seed):
     return on_the_wire(frame(count), FaultInjector([Fault(kind, 0, 1)], seeded_rng(seed), Counters()), 0)
 
 
-def readable(text: str) -> list[list[str]]:
+def readable(text):
     """The records of a frame by the rule fields / count; none where that does not hold."""
     parts = text.split("|")
     if len(parts) != 4 or not parts[2].isdigit():
@@ -38,18 +38,18 @@ counts = st.integers(min_value=1, max_value=20)
 seeds = st.integers(min_value=0, max_value=10_000)
 
 
-def test_without_a_fault_a_frame_goes_out_once_as_it_is() -> None:
+def test_without_a_fault_a_frame_goes_out_once_as_it_is():
     whole = on_the_wire(frame(3), FaultInjector([], seeded_rng(1), Counters()), 0)
     assert whole == WireFrame(frame(3), 1, ("sent",) * 3)
 
 
 @given(counts, seeds)
-def test_a_duplicated_frame_goes_out_twice_unharmed(count: int, seed: int) -> None:
+def test_a_duplicated_frame_goes_out_twice_unharmed(count, seed):
     assert damaged("duplicated", count, seed) == WireFrame(frame(count), 2, ("sent",) * count)
 
 
 @given(counts, seeds)
-def test_the_records_before_the_cut_of_a_truncated_frame_are_whole_and_no_others(count: int, seed: int) -> None:
+def test_the_records_before_the_cut_of_a_truncated_frame_are_whole_and_no_others(count, seed):
     cut = damaged("truncated", count, seed)
     kept = cut.fates.count("doubtful")
     assert cut.fates == ("doubtful",) * kept + ("broken",) * (count - kept)
@@ -60,7 +60,7 @@ def test_the_records_before_the_cut_of_a_truncated_frame_are_whole_and_no_others
 
 
 @given(counts, seeds)
-def test_a_wrongly_counted_frame_has_all_its_records_under_another_number(count: int, seed: int) -> None:
+def test_a_wrongly_counted_frame_has_all_its_records_under_another_number(count, seed):
     wrong = damaged("wrong_count", count, seed)
     assert wrong.fates == ("doubtful",) * count
     assert record_count(wrong.text) in {count - 1, count + 1} - {0}
@@ -68,7 +68,7 @@ def test_a_wrongly_counted_frame_has_all_its_records_under_another_number(count:
 
 
 @given(counts, seeds)
-def test_a_record_that_is_called_broken_in_a_malformed_frame_cannot_be_read(count: int, seed: int) -> None:
+def test_a_record_that_is_called_broken_in_a_malformed_frame_cannot_be_read(count, seed):
     malformed = damaged("malformed", count, seed)
     records = readable(malformed.text)
     assert len(malformed.fates) == count
@@ -81,7 +81,7 @@ def test_a_record_that_is_called_broken_in_a_malformed_frame_cannot_be_read(coun
 
 
 @pytest.mark.parametrize("kind", ["malformed", "truncated", "wrong_count"])
-def test_no_damaged_frame_is_the_frame_that_it_was(kind: FaultKind) -> None:
+def test_no_damaged_frame_is_the_frame_that_it_was(kind):
     texts = Counter(damaged(kind, 5, seed).text for seed in range(60))
     assert frame(5) not in texts
     assert len(texts) > 1

@@ -12,33 +12,32 @@ from observer.simulator.kis.etf import components
 from observer.simulator.kis.simulator import made_up, market_of
 from observer.simulator.kis.well_known import WELL_KNOWN
 from observer.simulator.market.instruments import isin_of, price_limits, rounded_down, rounded_up, tick_size
-from observer.simulator.market.market import Market
 from observer.simulator.market.tape import AUCTION
 from tests.simulator.simulator_client import at, market_with, settings
 
 
 @pytest.fixture(scope="module")
-def market() -> Market:
+def market():
     return market_with(symbols=500, trades_times=1.0)
 
 
-def traded(market: Market) -> list[str]:
+def traded(market):
     return [instrument.symbol for instrument in market.instruments if instrument.trades]
 
 
-def test_another_seed_or_day_offers_other_trades() -> None:
+def test_another_seed_or_day_offers_other_trades():
     changes: list[dict[str, object]] = [{}, {"seed": 8}, {"session_date": "2026-11-19"}]
     assert len({market_with(**change).offered_digest() for change in changes}) == 3
 
 
-def test_the_order_in_which_symbols_are_asked_for_changes_nothing() -> None:
+def test_the_order_in_which_symbols_are_asked_for_changes_nothing():
     backwards = market_of(settings(symbols=120))
     for instrument in reversed(backwards.instruments):
         backwards.state_at(instrument.symbol, at(12))
     assert backwards.offered_digest() == market_of(settings(symbols=120)).offered_digest()
 
 
-def test_every_trade_adds_its_volume_and_one_to_the_counts(market: Market) -> None:
+def test_every_trade_adds_its_volume_and_one_to_the_counts(market):
     for symbol in traded(market)[::10]:
         trades = list(market.offered(symbol))
         assert [trade.cumulative_volume for trade in trades] == list(accumulate(trade.volume for trade in trades))
@@ -46,7 +45,7 @@ def test_every_trade_adds_its_volume_and_one_to_the_counts(market: Market) -> No
         assert all(trade.volume > 0 for trade in trades)
 
 
-def test_trades_are_in_the_order_of_time_between_the_opening_and_the_close(market: Market) -> None:
+def test_trades_are_in_the_order_of_time_between_the_opening_and_the_close(market):
     for symbol in traded(market)[::10]:
         times = [trade.exchange_time_ns for trade in market.offered(symbol)]
         assert all(before <= after for before, after in pairwise(times))
@@ -54,7 +53,7 @@ def test_trades_are_in_the_order_of_time_between_the_opening_and_the_close(marke
         assert times[-1] == at(15, 30)
 
 
-def test_a_day_begins_and_ends_with_an_auction_and_so_does_a_halt_in_which_orders_came(market: Market) -> None:
+def test_a_day_begins_and_ends_with_an_auction_and_so_does_a_halt_in_which_orders_came(market):
     for symbol in traded(market):
         tape = market.tape(symbol)
         ends = [halt.end_ns for halt in market.halts(symbol)]
@@ -63,7 +62,7 @@ def test_a_day_begins_and_ends_with_an_auction_and_so_does_a_halt_in_which_order
         assert set(crosses[1:-1]) <= set(ends)
 
 
-def test_prices_are_on_the_grid_and_within_the_limits(market: Market) -> None:
+def test_prices_are_on_the_grid_and_within_the_limits(market):
     for symbol in traded(market):
         instrument = market.instrument(symbol)
         assert instrument is not None
@@ -73,13 +72,13 @@ def test_prices_are_on_the_grid_and_within_the_limits(market: Market) -> None:
             assert price % tick_size(price) == 0
 
 
-def test_a_suspended_symbol_does_not_trade(market: Market) -> None:
+def test_a_suspended_symbol_does_not_trade(market):
     suspended = [i.symbol for i in market.instruments if i.suspended]
     assert suspended
     assert all(len(market.tape(symbol)) == 0 for symbol in suspended)
 
 
-def test_the_market_is_as_large_as_it_was_meant_to_be(market: Market) -> None:
+def test_the_market_is_as_large_as_it_was_meant_to_be(market):
     sizes = sorted(len(market.tape(symbol)) for symbol in traded(market))
     assert 250_000 < sum(sizes) < 500_000
     assert sizes[0] < 100
@@ -87,12 +86,12 @@ def test_the_market_is_as_large_as_it_was_meant_to_be(market: Market) -> None:
 
 
 @pytest.mark.slow
-def test_four_thousand_symbols_stay_below_a_million_trades() -> None:
+def test_four_thousand_symbols_stay_below_a_million_trades():
     market = market_of(settings(symbols=4_300, trades_times=1.0))
     assert sum(len(market.tape(i.symbol)) for i in market.instruments) < 1_000_000
 
 
-def test_surges_are_spread_over_the_day(market: Market) -> None:
+def test_surges_are_spread_over_the_day(market):
     surged = dict.fromkeys((10, 12, 16), 0)
     for symbol in traded(market):
         bars = market.daily_bars(symbol)[:20]
@@ -105,7 +104,7 @@ def test_surges_are_spread_over_the_day(market: Market) -> None:
     assert surged[16] > 60
 
 
-def test_some_symbols_swing_two_and_a_half_times_their_usual_range(market: Market) -> None:
+def test_some_symbols_swing_two_and_a_half_times_their_usual_range(market):
     swinging = 0
     for symbol in traded(market):
         bars, state = market.daily_bars(symbol)[:14], market.state_at(symbol, at(16))
@@ -116,13 +115,13 @@ def test_some_symbols_swing_two_and_a_half_times_their_usual_range(market: Marke
     assert 5 <= swinging <= 50
 
 
-def test_some_seconds_are_bursts_and_none_is_fuller_than_time_and_sales_can_show(market: Market) -> None:
+def test_some_seconds_are_bursts_and_none_is_fuller_than_time_and_sales_can_show(market):
     fullest = [max(Counter(t // NS_PER_S for t in market.tape(s).time_ns).values()) for s in traded(market)]
     assert sum(count >= 10 for count in fullest) >= 5
     assert max(fullest) < 30
 
 
-def test_the_past_ends_at_the_base_price_and_skips_weekends_and_holidays(market: Market) -> None:
+def test_the_past_ends_at_the_base_price_and_skips_weekends_and_holidays(market):
     for instrument in market.instruments[:-1]:
         bars = market.daily_bars(instrument.symbol)
         assert len(bars) >= 40
@@ -132,7 +131,7 @@ def test_the_past_ends_at_the_base_price_and_skips_weekends_and_holidays(market:
         assert not {"20261115", "20261009", "20261005"} & {bar.day for bar in bars}
 
 
-def test_the_true_range_of_a_past_day_is_its_own_high_less_low(market: Market) -> None:
+def test_the_true_range_of_a_past_day_is_its_own_high_less_low(market):
     for instrument in market.instruments[:100]:
         for bar, before in pairwise(market.daily_bars(instrument.symbol)):
             assert bar.low <= before.close <= bar.high
@@ -140,14 +139,14 @@ def test_the_true_range_of_a_past_day_is_its_own_high_less_low(market: Market) -
             assert bar.high >= max(bar.open, bar.close)
 
 
-def test_the_newcomer_has_no_past(market: Market) -> None:
+def test_the_newcomer_has_no_past(market):
     newcomer = market.instruments[-1]
     assert newcomer.listed_on == "20261118"
     assert market.daily_bars(newcomer.symbol) == ()
     assert newcomer.ordinary
 
 
-def test_all_kinds_that_a_universe_leaves_out_are_there(market: Market) -> None:
+def test_all_kinds_that_a_universe_leaves_out_are_there(market):
     listed = market.instruments
     assert {"ST", "EF", "EN", "RT"} <= {i.group for i in listed}
     assert any(i.spac for i in listed)
@@ -158,7 +157,7 @@ def test_all_kinds_that_a_universe_leaves_out_are_there(market: Market) -> None:
     assert len({i.symbol for i in listed}) == len({i.name for i in listed}) == len(listed)
 
 
-def test_the_state_counts_only_trades_that_have_happened(market: Market) -> None:
+def test_the_state_counts_only_trades_that_have_happened(market):
     symbol = traded(market)[0]
     trades = list(market.offered(symbol))
     assert market.state_at(symbol, trades[0].exchange_time_ns - 1).trades == 0
@@ -170,14 +169,14 @@ def test_the_state_counts_only_trades_that_have_happened(market: Market) -> None
         assert (state.high, state.low) == (max(t.price for t in so_far), min(t.price for t in so_far))
 
 
-def test_minute_bars_add_up_to_the_day(market: Market) -> None:
+def test_minute_bars_add_up_to_the_day(market):
     symbol = traded(market)[0]
     bars = market.minute_bars(symbol, at(15, 30), 15 * 60 + 30, 1_000)
     assert sum(bar.volume for bar in bars) == market.state_at(symbol, at(15, 30)).cumulative_volume
     assert [bar.start_hhmmss for bar in bars] == sorted((bar.start_hhmmss for bar in bars), reverse=True)
 
 
-def test_the_well_known_listings_are_there_traded_and_on_the_price_grid(market: Market) -> None:
+def test_the_well_known_listings_are_there_traded_and_on_the_price_grid(market):
     samsung = market.instrument("005930")
     assert samsung is not None
     assert (samsung.name, samsung.isin, samsung.exchange) == ("삼성전자", "KR7005930003", "KOSPI")
@@ -188,19 +187,19 @@ def test_the_well_known_listings_are_there_traded_and_on_the_price_grid(market: 
     assert max(market.instruments, key=lambda i: i.market_cap_100m) == samsung  # the first to fill a free slot
 
 
-def test_the_codes_of_a_large_market_are_unique() -> None:
+def test_the_codes_of_a_large_market_are_unique():
     instruments = made_up(settings(symbols=4_300)).market.instruments
     assert len({i.symbol for i in instruments}) == len({i.isin for i in instruments}) == len(instruments)
 
 
-def test_the_etfs_of_the_market_hold_its_largest_shares(market: Market) -> None:
+def test_the_etfs_of_the_market_hold_its_largest_shares(market):
     kodex = market.instrument("069500")
     assert kodex is not None
     assert {"005930", "000660"} <= {component.symbol for component in components(market, kodex)}
 
 
 @given(st.integers(min_value=100, max_value=2_000_000))
-def test_rounding_goes_to_the_neighbouring_grid_prices(price: int) -> None:
+def test_rounding_goes_to_the_neighbouring_grid_prices(price):
     assert rounded_down(price) <= price <= rounded_up(price)
     assert rounded_up(price) - rounded_down(price) in (0, tick_size(price))
 
@@ -209,15 +208,15 @@ def test_rounding_goes_to_the_neighbouring_grid_prices(price: int) -> None:
     ("price", "step"),
     [(1_999, 1), (2_000, 5), (4_999, 5), (5_000, 10), (20_000, 50), (50_000, 100), (200_000, 500), (500_000, 1_000)],
 )
-def test_price_steps_are_those_of_krx(price: int, step: int) -> None:
+def test_price_steps_are_those_of_krx(price, step):
     assert tick_size(price) == step
 
 
-def test_isin_check_digits_are_right() -> None:
+def test_isin_check_digits_are_right():
     assert isin_of("005930") == "KR7005930003"
     assert isin_of("081660") == "KR7081660003"
 
 
-def test_a_market_needs_at_least_two_listings() -> None:
+def test_a_market_needs_at_least_two_listings():
     with pytest.raises(ValueError, match="symbols"):
         market_of(settings(symbols=1))

@@ -1,6 +1,5 @@
 """The day of real shape: a function of its seed, made in windows, served like every other day."""
 
-import asyncio
 import subprocess
 import sys
 from collections import Counter
@@ -25,20 +24,20 @@ LATEST = at(23, 59)
 
 
 @cache
-def market() -> RealDayMarket:
+def market():
     made = market_of(settings(**REAL))
     assert isinstance(made, RealDayMarket)
     return made
 
 
-def traded() -> list[str]:
+def traded():
     """Symbols with trades, the busiest first."""
     symbols = [each.symbol for each in market().instruments if each.trades]
     return sorted(symbols, key=lambda symbol: -len(market().tape(symbol)))
 
 
 @pytest.mark.slow  # that of a made-up market is in tests/simulator/test_simulator_venues.py
-def test_the_same_seed_offers_the_same_trades_in_another_process_and_another_seed_others() -> None:
+def test_the_same_seed_offers_the_same_trades_in_another_process_and_another_seed_others():
     program = (
         "from observer.simulator.kis.simulator import market_of\n"
         "from tests.simulator.simulator_client import settings\n"
@@ -49,7 +48,7 @@ def test_the_same_seed_offers_the_same_trades_in_another_process_and_another_see
     assert market_of(settings(**REAL, seed=8)).offered_digest() != market().offered_digest()
 
 
-def test_the_day_has_the_shape_of_a_real_one() -> None:
+def test_the_day_has_the_shape_of_a_real_one():
     counts = [len(market().tape(symbol)) for symbol in traded()]
     assert abs(sum(counts) - TRADES) < TRADES / 100
     assert sum(counts[: len(counts) // 10]) > TRADES / 3
@@ -61,7 +60,7 @@ def test_the_day_has_the_shape_of_a_real_one() -> None:
     assert busiest * NS_PER_S in (at(9), at(15, 19, 59))
 
 
-def test_every_trade_adds_its_volume_and_is_dealt_at_a_price_of_the_grid() -> None:
+def test_every_trade_adds_its_volume_and_is_dealt_at_a_price_of_the_grid():
     for symbol in traded()[::6]:
         tape, base = market().tape(symbol), market().instrument(symbol)
         assert base is not None
@@ -76,7 +75,7 @@ def test_every_trade_adds_its_volume_and_is_dealt_at_a_price_of_the_grid() -> No
         assert [index for index, side in enumerate(tape.side) if side == AUCTION] == [0, len(tape) - 1]
 
 
-def test_what_was_read_before_changes_no_trade() -> None:
+def test_what_was_read_before_changes_no_trade():
     symbol = traded()[0]
     whole = list(market().tape(symbol).volume_after)
     other = market_of(settings(**REAL))
@@ -87,7 +86,7 @@ def test_what_was_read_before_changes_no_trade() -> None:
     assert whole[-1] == other.tape(symbol).volume_after[-1]
 
 
-def test_few_windows_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_windows_are_kept(monkeypatch):
     monkeypatch.setattr(lazy_tape, "_WINDOWS_KEPT", 20)
     made = market_of(settings(**REAL))
     assert isinstance(made, RealDayMarket)
@@ -97,7 +96,7 @@ def test_few_windows_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 < len(made.windows) <= 20
 
 
-def test_minute_bars_are_those_of_the_trades() -> None:
+def test_minute_bars_are_those_of_the_trades():
     symbol = traded()[3]
     tape = market().tape(symbol)
     minutes = Counter[str]()
@@ -108,7 +107,7 @@ def test_minute_bars_are_those_of_the_trades() -> None:
     assert bars[0].value_after == tape.value[-1]
 
 
-def test_time_and_sales_pages_back_by_thirty_from_any_second() -> None:
+def test_time_and_sales_pages_back_by_thirty_from_any_second():
     symbol = traded()[2]
     tape = market().tape(symbol)
     second = at(15, 30)
@@ -124,25 +123,22 @@ def test_time_and_sales_pages_back_by_thirty_from_any_second() -> None:
         second -= 997 * NS_PER_S
 
 
-def test_a_simulator_serves_and_streams_it() -> None:
-    async def test() -> None:
-        async with running(at(12), **REAL) as client:
-            day, symbol = client.simulator.market, client.liveliest
-            quote = (await client.call("inquire-price", "FHKST01010100")).json()["output"]
-            assert int(quote["acml_vol"]) == day.state_at(symbol, at(12)).cumulative_volume > 0
-            async with client.stream() as socket:
-                await socket.send(request_text(await client.approval(), symbol))
-                await control(socket)
-                await client.move_to(at(12, 2))
-                records = await records_until(socket, lambda got: len(got) >= 10)
-            first = day.tape(symbol).count_until(at(12))
-            expected = day.tape(symbol).volume_after[first : first + len(records)]
-            assert [int(record[13]) for record in records] == expected
-
-    asyncio.run(test())
+async def test_a_simulator_serves_and_streams_it():
+    async with running(at(12), **REAL) as client:
+        day, symbol = client.simulator.market, client.liveliest
+        quote = (await client.call("inquire-price", "FHKST01010100")).json()["output"]
+        assert int(quote["acml_vol"]) == day.state_at(symbol, at(12)).cumulative_volume > 0
+        async with client.stream() as socket:
+            await socket.send(request_text(await client.approval(), symbol))
+            await control(socket)
+            await client.move_to(at(12, 2))
+            records = await records_until(socket, lambda got: len(got) >= 10)
+        first = day.tape(symbol).count_until(at(12))
+        expected = day.tape(symbol).volume_after[first : first + len(records)]
+        assert [int(record[13]) for record in records] == expected
 
 
 @pytest.mark.parametrize("change", [{"venues": ("KRX", "NXT")}, {"trades_times": 2.0}, {"data": "samples"}])
-def test_options_that_such_a_day_lacks_are_refused(change: dict[str, object]) -> None:
+def test_options_that_such_a_day_lacks_are_refused(change):
     with pytest.raises(ValueError, match="real_day_trades"):
         settings(**(REAL | change))

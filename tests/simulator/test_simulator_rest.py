@@ -1,35 +1,32 @@
 """The HTTP side, asked by httpx: tokens, refusals, limits, and quotations that equal the trades."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import date
 
-import httpx
 import pytest
 
 from observer.simulator.kis.bars import daily_bars
-from observer.simulator.market.market import OfferedTrade
-from tests.simulator.simulator_client import APP_KEYS, Client, at, market_with, running
+from tests.simulator.simulator_client import APP_KEYS, at, market_with, running
 
 
-def with_client(now_ns: int, test: Callable[[Client], Awaitable[None]], **changes: object) -> None:
-    async def run() -> None:
+def with_client(now_ns, test, **changes):
+    async def run():
         async with running(now_ns, **changes) as client:
             await test(client)
 
     asyncio.run(run())
 
 
-def offered(client: Client) -> list[OfferedTrade]:
+def offered(client):
     return list(client.simulator.market.offered(client.liveliest))
 
 
-def refusal(answer: httpx.Response) -> tuple[int, str, str]:
+def refusal(answer):
     return answer.status_code, answer.json()["rt_cd"], answer.json()["msg_cd"]
 
 
-def test_a_token_answer_has_the_documented_fields() -> None:
-    async def test(client: Client) -> None:
+def test_a_token_answer_has_the_documented_fields():
+    async def test(client):
         await client.clock.advance(60)
         body = (await client.ask_token()).json()
         assert (body["token_type"], body["expires_in"]) == ("Bearer", 86_400)
@@ -38,8 +35,8 @@ def test_a_token_answer_has_the_documented_fields() -> None:
     with_client(at(8), test)
 
 
-def test_a_second_token_within_the_minute_is_refused() -> None:
-    async def test(client: Client) -> None:
+def test_a_second_token_within_the_minute_is_refused():
+    async def test(client):
         answer = await client.ask_token()
         assert (answer.status_code, answer.json()["error_code"]) == (403, "EGW00133")
         assert client.simulator.counters().refusals == {"EGW00133": 1}
@@ -47,24 +44,24 @@ def test_a_second_token_within_the_minute_is_refused() -> None:
     with_client(at(8), test)
 
 
-def test_a_token_request_that_is_no_json_is_refused() -> None:
-    async def test(client: Client) -> None:
+def test_a_token_request_that_is_no_json_is_refused():
+    async def test(client):
         answer = await client.http.post(client.simulator.rest_url + "/oauth2/tokenP", content=b"grant")
         assert (answer.status_code, answer.json()["error_code"]) == (500, "EGW00002")
 
     with_client(at(8), test)
 
 
-def test_a_revoked_token_opens_nothing() -> None:
-    async def test(client: Client) -> None:
+def test_a_revoked_token_opens_nothing():
+    async def test(client):
         await client.post("/oauth2/revokeP", appkey="first", appsecret=APP_KEYS["first"], token=client.token)
         assert refusal(await client.call("inquire-price", "FHKST01010100")) == (500, "1", "EGW00121")
 
     with_client(at(8), test)
 
 
-def test_a_token_expires_with_market_time() -> None:
-    async def test(client: Client) -> None:
+def test_a_token_expires_with_market_time():
+    async def test(client):
         await client.clock.advance(86_400)
         assert refusal(await client.call("inquire-price", "FHKST01010100")) == (500, "1", "EGW00123")
 
@@ -83,15 +80,15 @@ def test_a_token_expires_with_market_time() -> None:
         ({"content-type": "text/plain"}, "EGW00132"),
     ],
 )
-def test_each_header_has_to_be_right(headers: dict[str, str], code: str) -> None:
-    async def test(client: Client) -> None:
+def test_each_header_has_to_be_right(headers, code):
+    async def test(client):
         assert refusal(await client.call("inquire-price", "FHKST01010100", headers=headers))[1:] == ("1", code)
 
     with_client(at(10), test)
 
 
-def test_a_missing_parameter_is_named() -> None:
-    async def test(client: Client) -> None:
+def test_a_missing_parameter_is_named():
+    async def test(client):
         answer = await client.call("inquire-price", "FHKST01010100", {"FID_INPUT_ISCD": ""})
         assert refusal(answer) == (200, "1", "OPSQ2001")
         assert "FID_INPUT_ISCD" in answer.json()["msg1"]
@@ -99,8 +96,8 @@ def test_a_missing_parameter_is_named() -> None:
     with_client(at(10), test)
 
 
-def test_the_nineteenth_call_of_a_market_second_is_refused() -> None:
-    async def test(client: Client) -> None:
+def test_the_nineteenth_call_of_a_market_second_is_refused():
+    async def test(client):
         answers = [await client.call("inquire-ccnl", "FHKST01010300") for _ in range(19)]
         assert [answer.json()["rt_cd"] for answer in answers] == ["0"] * 18 + ["1"]
         assert answers[-1].json()["msg_cd"] == "EGW00201"
@@ -113,15 +110,15 @@ def test_the_nineteenth_call_of_a_market_second_is_refused() -> None:
     with_client(at(10), test)
 
 
-def pairs(symbols: list[str]) -> dict[str, str]:
+def pairs(symbols):
     query: dict[str, str] = {}
     for number, symbol in enumerate(symbols, start=1):
         query |= {f"FID_COND_MRKT_DIV_CODE_{number}": "J", f"FID_INPUT_ISCD_{number}": symbol}
     return query
 
 
-def test_a_multi_quote_has_thirty_symbols_in_the_order_asked_and_leaves_unknown_ones_out() -> None:
-    async def test(client: Client) -> None:
+def test_a_multi_quote_has_thirty_symbols_in_the_order_asked_and_leaves_unknown_ones_out():
+    async def test(client):
         market = client.simulator.market
         symbols = [i.symbol for i in market.instruments][:29]
         answer = await client.call("intstock-multprice", "FHKST11300006", pairs([*symbols[:9], "999999", *symbols[9:]]))
@@ -134,8 +131,8 @@ def test_a_multi_quote_has_thirty_symbols_in_the_order_asked_and_leaves_unknown_
     with_client(at(10), test)
 
 
-def test_before_the_opening_a_quote_is_the_base_price_without_a_range() -> None:
-    async def test(client: Client) -> None:
+def test_before_the_opening_a_quote_is_the_base_price_without_a_range():
+    async def test(client):
         answer = await client.call("intstock-multprice", "FHKST11300006", pairs([client.liveliest]))
         row = answer.json()["output"][0]
         assert row["inter2_prpr"] == row["inter2_sdpr"] == row["inter2_prdy_clpr"]
@@ -144,8 +141,8 @@ def test_before_the_opening_a_quote_is_the_base_price_without_a_range() -> None:
     with_client(at(8, 30), test)
 
 
-def test_time_and_sales_walked_backwards_are_the_trades_until_now() -> None:
-    async def test(client: Client) -> None:
+def test_time_and_sales_walked_backwards_are_the_trades_until_now():
+    async def test(client):
         seen: dict[str, tuple[str, str, str]] = {}
         until = "235959"
         while True:
@@ -167,8 +164,8 @@ def test_time_and_sales_walked_backwards_are_the_trades_until_now() -> None:
     with_client(at(9, 20), test, rest_limit_per_s=1_000)
 
 
-def test_minute_bars_are_made_of_the_trades_of_their_minutes() -> None:
-    async def test(client: Client) -> None:
+def test_minute_bars_are_made_of_the_trades_of_their_minutes():
+    async def test(client):
         query = {"FID_INPUT_HOUR_1": "101500", "FID_PW_DATA_INCU_YN": "N", "FID_ETC_CLS_CODE": ""}
         answer = await client.call("inquire-time-itemchartprice", "FHKST03010200", query)
         rows = answer.json()["output2"]
@@ -185,8 +182,8 @@ def test_minute_bars_are_made_of_the_trades_of_their_minutes() -> None:
     with_client(at(10, 15, 30), test)
 
 
-def test_the_latest_trades_are_the_newest_thirty() -> None:
-    async def test(client: Client) -> None:
+def test_the_latest_trades_are_the_newest_thirty():
+    async def test(client):
         rows = (await client.call("inquire-ccnl", "FHKST01010300")).json()["output"]
         newest = [t for t in offered(client) if t.exchange_time_ns <= at(11)][-30:][::-1]
         assert [(r["stck_cntg_hour"], r["stck_prpr"], r["cntg_vol"]) for r in rows] == [
@@ -196,7 +193,7 @@ def test_the_latest_trades_are_the_newest_thirty() -> None:
     with_client(at(11), test)
 
 
-def test_the_session_day_has_a_daily_bar_only_after_the_close() -> None:
+def test_the_session_day_has_a_daily_bar_only_after_the_close():
     query = {
         "FID_INPUT_DATE_1": "20261001",
         "FID_INPUT_DATE_2": "20261118",
@@ -204,7 +201,7 @@ def test_the_session_day_has_a_daily_bar_only_after_the_close() -> None:
         "FID_ORG_ADJ_PRC": "1",
     }
 
-    async def test(client: Client) -> None:
+    async def test(client):
         rows = (await client.call("inquire-daily-itemchartprice", "FHKST03010100", query)).json()["output2"]
         assert [row["stck_bsop_date"] for row in rows][:2] == ["20261117", "20261116"]
         assert rows[-1]["stck_bsop_date"] == "20261001"
@@ -218,10 +215,10 @@ def test_the_session_day_has_a_daily_bar_only_after_the_close() -> None:
 
 
 @pytest.mark.parametrize(("padded", "plain"), [("0000000000", "0"), ("0000000001", "1")])
-def test_a_choice_that_older_clients_pad_with_zeros_is_understood(padded: str, plain: str) -> None:
+def test_a_choice_that_older_clients_pad_with_zeros_is_understood(padded, plain):
     query = {"FID_PERIOD_DIV_CODE": "D", "FID_INPUT_DATE_1": "20261001", "FID_INPUT_DATE_2": "20261118"}
 
-    async def test(client: Client) -> None:
+    async def test(client):
         for name, tr_id in (
             ("inquire-daily-price", "FHKST01010400"),
             ("inquire-daily-itemchartprice", "FHKST03010100"),
@@ -234,7 +231,7 @@ def test_a_choice_that_older_clients_pad_with_zeros_is_understood(padded: str, p
     with_client(at(10), test)
 
 
-def test_the_change_of_a_day_of_a_split_is_against_its_base_price() -> None:
+def test_the_change_of_a_day_of_a_split_is_against_its_base_price():
     """As traded: the closes before it are of fewer shares."""
     market = market_with(symbols=120)
     instrument = next(each for each in market.instruments if each.split and each.trades)
@@ -252,8 +249,8 @@ def test_the_change_of_a_day_of_a_split_is_against_its_base_price() -> None:
     assert int(before["stck_clpr"]) == ratio * instrument.base_price
 
 
-def test_a_symbol_listed_today_has_no_daily_bars() -> None:
-    async def test(client: Client) -> None:
+def test_a_symbol_listed_today_has_no_daily_bars():
+    async def test(client):
         market = client.simulator.market
         newest = next(i.symbol for i in market.instruments if not market.daily_bars(i.symbol))
         query = {
@@ -269,8 +266,8 @@ def test_a_symbol_listed_today_has_no_daily_bars() -> None:
     with_client(at(10), test)
 
 
-def test_weekends_are_holidays() -> None:
-    async def test(client: Client) -> None:
+def test_weekends_are_holidays():
+    async def test(client):
         rows = (
             await client.call("chk-holiday", "CTCA0903R", {"BASS_DT": "20261118", "CTX_AREA_FK": "", "CTX_AREA_NK": ""})
         ).json()["output"]

@@ -12,7 +12,7 @@ from observer.simulator.counters import Counters
 from observer.simulator.kis.authentication import Authentication
 from observer.simulator.kis.encryption import encrypted_block, round_keys
 from observer.simulator.kis.session import Reply, StreamSession, Target
-from observer.simulator.kis.timelines import CapturedFrames, Timelines
+from observer.simulator.kis.timelines import Timelines
 from tests.properties import examples
 from tests.simulator.simulator_client import APP_KEYS, at, market_with, request_text, settings, split_records
 
@@ -25,7 +25,7 @@ QUIET = SYMBOLS[-4:]  # a few hundred trades each
 class Wire:
     """Sessions of one server, spoken to by text."""
 
-    def __init__(self, limit: int = 41, captured: CapturedFrames | None = None) -> None:
+    def __init__(self, limit=41, captured=None):
         self.captured = captured or {}
         self.authentication = Authentication(1, APP_KEYS, 20)
         self.counters = Counters()
@@ -33,26 +33,26 @@ class Wire:
         self.limit = limit
         self.approval = self.authentication.issue_approval("first", APP_KEYS["first"], at(8)).text
 
-    def session(self) -> StreamSession:
+    def session(self):
         return StreamSession(TIMELINES, self.authentication, self.sessions, self.limit, self.counters, self.captured)
 
-    def register(self, session: StreamSession, symbol: str, now_ns: int = at(9), **changes: str) -> Reply:
+    def register(self, session, symbol, now_ns=at(9), **changes):
         return session.receive(request_text(self.approval, symbol, **changes), now_ns)
 
-    def remove(self, session: StreamSession, symbol: str, now_ns: int = at(9)) -> Reply:
+    def remove(self, session, symbol, now_ns=at(9)):
         return self.register(session, symbol, now_ns, tr_type="2")
 
 
-def code(reply: Reply) -> str:
+def code(reply):
     return str(json.loads(reply.texts[-1])["body"]["msg_cd"])
 
 
-def cumulative_volumes(frames: tuple[str, ...], symbol: str) -> list[int]:
+def cumulative_volumes(frames, symbol):
     records = [record for frame in frames if frame[0] == "0" for record in split_records(frame)]
     return [int(record[13]) for record in records if record[0] == symbol]
 
 
-def test_a_registration_is_acknowledged_with_its_key() -> None:
+def test_a_registration_is_acknowledged_with_its_key():
     wire = Wire()
     body = json.loads(wire.register(wire.session(), SYMBOLS[0]).texts[0])
     assert body["header"] == {"tr_id": "H0STCNT0", "tr_key": SYMBOLS[0], "encrypt": "N"}
@@ -60,7 +60,7 @@ def test_a_registration_is_acknowledged_with_its_key() -> None:
     assert (len(body["body"]["output"]["iv"]), len(body["body"]["output"]["key"])) == (16, 32)
 
 
-def test_the_second_registration_of_a_symbol_is_refused() -> None:
+def test_the_second_registration_of_a_symbol_is_refused():
     wire = Wire()
     session = wire.session()
     wire.register(session, SYMBOLS[0])
@@ -68,7 +68,7 @@ def test_the_second_registration_of_a_symbol_is_refused() -> None:
     assert (code(reply), reply.close) == ("OPSP0002", False)
 
 
-def test_the_forty_second_registration_is_refused_and_the_session_goes_on() -> None:
+def test_the_forty_second_registration_is_refused_and_the_session_goes_on():
     wire = Wire(limit=3)
     session = wire.session()
     codes = [code(wire.register(session, symbol)) for symbol in SYMBOLS[:4]]
@@ -78,11 +78,11 @@ def test_the_forty_second_registration_is_refused_and_the_session_goes_on() -> N
     assert code(wire.register(session, SYMBOLS[3])) == "OPSP0000"
 
 
-def test_the_default_limit_is_forty_one() -> None:
+def test_the_default_limit_is_forty_one():
     assert settings().registrations_limit == 41
 
 
-def test_the_removal_of_an_unregistered_symbol_is_refused() -> None:
+def test_the_removal_of_an_unregistered_symbol_is_refused():
     wire = Wire()
     session = wire.session()
     wire.register(session, SYMBOLS[0])
@@ -90,19 +90,19 @@ def test_the_removal_of_an_unregistered_symbol_is_refused() -> None:
     assert code(wire.remove(session, SYMBOLS[0])) == "OPSP0003"
 
 
-def test_a_wrong_approval_key_ends_the_session() -> None:
+def test_a_wrong_approval_key_ends_the_session():
     wire = Wire()
     reply = wire.session().receive(request_text("wrong", SYMBOLS[0]), at(9))
     assert (code(reply), reply.close) == ("OPSP0011", True)
 
 
-def test_an_approval_key_is_expired_after_a_day() -> None:
+def test_an_approval_key_is_expired_after_a_day():
     wire = Wire()
     reply = wire.register(wire.session(), SYMBOLS[0], at(8) + 86_400 * 10**9)
     assert (code(reply), reply.close) == ("OPSP0011", True)
 
 
-def test_an_unknown_tr_id_is_refused() -> None:
+def test_an_unknown_tr_id_is_refused():
     wire = Wire()
     assert code(wire.register(wire.session(), SYMBOLS[0], tr_id="H0XXXXX0")) == "OPSP8991"
 
@@ -122,18 +122,18 @@ def test_an_unknown_tr_id_is_refused() -> None:
         (request_text("k", "005930").replace('"custtype": "P", ', ""), "OPSP9997"),
     ],
 )
-def test_a_request_that_cannot_be_read_is_refused_with_the_published_code(text: str, expected: str) -> None:
+def test_a_request_that_cannot_be_read_is_refused_with_the_published_code(text, expected):
     reply = Wire().session().receive(text, at(9))
     assert (code(reply), reply.close) == (expected, False)
 
 
-def test_an_unknown_symbol_is_an_internal_error() -> None:
+def test_an_unknown_symbol_is_an_internal_error():
     wire = Wire()
     assert code(wire.register(wire.session(), "999999")) == "OPSP0007"
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl opens the notice")
-def test_an_accounts_notices_are_acknowledged_and_encrypted_with_the_acknowledged_key() -> None:
+def test_an_accounts_notices_are_acknowledged_and_encrypted_with_the_acknowledged_key():
     wire = Wire()
     reply = wire.register(wire.session(), "my id", tr_id="H0STCNI0")
     output = json.loads(reply.texts[0])["body"]["output"]
@@ -154,12 +154,12 @@ def test_an_accounts_notices_are_acknowledged_and_encrypted_with_the_acknowledge
     assert opened.split("^")[8] == "005930"
 
 
-def test_the_cipher_is_that_of_fips_197() -> None:
+def test_the_cipher_is_that_of_fips_197():
     block = encrypted_block(bytes.fromhex("00112233445566778899aabbccddeeff"), round_keys(bytes(range(32))))
     assert block.hex() == "8ea2b7ca516745bfeafc49904b496089"
 
 
-def test_a_second_session_of_a_key_is_refused_until_the_first_has_ended() -> None:
+def test_a_second_session_of_a_key_is_refused_until_the_first_has_ended():
     wire = Wire()
     first, second = wire.session(), wire.session()
     wire.register(first, SYMBOLS[0])
@@ -174,7 +174,7 @@ def test_a_second_session_of_a_key_is_refused_until_the_first_has_ended() -> Non
     assert code(wire.register(wire.session(), SYMBOLS[0])) == "OPSP0000"
 
 
-def test_a_session_keeps_to_one_key() -> None:
+def test_a_session_keeps_to_one_key():
     wire = Wire()
     session = wire.session()
     wire.register(session, SYMBOLS[0])
@@ -185,19 +185,19 @@ def test_a_session_keeps_to_one_key() -> None:
     assert wire.sessions == {}
 
 
-def test_two_keys_have_a_session_each() -> None:
+def test_two_keys_have_a_session_each():
     wire = Wire()
     wire.register(wire.session(), SYMBOLS[0])
     other = wire.authentication.issue_approval("second", APP_KEYS["second"], at(8)).text
     assert code(wire.session().receive(request_text(other, SYMBOLS[0]), at(9))) == "OPSP0000"
 
 
-def test_an_answer_to_the_keep_alive_is_a_sign_of_life_and_gets_no_reply() -> None:
+def test_an_answer_to_the_keep_alive_is_a_sign_of_life_and_gets_no_reply():
     reply = Wire().session().receive('{"header":{"tr_id":"PINGPONG","datetime":"20261118093000"}}', at(9))
     assert reply == Reply(alive=True)
 
 
-def test_nothing_from_before_the_registration_is_sent() -> None:
+def test_nothing_from_before_the_registration_is_sent():
     wire = Wire()
     session = wire.session()
     wire.register(session, SYMBOLS[0], at(10))
@@ -206,7 +206,7 @@ def test_nothing_from_before_the_registration_is_sent() -> None:
     assert volumes == expected
 
 
-def test_trades_until_the_removal_are_sent_before_its_acknowledgement() -> None:
+def test_trades_until_the_removal_are_sent_before_its_acknowledgement():
     wire = Wire()
     session = wire.session()
     wire.register(session, SYMBOLS[0], at(9))
@@ -216,7 +216,7 @@ def test_trades_until_the_removal_are_sent_before_its_acknowledgement() -> None:
     assert session.due(at(16)) == ()
 
 
-def test_a_frame_has_at_most_twenty_records_of_forty_seven_fields() -> None:
+def test_a_frame_has_at_most_twenty_records_of_forty_seven_fields():
     wire = Wire()
     session = wire.session()
     for symbol in SYMBOLS[:3]:
@@ -227,7 +227,7 @@ def test_a_frame_has_at_most_twenty_records_of_forty_seven_fields() -> None:
     assert wire.counters.read().frames == len(frames)
 
 
-def test_records_come_in_the_order_of_the_exchange_time() -> None:
+def test_records_come_in_the_order_of_the_exchange_time():
     wire = Wire()
     session = wire.session()
     for symbol in QUIET:
@@ -236,7 +236,7 @@ def test_records_come_in_the_order_of_the_exchange_time() -> None:
     assert times == sorted(times)
 
 
-def test_the_records_match_the_trades_that_the_market_offers() -> None:
+def test_the_records_match_the_trades_that_the_market_offers():
     wire = Wire()
     session = wire.session()
     wire.register(session, SYMBOLS[0], at(8, 59))
@@ -252,7 +252,7 @@ def test_the_records_match_the_trades_that_the_market_offers() -> None:
     assert [[record[n] for n in (0, 1, 2, 12, 13, 15, 16, 21, 33)] for record in records] == offered
 
 
-def test_the_derived_fields_of_a_record_follow_from_the_others() -> None:
+def test_the_derived_fields_of_a_record_follow_from_the_others():
     wire = Wire()
     session = wire.session()
     wire.register(session, SYMBOLS[0], at(8, 59))
@@ -281,7 +281,7 @@ def test_the_derived_fields_of_a_record_follow_from_the_others() -> None:
         max_size=25,
     )
 )
-def test_each_trade_of_a_registered_symbol_is_sent_exactly_once(steps: list[tuple[int, str, str]]) -> None:
+def test_each_trade_of_a_registered_symbol_is_sent_exactly_once(steps):
     """For any timing of beats, the session sends exactly the trades during the symbol's subscription."""
     wire = Wire()
     session = wire.session()

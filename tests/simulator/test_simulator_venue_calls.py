@@ -1,13 +1,12 @@
 """J, NX and UN of every call that has them, asked by httpx: each shows its own venue, or both together."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 import pytest
 
-from observer.simulator.market.market import Market, View
-from tests.simulator.documented_calls import DOCUMENTED, DocumentedCall
-from tests.simulator.simulator_client import Client, at, running
+from observer.simulator.market.market import View
+from tests.simulator.documented_calls import DOCUMENTED
+from tests.simulator.simulator_client import at, running
 from tests.simulator.test_simulator_venue_streams import BOTH, krx_alone, traded_by_both
 
 DIVISION, SYMBOL = "FID_COND_MRKT_DIV_CODE", "FID_INPUT_ISCD"
@@ -16,32 +15,32 @@ CODES = tuple(BY_VIEW.values())
 Rows = list[dict[str, str]]
 
 
-def with_client(now_ns: int, test: Callable[[Client], Awaitable[None]], **changes: object) -> None:
-    async def run() -> None:
+def with_client(now_ns, test, **changes):
+    async def run():
         async with running(now_ns, **{"venues": BOTH} | changes) as client:
             await test(client)
 
     asyncio.run(run())
 
 
-async def answer(client: Client, name: str, tr_id: str, symbol: str, code: str, **query: str) -> dict[str, Rows]:
+async def answer(client, name, tr_id, symbol, code, **query):
     body = (await client.call(name, tr_id, {SYMBOL: symbol, DIVISION: code} | query)).json()
     assert body["rt_cd"] == "0", body
     return {block: rows if isinstance(rows, list) else [rows] for block, rows in body.items() if block[:6] == "output"}
 
 
-async def quote(client: Client, symbol: str, code: str) -> dict[str, str]:
+async def quote(client, symbol, code):
     [row] = (await answer(client, "inquire-price", "FHKST01010100", symbol, code))["output"]
     return row
 
 
-def volumes_of(market: Market, symbol: str, now_ns: int) -> list[int]:
+def volumes_of(market, symbol, now_ns):
     return [market.view(view).state_at(symbol, now_ns).cumulative_volume for view in BY_VIEW]
 
 
 @pytest.mark.parametrize("now_ns", [at(8, 30), at(12), at(15, 55), at(18), at(20, 30)])
-def test_a_quote_shows_the_price_and_volume_of_its_venue_and_both_together_the_sum(now_ns: int) -> None:
-    async def test(client: Client) -> None:
+def test_a_quote_shows_the_price_and_volume_of_its_venue_and_both_together_the_sum(now_ns):
+    async def test(client):
         market = client.simulator.market
         symbol = traded_by_both(market)
         quotes = [await quote(client, symbol, code) for code in CODES]
@@ -54,8 +53,8 @@ def test_a_quote_shows_the_price_and_volume_of_its_venue_and_both_together_the_s
     with_client(now_ns, test)
 
 
-def test_a_multi_quote_has_a_venue_for_each_symbol() -> None:
-    async def test(client: Client) -> None:
+def test_a_multi_quote_has_a_venue_for_each_symbol():
+    async def test(client):
         market = client.simulator.market
         symbol, alone = traded_by_both(market), krx_alone(market)
         asked = [(symbol, "J"), (symbol, "NX"), (symbol, "UN"), (alone, "UN"), (alone, "NX")]
@@ -72,8 +71,8 @@ def test_a_multi_quote_has_a_venue_for_each_symbol() -> None:
 
 
 @pytest.mark.parametrize("view", BY_VIEW)
-def test_time_and_sales_page_back_to_the_first_trade_of_their_venue(view: View) -> None:
-    async def test(client: Client) -> None:
+def test_time_and_sales_page_back_to_the_first_trade_of_their_venue(view):
+    async def test(client):
         market = client.simulator.market
         symbol = traded_by_both(market)
         hour, volumes = "235959", set[int]()
@@ -93,8 +92,8 @@ def test_time_and_sales_page_back_to_the_first_trade_of_their_venue(view: View) 
 
 
 @pytest.mark.parametrize("view", BY_VIEW)
-def test_minute_bars_reach_over_the_whole_day_of_their_venue_and_add_up_to_it(view: View) -> None:
-    async def test(client: Client) -> None:
+def test_minute_bars_reach_over_the_whole_day_of_their_venue_and_add_up_to_it(view):
+    async def test(client):
         market = client.simulator.market
         symbol = traded_by_both(market)
         minutes: dict[str, int] = {}
@@ -115,8 +114,8 @@ def test_minute_bars_reach_over_the_whole_day_of_their_venue_and_add_up_to_it(vi
     with_client(at(20, 30), test)
 
 
-def test_a_daily_volume_of_the_krx_goes_on_through_its_after_market_and_the_close_stays() -> None:
-    async def test(client: Client) -> None:
+def test_a_daily_volume_of_the_krx_goes_on_through_its_after_market_and_the_close_stays():
+    async def test(client):
         market = client.simulator.market
         symbol = traded_by_both(market)
         days = {
@@ -142,8 +141,8 @@ def test_a_daily_volume_of_the_krx_goes_on_through_its_after_market_and_the_clos
     with_client(at(15, 55), test)
 
 
-def test_search_stock_info_states_what_nxt_trades_and_what_it_has_stopped() -> None:
-    async def test(client: Client) -> None:
+def test_search_stock_info_states_what_nxt_trades_and_what_it_has_stopped():
+    async def test(client):
         market = client.simulator.market
         stated = {}
         for listed in market.instruments:
@@ -161,8 +160,8 @@ def test_search_stock_info_states_what_nxt_trades_and_what_it_has_stopped() -> N
     with_client(at(9), test, symbols=120)
 
 
-def test_nxt_knows_no_share_that_it_does_not_trade_and_both_together_show_the_krx() -> None:
-    async def test(client: Client) -> None:
+def test_nxt_knows_no_share_that_it_does_not_trade_and_both_together_show_the_krx():
+    async def test(client):
         symbol = krx_alone(client.simulator.market)
         krx, nxt, both = [await quote(client, symbol, code) for code in CODES]
         assert set(nxt.values()) == {"0"}
@@ -176,8 +175,8 @@ def test_nxt_knows_no_share_that_it_does_not_trade_and_both_together_show_the_kr
     [call for call in DOCUMENTED if call.query.get(DIVISION) == "J" and "SYMBOL" in call.query.values()],
     ids=lambda call: call.tr_id,
 )
-def test_every_venue_answers_with_exactly_the_documented_fields(call: DocumentedCall) -> None:
-    async def test(client: Client) -> None:
+def test_every_venue_answers_with_exactly_the_documented_fields(call):
+    async def test(client):
         symbol = traded_by_both(client.simulator.market)
         for code in CODES:
             query = {name: symbol if value == "SYMBOL" else value for name, value in call.query.items()}
@@ -191,13 +190,13 @@ def test_every_venue_answers_with_exactly_the_documented_fields(call: Documented
     with_client(at(18), test)
 
 
-def _rows(block: Rows | dict[str, str]) -> Rows:
+def _rows(block):
     return block if isinstance(block, list) else [block]
 
 
 @pytest.mark.parametrize("view", BY_VIEW)
-def test_the_minutes_of_a_past_day_add_up_to_the_daily_bar_of_their_venue(view: View) -> None:
-    async def test(client: Client) -> None:
+def test_the_minutes_of_a_past_day_add_up_to_the_daily_bar_of_their_venue(view):
+    async def test(client):
         market = client.simulator.market
         symbol, code, day = traded_by_both(market), BY_VIEW[view], "20261117"
         volumes: dict[str, int] = {}

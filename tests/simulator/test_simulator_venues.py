@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from observer.base.units import NS_PER_S
 from observer.simulator.kis.simulator import market_of
 from observer.simulator.market.instruments import price_limits, tick_size
-from observer.simulator.market.market import Market, OfferedTrade, View
+from observer.simulator.market.market import View
 from tests.properties import examples
 from tests.simulator.simulator_client import at, market_with, settings
 
@@ -40,7 +40,7 @@ seeds = st.integers(0, 10**9)
 few = examples(0.2)  # an example makes a market
 
 
-def small(seed: int, **changes: object) -> Market:
+def small(seed, **changes):
     return market_with(seed=seed, symbols=12, trades_times=0.02, venues=BOTH, **changes)
 
 
@@ -48,15 +48,15 @@ sizes = pytest.mark.parametrize("symbols", [200, pytest.param(500, marks=pytest.
 
 
 @cache
-def large(symbols: int) -> Market:
+def large(symbols):
     return market_with(symbols=symbols, trades_times=1.0, venues=BOTH)
 
 
-def offered(market: Market) -> list[OfferedTrade]:
+def offered(market):
     return [trade for listed in market.instruments for trade in market.offered(listed.symbol)]
 
 
-def trades(market: Market, view: View, symbol: str) -> list[tuple[int, int, int, int]]:
+def trades(market, view, symbol):
     """Time, price, volume and side of every trade of a view."""
     tape = market.view(view).tape(symbol)
     return list(zip(tape.time_ns, tape.price, tape.volume, tape.side, strict=True))
@@ -70,13 +70,11 @@ def trades(market: Market, view: View, symbol: str) -> list[tuple[int, int, int,
         ({"symbols": 60, "opens_at": "10:00"}, "493beb32e139b05355741d76dffd31159839426dc93db0ad65cfb13bdc77a0aa"),
     ],
 )
-def test_a_market_of_the_krx_alone_is_what_it_was_before_there_were_two_venues(
-    changes: dict[str, object], digest: str
-) -> None:
+def test_a_market_of_the_krx_alone_is_what_it_was_before_there_were_two_venues(changes, digest):
     assert market_of(settings(**changes)).offered_digest() == digest
 
 
-def test_a_market_of_the_krx_alone_shows_it_under_every_name() -> None:
+def test_a_market_of_the_krx_alone_shows_it_under_every_name():
     market = market_of(settings())
     assert {id(market.view(view)) for view in VIEWS} == {id(market)}
 
@@ -84,7 +82,7 @@ def test_a_market_of_the_krx_alone_shows_it_under_every_name() -> None:
 @few
 @given(seeds)
 @example(7)
-def test_both_venues_together_have_the_trades_of_either_in_the_order_of_time(seed: int) -> None:
+def test_both_venues_together_have_the_trades_of_either_in_the_order_of_time(seed):
     market = small(seed)
     for listed in market.instruments:
         krx, nxt, both = (trades(market, view, listed.symbol) for view in VIEWS)
@@ -95,7 +93,7 @@ def test_both_venues_together_have_the_trades_of_either_in_the_order_of_time(see
 @few
 @given(seeds)
 @example(7)
-def test_the_cumulative_volumes_of_each_venue_grow_with_every_trade_and_add_up_to_those_of_both(seed: int) -> None:
+def test_the_cumulative_volumes_of_each_venue_grow_with_every_trade_and_add_up_to_those_of_both(seed):
     market = small(seed)
     for symbol in (listed.symbol for listed in market.instruments if listed.trades):
         for view in VIEWS:
@@ -113,14 +111,14 @@ def test_the_cumulative_volumes_of_each_venue_grow_with_every_trade_and_add_up_t
 @few
 @given(seeds, st.sampled_from(["09:00", "10:00"]))
 @example(7, "10:00")
-def test_nothing_trades_outside_a_session(seed: int, opens_at: str) -> None:
+def test_nothing_trades_outside_a_session(seed, opens_at):
     hours = HOURS if opens_at == "09:00" else HOURS_OF_AN_EXAM_DAY
     for trade in offered(small(seed, opens_at=opens_at)):
         first, last = hours[trade.venue, trade.session]
         assert first <= trade.exchange_hhmmss <= last
 
 
-def test_every_session_has_trades() -> None:
+def test_every_session_has_trades():
     assert {(trade.venue, trade.session) for trade in offered(small(7))} == set(HOURS)
     assert {(trade.venue, trade.session) for trade in offered(small(7, opens_at="10:00"))} == set(HOURS_OF_AN_EXAM_DAY)
 
@@ -128,7 +126,7 @@ def test_every_session_has_trades() -> None:
 @few
 @given(seeds)
 @example(7)
-def test_no_etf_trades_after_the_close_or_on_nxt(seed: int) -> None:
+def test_no_etf_trades_after_the_close_or_on_nxt(seed):
     market = small(seed)
     for etp in (listed for listed in market.instruments if listed.group in ("EF", "EN")):  # ETFs, ETNs
         assert {trade.venue for trade in market.offered(etp.symbol)} <= {"KRX"}
@@ -138,7 +136,7 @@ def test_no_etf_trades_after_the_close_or_on_nxt(seed: int) -> None:
 @few
 @given(seeds)
 @example(7)
-def test_the_regular_day_of_the_krx_is_the_same_with_nxt_beside_it(seed: int) -> None:
+def test_the_regular_day_of_the_krx_is_the_same_with_nxt_beside_it(seed):
     whole, alone = small(seed), market_of(settings(seed=seed, symbols=12, trades_times=0.02))
     for listed in alone.instruments:
         regular = [trade for trade in trades(whole, "KRX", listed.symbol) if trade[0] <= whole.close_ns]
@@ -147,7 +145,7 @@ def test_the_regular_day_of_the_krx_is_the_same_with_nxt_beside_it(seed: int) ->
         assert whole.daily_bars(listed.symbol) == alone.daily_bars(listed.symbol)
 
 
-def test_the_same_seed_offers_the_same_trades_at_both_venues_in_another_process() -> None:
+def test_the_same_seed_offers_the_same_trades_at_both_venues_in_another_process():
     program = (
         "from observer.simulator.kis.simulator import market_of\n"
         "from tests.simulator.simulator_client import settings\n"
@@ -157,12 +155,12 @@ def test_the_same_seed_offers_the_same_trades_at_both_venues_in_another_process(
     assert other.stdout.strip() == market_of(settings(venues=BOTH)).offered_digest()
 
 
-def test_another_seed_is_another_day_at_both_venues() -> None:
+def test_another_seed_is_another_day_at_both_venues():
     assert len({small(seed).offered_digest() for seed in range(5)}) == 5
     assert len({tuple(i.symbol for i in small(seed).view("NXT").instruments) for seed in range(5)}) > 1
 
 
-def test_the_order_in_which_venues_and_symbols_are_asked_for_changes_nothing() -> None:
+def test_the_order_in_which_venues_and_symbols_are_asked_for_changes_nothing():
     backwards = small(7)
     for listed in reversed(backwards.instruments):
         for view in reversed(VIEWS):
@@ -170,7 +168,7 @@ def test_the_order_in_which_venues_and_symbols_are_asked_for_changes_nothing() -
     assert backwards.offered_digest() == small(7).offered_digest()
 
 
-def values(market: Market) -> Counter[tuple[str, str]]:
+def values(market):
     """The value of the stocks by venue and session."""
     value: Counter[tuple[str, str]] = Counter()
     for listed in market.instruments:
@@ -181,8 +179,8 @@ def values(market: Market) -> Counter[tuple[str, str]]:
 
 @sizes
 def test_the_value_of_nxt_is_half_of_that_of_the_stocks_of_the_krx_and_a_third_of_it_outside_the_regular_session(
-    symbols: int,
-) -> None:
+    symbols,
+):
     value = values(large(symbols))
     krx, nxt = (sum(each for (venue, _), each in value.items() if venue == of) for of in BOTH)
     assert 0.48 < nxt / krx < 0.52
@@ -191,13 +189,13 @@ def test_the_value_of_nxt_is_half_of_that_of_the_stocks_of_the_krx_and_a_third_o
 
 
 @pytest.mark.parametrize("ratio", [0.2, 0.5])
-def test_the_value_of_nxt_follows_its_setting_in_a_small_market_too(ratio: float) -> None:
+def test_the_value_of_nxt_follows_its_setting_in_a_small_market_too(ratio):
     value = values(market_of(settings(symbols=40, trades_times=0.2, venues=BOTH, nxt_value_ratio=ratio)))
     krx, nxt = (sum(each for (venue, _), each in value.items() if venue == of) for of in BOTH)
     assert nxt / krx == pytest.approx(ratio, rel=0.15)
 
 
-def test_nxt_trades_about_610_of_the_larger_shares_and_not_all_of_them_every_day() -> None:
+def test_nxt_trades_about_610_of_the_larger_shares_and_not_all_of_them_every_day():
     market = market_of(settings(symbols=2_800, venues=BOTH))
     on_nxt = [listed for listed in market.view("NXT").instruments if listed.ordinary]
     ordinary = sorted((i for i in market.instruments if i.ordinary), key=lambda i: -i.market_cap_100m)
@@ -211,7 +209,7 @@ def test_nxt_trades_about_610_of_the_larger_shares_and_not_all_of_them_every_day
 
 
 @sizes
-def test_prices_at_nxt_are_on_the_grid_inside_the_limits_and_near_those_of_the_krx(symbols: int) -> None:
+def test_prices_at_nxt_are_on_the_grid_inside_the_limits_and_near_those_of_the_krx(symbols):
     market = large(symbols)
     for listed in market.view("NXT").instruments:
         lowest, highest = price_limits(listed.base_price)
@@ -225,7 +223,7 @@ def test_prices_at_nxt_are_on_the_grid_inside_the_limits_and_near_those_of_the_k
 
 
 @sizes
-def test_a_halt_of_the_krx_stops_nxt_too_and_an_auction_trade_ends_it(symbols: int) -> None:
+def test_a_halt_of_the_krx_stops_nxt_too_and_an_auction_trade_ends_it(symbols):
     market, ended = large(symbols), 0
     for listed in market.view("NXT").instruments:
         tape = market.view("NXT").tape(listed.symbol)
@@ -238,7 +236,7 @@ def test_a_halt_of_the_krx_stops_nxt_too_and_an_auction_trade_ends_it(symbols: i
 
 
 @sizes
-def test_no_second_of_both_venues_is_fuller_than_time_and_sales_can_show(symbols: int) -> None:
+def test_no_second_of_both_venues_is_fuller_than_time_and_sales_can_show(symbols):
     both = large(symbols).view("consolidated")
     fullest = (
         Counter(t // NS_PER_S for t in both.tape(i.symbol).time_ns) for i in large(symbols).view("NXT").instruments
@@ -254,11 +252,11 @@ def test_no_second_of_both_venues_is_fuller_than_time_and_sales_can_show(symbols
         ("2026-09-14", set(HOURS)),
     ],
 )
-def test_a_day_has_the_sessions_that_the_venues_had_then(day: str, sessions: set[tuple[str, str]]) -> None:
+def test_a_day_has_the_sessions_that_the_venues_had_then(day, sessions):
     assert {(trade.venue, trade.session) for trade in offered(small(7, session_date=day))} == sessions
 
 
-def test_the_past_of_both_venues_is_the_sum_of_their_pasts() -> None:
+def test_the_past_of_both_venues_is_the_sum_of_their_pasts():
     market = small(7)
     for listed in market.view("NXT").instruments:
         krx, nxt, both = (market.view(view).daily_bars(listed.symbol) for view in VIEWS)
@@ -269,6 +267,6 @@ def test_the_past_of_both_venues_is_the_sum_of_their_pasts() -> None:
     assert market.view("consolidated").daily_bars(absent) == market.daily_bars(absent)
 
 
-def test_a_market_without_the_krx_is_refused() -> None:
+def test_a_market_without_the_krx_is_refused():
     with pytest.raises(ValueError, match="venues"):
         settings(venues=("NXT",))

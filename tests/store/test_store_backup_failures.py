@@ -5,7 +5,6 @@ import sqlite3
 import threading
 from contextlib import closing
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
@@ -24,34 +23,32 @@ GO_ON = threading.Event()
 PORTION_BYTES = 20_000_000  # 16 MB of pages, and what the copy's page cache held back
 
 
-def test_a_copy_of_nothing_is_an_error(tmp_path: Path) -> None:
+def test_a_copy_of_nothing_is_an_error(tmp_path):
     with pytest.raises(StoreError, match="there is no database"):
         copy_database(f"sqlite:///{tmp_path}/observer.sqlite3", tmp_path / SQLITE_COPY, GO_ON)
 
 
-def test_a_copy_of_something_else_is_an_error(tmp_path: Path) -> None:
+def test_a_copy_of_something_else_is_an_error(tmp_path):
     path = tmp_path / "observer.sqlite3"
     path.write_bytes(b"my diary, " * 1000)
     with pytest.raises(StoreError, match="not a database"):
         copy_database(f"sqlite:///{path}", tmp_path / SQLITE_COPY, GO_ON)
 
 
-def test_an_empty_database_is_none_of_observer(tmp_path: Path) -> None:
+def test_an_empty_database_is_none_of_observer(tmp_path):
     (tmp_path / SQLITE_COPY).touch()
     with pytest.raises(StoreError, match="no database of Observer"):
         content_of(tmp_path / SQLITE_COPY, GO_ON)
 
 
-def test_a_large_copy_is_brought_to_the_disk_portion_by_portion(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_large_copy_is_brought_to_the_disk_portion_by_portion(tmp_path, monkeypatch):
     with closing(sqlite3.connect(tmp_path / "observer.sqlite3")) as database:
         database.execute("CREATE TABLE large AS SELECT zeroblob(50000000) AS content")
         database.commit()
     copied = tmp_path / SQLITE_COPY
     sizes: list[int] = []
 
-    def sync(descriptor: int) -> None:
+    def sync(descriptor):
         sizes.append(os.fstat(descriptor).st_size)
 
     monkeypatch.setattr(os, "fdatasync", sync)
@@ -60,7 +57,7 @@ def test_a_large_copy_is_brought_to_the_disk_portion_by_portion(
     assert max(steps) <= PORTION_BYTES, sizes
 
 
-def test_a_dump_is_brought_to_the_disk_while_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dump_is_brought_to_the_disk_while_it_is_written(tmp_path, monkeypatch):
     program = tmp_path / "pg_dump"
     program.write_text(WAITING_PG_DUMP)
     program.chmod(0o700)
@@ -71,7 +68,7 @@ def test_a_dump_is_brought_to_the_disk_while_it_is_written(tmp_path: Path, monke
     copy_database("postgresql://a@db.invalid/market?options=-csearch_path%3Dcoins", tmp_path / POSTGRESQL_COPY, GO_ON)
 
 
-def test_a_missing_program_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_program_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(StoreError, match="needs pg_dump: install PostgreSQL's client programs"):
         copy_database(
@@ -79,13 +76,13 @@ def test_a_missing_program_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         )
 
 
-def test_a_dump_that_is_none_is_damaged(tmp_path: Path) -> None:
+def test_a_dump_that_is_none_is_damaged(tmp_path):
     (tmp_path / POSTGRESQL_COPY).write_bytes(b"my diary, " * 1000)
     with pytest.raises(StoreError, match=r"pg_restore.* failed|needs pg_restore"):
         check_copy(tmp_path / POSTGRESQL_COPY, GO_ON)
 
 
-def test_a_secret_that_only_an_argument_could_carry_is_not_passed_on(tmp_path: Path) -> None:
+def test_a_secret_that_only_an_argument_could_carry_is_not_passed_on(tmp_path):
     url = "postgresql+psycopg://observer@db.invalid/market?sslpassword=hush&options=-csearch_path%3Dcoins"
     with pytest.raises(StoreError, match="a backup cannot pass on sslpassword") as caught:
         copy_database(url, tmp_path / POSTGRESQL_COPY, GO_ON)
@@ -97,9 +94,7 @@ def test_a_secret_that_only_an_argument_could_carry_is_not_passed_on(tmp_path: P
     ["observer:p%40ss@db.invalid:5433/market?", "observer@db.invalid:5433/market?password=p%40ss&"],
     ids=["before the host", "among the options"],
 )
-def test_pg_dump_gets_the_password_by_its_environment_and_no_argument_has_it(
-    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pg_dump_gets_the_password_by_its_environment_and_no_argument_has_it(address, tmp_path, monkeypatch):
     program = tmp_path / "pg_dump"
     program.write_text(PG_DUMP)
     program.chmod(0o700)

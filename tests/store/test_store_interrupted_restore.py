@@ -27,7 +27,7 @@ STAMP = "20261119T090000"
 class Scene:
     """A database of three trades and its copy of two."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder):
         self.path, self.copy = folder / "observer.db", folder / "copy.db"
         self.second = folder / f"observer.db.replaced-{STAMP}"
         self.url = f"sqlite:///{self.path}"
@@ -36,43 +36,43 @@ class Scene:
         shutil.copy(self.path, self.copy)
         self.commit(3, 1)
 
-    def commit(self, first: int, count: int) -> None:
+    def commit(self, first, count):
         writer = StoreWriter(self.url)
         writer.open()
         writer.commit([Delivered("track-b", STREAM, first, trades(count, first=first))])
         writer.close()
 
-    def kill_restore(self) -> None:
-        def restore() -> None:
+    def kill_restore(self):
+        def restore():
             Path.replace = lambda *_: os.kill(os.getpid(), SIGKILL)
             self.restore()
 
         assert in_a_fork(restore, self.path.parent).status == -SIGKILL
         assert self.second.samefile(self.path)
 
-    def restore(self) -> str | None:
+    def restore(self):
         return replace_database(self.url, self.copy, STAMP, this_system(), threading.Event())
 
-    def sequences(self, path: Path) -> list[object]:
+    def sequences(self, path):
         return [number for (number,) in query(f"sqlite:///{path}", "SELECT sequence FROM trades ORDER BY 1")]
 
-    def beside(self) -> set[str]:
+    def beside(self):
         return {path.name for path in self.path.parent.iterdir()}
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Scene:
+def scene(tmp_path):
     return Scene(tmp_path)
 
 
-def test_the_writer_starts_on_the_database_whose_restore_was_killed(scene: Scene) -> None:
+def test_the_writer_starts_on_the_database_whose_restore_was_killed(scene):
     scene.kill_restore()
     scene.commit(4, 1)
     assert scene.sequences(scene.path) == [1, 2, 3, 4]
     assert scene.beside() == {"observer.db", "copy.db"}
 
 
-def test_the_next_restore_goes_on_after_one_that_was_killed(scene: Scene) -> None:
+def test_the_next_restore_goes_on_after_one_that_was_killed(scene):
     scene.kill_restore()
     scene.kill_restore()
     assert scene.restore() == str(scene.second)
@@ -81,7 +81,7 @@ def test_the_next_restore_goes_on_after_one_that_was_killed(scene: Scene) -> Non
     assert (scene.path.stat().st_nlink, scene.second.stat().st_nlink) == (1, 1)
 
 
-def test_a_log_that_the_killed_restore_moved_comes_back(scene: Scene) -> None:
+def test_a_log_that_the_killed_restore_moved_comes_back(scene):
     log = scene.path.with_name("observer.db-wal")
     move_log_as_a_killed_restore(scene, log)
     assert scene.sequences(scene.path) == [1, 2, 3]  # what a reader finds meanwhile
@@ -90,7 +90,7 @@ def test_a_log_that_the_killed_restore_moved_comes_back(scene: Scene) -> None:
     assert not scene.second.exists()
 
 
-def test_a_log_beside_both_names_is_refused_and_both_stay(scene: Scene) -> None:
+def test_a_log_beside_both_names_is_refused_and_both_stay(scene):
     log = scene.path.with_name("observer.db-wal")
     move_log_as_a_killed_restore(scene, log)
     log.write_bytes(b"commits of another program")
@@ -101,7 +101,7 @@ def test_a_log_beside_both_names_is_refused_and_both_stay(scene: Scene) -> None:
     assert log.read_bytes() == b"commits of another program"
 
 
-def move_log_as_a_killed_restore(scene: Scene, log: Path) -> None:
+def move_log_as_a_killed_restore(scene, log):
     """Leave a fourth trade in a log beside the second name."""
     writer = StoreWriter(scene.url)
     writer.open()
@@ -114,7 +114,7 @@ def move_log_as_a_killed_restore(scene: Scene, log: Path) -> None:
     scene.second.with_name(f"{scene.second.name}-wal").write_bytes(kept)
 
 
-def test_a_restore_that_is_at_work_is_not_taken_back(scene: Scene) -> None:
+def test_a_restore_that_is_at_work_is_not_taken_back(scene):
     lock = WriterLock(open_writer(scene.url))
     lock.acquire()
     scene.second.hardlink_to(scene.path)
@@ -124,7 +124,7 @@ def test_a_restore_that_is_at_work_is_not_taken_back(scene: Scene) -> None:
     lock.release()
 
 
-def test_a_second_name_of_another_origin_is_refused_after_those_of_restores_are_gone(scene: Scene) -> None:
+def test_a_second_name_of_another_origin_is_refused_after_those_of_restores_are_gone(scene):
     scene.kill_restore()
     (other := scene.path.with_name("other.db")).hardlink_to(scene.path)
     with pytest.raises(StoreError, match="has 2 names"):

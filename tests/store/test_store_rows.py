@@ -1,14 +1,12 @@
 """Events and rows: the order, the slot, and the projections."""
 
-from collections.abc import Sequence
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import astuple
 
 from bus.delivery import Delivered
-from bus.events import Event, Poison, SlotAssigned, SlotReleased, Trade
+from bus.events import Poison, SlotAssigned, SlotReleased, Trade
 from observer.reference.listings.model import Listing
 from observer.store.rows import (
     CONTENT_BYTES_MAX,
@@ -28,26 +26,26 @@ from tests.strategies import events
 STREAM = "5" * 32
 
 
-def delivered(items: Sequence[Event | Poison], first: int = 1) -> Delivered:
+def delivered(items, first=1):
     return Delivered("track-b", STREAM, first, items)
 
 
 @given(items=st.lists(events() | st.builds(Poison), max_size=30), first=st.integers(1, 2**40))
-def test_every_event_has_one_row_with_its_own_number(items: list[Event | Poison], first: int) -> None:
+def test_every_event_has_one_row_with_its_own_number(items, first):
     group = group_rows([delivered(items, first)], {STREAM: 7})
     rows = [*group.poison, *(row for rows in group.rows.values() for row in rows)]
     assert sorted(position_of(row) for row in rows) == [(7, first + offset) for offset in range(len(items))]
 
 
 @given(items=st.lists(events(), max_size=30))
-def test_a_row_is_as_long_as_its_table_and_gives_the_event_back(items: list[Event]) -> None:
+def test_a_row_is_as_long_as_its_table_and_gives_the_event_back(items):
     group = group_rows([delivered(items)], {STREAM: 7})
     for event_type, rows in group.rows.items():
         assert all(len(row) == len(EVENT_TABLES[event_type].columns) for row in rows)
         assert [event_of(event_type, row) for row in rows] == [item for item in items if type(item) is event_type]
 
 
-def test_a_refused_rows_reason_is_text_that_every_database_takes() -> None:
+def test_a_refused_rows_reason_is_text_that_every_database_takes():
     row = (7, 3, *astuple(trade(1, symbol="\ud800")))
     *position, reason, content = refused_row(Trade, row, "cannot store '\0' or '\ud800', " + "at all " * 1000)
     assert position == [7, 3]
@@ -59,7 +57,7 @@ def test_a_refused_rows_reason_is_text_that_every_database_takes() -> None:
     assert len(QUARANTINE.columns) == 4
 
 
-def test_of_a_long_event_in_quarantine_the_beginning_is_kept_and_its_length() -> None:
+def test_of_a_long_event_in_quarantine_the_beginning_is_kept_and_its_length():
     [row] = group_rows([delivered([Poison(b"x" * 20_000_000, "r" * 20_000_000)])], {STREAM: 7}).poison
     *position, reason, content = row
     assert position == [7, 1]
@@ -70,9 +68,7 @@ def test_of_a_long_event_in_quarantine_the_beginning_is_kept_and_its_length() ->
 
 
 @given(st.lists(st.binary(max_size=60)), st.integers(0, 500), st.integers(0, 500))
-def test_each_event_in_quarantine_has_a_row_and_their_contents_keep_the_days_bound(
-    contents: list[bytes], used_bytes: int, bytes_max: int
-) -> None:
+def test_each_event_in_quarantine_has_a_row_and_their_contents_keep_the_days_bound(contents, used_bytes, bytes_max):
     rows = [(7, number, "refused", content) for number, content in enumerate(contents, start=1)]
     kept, used = within_bound(rows, used_bytes, bytes_max)
     assert [row[:2] for row in kept] == [row[:2] for row in rows]
@@ -85,7 +81,7 @@ def test_each_event_in_quarantine_has_a_row_and_their_contents_keep_the_days_bou
             assert f"{len(row[3])} bytes are not kept" in str(reason)
 
 
-def test_the_row_of_a_listing_has_its_state_and_its_lifetime() -> None:
+def test_the_row_of_a_listing_has_its_state_and_its_lifetime():
     row = listing_row(listing_changed(change="removed", changed_ns=5))
     assert len(row) == len(LISTINGS.columns)
     assert row[-5:] == (5, "removed", 5, 5, False)
@@ -95,12 +91,12 @@ def test_the_row_of_a_listing_has_its_state_and_its_lifetime() -> None:
 # --- slots in use --------------------------------------------------------------------------------------------
 
 
-def row_of(sequence: int, event: SlotAssigned | SlotReleased) -> tuple[object, ...]:
+def row_of(sequence, event):
     return (1, sequence, *astuple(event))
 
 
 @pytest.mark.parametrize("reason", ["kept", "moved", "moved_home"])
-def test_a_kept_or_moved_symbol_keeps_its_first_assignment_time(reason: str) -> None:
+def test_a_kept_or_moved_symbol_keeps_its_first_assignment_time(reason):
     first = SlotAssigned("a", "x", 10, "volume_surge", 12.0, "free_slot", None)
     again = SlotAssigned("b", "x", 20, "market_cap", 2.0, reason, None)
     [held] = slots_in_use([row_of(1, first), row_of(3, again)], [row_of(2, SlotReleased("a", "x", 20, 12.0, reason))])
@@ -112,7 +108,7 @@ STEP = st.tuples(st.sampled_from("ab"), st.sampled_from("xyz"), st.booleans(), s
 
 
 @given(steps=st.lists(STEP, max_size=20), shuffled=st.randoms(use_true_random=False))
-def test_the_order_of_rows_does_not_matter(steps: list[tuple[str, str, bool, int]], shuffled: object) -> None:
+def test_the_order_of_rows_does_not_matter(steps, shuffled):
     """A slot's last step decides: an assignment stands, a release of the symbol that has it frees it."""
     assignments, releases, in_use = [], [], {}
     moment_ns = 0

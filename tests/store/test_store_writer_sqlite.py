@@ -4,7 +4,6 @@ import gc
 import sqlite3
 import threading
 import types
-from pathlib import Path
 
 import pytest
 from sqlalchemy import event
@@ -20,13 +19,13 @@ STREAM = "5" * 32
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
+def url(tmp_path):
     url = f"sqlite:///{tmp_path}/observer.sqlite3"
     make_database(url)
     return url
 
 
-def test_a_commit_leaves_nothing_to_the_collector_of_reference_cycles(url: str) -> None:
+def test_a_commit_leaves_nothing_to_the_collector_of_reference_cycles(url):
     writer = StoreWriter(url)
     writer.open()
     for first in range(1, 21):
@@ -46,11 +45,11 @@ def test_a_commit_leaves_nothing_to_the_collector_of_reference_cycles(url: str) 
         writer.close()
 
 
-def test_a_full_disk_is_an_error_that_changes_nothing_and_passes(url: str) -> None:
+def test_a_full_disk_is_an_error_that_changes_nothing_and_passes(url):
     [(pages,)] = query(url, "PRAGMA page_count")
     writer = StoreWriter(url)
 
-    def limit(connection: object, _entry: object) -> None:
+    def limit(connection, _entry):
         connection.execute(f"PRAGMA max_page_count={pages}")
 
     event.listen(writer._engine, "connect", limit)
@@ -66,7 +65,7 @@ def test_a_full_disk_is_an_error_that_changes_nothing_and_passes(url: str) -> No
     writer.close()
 
 
-def test_a_writer_may_be_opened_in_one_thread_and_used_in_another(url: str) -> None:
+def test_a_writer_may_be_opened_in_one_thread_and_used_in_another(url):
     writer = StoreWriter(url)
     writer.open()
     batches = [Delivered("track-b", STREAM, 1, trades(2))]
@@ -77,7 +76,7 @@ def test_a_writer_may_be_opened_in_one_thread_and_used_in_another(url: str) -> N
     writer.close()
 
 
-def test_a_price_that_is_not_a_number_is_quarantined(url: str) -> None:
+def test_a_price_that_is_not_a_number_is_quarantined(url):
     writer = StoreWriter(url)
     writer.open()
     committed = writer.commit([Delivered("track-b", STREAM, 1, [trade(1), trade(2, price=float("nan"))])])
@@ -85,7 +84,7 @@ def test_a_price_that_is_not_a_number_is_quarantined(url: str) -> None:
     writer.close()
 
 
-def test_of_many_trades_only_the_refused_one_is_quarantined_and_the_others_are_stored_once(url: str) -> None:
+def test_of_many_trades_only_the_refused_one_is_quarantined_and_the_others_are_stored_once(url):
     events = trades(60)
     events[40] = trade(41, price=float("nan"))
     writer = StoreWriter(url)
@@ -98,7 +97,7 @@ def test_of_many_trades_only_the_refused_one_is_quarantined_and_the_others_are_s
     assert [tuple(row) for row in stored] == kept
 
 
-def test_the_driver_takes_every_type_of_value_without_a_search(url: str) -> None:
+def test_the_driver_takes_every_type_of_value_without_a_search(url):
     writer = StoreWriter(url)
     writer.open()
     writer.commit([Delivered("track-b", STREAM, 1, [trade(1, gap_id=None, side_inferred=True)])])
@@ -110,7 +109,7 @@ def test_the_driver_takes_every_type_of_value_without_a_search(url: str) -> None
     ]
 
 
-def test_closing_leaves_one_file_without_a_log(url: str, tmp_path: Path) -> None:
+def test_closing_leaves_one_file_without_a_log(url, tmp_path):
     writer = StoreWriter(url)
     writer.open()
     writer.commit([Delivered("track-b", STREAM, 1, trades(2))])

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -32,7 +31,7 @@ print(json.dumps([
 """
 
 
-def scene(folder: Path, environment: dict[str, str], *names: str) -> list[object]:
+def scene(folder, environment, *names):
     kept = {**environment, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-c", SCENE, json.dumps(names)]
     done = subprocess.run(command, env=kept, cwd=folder, capture_output=True, text=True, umask=0o022, check=True)
@@ -40,7 +39,7 @@ def scene(folder: Path, environment: dict[str, str], *names: str) -> list[object
     return reported
 
 
-def test_a_withheld_variable_is_neither_in_proc_nor_in_a_programs_environment(tmp_path: Path) -> None:
+def test_a_withheld_variable_is_neither_in_proc_nor_in_a_programs_environment(tmp_path):
     environment = {"BEFORE": "1", "APP_KEY": "hush-hush", "APP_KEY_OF_ANOTHER": "stays", "EMPTY": ""}
     same, found, own, childs, *_ = scene(tmp_path, environment, "APP_KEY", "EMPTY", "ABSENT")
     assert (same, found) == (True, {"APP_KEY": "hush-hush", "EMPTY": ""})
@@ -50,7 +49,7 @@ def test_a_withheld_variable_is_neither_in_proc_nor_in_a_programs_environment(tm
     assert "BEFORE=1" in str(childs)
 
 
-def test_new_files_are_their_owners_alone_and_dumps_of_memory_are_off_here_and_below(tmp_path: Path) -> None:
+def test_new_files_are_their_owners_alone_and_dumps_of_memory_are_off_here_and_below(tmp_path):
     *_, childs, modes, core = scene(tmp_path, {})
     assert modes == [0o600, 0o700]
     assert core == [0, 0]
@@ -61,7 +60,7 @@ VALUES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"
 
 
 @given(values=st.dictionaries(st.sampled_from(["WITHHELD_A", "WITHHELD_B", "WITHHELD_AB"]), VALUES), twice=VALUES)
-def test_any_value_is_given_back_and_a_new_one_replaces_it(values: dict[str, str], twice: str) -> None:
+def test_any_value_is_given_back_and_a_new_one_replaces_it(values, twice):
     with pytest.MonkeyPatch.context() as patch:
         for name, value in values.items():
             patch.setenv(name, value)

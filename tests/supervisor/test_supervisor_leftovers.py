@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -54,7 +53,7 @@ os.killpg(0, 9)
 """
 
 
-def can_group() -> bool:
+def can_group():
     """Whether this user may make control groups here."""
     probe = cgroup_for(f"probe.{os.getpid()}.0")
     if probe is not None:
@@ -68,13 +67,13 @@ grouped_or_not = pytest.mark.parametrize(
 )
 
 
-def written(folder: Path, name: str) -> int:
+def written(folder, name):
     """The pid that the child's own child has written."""
     log = folder / f"{name}.log"
     return int(until(lambda: log.exists() and log.read_text().endswith("\n") and log.read_text(), "its pid"))
 
 
-def registered(folder: Path) -> set[int]:
+def registered(folder):
     return {process.identity.pid for process in PidRegistry(folder / "run").earlier().processes}
 
 
@@ -83,7 +82,7 @@ def registered(folder: Path) -> set[int]:
 
 @grouped_or_not
 @pytest.mark.usefixtures("forked_first")
-def test_a_process_that_left_its_session_is_ended_by_the_lifeline_of_a_worker(tmp_path: Path, grouped: bool) -> None:
+def test_a_process_that_left_its_session_is_ended_by_the_lifeline_of_a_worker(tmp_path, grouped):
     """Not of its own worker only: `b` speaks to no lifeline, and what it left ends, too."""
     codes = {"a": ENDS_ITS_SYSTEM, "b": LIVES_WITH_ONE}
     supervisor, pids = start_supervisor(tmp_path, codes, grouped=grouped)
@@ -97,9 +96,9 @@ def test_a_process_that_left_its_session_is_ended_by_the_lifeline_of_a_worker(tm
 @grouped_or_not
 @pytest.mark.usefixtures("forked_first")
 @pytest.mark.parametrize("code", [LIVES_WITH_ONE, LIVES_WITH_AN_ORDINARY_ONE], ids=["detached", "ordinary"])
-def test_what_a_worker_left_that_was_killed_with_its_supervisor_is_ended_by_the_next_start(
-    tmp_path: Path, code: str, grouped: bool
-) -> None:
+async def test_what_a_worker_left_that_was_killed_with_its_supervisor_is_ended_by_the_next_start(
+    tmp_path, code, grouped
+):
     supervisor, [worker] = start_supervisor(tmp_path, {"a": code}, grouped=grouped)
     left = written(tmp_path, "a")
     psutil.Process(supervisor.pid).suspend()  # so that it cannot see the end of its worker
@@ -108,23 +107,20 @@ def test_what_a_worker_left_that_was_killed_with_its_supervisor_is_ended_by_the_
     supervisor.wait()
     assert is_alive(left)
 
-    async def run() -> None:
-        async with supervised(tmp_path, [quiet(tmp_path, "b")]) as scene:
-            assert not is_alive(left)
-            await scene.supervisor.start_all()
-            reports = {change.pid: change.reason for change in scene.changes.all if change.name == ORPHAN}
-            assert "left over from an earlier run: ended by SIG" in reports[left]
-            assert scene.supervisor.status().orphans_ended == len(reports)
-
-    asyncio.run(run())
+    async with supervised(tmp_path, [quiet(tmp_path, "b")]) as scene:
+        assert not is_alive(left)
+        await scene.supervisor.start_all()
+        reports = {change.pid: change.reason for change in scene.changes.all if change.name == ORPHAN}
+        assert "left over from an earlier run: ended by SIG" in reports[left]
+        assert scene.supervisor.status().orphans_ended == len(reports)
 
 
 @pytest.mark.parametrize(
     "grouped", [pytest.param(True, marks=needs_cgroups, id="cgroup"), pytest.param(False, id="registry")]
 )
-def test_a_process_that_cleared_its_environment_and_left_its_session_is_ended_by_the_next_start(
-    tmp_path: Path, grouped: bool
-) -> None:
+async def test_a_process_that_cleared_its_environment_and_left_its_session_is_ended_by_the_next_start(
+    tmp_path, grouped
+):
     """With a control group at once; without one when a check of the monitor loop saw it."""
     supervisor, [worker] = start_supervisor(tmp_path, {"a": LIVES_WITH_AN_EMPTIED_ONE}, grouped=grouped)
     left = written(tmp_path, "a")
@@ -136,65 +132,54 @@ def test_a_process_that_cleared_its_environment_and_left_its_session_is_ended_by
     supervisor.wait()
     assert is_alive(left)
 
-    async def run() -> None:
-        async with supervised(tmp_path, [quiet(tmp_path, "b")]):
-            assert not is_alive(left)
-
-    asyncio.run(run())
+    async with supervised(tmp_path, [quiet(tmp_path, "b")]):
+        assert not is_alive(left)
 
 
 # --- an orderly end ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("forked_first")
-def test_a_daemon_without_its_notify_address_is_ended_with_the_system_and_reported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_daemon_without_its_notify_address_is_ended_with_the_system_and_reported(tmp_path, monkeypatch):
     """Its address is all that names its life; without a control group it lives until the end of the system."""
     monkeypatch.setattr("observer.supervisor.containment.cgroup_for", lambda _folder: None)
     code = f"{FORKS}\nimport os\nos.environ.pop('NOTIFY_SOCKET')\ndetach()"
 
-    async def run() -> None:
-        async with supervised(tmp_path, [quiet(tmp_path, "a", code, restart="never")]) as scene:
-            await scene.supervisor.start_all()
-            left = written(tmp_path, "a")
-            await scene.changes.until("a", ProcessState.EXITED)
-            assert is_alive(left)
-        assert not psutil.pid_exists(left)
-        [report] = [change for change in scene.changes.all if change.name == ORPHAN]
-        assert (report.pid, report.current) == (left, ProcessState.STOPPED)
-        assert report.reason.endswith("left over from this run: ended by SIGKILL")
-
-    asyncio.run(run())
+    async with supervised(tmp_path, [quiet(tmp_path, "a", code, restart="never")]) as scene:
+        await scene.supervisor.start_all()
+        left = written(tmp_path, "a")
+        await scene.changes.until("a", ProcessState.EXITED)
+        assert is_alive(left)
+    assert not psutil.pid_exists(left)
+    [report] = [change for change in scene.changes.all if change.name == ORPHAN]
+    assert (report.pid, report.current) == (left, ProcessState.STOPPED)
+    assert report.reason.endswith("left over from this run: ended by SIGKILL")
 
 
 @needs_cgroups
 @pytest.mark.usefixtures("forked_first")
-def test_a_control_group_ends_an_emptied_daemon_with_its_worker_and_is_removed_at_the_end(tmp_path: Path) -> None:
-    async def run() -> None:
-        async with supervised(tmp_path, [quiet(tmp_path, "a", LIVES_WITH_AN_EMPTIED_ONE)]) as scene:
-            await scene.supervisor.start_all()
-            left = written(tmp_path, "a")
-            path = Path(PidRegistry(tmp_path / "run").earlier().cgroup)
-            assert Cgroup(path).pids() >= {scene.pid("a"), left}
-            kill(scene.pid("a"))
-            again = await scene.changes.until("a", ProcessState.RUNNING, 2)
-            assert again.pid is not None
-            assert not is_alive(left)
-            [backoff] = [change for change in scene.changes.all if change.current is ProcessState.BACKOFF]
-            assert f"it left 1 that were killed: pid {left}" in backoff.reason
-            assert scene.supervisor.status().orphans_ended == 1
-            await until_async(lambda: (tmp_path / "a.log").read_text().count("\n") == 2, "the next one")
-        assert not path.exists()
-
-    asyncio.run(run())
+async def test_a_control_group_ends_an_emptied_daemon_with_its_worker_and_is_removed_at_the_end(tmp_path):
+    async with supervised(tmp_path, [quiet(tmp_path, "a", LIVES_WITH_AN_EMPTIED_ONE)]) as scene:
+        await scene.supervisor.start_all()
+        left = written(tmp_path, "a")
+        path = Path(PidRegistry(tmp_path / "run").earlier().cgroup)
+        assert Cgroup(path).pids() >= {scene.pid("a"), left}
+        kill(scene.pid("a"))
+        again = await scene.changes.until("a", ProcessState.RUNNING, 2)
+        assert again.pid is not None
+        assert not is_alive(left)
+        [backoff] = [change for change in scene.changes.all if change.current is ProcessState.BACKOFF]
+        assert f"it left 1 that were killed: pid {left}" in backoff.reason
+        assert scene.supervisor.status().orphans_ended == 1
+        await until_async(lambda: (tmp_path / "a.log").read_text().count("\n") == 2, "the next one")
+    assert not path.exists()
 
 
 # --- strangers ---------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
-def stranger(**environment: str) -> Iterator[int]:
+def stranger(**environment):
     """A process of somewhere else, with these variables."""
     with subprocess.Popen(["sleep", "600"], start_new_session=True, env={**os.environ, **environment}) as process:
         try:
@@ -203,7 +188,7 @@ def stranger(**environment: str) -> Iterator[int]:
             process.kill()
 
 
-def test_the_mark_of_another_folder_or_of_a_living_supervisor_is_not_touched(tmp_path: Path) -> None:
+def test_the_mark_of_another_folder_or_of_a_living_supervisor_is_not_touched(tmp_path):
     (tmp_path / "other").mkdir()
     dead = ProcessId(os.getpid(), 1)
     other = Mark(folder_id(tmp_path / "other"), dead)
@@ -219,7 +204,7 @@ def test_the_mark_of_another_folder_or_of_a_living_supervisor_is_not_touched(tmp
         assert not is_alive(ended)
 
 
-def test_a_process_below_a_leftover_is_ended_with_it_unless_it_belongs_to_a_living_system(tmp_path: Path) -> None:
+def test_a_process_below_a_leftover_is_ended_with_it_unless_it_belongs_to_a_living_system(tmp_path):
     processes, marks = {}, {}
     folder = folder_id(tmp_path)
     for pid, parent, session in [(1, 0, 1), (10, 1, 10), (11, 10, 10), (12, 11, 12), (20, 10, 20), (30, 1, 30)]:
@@ -229,7 +214,7 @@ def test_a_process_below_a_leftover_is_ended_with_it_unless_it_belongs_to_a_livi
     assert left_over(processes, marks, (), (), folder, own_pid=2) == {10, 11, 12}
 
 
-def test_only_the_process_with_the_same_start_is_signalled() -> None:
+def test_only_the_process_with_the_same_start_is_signalled():
     with stranger() as pid:
         process = seen(pid)
         assert process is not None
@@ -241,9 +226,7 @@ def test_only_the_process_with_the_same_start_is_signalled() -> None:
         assert not signal_exactly(process.identity, signal.SIGKILL)
 
 
-def test_a_worker_whose_lifeline_another_process_held_ends_no_system(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_worker_whose_lifeline_another_process_held_ends_no_system(tmp_path, monkeypatch):
     """The supervisor that its mark names lives: here it is this process."""
     monkeypatch.setattr(mark_module, "_ROUNDS_MAX", 2)
     mark = str(own_mark(tmp_path))
@@ -253,7 +236,7 @@ def test_a_worker_whose_lifeline_another_process_held_ends_no_system(
         assert is_alive(pid)
 
 
-def test_a_worker_kills_nothing_while_another_worker_sweeps(tmp_path: Path) -> None:
+def test_a_worker_kills_nothing_while_another_worker_sweeps(tmp_path):
     """Two that sweep at once could kill each other before either reaches the rest: this process is the other one."""
     mark = Mark(folder_id(tmp_path), ProcessId(os.getpid(), 1))
     code = f"import sys; sys.path[:0] = {sys.path!r}\nfrom observer.supervisor import mark\nmark._ROUNDS_MAX = 10**9\n"
@@ -274,7 +257,7 @@ def test_a_worker_kills_nothing_while_another_worker_sweeps(tmp_path: Path) -> N
 
 
 @needs_cgroups
-def test_a_process_of_another_living_system_in_the_control_group_is_not_ended(tmp_path: Path) -> None:
+def test_a_process_of_another_living_system_in_the_control_group_is_not_ended(tmp_path):
     """Neither by an orderly end nor by the next start; one without a mark is."""
     mark = own_mark(tmp_path)
     with stranger() as leader, contextlib.ExitStack() as stack:
@@ -296,7 +279,7 @@ def test_a_process_of_another_living_system_in_the_control_group_is_not_ended(tm
 
 
 @needs_cgroups
-def test_the_control_groups_of_two_supervisors_of_one_folder_id_are_two(tmp_path: Path) -> None:
+def test_the_control_groups_of_two_supervisors_of_one_folder_id_are_two(tmp_path):
     """An id is given again after the removal of its folder; the earlier supervisor may live."""
     mark = own_mark(tmp_path)
     earlier, ours = cgroup_for(str(Mark(mark.folder, ProcessId(1, 1)))), cgroup_for(str(mark))
@@ -314,14 +297,14 @@ def test_the_control_groups_of_two_supervisors_of_one_folder_id_are_two(tmp_path
 
 
 @needs_cgroups
-def test_a_start_that_fails_leaves_no_control_group(tmp_path: Path) -> None:
+def test_a_start_that_fails_leaves_no_control_group(tmp_path):
     supervisor, _ = supervisor_of(tmp_path, [])
     (tmp_path / "run" / "control").mkdir()  # in the way of the socket
     probe = cgroup_for(str(own_mark(tmp_path)))
     assert probe is not None
     probe.remove()
 
-    async def run() -> None:
+    async def run():
         async with supervisor:
             pass
 
@@ -331,14 +314,12 @@ def test_a_start_that_fails_leaves_no_control_group(tmp_path: Path) -> None:
     assert not probe.path.with_name(f"observer-{own_mark(tmp_path / 'run')}").exists()
 
 
-def test_a_process_that_survives_its_control_group_s_kill_is_logged_and_not_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_process_that_survives_its_control_group_s_kill_is_logged_and_not_waited_for(tmp_path, monkeypatch, caplog):
     """A folder with the files of a group, which no kernel empties."""
     monkeypatch.setattr(cgroup_module, "_KILLS_MAX", 3)
     (tmp_path / "cgroup.procs").write_text("17\n")
 
-    async def run() -> set[int]:
+    async def run():
         async with asyncio.timeout(DEADLINE_S):
             return await Cgroup(tmp_path).kill_until_gone()
 
@@ -353,11 +334,11 @@ someones_marks = st.dictionaries(pids, st.tuples(st.sampled_from(["ours", "other
 
 @given(forests, someones_marks, st.frozensets(st.tuples(pids, st.integers(1, 3))), pids)
 def test_what_is_ended_descends_from_a_dead_leader_and_is_neither_this_process_nor_above_it(
-    forest: Mapping[int, tuple[int, int, int]],
-    said: Mapping[int, tuple[str, int, int]],
-    registered: frozenset[tuple[int, int]],
-    own_pid: int,
-) -> None:
+    forest,
+    said,
+    registered,
+    own_pid,
+):
     """Each one that is ended has a path upwards to a root, and no path leads through a spared one."""
     processes = {
         pid: ProcessSeen(ProcessId(pid, ticks), parent, session, "x")
@@ -391,7 +372,7 @@ def test_what_is_ended_descends_from_a_dead_leader_and_is_neither_this_process_n
     assert found == expected
 
 
-def own(processes: Mapping[int, ProcessSeen], own_pid: int) -> ProcessId | None:
+def own(processes, own_pid):
     return processes[own_pid].identity if own_pid in processes else None
 
 
@@ -399,18 +380,18 @@ def own(processes: Mapping[int, ProcessSeen], own_pid: int) -> ProcessId | None:
 
 
 @given(st.text(max_size=30))
-def test_any_text_is_read_as_a_mark_or_as_none(text: str) -> None:
+def test_any_text_is_read_as_a_mark_or_as_none(text):
     mark = parse_mark(text)
     assert mark is None or str(mark) == text or parse_mark(str(mark)) == mark
 
 
-def test_a_mark_is_read_from_its_text(tmp_path: Path) -> None:
+def test_a_mark_is_read_from_its_text(tmp_path):
     mark = own_mark(tmp_path)
     assert parse_mark(str(mark)) == mark
     assert parse_mark(None) is None
 
 
-def test_a_renamed_folder_keeps_its_id_and_a_copy_has_another_one(tmp_path: Path) -> None:
+def test_a_renamed_folder_keeps_its_id_and_a_copy_has_another_one(tmp_path):
     first = tmp_path / "a"
     first.mkdir()
     identity = folder_id(first)
@@ -419,7 +400,7 @@ def test_a_renamed_folder_keeps_its_id_and_a_copy_has_another_one(tmp_path: Path
     assert folder_id(tmp_path / "b") == identity != folder_id(first)
 
 
-def test_a_scan_knows_what_psutil_knows() -> None:
+def test_a_scan_knows_what_psutil_knows():
     with stranger() as pid:
         process, other = scan()[pid], psutil.Process(pid)
         assert (process.parent_pid, process.session, process.command) == (other.ppid(), os.getsid(pid), other.name())
@@ -427,7 +408,7 @@ def test_a_scan_knows_what_psutil_knows() -> None:
         until(lambda: pid not in scan(), "its end")  # not reaped yet: it counts as ended
 
 
-def test_a_recorded_control_group_of_another_name_is_not_used() -> None:
+def test_a_recorded_control_group_of_another_name_is_not_used():
     assert recorded_cgroup("/sys/fs/cgroup/observer-1-2.3.4", "1-2") is not None
     assert recorded_cgroup("/sys/fs/cgroup/observer-1-2.3.4", "1-3") is None
     assert recorded_cgroup("/sys/fs/cgroup/observer-1-23.3.4", "1-2") is None
@@ -435,9 +416,9 @@ def test_a_recorded_control_group_of_another_name_is_not_used() -> None:
     assert recorded_cgroup("", "1-3") is None
 
 
-def test_without_the_right_to_make_a_control_group_there_is_none_and_the_children_run(tmp_path: Path) -> None:
-    def work() -> None:
-        async def run() -> None:
+def test_without_the_right_to_make_a_control_group_there_is_none_and_the_children_run(tmp_path):
+    def work():
+        async def run():
             async with supervised(tmp_path, [quiet(tmp_path, "a")]) as scene:
                 await scene.supervisor.start_all()
                 assert not scene.supervisor.status().is_contained
@@ -452,7 +433,7 @@ def test_without_the_right_to_make_a_control_group_there_is_none_and_the_childre
 
 
 @needs_cgroups
-def test_a_control_group_with_a_process_that_was_not_ended_stays(tmp_path: Path) -> None:
+def test_a_control_group_with_a_process_that_was_not_ended_stays(tmp_path):
     cgroup = cgroup_for(str(own_mark(tmp_path)))
     assert cgroup is not None
     with stranger() as pid:

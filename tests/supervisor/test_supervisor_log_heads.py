@@ -23,7 +23,7 @@ for number in range(%d): logging.getLogger("x").info("%%d %%s", number, "and so 
 """
 
 
-def write_and_rotate(log: Path, lines: int) -> int:
+def write_and_rotate(log, lines):
     """Let a process write so many lines, and rotate all the time; how often that was needed."""
     rotations = 0
     with os.fdopen(open_log(log), "wb") as out:
@@ -33,7 +33,7 @@ def write_and_rotate(log: Path, lines: int) -> int:
     return rotations + rotate(log, MAX_BYTES, 1000)
 
 
-def test_each_file_begins_with_the_head_and_no_line_is_cut_lost_or_doubled(folder: Path) -> None:
+def test_each_file_begins_with_the_head_and_no_line_is_cut_lost_or_doubled(folder):
     log = folder / "a.log"
     assert write_and_rotate(log, 8_000) >= 3
     seen: list[int] = []
@@ -48,7 +48,7 @@ def test_each_file_begins_with_the_head_and_no_line_is_cut_lost_or_doubled(folde
     assert seen == list(range(8_000))
 
 
-def test_the_head_is_that_of_the_last_process(tmp_path: Path) -> None:
+def test_the_head_is_that_of_the_last_process(tmp_path):
     log = tmp_path / "a.log"
     for _ in range(2):
         with os.fdopen(open_log(log), "wb") as out:
@@ -60,7 +60,7 @@ def test_the_head_is_that_of_the_last_process(tmp_path: Path) -> None:
     )
 
 
-def test_without_kept_files_the_head_stays(tmp_path: Path) -> None:
+def test_without_kept_files_the_head_stays(tmp_path):
     log = tmp_path / "a.log"
     assert write_and_rotate(log, 2_000) >= 1
     with log.open("ab") as out:
@@ -71,7 +71,7 @@ def test_without_kept_files_the_head_stays(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"x" * 300_000, b"x\n" * 150_000], ids=["one line", "lines"])
-def test_a_log_without_a_head_is_cut_at_a_block(tmp_path: Path, content: bytes) -> None:
+def test_a_log_without_a_head_is_cut_at_a_block(tmp_path, content):
     log = tmp_path / "a.log"
     log.write_bytes(content)
     assert rotate(log, MAX_BYTES, 3)

@@ -8,7 +8,6 @@ import select
 import shutil
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import psutil
@@ -16,7 +15,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observer.supervisor.child import Child
 from observer.supervisor.notify import (
     STATUS_LENGTH_MAX,
     Notification,
@@ -26,7 +24,7 @@ from observer.supervisor.notify import (
     parse_notification,
 )
 from observer.supervisor.states import ProcessState
-from tests.supervisor.scenes import LIVES, PYTHON, Scene, program, supervised
+from tests.supervisor.scenes import LIVES, PYTHON, program, supervised
 from tests.waiting import until_async
 
 needs_systemd_notify = pytest.mark.skipif(shutil.which("systemd-notify") is None, reason="systemd-notify is not here")
@@ -58,12 +56,12 @@ def say(text):
         (b"", Notification()),
     ],
 )
-def test_a_datagram_is_read_line_by_line_and_unknown_lines_are_ignored(datagram: bytes, said: Notification) -> None:
+def test_a_datagram_is_read_line_by_line_and_unknown_lines_are_ignored(datagram, said):
     assert parse_notification(datagram) == said
 
 
 @given(st.binary(max_size=5000) | st.binary(max_size=500).map(lambda noise: b"STATUS=" + noise))
-def test_any_bytes_are_read_and_a_status_is_one_short_line(datagram: bytes) -> None:
+def test_any_bytes_are_read_and_a_status_is_one_short_line(datagram):
     status = parse_notification(datagram).status
     assert status is None or (len(status) <= STATUS_LENGTH_MAX and (status.isprintable()))
 
@@ -72,7 +70,7 @@ def test_any_bytes_are_read_and_a_status_is_one_short_line(datagram: bytes) -> N
 
 
 @contextlib.contextmanager
-def listening() -> Iterator[tuple[NotifySocket, list[Notification], socket.socket]]:
+def listening():
     """A notify socket, the messages it received, and a socket that is connected to it."""
     reported: list[Notification] = []
     listener = NotifySocket(reported.append)
@@ -82,7 +80,7 @@ def listening() -> Iterator[tuple[NotifySocket, list[Notification], socket.socke
     listener.close()
 
 
-def test_a_received_descriptor_is_closed_after_the_earlier_messages_are_handled() -> None:
+def test_a_received_descriptor_is_closed_after_the_earlier_messages_are_handled():
     with listening() as (listener, reported, speaker):
         reading, writing = os.pipe()
         speaker.send(b"READY=1")
@@ -96,7 +94,7 @@ def test_a_received_descriptor_is_closed_after_the_earlier_messages_are_handled(
         assert reported == [Notification(ready=True), Notification()]
 
 
-def test_many_descriptors_are_all_closed() -> None:
+def test_many_descriptors_are_all_closed():
     with listening() as (listener, _, speaker):
         before = psutil.Process().num_fds()
         with Path(os.devnull).open("rb") as null:
@@ -106,7 +104,7 @@ def test_many_descriptors_are_all_closed() -> None:
         assert psutil.Process().num_fds() == before
 
 
-def test_messages_of_processes_of_another_user_are_ignored() -> None:
+def test_messages_of_processes_of_another_user_are_ignored():
     if os.geteuid() != 0:
         pytest.skip("only root can switch to another user")
     with listening() as (listener, reported, speaker):
@@ -119,12 +117,12 @@ def test_messages_of_processes_of_another_user_are_ignored() -> None:
         assert reported == []
 
 
-def test_two_runs_of_a_child_have_two_addresses() -> None:
+def test_two_runs_of_a_child_have_two_addresses():
     with listening() as (one, _, _), listening() as (other, _, _):
         assert one.address != other.address
 
 
-def test_a_child_does_not_inherit_the_way_to_our_own_service_manager() -> None:
+def test_a_child_does_not_inherit_the_way_to_our_own_service_manager():
     ours = {"NOTIFY_SOCKET": "/run/systemd/notify", "WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "1", "HOME": "/h"}
     assert child_environment(ours, "@1", None) == {"NOTIFY_SOCKET": "@1", "HOME": "/h"}
     assert child_environment(ours, "@1", 2.5)["WATCHDOG_USEC"] == "2500000"
@@ -133,12 +131,12 @@ def test_a_child_does_not_inherit_the_way_to_our_own_service_manager() -> None:
 # --- children that speak it --------------------------------------------------------------------------------
 
 
-def sayer(folder: Path, code: str, **changes: object) -> Child:
+def sayer(folder, code, **changes):
     return program(folder, "a", (*PYTHON, "-c", SAY + code), expects_ready=True, **changes)
 
 
 @contextlib.asynccontextmanager
-async def started(folder: Path, child: Child) -> AsyncIterator[Scene]:
+async def started(folder, child):
     async with supervised(folder, [child]) as scene:
         starting = asyncio.create_task(scene.supervisor.start_all())
         yield scene
@@ -146,33 +144,27 @@ async def started(folder: Path, child: Child) -> AsyncIterator[Scene]:
 
 
 @needs_systemd_notify
-def test_systemd_notify_makes_a_child_ready_and_sets_its_status(tmp_path: Path) -> None:
+async def test_systemd_notify_makes_a_child_ready_and_sets_its_status(tmp_path):
     """The judge: systemd's own client, which sends BARRIER=1 and waits until its descriptor is closed."""
 
-    async def run() -> None:
-        script = "systemd-notify --ready --status='warm and well'; echo heard; exec sleep 600"
-        child = program(tmp_path, "a", ("sh", "-c", script), expects_ready=True)
-        async with started(tmp_path, child) as scene:
-            change = await scene.changes.until("a", ProcessState.RUNNING)
-            assert change.reason == "ready"
-            assert scene.supervisor.status().processes[0].says == "warm and well"
-            await until_async(lambda: "heard" in scene.log("a"), "the end of systemd-notify")
-
-    asyncio.run(run())
+    script = "systemd-notify --ready --status='warm and well'; echo heard; exec sleep 600"
+    child = program(tmp_path, "a", ("sh", "-c", script), expects_ready=True)
+    async with started(tmp_path, child) as scene:
+        change = await scene.changes.until("a", ProcessState.RUNNING)
+        assert change.reason == "ready"
+        assert scene.supervisor.status().processes[0].says == "warm and well"
+        await until_async(lambda: "heard" in scene.log("a"), "the end of systemd-notify")
 
 
-def test_a_child_that_never_reports_ready_is_not_ready(tmp_path: Path) -> None:
-    async def run() -> None:
-        child = sayer(tmp_path, f"say('STATUS=thinking')\n{LIVES}", ready_deadline_s=0.3)
-        async with started(tmp_path, child) as scene:
-            change = await scene.changes.until("a", ProcessState.STOPPING)
-            assert change.reason == "not ready within 0.3 s"
-
-    asyncio.run(run())
+async def test_a_child_that_never_reports_ready_is_not_ready(tmp_path):
+    child = sayer(tmp_path, f"say('STATUS=thinking')\n{LIVES}", ready_deadline_s=0.3)
+    async with started(tmp_path, child) as scene:
+        change = await scene.changes.until("a", ProcessState.STOPPING)
+        assert change.reason == "not ready within 0.3 s"
 
 
-def test_a_child_that_stops_feeding_its_watchdog_counts_as_hung(tmp_path: Path) -> None:
-    async def run() -> None:
+def test_a_child_that_stops_feeding_its_watchdog_counts_as_hung(tmp_path):
+    async def run():
         code = f"""
 assert os.environ["WATCHDOG_USEC"] == "2000000"
 say("READY=1")
@@ -189,8 +181,8 @@ print("fell silent", flush=True)
     asyncio.run(run())
 
 
-def test_a_child_that_reports_stopping_gets_its_grace(tmp_path: Path) -> None:
-    async def run() -> None:
+def test_a_child_that_reports_stopping_gets_its_grace(tmp_path):
+    async def run():
         code = """
 import signal
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})  # one that comes before it is waited for is not lost
@@ -213,22 +205,19 @@ signal.sigwait({signal.SIGUSR2})
     asyncio.run(run())
 
 
-def test_the_status_text_of_a_child_ends_with_its_run(tmp_path: Path) -> None:
-    async def run() -> None:
-        async with started(tmp_path, sayer(tmp_path, f"say('READY=1\\nSTATUS=busy')\n{LIVES}")) as scene:
-            await scene.changes.until("a", ProcessState.RUNNING)
-            await until_async(lambda: scene.supervisor.status().processes[0].says == "busy")
-            await scene.supervisor.stop("a")
-            assert scene.supervisor.status().processes[0].says is None
-
-    asyncio.run(run())
+async def test_the_status_text_of_a_child_ends_with_its_run(tmp_path):
+    async with started(tmp_path, sayer(tmp_path, f"say('READY=1\\nSTATUS=busy')\n{LIVES}")) as scene:
+        await scene.changes.until("a", ProcessState.RUNNING)
+        await until_async(lambda: scene.supervisor.status().processes[0].says == "busy")
+        await scene.supervisor.stop("a")
+        assert scene.supervisor.status().processes[0].says is None
 
 
 # --- our own service manager -------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
-def service_manager(address: str, **environment: str) -> Iterator[tuple[ServiceManager, socket.socket]]:
+def service_manager(address, **environment):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as received:
         received.bind(address.replace("@", "\0", 1))
         received.setblocking(False)
@@ -236,21 +225,19 @@ def service_manager(address: str, **environment: str) -> Iterator[tuple[ServiceM
 
 
 @pytest.mark.parametrize("kind", ["path", "abstract"])
-def test_the_service_manager_receives_assignments(tmp_path: Path, kind: str) -> None:
+def test_the_service_manager_receives_assignments(tmp_path, kind):
     address = str(tmp_path / "n") if kind == "path" else f"@observer-test-{os.getpid()}"
     with service_manager(address) as (manager, received):
         manager.report(ready=1, status="IDLE: 6 of 6 processes run")
         assert received.recv(4096) == b"READY=1\nSTATUS=IDLE: 6 of 6 processes run"
 
 
-def test_a_report_without_a_service_manager_does_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_report_without_a_service_manager_does_nothing(caplog):
     ServiceManager({}, 1).report(ready=1)
     assert caplog.records == []
 
 
-def test_a_service_manager_that_is_gone_is_logged_once_and_no_reason_to_stop(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_service_manager_that_is_gone_is_logged_once_and_no_reason_to_stop(tmp_path, caplog):
     address = str(tmp_path / "n")
     manager = ServiceManager({"NOTIFY_SOCKET": address}, 1)
     manager.report(ready=1)
@@ -273,5 +260,5 @@ def test_a_service_manager_that_is_gone_is_logged_once_and_no_reason_to_stop(
         ({}, None),
     ],
 )
-def test_the_watchdog_is_used_only_if_its_pid_is_ours(environment: dict[str, str], watchdog_s: float | None) -> None:
+def test_the_watchdog_is_used_only_if_its_pid_is_ours(environment, watchdog_s):
     assert ServiceManager(environment, 7).watchdog_s == watchdog_s

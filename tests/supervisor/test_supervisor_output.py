@@ -1,6 +1,5 @@
 """A child's log: the child writes to the file itself; rotation keeps every byte cut off the front."""
 
-import asyncio
 import errno
 import os
 import stat
@@ -19,13 +18,13 @@ from tests.waiting import until_async
 MAX_BYTES = 200_000
 
 
-def filled(log: Path, size_bytes: int, byte: bytes = b"x") -> None:
+def filled(log, size_bytes, byte=b"x"):
     log.parent.mkdir(exist_ok=True)
     with log.open("ab") as out:
         out.write(byte * size_bytes)
 
 
-def test_nothing_is_lost_or_doubled_while_a_child_writes_on(folder: Path) -> None:
+def test_nothing_is_lost_or_doubled_while_a_child_writes_on(folder):
     log = folder / "a.log"
     code = "import os\nfor number in range(150_000): os.write(1, b'%d and so on\\n' % number)"
     with os.fdopen(open_log(log), "wb") as out, subprocess.Popen([sys.executable, "-c", code], stdout=out) as child:
@@ -37,7 +36,7 @@ def test_nothing_is_lost_or_doubled_while_a_child_writes_on(folder: Path) -> Non
     assert b"".join(log_files(log)) == b"".join(b"%d and so on\n" % number for number in range(150_000))
 
 
-def test_a_rotated_log_returns_its_disk_space(folder: Path) -> None:
+def test_a_rotated_log_returns_its_disk_space(folder):
     log = folder / "a.log"
     filled(log, 5 * MAX_BYTES)
     assert rotate(log, MAX_BYTES, 0)
@@ -45,7 +44,7 @@ def test_a_rotated_log_returns_its_disk_space(folder: Path) -> None:
     assert not list(folder.glob("a.log.*"))
 
 
-def test_older_logs_move_up_and_the_oldest_goes(folder: Path) -> None:
+def test_older_logs_move_up_and_the_oldest_goes(folder):
     log = folder / "a.log"
     for letter in (b"a", b"b", b"c", b"d"):
         filled(log, 2 * MAX_BYTES, letter)
@@ -55,25 +54,25 @@ def test_older_logs_move_up_and_the_oldest_goes(folder: Path) -> None:
     assert set((folder / "a.log.2").read_bytes()) <= set(b"bc")
 
 
-def test_a_log_that_is_not_too_long_stays(folder: Path) -> None:
+def test_a_log_that_is_not_too_long_stays(folder):
     log = folder / "a.log"
     filled(log, MAX_BYTES)
     assert not rotate(log, MAX_BYTES, 3)
     assert [path.name for path in folder.iterdir()] == ["a.log"]
 
 
-def test_a_log_is_short_again_after_a_rotation(folder: Path) -> None:
+def test_a_log_is_short_again_after_a_rotation(folder):
     log = folder / "a.log"
     filled(log, 2 * MAX_BYTES)
     assert rotate(log, MAX_BYTES, 3)
     assert not rotate(log, MAX_BYTES, 3)
 
 
-def test_a_log_that_does_not_exist_yet_is_not_too_long(tmp_path: Path) -> None:
+def test_a_log_that_does_not_exist_yet_is_not_too_long(tmp_path):
     assert not rotate(tmp_path / "a.log", MAX_BYTES, 3)
 
 
-def test_a_copy_that_fails_leaves_the_log_as_it_was(tmp_path: Path) -> None:
+def test_a_copy_that_fails_leaves_the_log_as_it_was(tmp_path):
     log = tmp_path / "a.log"
     filled(log, 2 * MAX_BYTES)
     (tmp_path / "a.log.new").mkdir()
@@ -103,9 +102,7 @@ assert {path.name: path.read_bytes() for path in Path().iterdir()} == before
 
 
 @pytest.mark.parametrize("found", ["before", "late"])
-def test_a_file_system_that_cannot_cut_leaves_the_log_and_the_kept_files_as_they_were(
-    tmp_path: Path, found: str
-) -> None:
+def test_a_file_system_that_cannot_cut_leaves_the_log_and_the_kept_files_as_they_were(tmp_path, found):
     mounted = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
     script = f"mount -t ramfs none {tmp_path} && cd {tmp_path} && "
     if subprocess.run([*mounted, f"{script} true"], capture_output=True, check=False).returncode:
@@ -116,63 +113,52 @@ def test_a_file_system_that_cannot_cut_leaves_the_log_and_the_kept_files_as_they
     assert (ran.stdout.split(), ran.stderr) == ([str(errno.EOPNOTSUPP)] * 4, "")
 
 
-def test_a_log_that_is_emptied_while_it_is_copied_is_an_error_of_the_system(tmp_path: Path) -> None:
+def test_a_log_that_is_emptied_while_it_is_copied_is_an_error_of_the_system(tmp_path):
     log = tmp_path / "a.log"
     filled(log, MAX_BYTES)
     with log.open("rb") as source, pytest.raises(OSError, match="became shorter"):
         output._copy(source.fileno(), 0, 2 * MAX_BYTES, tmp_path / "a.log.new")
 
 
-def test_kept_logs_are_their_owners_alone(tmp_path: Path) -> None:
+def test_kept_logs_are_their_owners_alone(tmp_path):
     log = tmp_path / "a.log"
     filled(log, 2 * MAX_BYTES)
     rotate(log, MAX_BYTES, 1)
     assert stat.S_IMODE((tmp_path / "a.log.1").stat().st_mode) == 0o600
 
 
-def test_a_childs_output_is_a_file_so_it_never_waits_for_us(tmp_path: Path) -> None:
-    async def run() -> None:
-        code = "import os, stat; print([stat.S_ISREG(os.fstat(fd).st_mode) for fd in (1, 2)], flush=True)"
-        async with supervised(tmp_path, [quiet(tmp_path, "a", code, restart="never")]) as scene:
-            await scene.supervisor.start_all()
-            await until_async(lambda: scene.log("a") == "[True, True]\n")
-
-    asyncio.run(run())
+async def test_a_childs_output_is_a_file_so_it_never_waits_for_us(tmp_path):
+    code = "import os, stat; print([stat.S_ISREG(os.fstat(fd).st_mode) for fd in (1, 2)], flush=True)"
+    async with supervised(tmp_path, [quiet(tmp_path, "a", code, restart="never")]) as scene:
+        await scene.supervisor.start_all()
+        await until_async(lambda: scene.log("a") == "[True, True]\n")
 
 
-def test_the_supervisor_rotates_the_logs_of_its_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_supervisor_rotates_the_logs_of_its_children(tmp_path, monkeypatch):
     monkeypatch.setattr("observer.supervisor.monitor_loop.POLL_S", 0.1)
 
-    async def run() -> None:
-        code = f"print('x' * 300_000, flush=True)\n{LIVES}"
-        child = quiet(tmp_path, "a", code, log_bytes_max=MAX_BYTES, logs_kept=2)
-        async with supervised(tmp_path, [child]) as scene:
-            await scene.supervisor.start_all()
-            await until_async((tmp_path / "a.log.1").exists, "a rotation")
-        assert b"".join(log_files(tmp_path / "a.log")) == b"x" * 300_000 + b"\n"
-
-    asyncio.run(run())
+    code = f"print('x' * 300_000, flush=True)\n{LIVES}"
+    child = quiet(tmp_path, "a", code, log_bytes_max=MAX_BYTES, logs_kept=2)
+    async with supervised(tmp_path, [child]) as scene:
+        await scene.supervisor.start_all()
+        await until_async((tmp_path / "a.log.1").exists, "a rotation")
+    assert b"".join(log_files(tmp_path / "a.log")) == b"x" * 300_000 + b"\n"
 
 
-def test_a_log_that_cannot_be_rotated_is_complained_of_once_and_tried_again_later(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    async def run() -> None:
-        filled(tmp_path / "a.log", 2 * MAX_BYTES)
-        (tmp_path / "a.log.new").mkdir()
-        child = quiet(tmp_path, "a", log_bytes_max=MAX_BYTES, logs_kept=2)
-        async with supervised(tmp_path, [child]) as scene:
-            await scene.supervisor.start_all()
-            await until_async(lambda: "cannot rotate" in caplog.text)
-            monitor_loop = scene.supervisor._monitor_loop
-            (tmp_path / "a.log.new").rmdir()
-            await monitor_loop._check_logs()
-            assert not (tmp_path / "a.log.1").exists(), "a path that failed is not tried again each second"
-            reported = [change.reason for change in scene.changes.all if change.name == SUPERVISOR]
-            assert [reason.partition(",")[0] for reason in reported] == [f"cannot rotate {tmp_path}/a.log"]
-            monitor_loop._uncut = dict.fromkeys(monitor_loop._uncut, 0.0)
-            await monitor_loop._check_logs()
-            assert (tmp_path / "a.log.1").exists()
-        assert caplog.text.count("cannot rotate") == 1
-
-    asyncio.run(run())
+async def test_a_log_that_cannot_be_rotated_is_complained_of_once_and_tried_again_later(tmp_path, caplog):
+    filled(tmp_path / "a.log", 2 * MAX_BYTES)
+    (tmp_path / "a.log.new").mkdir()
+    child = quiet(tmp_path, "a", log_bytes_max=MAX_BYTES, logs_kept=2)
+    async with supervised(tmp_path, [child]) as scene:
+        await scene.supervisor.start_all()
+        await until_async(lambda: "cannot rotate" in caplog.text)
+        monitor_loop = scene.supervisor._monitor_loop
+        (tmp_path / "a.log.new").rmdir()
+        await monitor_loop._check_logs()
+        assert not (tmp_path / "a.log.1").exists(), "a path that failed is not tried again each second"
+        reported = [change.reason for change in scene.changes.all if change.name == SUPERVISOR]
+        assert [reason.partition(",")[0] for reason in reported] == [f"cannot rotate {tmp_path}/a.log"]
+        monitor_loop._uncut = dict.fromkeys(monitor_loop._uncut, 0.0)
+        await monitor_loop._check_logs()
+        assert (tmp_path / "a.log.1").exists()
+    assert caplog.text.count("cannot rotate") == 1

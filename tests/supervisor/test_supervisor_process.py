@@ -1,16 +1,13 @@
 """One life of a child: its start, its end, and that no process of it survives."""
 
-import asyncio
 import contextlib
 import os
 import stat
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
-from observer.supervisor.child import Child
 from observer.supervisor.environment import withhold
 from observer.supervisor.group import members
 from observer.supervisor.orphans import adopting
@@ -27,7 +24,7 @@ GRACE_S = 5.0
 
 
 @contextlib.asynccontextmanager
-async def living(child: Child) -> AsyncIterator[RunningProcess]:
+async def living(child):
     lifeline = Lifeline()
     with zygote_of(child.log_path.parent) as zygote:
         process = await RunningProcess.start(child, lifeline, lambda _pid: None, zygote=zygote)
@@ -40,7 +37,7 @@ async def living(child: Child) -> AsyncIterator[RunningProcess]:
 
 
 @contextlib.contextmanager
-def zygote_of(folder: Path) -> Iterator[Zygote | None]:
+def zygote_of(folder):
     """The zygote for the way of this test; the processes that it forks become children of this one."""
     if not Way.forked:
         yield None
@@ -51,220 +48,171 @@ def zygote_of(folder: Path) -> Iterator[Zygote | None]:
         assert zygote.fallbacks == 0
 
 
-def open_files() -> int:
+def open_files():
     return int(psutil.Process().num_fds())
 
 
-async def log_says(child: Child, text: str) -> None:
+async def log_says(child, text):
     await until_async(lambda: child.log_path.exists() and text in child.log_path.read_text(), text)
 
 
-async def family(child: Child, process: RunningProcess, size: int) -> list[int]:
+async def family(child, process, size):
     """Wait until its session has so many members, and return their pids."""
     await until_async(lambda: len(members([process.pid])[process.pid]) == size, f"{size} processes")
     return [member.pid for member in members([process.pid])[process.pid]]
 
 
-def test_a_child_leads_a_session_and_a_group_of_its_own(tmp_path: Path) -> None:
-    async def run() -> None:
-        async with living(quiet(tmp_path, "a")) as process:
-            assert os.getsid(process.pid) == os.getpgid(process.pid) == process.pid
-
-    asyncio.run(run())
+async def test_a_child_leads_a_session_and_a_group_of_its_own(tmp_path):
+    async with living(quiet(tmp_path, "a")) as process:
+        assert os.getsid(process.pid) == os.getpgid(process.pid) == process.pid
 
 
-def test_output_is_appended_to_a_log_that_only_its_owner_reads(tmp_path: Path) -> None:
-    async def run() -> None:
-        code = "import sys; print('out', flush=True); print('err', file=sys.stderr)"
-        child = quiet(tmp_path / "logs", "a", code)
-        for _ in range(2):
-            async with living(child) as process:
-                assert await process.finish() == 0
-        assert child.log_path.read_text() == "out\nerr\n" * 2
-        assert stat.S_IMODE(child.log_path.stat().st_mode) == 0o600
-
-    asyncio.run(run())
+async def test_output_is_appended_to_a_log_that_only_its_owner_reads(tmp_path):
+    code = "import sys; print('out', flush=True); print('err', file=sys.stderr)"
+    child = quiet(tmp_path / "logs", "a", code)
+    for _ in range(2):
+        async with living(child) as process:
+            assert await process.finish() == 0
+    assert child.log_path.read_text() == "out\nerr\n" * 2
+    assert stat.S_IMODE(child.log_path.stat().st_mode) == 0o600
 
 
-def test_a_child_has_the_environment_of_the_supervisor_and_its_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_child_has_the_environment_of_the_supervisor_and_its_own(tmp_path, monkeypatch):
     monkeypatch.setenv("FROM_THE_SUPERVISOR", "1")
 
-    async def run() -> None:
-        code = "import os; print(os.environ['FROM_THE_SUPERVISOR'], os.environ['FROM_THE_CHILD'])"
-        child = quiet(tmp_path, "a", code, environment={"FROM_THE_CHILD": "2"})
-        async with living(child) as process:
-            await process.finish()
-        assert child.log_path.read_text() == "1 2\n"
-
-    asyncio.run(run())
+    code = "import os; print(os.environ['FROM_THE_SUPERVISOR'], os.environ['FROM_THE_CHILD'])"
+    child = quiet(tmp_path, "a", code, environment={"FROM_THE_CHILD": "2"})
+    async with living(child) as process:
+        await process.finish()
+    assert child.log_path.read_text() == "1 2\n"
 
 
-def test_a_secret_reaches_the_child_that_needs_it_and_no_other_nor_what_proc_shows_of_the_supervisor(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_secret_reaches_the_child_that_needs_it_and_no_other_nor_what_proc_shows_of_the_supervisor(
+    tmp_path, monkeypatch
+):
     monkeypatch.setenv("A_KEY", "hush-hush")
     withhold(("A_KEY",))
 
-    async def run() -> None:
-        code = "import os; print(os.environ.get('A_KEY'), flush=True); import time; time.sleep(600)"
-        trusted, other = quiet(tmp_path, "a", code, secrets=("A_KEY",)), quiet(tmp_path, "b", code)
-        async with living(trusted), living(other) as process:
-            await log_says(trusted, "hush-hush\n")
-            await log_says(other, "None\n")
-            for pid in (process.pid, os.getpid()):
-                assert b"hush-hush" not in Path(f"/proc/{pid}/environ").read_bytes()
-
-    asyncio.run(run())
+    code = "import os; print(os.environ.get('A_KEY'), flush=True); import time; time.sleep(600)"
+    trusted, other = quiet(tmp_path, "a", code, secrets=("A_KEY",)), quiet(tmp_path, "b", code)
+    async with living(trusted), living(other) as process:
+        await log_says(trusted, "hush-hush\n")
+        await log_says(other, "None\n")
+        for pid in (process.pid, os.getpid()):
+            assert b"hush-hush" not in Path(f"/proc/{pid}/environ").read_bytes()
 
 
-def test_a_program_that_is_not_there_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
-    async def run() -> None:
-        before = open_files()
-        with pytest.raises(FileNotFoundError):
-            await RunningProcess.start(
-                program(tmp_path, "a", ("/no/such/program",)), lifeline := Lifeline(), lambda _pid: None
-            )
-        lifeline.close()
-        await until_async(lambda: open_files() <= before, "all descriptors closed")
-
-    asyncio.run(run())
+async def test_a_program_that_is_not_there_is_an_error_and_leaves_nothing(tmp_path):
+    before = open_files()
+    with pytest.raises(FileNotFoundError):
+        await RunningProcess.start(
+            program(tmp_path, "a", ("/no/such/program",)), lifeline := Lifeline(), lambda _pid: None
+        )
+    lifeline.close()
+    await until_async(lambda: open_files() <= before, "all descriptors closed")
 
 
-def test_a_life_leaves_no_descriptor_behind(tmp_path: Path) -> None:
-    async def run() -> None:
-        before = open_files()
-        for _ in range(5):
-            async with living(quiet(tmp_path, "a")) as process:
-                await process.stop(GRACE_S)
-        await until_async(lambda: open_files() <= before, "all descriptors closed")
-
-    asyncio.run(run())
-
-
-def test_a_child_that_obeys_sigterm_ends_by_it(tmp_path: Path) -> None:
-    async def run() -> None:
+async def test_a_life_leaves_no_descriptor_behind(tmp_path):
+    before = open_files()
+    for _ in range(5):
         async with living(quiet(tmp_path, "a")) as process:
-            assert exit_text(await process.stop(GRACE_S)) == "SIGTERM"
-
-    asyncio.run(run())
-
-
-def test_a_child_that_ignores_sigterm_is_killed_after_the_grace(tmp_path: Path) -> None:
-    async def run() -> None:
-        child = quiet(tmp_path, "a", IGNORES_SIGTERM + LIVES)
-        async with living(child) as process:
-            await log_says(child, "ignores SIGTERM")
-            assert exit_text(await process.stop(0.1)) == "SIGKILL"
-
-    asyncio.run(run())
+            await process.stop(GRACE_S)
+    await until_async(lambda: open_files() <= before, "all descriptors closed")
 
 
-def test_a_suspended_child_still_handles_sigterm(tmp_path: Path) -> None:
-    async def run() -> None:
-        code = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(7)); print('up', flush=True)\n"
-        child = quiet(tmp_path, "a", code + LIVES)
-        async with living(child) as process:
-            await log_says(child, "up")
-            psutil.Process(process.pid).suspend()
-            assert await process.stop(GRACE_S) == 7
-
-    asyncio.run(run())
+async def test_a_child_that_obeys_sigterm_ends_by_it(tmp_path):
+    async with living(quiet(tmp_path, "a")) as process:
+        assert exit_text(await process.stop(GRACE_S)) == "SIGTERM"
 
 
-def with_grandchild(options: str, before: str = "", after: str = "") -> str:
+async def test_a_child_that_ignores_sigterm_is_killed_after_the_grace(tmp_path):
+    child = quiet(tmp_path, "a", IGNORES_SIGTERM + LIVES)
+    async with living(child) as process:
+        await log_says(child, "ignores SIGTERM")
+        assert exit_text(await process.stop(0.1)) == "SIGKILL"
+
+
+async def test_a_suspended_child_still_handles_sigterm(tmp_path):
+    code = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(7)); print('up', flush=True)\n"
+    child = quiet(tmp_path, "a", code + LIVES)
+    async with living(child) as process:
+        await log_says(child, "up")
+        psutil.Process(process.pid).suspend()
+        assert await process.stop(GRACE_S) == 7
+
+
+def with_grandchild(options, before="", after=""):
     """Code that starts a `sleep` with these options of Popen, and then lives on itself."""
     return f"import signal, subprocess\n{before}\nsubprocess.Popen(['sleep', '600'], {options})\n{after}\n{LIVES}"
 
 
-def test_grandchildren_are_gone_when_a_stop_is_done_even_those_that_ignore_sigterm(tmp_path: Path) -> None:
-    async def run() -> None:
-        before = "signal.signal(signal.SIGTERM, signal.SIG_IGN)"  # being ignored is inherited
-        after = "signal.signal(signal.SIGTERM, signal.SIG_DFL); print('up', flush=True)"
-        child = quiet(tmp_path, "a", with_grandchild("", before, after))
-        async with living(child) as process:
-            await log_says(child, "up")
-            pids = await family(child, process, 2)
-            await process.stop(GRACE_S)
-            assert not [pid for pid in pids if is_alive(pid)]
-
-    asyncio.run(run())
+async def test_grandchildren_are_gone_when_a_stop_is_done_even_those_that_ignore_sigterm(tmp_path):
+    before = "signal.signal(signal.SIGTERM, signal.SIG_IGN)"  # being ignored is inherited
+    after = "signal.signal(signal.SIGTERM, signal.SIG_DFL); print('up', flush=True)"
+    child = quiet(tmp_path, "a", with_grandchild("", before, after))
+    async with living(child) as process:
+        await log_says(child, "up")
+        pids = await family(child, process, 2)
+        await process.stop(GRACE_S)
+        assert not [pid for pid in pids if is_alive(pid)]
 
 
-def test_grandchildren_in_a_process_group_of_their_own_are_gone_too(tmp_path: Path) -> None:
-    async def run() -> None:
-        child = quiet(tmp_path, "a", with_grandchild("process_group=0"))
-        async with living(child) as process:
-            pids = await family(child, process, 2)
-            await until_async(lambda: len({os.getpgid(pid) for pid in pids}) == 2, "a second group")
-            await process.stop(GRACE_S)
-            assert not [pid for pid in pids if is_alive(pid)]
-
-    asyncio.run(run())
+async def test_grandchildren_in_a_process_group_of_their_own_are_gone_too(tmp_path):
+    child = quiet(tmp_path, "a", with_grandchild("process_group=0"))
+    async with living(child) as process:
+        pids = await family(child, process, 2)
+        await until_async(lambda: len({os.getpgid(pid) for pid in pids}) == 2, "a second group")
+        await process.stop(GRACE_S)
+        assert not [pid for pid in pids if is_alive(pid)]
 
 
-def test_grandchildren_do_not_outlive_a_child_that_is_killed(tmp_path: Path) -> None:
-    async def run() -> None:
-        child = program(tmp_path, "a", ("sh", "-c", "sleep 600 & wait"))
-        async with living(child) as process:
-            pids = await family(child, process, 2)
-            kill(process.pid)
-            assert exit_text(await process.finish()) == "SIGKILL"
-            assert not [pid for pid in pids if is_alive(pid)]
-
-    asyncio.run(run())
+async def test_grandchildren_do_not_outlive_a_child_that_is_killed(tmp_path):
+    child = program(tmp_path, "a", ("sh", "-c", "sleep 600 & wait"))
+    async with living(child) as process:
+        pids = await family(child, process, 2)
+        kill(process.pid)
+        assert exit_text(await process.finish()) == "SIGKILL"
+        assert not [pid for pid in pids if is_alive(pid)]
 
 
-def test_the_exit_is_reported_once(tmp_path: Path) -> None:
-    async def run() -> None:
-        reported: list[int] = []
-        lifeline = Lifeline()
-        with zygote_of(tmp_path) as zygote:
-            child = quiet(tmp_path, "a", "pass")
-            process = await RunningProcess.start(child, lifeline, reported.append, zygote=zygote)
-            assert await process.finish() == 0
-        assert reported == [process.pid]
-        lifeline.close()
-
-    asyncio.run(run())
+async def test_the_exit_is_reported_once(tmp_path):
+    reported: list[int] = []
+    lifeline = Lifeline()
+    with zygote_of(tmp_path) as zygote:
+        child = quiet(tmp_path, "a", "pass")
+        process = await RunningProcess.start(child, lifeline, reported.append, zygote=zygote)
+        assert await process.finish() == 0
+    assert reported == [process.pid]
+    lifeline.close()
 
 
 @pytest.mark.parametrize(("status", "text"), [(0, "exit 0"), (3, "exit 3"), (-9, "SIGKILL"), (-99, "signal 99")])
-def test_an_exit_status_is_described_in_words(status: int, text: str) -> None:
+def test_an_exit_status_is_described_in_words(status, text):
     assert exit_text(status) == text
 
 
-def test_figures_cover_a_child_and_its_own_children(tmp_path: Path) -> None:
-    async def run() -> None:
-        child = program(tmp_path, "a", ("sh", "-c", "while :; do :; done & wait"))
-        async with living(child) as process:
-            await family(child, process, 2)
-            watch = Watch()
-            assert watch.sample([process.pid])[process.pid].cpu_percent == 0.0
-            alone_bytes = psutil.Process(process.pid).memory_info().rss
-            await until_async(lambda: watch.sample([process.pid])[process.pid].cpu_percent > 5.0, "computing")
-            figures = watch.sample([process.pid])[process.pid]
-            assert figures.rss_bytes > alone_bytes
-            assert figures.threads == 2
-            assert figures.open_files >= 6
-
-    asyncio.run(run())
+async def test_figures_cover_a_child_and_its_own_children(tmp_path):
+    child = program(tmp_path, "a", ("sh", "-c", "while :; do :; done & wait"))
+    async with living(child) as process:
+        await family(child, process, 2)
+        watch = Watch()
+        assert watch.sample([process.pid])[process.pid].cpu_percent == 0.0
+        alone_bytes = psutil.Process(process.pid).memory_info().rss
+        await until_async(lambda: watch.sample([process.pid])[process.pid].cpu_percent > 5.0, "computing")
+        figures = watch.sample([process.pid])[process.pid]
+        assert figures.rss_bytes > alone_bytes
+        assert figures.threads == 2
+        assert figures.open_files >= 6
 
 
-def test_an_ended_process_has_no_figures(tmp_path: Path) -> None:
-    async def run() -> None:
-        async with living(quiet(tmp_path, "a")) as process:
-            await process.stop(GRACE_S)
-            assert Watch().sample([process.pid]) == {}
-
-    asyncio.run(run())
+async def test_an_ended_process_has_no_figures(tmp_path):
+    async with living(quiet(tmp_path, "a")) as process:
+        await process.stop(GRACE_S)
+        assert Watch().sample([process.pid]) == {}
 
 
 @pytest.mark.parametrize(
     ("age_s", "limit_s", "hung"), [(9.9, 10.0, False), (10.0, 10.0, False), (10.1, 10.0, True), (1e9, None, False)]
 )
-def test_a_process_is_hung_when_its_heartbeat_is_older_than_the_limit(
-    age_s: float, limit_s: float | None, hung: bool
-) -> None:
+def test_a_process_is_hung_when_its_heartbeat_is_older_than_the_limit(age_s, limit_s, hung):
     assert is_hung(age_s, limit_s) is hung

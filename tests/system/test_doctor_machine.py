@@ -2,7 +2,6 @@
 
 import resource
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -52,7 +51,7 @@ from tests.system.scene import CONFIGURATION, NOW_NS, URL, broker_host, commit, 
         ("2.0.0.post1", "2.0", False),
     ],
 )
-def test_versions_are_compared_by_their_numbers(version: str, least: str, older: bool) -> None:
+def test_versions_are_compared_by_their_numbers(version, least, older):
     assert is_older(version, least) is older
 
 
@@ -62,7 +61,7 @@ def test_versions_are_compared_by_their_numbers(version: str, least: str, older:
     out_ms=st.integers(0, 3_000),
     back_ms=st.integers(0, 3_000),
 )
-def test_the_true_offset_lies_between_the_bounds(offset_ms: int, sent_ms: int, out_ms: int, back_ms: int) -> None:
+def test_the_true_offset_lies_between_the_bounds(offset_ms, sent_ms, out_ms, back_ms):
     stamped_s = (sent_ms + out_ms - offset_ms) // 1000  # the server's clock, cut to its second
     received_ms = sent_ms + out_ms + back_ms
     least_s, most_s = offset_bounds(sent_ms * 10**6, received_ms * 10**6, stamped_s)
@@ -73,34 +72,34 @@ def test_the_true_offset_lies_between_the_bounds(offset_ms: int, sent_ms: int, o
     ("least_s", "most_s", "level"),
     [(-0.4, 0.7, "ok"), (1.5, 2.7, "warning"), (-4.0, -2.9, "warning"), (6, 7, "critical")],
 )
-def test_an_offset_counts_by_its_smallest_possible_size(least_s: float, most_s: float, level: str) -> None:
+def test_an_offset_counts_by_its_smallest_possible_size(least_s, most_s, level):
     [finding] = judge_clock(
         ClockFacts(is_synchronized=True, host="broker", offset_least_s=least_s, offset_most_s=most_s)
     )
     assert finding.level == level
 
 
-def test_a_clock_that_was_not_asked_about_is_no_finding() -> None:
+def test_a_clock_that_was_not_asked_about_is_no_finding():
     [finding] = judge_clock(ClockFacts())
     assert finding.level == "ok"
 
 
-def test_wrong_time_zone_data_are_critical() -> None:
+def test_wrong_time_zone_data_are_critical():
     [finding] = judge_zone(ZoneFacts("Asia/Seoul", 0.0, 32_400.0))
     assert "+0 h instead of +9 h" in finding.text
 
 
-def test_any_number_of_open_files_is_enough() -> None:
+def test_any_number_of_open_files_is_enough():
     [finding] = judge_limits(LimitFacts(resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     assert (finding.level, finding.text) == ("ok", "a process may open any number of files")
 
 
-def test_of_two_mounts_at_one_folder_the_later_one_counts() -> None:
+def test_of_two_mounts_at_one_folder_the_later_one_counts():
     mounts = [("/", "ext4"), ("/data", "autofs"), ("/data", "nfs4"), ("/data/other", "xfs"), ("/datas", "btrfs")]
     assert kind_at(Path("/data/observer.db"), [(Path(folder), kind) for folder, kind in mounts]) == "nfs4"
 
 
-def test_a_disk_is_read_only_as_the_kernel_says(tmp_path: Path) -> None:
+def test_a_disk_is_read_only_as_the_kernel_says(tmp_path):
     mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
     read_only = [Path(mount[1]) for mount in mounts if "ro" in mount[3].split(",") and Path(mount[1]).is_dir()]
     assert not _disk(tmp_path, []).is_read_only
@@ -109,20 +108,20 @@ def test_a_disk_is_read_only_as_the_kernel_says(tmp_path: Path) -> None:
     assert _disk(read_only[0], []).is_read_only
 
 
-def test_a_disk_is_as_full_as_the_alert_of_the_machine_says(tmp_path: Path) -> None:
+def test_a_disk_is_as_full_as_the_alert_of_the_machine_says(tmp_path):
     """What a file system reserves for root is neither used nor free."""
     disk, used_percent = _disk(tmp_path, ["data"]), psutil.disk_usage(str(tmp_path)).percent
     assert 100 * (1 - disk.free_bytes / disk.total_bytes) == pytest.approx(used_percent, abs=0.1)
 
 
-def test_without_a_port_or_a_host_there_is_no_finding() -> None:
+def test_without_a_port_or_a_host_there_is_no_finding():
     assert list(judge_ports(PortFacts([], is_running=False))) == []
     assert list(judge_hosts([])) == []
     assert next(judge_hosts([Host("kis.rest_url", "a:1", "", 0.02)])).text == "1 host answers, a:1 in 20 ms"
 
 
 @pytest.fixture
-def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def installed(monkeypatch):
     """An installation in the working directory."""
     with short_folder() as folder, broker_host() as host:
         monkeypatch.chdir(folder)
@@ -130,7 +129,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield folder
 
 
-def test_the_growth_between_the_packages_of_two_days_gives_the_days_left(installed: Path) -> None:
+def test_the_growth_between_the_packages_of_two_days_gives_the_days_left(installed):
     assert disk_facts(place_of(CONFIGURATION, NOW_NS)).bytes_per_day is None
     commit(Delivered("track-a", "cc" * 16, 1, trades(20_000)))
     plan = plan_of(BackupSettings(), RunSettings(data="data", universe="universe"), Instance(), URL, CONFIGURATION)
@@ -145,7 +144,7 @@ def test_the_growth_between_the_packages_of_two_days_gives_the_days_left(install
     assert disk_facts(msgspec.structs.replace(place, base=other)).bytes_per_day is None, "these are not its packages"
 
 
-def test_the_ledgers_take_room_in_the_data_folder_and_once_for_each_three_packages(installed: Path) -> None:
+def test_the_ledgers_take_room_in_the_data_folder_and_once_for_each_three_packages(installed):
     folder = ledgers_folder("data")
     plan = plan_of(BackupSettings(), RunSettings(data="data", universe="universe"), Instance(), URL, CONFIGURATION)
     for day, ledger_bytes in ((1, 900_000), (2, 1_800_000), (3, 0)):
@@ -161,7 +160,7 @@ def test_the_ledgers_take_room_in_the_data_folder_and_once_for_each_three_packag
     assert disk_facts(place_of(CONFIGURATION, NOW_NS)).bytes_per_day == pytest.approx(expected)
 
 
-def test_the_sealed_days_take_room_on_five_days_of_a_week(installed: Path) -> None:
+def test_the_sealed_days_take_room_on_five_days_of_a_week(installed):
     with CONFIGURATION.open("a") as file:
         file.write("[lake]\n")
     plan = plan_of(BackupSettings(), RunSettings(data="data", universe="universe"), Instance(), URL, CONFIGURATION)
@@ -176,7 +175,7 @@ def test_the_sealed_days_take_room_on_five_days_of_a_week(installed: Path) -> No
     assert disk_facts(place_of(CONFIGURATION, NOW_NS)).bytes_per_day == grown + 5 * (70_000_000 + 42_000 / 6) / 7
 
 
-def test_the_tables_of_days_take_room_on_five_days_of_a_week(installed: Path) -> None:
+def test_the_tables_of_days_take_room_on_five_days_of_a_week(installed):
     plan = plan_of(BackupSettings(), RunSettings(data="data", universe="universe"), Instance(), URL, CONFIGURATION)
     back_up(plan, "daily", NOW_NS + NS_PER_DAY, GO_ON)
     grown = disk_facts(place_of(CONFIGURATION, NOW_NS)).bytes_per_day or 0.0
@@ -188,9 +187,7 @@ def test_the_tables_of_days_take_room_on_five_days_of_a_week(installed: Path) ->
     assert disk_facts(place_of(CONFIGURATION, NOW_NS)).bytes_per_day == grown + 5 * 140_000 / 7
 
 
-def test_a_host_that_takes_no_connection_is_given_up_after_a_short_time(
-    installed: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_host_that_takes_no_connection_is_given_up_after_a_short_time(installed, monkeypatch):
     monkeypatch.setattr("observer.system.doctor.machine_facts.CONNECT_S", 0.05)
     with socket.socket() as full:  # a queue that is full answers nothing
         full.bind(("127.0.0.1", 0))
@@ -211,12 +208,12 @@ def test_a_host_that_takes_no_connection_is_given_up_after_a_short_time(
     assert (host.setting, host.error) == ("kis.files_url", "timed out")
 
 
-def with_rest(line: str) -> None:
+def with_rest(line):
     """Add a section `[kis.rest]` with this line to the configuration."""
     CONFIGURATION.write_text(f"{CONFIGURATION.read_text()}\n[kis.rest]\n{line}\n")
 
 
-def test_a_file_of_certificates_that_is_not_there_is_stated_for_each_encrypted_host(installed: Path) -> None:
+def test_a_file_of_certificates_that_is_not_there_is_stated_for_each_encrypted_host(installed):
     with socket.create_server(("127.0.0.1", 0)) as server:
         with_rest('certificates = "/nowhere/company.pem"')
         text = CONFIGURATION.read_text()
@@ -229,6 +226,6 @@ def test_a_file_of_certificates_that_is_not_there_is_stated_for_each_encrypted_h
     assert "certificates: /nowhere/company.pem" in errors["kis.rest_url"]
 
 
-def test_hosts_that_are_called_through_a_proxy_are_not_tried(installed: Path) -> None:
+def test_hosts_that_are_called_through_a_proxy_are_not_tried(installed):
     with_rest('proxy = "http://127.0.0.1:9"')
     assert [each.setting for each in host_facts(place_of(CONFIGURATION, NOW_NS))] == ["kis.stream_url"]

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import zoneinfo
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -87,7 +87,7 @@ class Scene(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def scene() -> Iterator[Scene]:
+def scene():
     """An installation that each test gets a copy of, and the broker's host of all copies."""
     with short_folder() as folder, broker_host() as host, pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -96,7 +96,7 @@ def scene() -> Iterator[Scene]:
 
 
 @pytest.fixture
-def installation(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
+def installation(scene, monkeypatch):
     """A sound installation in the working directory."""
     forget_withheld()
     scene.host.ahead_s = 0.0
@@ -109,50 +109,50 @@ def installation(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scen
 # --- configuration and keys -------------------------------------------------------------------------------------
 
 
-def wrong_key(_: ExitStack) -> None:
+def wrong_key(_):
     configure("[track_a]\nintervall_s = 600.0")
 
 
-def no_toml(_: ExitStack) -> None:
+def no_toml(_):
     configure("[track_a\n")
 
 
-def wrong_pool(_: ExitStack) -> None:
+def wrong_pool(_):
     Path("pool.json").write_text('{"provider_pool": {"accounts": [{"account_id": "main"}]}}')
 
 
-def unread_key(_: ExitStack) -> None:
+def unread_key(_):
     configure('[sectors]\ndaily_at = "05:00"')
 
 
-def weighed_pins(_: ExitStack) -> None:
+def weighed_pins(_):
     path = Path("config/observer/symbol_selection.json")
     path.parent.mkdir(parents=True)
     path.write_text('{"triggers": {"manual": {"weight": 5.0}}}')
 
 
-def no_keys(_: ExitStack) -> None:
+def no_keys(_):
     Path("keys.toml").unlink()
 
 
-def open_keys(_: ExitStack) -> None:
+def open_keys(_):
     Path("keys.toml").chmod(0o644)
 
 
-def same_keys(_: ExitStack) -> None:
+def same_keys(_):
     accounts = ", ".join(f'{{"account_id": "{name}", "keys_file": "keys.toml"}}' for name in ("main", "other"))
     Path("pool.json").write_text(f'{{"provider_pool": {{"accounts": [{accounts}]}}}}')
     text = Path("keys.toml").read_text()
     Path("keys.toml").write_text(f"{text}\n{text.replace('[main]', '[other]')}")
 
 
-def open_lake_keys(_: ExitStack) -> None:
+def open_lake_keys(_):
     Path("lake.toml").write_text("")
     Path("lake.toml").chmod(0o640)
     configure('[lake]\ntarget = "s3://bucket/days"\nkeys_file = "lake.toml"')
 
 
-def open_web_token(_: ExitStack) -> None:
+def open_web_token(_):
     Path("web.token").write_text("secret")
     Path("web.token").chmod(0o644)
     configure(f'[web]\nport = {own_port()}\ntoken_file = "web.token"')
@@ -161,17 +161,17 @@ def open_web_token(_: ExitStack) -> None:
 # --- runtime folder ---------------------------------------------------------------------------------------------
 
 
-def open_runtime(_: ExitStack) -> None:
+def open_runtime(_):
     Path("run").chmod(0o755)
 
 
-def left_socket(_: ExitStack) -> None:
+def left_socket(_):
     with socket.socket(socket.AF_UNIX) as control:
         control.bind("run/control")
         control.listen()
 
 
-def left_process(stack: ExitStack) -> None:
+def left_process(stack):
     mark = Mark(folder_id(Path("run")), ProcessId(2**22 - 1, 1))
     process = subprocess.Popen(["sleep", "60"], env={**os.environ, MARK_VARIABLE: str(mark)})
     stack.callback(process.wait)
@@ -181,58 +181,58 @@ def left_process(stack: ExitStack) -> None:
 # --- database and what was published ----------------------------------------------------------------------------
 
 
-def no_database(_: ExitStack) -> None:
+def no_database(_):
     Path("data/observer.db").unlink()
 
 
-def server_away(_: ExitStack) -> None:
+def server_away(_):
     reconfigure(URL, "postgresql+psycopg://observer@127.0.0.1:9/market")
 
 
-def damaged_database(_: ExitStack) -> None:
+def damaged_database(_):
     with Path("data/observer.db").open("r+b") as file:
         file.write(b"\0" * 4096)
 
 
-def older_schema(_: ExitStack) -> None:
+def older_schema(_):
     execute(URL, "UPDATE alembic_version SET version_num = '0000'")
 
 
-def newer_schema(_: ExitStack) -> None:
+def newer_schema(_):
     execute(URL, "UPDATE alembic_version SET version_num = '9999'")
 
 
-def other_instance(_: ExitStack) -> None:
+def other_instance(_):
     Path("data/observer.db").unlink()
     shutil.rmtree("run/outbox")
     make_database(URL)
     claim(URL, Instance(name="coins", market="crypto"), ["upbit"], NOW_NS)
 
 
-def stated_loss(_: ExitStack) -> None:
+def stated_loss(_):
     execute(URL, "UPDATE streams SET high_water_mark = high_water_mark + 5")
     execute(URL, "INSERT INTO delivery_losses SELECT id, 11, 15, 'damaged', 1 FROM streams")
 
 
-def row_gone(_: ExitStack) -> None:
+def row_gone(_):
     execute(URL, "DELETE FROM trade_rows WHERE sequence = 4")
 
 
-def group_gone(_: ExitStack) -> None:
+def group_gone(_):
     execute(URL, "DELETE FROM trade_groups")
 
 
-def quarantined(_: ExitStack) -> None:
+def quarantined(_):
     execute(URL, "DELETE FROM trade_rows WHERE sequence = 4")
     execute(URL, "INSERT INTO quarantine SELECT id, 4, 'not a number', x'00' FROM streams")
 
 
-def damaged_segment(_: ExitStack) -> None:
+def damaged_segment(_):
     Path("run/outbox/track-b/damaged").mkdir()
     Path("run/outbox/track-b/damaged/segment.journal").write_bytes(b"")
 
 
-def undelivered(_: ExitStack) -> None:
+def undelivered(_):
     execute(URL, "UPDATE streams SET high_water_mark = 6")
     execute(URL, "DELETE FROM trade_rows WHERE sequence > 6")
 
@@ -240,39 +240,39 @@ def undelivered(_: ExitStack) -> None:
 # --- packages and alerts ----------------------------------------------------------------------------------------
 
 
-def no_package(_: ExitStack) -> None:
+def no_package(_):
     shutil.rmtree("data/backup")
 
 
-def old_package(_: ExitStack) -> None:
+def old_package(_):
     later_ns = NOW_NS + 6 * NS_PER_DAY
     commit(Delivered("supervisor", "bb" * 16, 1, [PhaseChanged("2026-11-26", later_ns, "CLOSED", "IDLE")]))
 
 
-def no_second_folder(_: ExitStack) -> None:
+def no_second_folder(_):
     configure('[backup]\ncopy_to = "/mnt/absent"')
 
 
-def uncopied_package(_: ExitStack) -> None:
+def uncopied_package(_):
     Path("copies").mkdir()
     configure('[backup]\ncopy_to = "copies"')
 
 
-def no_program(_: ExitStack) -> None:
+def no_program(_):
     configure('[backup]\ncommand = ["absent-program", "{package}"]')
 
 
-def target_without_url(_: ExitStack) -> None:
+def target_without_url(_):
     configure('[alerts]\ntargets_file = "targets.toml"\n[alerts.targets.phone]')
 
 
-def open_targets(_: ExitStack) -> None:
+def open_targets(_):
     Path("targets.toml").write_text('phone = "json://127.0.0.1/secret"\n')
     Path("targets.toml").chmod(0o604)
     configure('[alerts]\ntargets_file = "targets.toml"\n[alerts.targets.phone]')
 
 
-def no_library(stack: ExitStack) -> None:
+def no_library(stack):
     stack.enter_context(pytest.MonkeyPatch.context()).setitem(sys.modules, "apprise", None)
     configure("[alerts.targets.phone]")
 
@@ -280,74 +280,74 @@ def no_library(stack: ExitStack) -> None:
 # --- calendar and machine ---------------------------------------------------------------------------------------
 
 
-def no_trading_days(_: ExitStack) -> None:
+def no_trading_days(_):
     Path("trading_days.toml").unlink()
 
 
-def old_review(_: ExitStack) -> None:
+def old_review(_):
     text = Path("trading_days.toml").read_text()
     Path("trading_days.toml").write_text(text.replace("reviewed = 2026", "reviewed = 2025"))
 
 
-def short_horizon(_: ExitStack) -> None:
+def short_horizon(_):
     day = '[[day]]\ndate = 2026-11-30\ntrades = false\nreason = "a test"\nreviewed = 2026-11-01\n'
     Path("trading_days.toml").write_text(day)
 
 
-def clock_behind(_: ExitStack) -> Subjects:
+def clock_behind(_):
     return {"clock": next(each for each in SUBJECTS if each.name == "clock")}  # asks the host, which is ahead
 
 
-def not_synchronized(_: ExitStack) -> Subjects:
+def not_synchronized(_):
     return given("clock", ClockFacts(is_synchronized=False), machine.judge_clock)
 
 
-def full_disk(_: ExitStack) -> Subjects:
+def full_disk(_):
     return given("disk", DiskFacts([Disk("/data", ["database"], 10**11, 10**7)], None, 90.0), machine.judge_disks)
 
 
-def no_inode(_: ExitStack) -> Subjects:
+def no_inode(_):
     disk = Disk("/data", ["database"], 10**11, 9 * 10**10, is_out_of_names=True)
     return given("disk", DiskFacts([disk], None, 90.0), machine.judge_disks)
 
 
-def read_only_disk(_: ExitStack) -> Subjects:
+def read_only_disk(_):
     disk = Disk("/data", ["database"], 10**11, 9 * 10**10, is_read_only=True)
     return given("disk", DiskFacts([disk], None, 90.0), machine.judge_disks)
 
 
-def two_days_left(_: ExitStack) -> Subjects:
+def two_days_left(_):
     disk = Disk("/data", ["database"], 10**11, 2 * 10**10)
     return given("disk", DiskFacts([disk], 1e10, 90.0), machine.judge_disks)
 
 
-def three_weeks_left(_: ExitStack) -> Subjects:
+def three_weeks_left(_):
     disk = Disk("/data", ["database"], 10**11, 2 * 10**10)
     return given("disk", DiskFacts([disk], 1e9, 90.0), machine.judge_disks)
 
 
-def on_nfs(_: ExitStack) -> Subjects:
+def on_nfs(_):
     return given("file system", [FileSystem("database", "/mnt", "nfs4", True)], machine.judge_file_systems)
 
 
-def in_memory(_: ExitStack) -> Subjects:
+def in_memory(_):
     return given("file system", [FileSystem("runtime", "/run", "tmpfs")], machine.judge_file_systems)
 
 
-def few_files(_: ExitStack) -> Subjects:
+def few_files(_):
     return given("limits", LimitFacts(128, 4096), machine.judge_limits)
 
 
-def old_python(_: ExitStack) -> Subjects:
+def old_python(_):
     return given("versions", VersionFacts("3.10.4", "3.11", "0.1.0", []), machine.judge_versions)
 
 
-def old_package_of_python(_: ExitStack) -> Subjects:
+def old_package_of_python(_):
     packages = [Package("pyzmq", "27", "26.4.0"), Package("msgspec", "0.20", "0.20.0")]
     return given("versions", VersionFacts("3.13.1", "3.11", "0.1.0", packages), machine.judge_versions)
 
 
-def no_time_zones(stack: ExitStack) -> None:
+def no_time_zones(stack):
     stack.callback(zoneinfo.ZoneInfo.clear_cache)
     stack.callback(zoneinfo.reset_tzpath)
     zoneinfo.reset_tzpath([])
@@ -355,7 +355,7 @@ def no_time_zones(stack: ExitStack) -> None:
     stack.enter_context(pytest.MonkeyPatch.context()).setitem(sys.modules, "tzdata", None)
 
 
-def listening(stack: ExitStack) -> int:
+def listening(stack):
     taken = stack.enter_context(socket.socket())
     taken.bind(("127.0.0.1", 0))
     taken.listen()
@@ -363,23 +363,23 @@ def listening(stack: ExitStack) -> int:
     return port
 
 
-def taken_port(stack: ExitStack) -> None:
+def taken_port(stack):
     configure(f"[metrics]\nport = {listening(stack)}")
 
 
-def taken_endpoint(stack: ExitStack) -> None:
+def taken_endpoint(stack):
     taken = listening(stack)
     names = {"ingest": taken} | {name: own_port() for name in ("feed", "batch_feed", "control")}
     configure("[run.endpoints]\n" + "\n".join(f'{name} = "tcp://127.0.0.1:{port}"' for name, port in names.items()))
 
 
-def host_away(stack: ExitStack) -> None:
+def host_away(stack):
     text = CONFIGURATION.read_text()
     line = next(line for line in text.splitlines() if line.startswith("stream_url"))
     reconfigure(line, f'stream_url = "ws://127.0.0.1:{own_port()}"')
 
 
-def no_tls(_: ExitStack) -> None:
+def no_tls(_):
     text = CONFIGURATION.read_text()
     line = next(line for line in text.splitlines() if line.startswith("files_url"))
     reconfigure(line, line.replace("http:", "https:"))
@@ -442,13 +442,13 @@ SETUPS = [
 ]
 
 
-def test_a_sound_installation_has_no_finding_but_ok(installation: Scene) -> None:
+def test_a_sound_installation_has_no_finding_but_ok(installation):
     assert [finding for finding in found() if finding.level != "ok"] == []
     assert {finding.check for finding in found()} >= {subject.name for subject in SUBJECTS} - {"ports"}
 
 
 @pytest.mark.parametrize("broken", SETUPS, ids=lambda broken: broken.name)
-def test_a_broken_installation_has_its_one_finding_with_a_remedy(installation: Scene, broken: Broken) -> None:
+def test_a_broken_installation_has_its_one_finding_with_a_remedy(installation, broken):
     installation.host.ahead_s = 20.0 if broken.arrange is clock_behind else 0.0
     with ExitStack() as stack:
         subjects = broken.arrange(stack)
@@ -459,8 +459,8 @@ def test_a_broken_installation_has_its_one_finding_with_a_remedy(installation: S
     assert finding.remedy not in finding.text
 
 
-def test_a_check_that_fails_itself_is_a_finding_and_hides_no_other(installation: Scene) -> None:
-    def fail(_: object) -> None:
+def test_a_check_that_fails_itself_is_a_finding_and_hides_no_other(installation):
+    def fail(_):
         raise ZeroDivisionError("a mistake of ours")
 
     failing = {"backup": Subject("backup", fail, list)}
@@ -470,13 +470,13 @@ def test_a_check_that_fails_itself_is_a_finding_and_hides_no_other(installation:
     assert len(names) >= len(SUBJECTS) - 2
 
 
-def test_no_check_of_the_real_machine_fails_itself(installation: Scene) -> None:
+def test_no_check_of_the_real_machine_fails_itself(installation):
     findings = examine(place_of(CONFIGURATION, NOW_NS))
     assert not [finding for finding in findings if "failed itself" in finding.text]
     assert {"clock", "disk", "file system", "limits"} <= {finding.check for finding in findings}
 
 
-def test_offline_makes_no_connection_to_the_broker(installation: Scene) -> None:
+def test_offline_makes_no_connection_to_the_broker(installation):
     with ExitStack() as stack:
         host_away(stack)
     findings = examine(place_of(CONFIGURATION, NOW_NS, is_offline=True), replaced({}))
@@ -484,7 +484,7 @@ def test_offline_makes_no_connection_to_the_broker(installation: Scene) -> None:
     assert not [finding for finding in findings if finding.level != "ok"]
 
 
-def test_the_ports_of_a_running_system_are_its_own(installation: Scene) -> None:
+def test_the_ports_of_a_running_system_are_its_own(installation):
     with ExitStack() as stack:
         taken_port(stack)
         control = stack.enter_context(socket.socket(socket.AF_UNIX))
@@ -494,7 +494,7 @@ def test_the_ports_of_a_running_system_are_its_own(installation: Scene) -> None:
     assert (ports.level, ports.text) == ("ok", "metrics.port: the running system's")
 
 
-def test_the_keys_that_a_demo_has_removed_at_its_end_are_no_finding(tmp_path: Path) -> None:
+def test_the_keys_that_a_demo_has_removed_at_its_end_are_no_finding(tmp_path):
     place = place_of(write_demo_configuration(tmp_path, DemoConfiguration(symbols=10, seed=7)), NOW_NS)
     (tmp_path / "keys.toml").unlink(missing_ok=True)
     facts = key_facts(place)
@@ -520,7 +520,7 @@ def test_the_keys_that_a_demo_has_removed_at_its_end_are_no_finding(tmp_path: Pa
     assert {each.level for each in judge_keys(facts)} == {"critical"}, "no demo removes variables"
 
 
-def test_the_keys_that_a_running_demo_has_lost_are_a_finding(tmp_path: Path) -> None:
+def test_the_keys_that_a_running_demo_has_lost_are_a_finding(tmp_path):
     with short_folder() as folder, socket.socket(socket.AF_UNIX) as control:
         place = place_of(write_demo_configuration(folder, DemoConfiguration(symbols=10, seed=7)), NOW_NS)
         (folder / "keys.toml").unlink(missing_ok=True)
@@ -535,7 +535,7 @@ def test_the_keys_that_a_running_demo_has_lost_are_a_finding(tmp_path: Path) -> 
         assert [line for line in notices_of(place.path, place.settings) if "keys.toml" in line]
 
 
-def test_every_wrong_key_has_a_line_of_its_own(installation: Scene) -> None:
+def test_every_wrong_key_has_a_line_of_its_own(installation):
     configure('[track_a]\ninterval_s = 0\n[track_b]\nrecords = ["tades"]')
     Path("pool.json").write_text('{"provider_pool": {}, "more": 1}')
     texts = [finding.text for finding in found() if finding.level == "critical"]
@@ -547,8 +547,8 @@ def test_every_wrong_key_has_a_line_of_its_own(installation: Scene) -> None:
 
 
 def test_the_command_prints_every_finding_with_its_remedy_and_ends_with_1_when_one_is_critical(
-    installation: Scene,
-) -> None:
+    installation,
+):
     words = ["doctor", "--config", str(CONFIGURATION)]
     assert CliRunner().invoke(command_line(), words).exit_code == 0
     Path("keys.toml").chmod(0o644)
@@ -560,7 +560,7 @@ def test_the_command_prints_every_finding_with_its_remedy_and_ends_with_1_when_o
     assert all(each["remedy"] for each in found_ones if each["level"] != "ok")
 
 
-def test_without_a_named_file_a_wrong_section_is_a_finding_like_any_other(installation: Scene) -> None:
+def test_without_a_named_file_a_wrong_section_is_a_finding_like_any_other(installation):
     Path("config").mkdir()
     Path("config/observer.toml").write_text('[run]\ndatta = "x"\n')
     ran = CliRunner().invoke(command_line(), ["doctor", "--offline"])
@@ -569,12 +569,10 @@ def test_without_a_named_file_a_wrong_section_is_a_finding_like_any_other(instal
     assert "a process may open" in ran.stdout
 
 
-def test_a_subject_that_does_not_answer_is_a_finding_and_keeps_no_other_from_being_printed(
-    installation: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_subject_that_does_not_answer_is_a_finding_and_keeps_no_other_from_being_printed(installation, monkeypatch):
     os.mkfifo("hangs")  # opened to read, it waits for a writer that never comes, as a dead mount does
 
-    def hang(_: object) -> None:
+    def hang(_):
         Path("hangs").read_bytes()
 
     hanging = Subject("second copy", hang, list, lambda _: "backup.copy_to = /mnt/copies", limit_s=0.05)
@@ -588,12 +586,10 @@ def test_a_subject_that_does_not_answer_is_a_finding_and_keeps_no_other_from_bei
         pass
 
 
-def test_each_subject_is_printed_before_the_next_one_is_looked_at(
-    installation: Scene, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_each_subject_is_printed_before_the_next_one_is_looked_at(installation, monkeypatch, capsys):
     seen = []
 
-    def look(_: object) -> str:
+    def look(_):
         seen.append(capsys.readouterr().out)
         return ""
 
@@ -603,7 +599,7 @@ def test_each_subject_is_printed_before_the_next_one_is_looked_at(
     assert ["configuration" in seen[0], "keys" in seen[0], "runtime" in seen[0]] == [True, True, True]
 
 
-def test_a_server_that_does_not_take_a_connection_is_given_up_after_ten_seconds(installation: Scene) -> None:
+def test_a_server_that_does_not_take_a_connection_is_given_up_after_ten_seconds(installation):
     stored = stored_of(place_of(CONFIGURATION, NOW_NS))
     assert stored is not None
     assert "connect_timeout" not in stored.url
@@ -613,7 +609,7 @@ def test_a_server_that_does_not_take_a_connection_is_given_up_after_ten_seconds(
     assert stored.url == "postgresql+psycopg://observer:secret@127.0.0.1:9/market?connect_timeout=10"
 
 
-def test_files_of_other_users_are_findings_with_the_owner_s_command(installation: Scene) -> None:
+def test_files_of_other_users_are_findings_with_the_owner_s_command(installation):
     closed = Path("closed")
     closed.mkdir(mode=0o700)
     (closed / "keys.toml").write_text("")
@@ -623,7 +619,7 @@ def test_files_of_other_users_are_findings_with_the_owner_s_command(installation
     )
     reconfigure('runtime = "run"', 'runtime = "closed/run"')
 
-    def look() -> None:
+    def look():
         for finding in found():
             sys.stdout.write(f"{finding.level} {finding.check} {finding.text} | {finding.remedy}\n")
 
@@ -634,7 +630,7 @@ def test_files_of_other_users_are_findings_with_the_owner_s_command(installation
     assert "failed itself" not in ran.stdout
 
 
-def test_a_home_of_an_unknown_user_is_a_finding(installation: Scene) -> None:
+def test_a_home_of_an_unknown_user_is_a_finding(installation):
     Path("pool.json").write_text(
         '{"provider_pool": {"accounts": [{"account_id": "main", "keys_file": "~no-such-user/keys.toml"}]}}'
     )
@@ -643,7 +639,7 @@ def test_a_home_of_an_unknown_user_is_a_finding(installation: Scene) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root sees the files of others")
-def test_root_should_work_as_the_owner_and_not_take_the_keys_away(installation: Scene) -> None:
+def test_root_should_work_as_the_owner_and_not_take_the_keys_away(installation):
     for name in ("keys.toml", "run"):
         os.chown(name, 65_534, 65_534)
     remedies = {each.check: each.remedy for each in found() if each.level != "ok"}
@@ -654,7 +650,7 @@ def test_root_should_work_as_the_owner_and_not_take_the_keys_away(installation: 
     )
 
 
-def test_the_database_of_a_new_installation_is_made_by_the_first_run(installation: Scene) -> None:
+def test_the_database_of_a_new_installation_is_made_by_the_first_run(installation):
     no_database(ExitStack())
     shutil.rmtree("data/backup")
     assert {each.check: each.level for each in found()}["database"] == "critical"  # the outbox has events
@@ -663,7 +659,7 @@ def test_the_database_of_a_new_installation_is_made_by_the_first_run(installatio
     assert (finding.level, finding.remedy) == ("warning", "`observer run` makes it")
 
 
-def test_a_remedy_for_a_package_needs_no_checkout(installation: Scene) -> None:
+def test_a_remedy_for_a_package_needs_no_checkout(installation):
     facts = version_facts(place_of(CONFIGURATION, NOW_NS))
     older = msgspec.structs.replace(facts, packages=[Package("pyzmq", "27", "26.4.0")])
     [finding] = machine.judge_versions(older)

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import date
-from pathlib import Path
 
 import pytest
 
@@ -17,15 +16,15 @@ from observer.monitoring.alerts.silences import Silences
 from observer.system.alerts import Seen, SystemAlerts, news_of, resolved_text
 
 
-def alert(identity: str, process: str = "track-b", severity: str = "warning", silenced: int | None = None):
+def alert(identity, process="track-b", severity="warning", silenced=None):
     return ProcessAlert(identity, severity, 0, "a text", process=process, silenced_until_ns=silenced)
 
 
-def names(alerts: Sequence[ProcessAlert]) -> list[str]:
+def names(alerts):
     return [each.identity for each in alerts]
 
 
-def test_an_alert_is_printed_when_it_is_raised_and_when_it_is_not_open_any_more() -> None:
+def test_an_alert_is_printed_when_it_is_raised_and_when_it_is_not_open_any_more():
     seen, news = news_of(Seen({}), [alert("queue"), alert("disk_full")])
     assert (names(news.raised), names(news.resolved)) == (["queue", "disk_full"], [])
     seen, news = news_of(seen, [alert("queue"), alert("disk_full", severity="critical")])
@@ -34,7 +33,7 @@ def test_an_alert_is_printed_when_it_is_raised_and_when_it_is_not_open_any_more(
     assert (names(news.raised), names(news.resolved)) == ([], ["disk_full"])
 
 
-def test_the_line_for_an_alert_that_is_over_says_since_when_how_long_and_how_often_and_not_its_text() -> None:
+def test_the_line_for_an_alert_that_is_over_says_since_when_how_long_and_how_often_and_not_its_text():
     since_ns = local_ns(date(2026, 11, 18), 9, 12, 5)
     over = ProcessAlert(
         "database_unavailable", "critical", since_ns, "database unavailable", process="core-writer", count=4
@@ -43,14 +42,14 @@ def test_the_line_for_an_alert_that_is_over_says_since_when_how_long_and_how_oft
     assert resolved_text(over, since_ns + 30 * NS_PER_S) == line
 
 
-def test_a_silenced_alert_is_not_printed_until_its_silence_is_over() -> None:
+def test_a_silenced_alert_is_not_printed_until_its_silence_is_over():
     seen, news = news_of(Seen({}), [alert("queue", silenced=5)])
     assert (news.raised, news.resolved) == ([], [])
     seen, news = news_of(seen, [alert("queue")])
     assert names(news.raised) == ["queue"]
 
 
-def test_an_alert_that_had_no_room_in_a_full_heartbeat_is_not_taken_for_resolved() -> None:
+def test_an_alert_that_had_no_room_in_a_full_heartbeat_is_not_taken_for_resolved():
     seen, _ = news_of(Seen({}), [alert("old")])
     full = [alert(f"{number}") for number in range(SENT_MAX)]
     seen, news = news_of(seen, full)
@@ -60,7 +59,7 @@ def test_an_alert_that_had_no_room_in_a_full_heartbeat_is_not_taken_for_resolved
 
 
 @pytest.fixture
-def system(tmp_path: Path) -> SystemAlerts:
+def system(tmp_path):
     clock = ManualClock(NS_PER_S)
     own = Alerts(clock, "supervisor")
     own.report("not_ready", "critical", "etf is BACKOFF")
@@ -68,14 +67,14 @@ def system(tmp_path: Path) -> SystemAlerts:
     return SystemAlerts(own, Silences(tmp_path), clock, lambda: children)
 
 
-def test_the_alerts_of_a_system_are_those_of_its_processes_and_of_the_host(system: SystemAlerts) -> None:
+def test_the_alerts_of_a_system_are_those_of_its_processes_and_of_the_host(system):
     assert [(each.process, each.identity) for each in system.all()] == [
         ("track-b", "stream:main"),
         ("supervisor", "not_ready"),
     ]
 
 
-def test_alerts_of_an_earlier_system_stay_open_until_their_process_sends_a_heartbeat(tmp_path: Path) -> None:
+def test_alerts_of_an_earlier_system_stay_open_until_their_process_sends_a_heartbeat(tmp_path):
     clock = ManualClock(local_ns(date(2026, 11, 18), 12))
     earlier = Alerts(clock, "etf", runtime=tmp_path, publish=lambda *_: None)
     earlier.report("etf:list", "warning", "no source answers")
@@ -96,7 +95,7 @@ def test_alerts_of_an_earlier_system_stay_open_until_their_process_sends_a_heart
     assert system.all() == [], "a reload removed it, and a later one added it: its first life has ended the alert"
 
 
-def test_an_open_alert_is_silenced_by_order_and_an_unknown_one_is_refused(system: SystemAlerts) -> None:
+def test_an_open_alert_is_silenced_by_order_and_an_unknown_one_is_refused(system):
     assert isinstance(system.silence(SilenceAlert("stream:main", 60.0)), Done)
     assert [each.silenced_until_ns for each in system.all()] == [61 * NS_PER_S, None]
     assert isinstance(system.silence(SilenceAlert("stream:main", 0.0)), Done)

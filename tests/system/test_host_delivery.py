@@ -3,9 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
 from datetime import date
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -22,7 +20,7 @@ from observer.monitoring.alerts.settings import AlertSettings, AlertTarget
 from observer.supervisor.environment import forget_withheld
 from observer.system.alert_targets import require_urls
 from observer.system.delivery import UNDELIVERED, AlertDelivery, results_of
-from tests.monitoring.targets import SECRET, Target, listening
+from tests.monitoring.targets import SECRET, listening
 from tests.waiting import until_async
 
 NOON_NS = local_ns(date(2026, 11, 18), 12)
@@ -31,7 +29,7 @@ NOON_NS = local_ns(date(2026, 11, 18), 12)
 class Scene:
     """A delivery with open alerts that a test sets, and the alerts of its own host."""
 
-    def __init__(self, folder: Path, urls: dict[str, str], timeout_s: float = 60.0) -> None:
+    def __init__(self, folder, urls, timeout_s=60.0):
         self.folder = folder
         self.file = folder / "targets.toml"
         self.write(urls)
@@ -45,29 +43,29 @@ class Scene:
         self.own = Alerts(self.market, "supervisor", lambda *_: None)
         self.others: list[ProcessAlert] = []
 
-    def write(self, urls: dict[str, str]) -> None:
+    def write(self, urls):
         self.file.touch(mode=0o600)
         self.file.write_text("".join(f'{name} = "{url}"\n' for name, url in urls.items()))
 
-    def raise_alert(self, identity: str) -> None:
+    def raise_alert(self, identity):
         self.others = [*self.others, ProcessAlert(identity, "critical", NOON_NS, "a text", process="track-b")]
 
-    def open_alerts(self) -> list[ProcessAlert]:
+    def open_alerts(self):
         own = [
             ProcessAlert(**{n: getattr(a, n) for n in a.__struct_fields__}, process="supervisor") for a in self.own.open
         ]
         return [*self.others, *own]
 
     @property
-    def kept(self) -> list[Path]:
+    def kept(self):
         return list((self.folder / "alert_targets").iterdir())
 
     @property
-    def undelivered(self) -> list[str]:
+    def undelivered(self):
         return [each.text for each in self.own.open if each.identity.startswith(UNDELIVERED)]
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[AlertDelivery]:
+    async def running(self):
         delivery = AlertDelivery(
             self.settings,
             self.open_alerts,
@@ -86,7 +84,7 @@ class Scene:
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick(monkeypatch):
     forget_withheld()
     monkeypatch.setattr("observer.system.delivery._POLL_S", 0.02)
     monkeypatch.setattr("observer.system.delivery.STOP_S", 0.1)
@@ -94,8 +92,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(routing, "FIRST_RETRY_NS", 300_000_000)  # a sending takes half a second of a processor
 
 
-def test_an_alert_and_its_end_reach_the_target(tmp_path: Path) -> None:
-    async def body(target: Target) -> None:
+def test_an_alert_and_its_end_reach_the_target(tmp_path):
+    async def body(target):
         scene = Scene(tmp_path, {"phone": target.url})
         async with scene.running():
             scene.raise_alert("disk_full")
@@ -109,8 +107,8 @@ def test_an_alert_and_its_end_reach_the_target(tmp_path: Path) -> None:
         asyncio.run(body(target))
 
 
-def test_a_target_that_hangs_stops_neither_the_host_nor_another_target(tmp_path: Path) -> None:
-    async def body(hanging: Target, other: Target) -> None:
+def test_a_target_that_hangs_stops_neither_the_host_nor_another_target(tmp_path):
+    async def body(hanging, other):
         hanging.hangs.set()
         scene = Scene(tmp_path, {"phone": hanging.url, "mail": other.url}, timeout_s=600.0)
         scene.raise_alert("disk_full")
@@ -127,9 +125,9 @@ def test_a_target_that_hangs_stops_neither_the_host_nor_another_target(tmp_path:
 
 @pytest.mark.slow  # `test_alerts_sending.py` gives it up, and a refusal's alert is in every run
 def test_a_message_without_an_end_is_given_up_is_an_alert_at_the_other_targets_and_is_sent_again(
-    tmp_path: Path,
-) -> None:
-    async def body(hanging: Target, other: Target) -> None:
+    tmp_path,
+):
+    async def body(hanging, other):
         scene = Scene(tmp_path, {"phone": hanging.url}, timeout_s=0.5)
         hanging.hangs.set()
         scene.raise_alert("disk_full")
@@ -150,10 +148,8 @@ def test_a_message_without_an_end_is_given_up_is_an_alert_at_the_other_targets_a
         asyncio.run(body(hanging, other))
 
 
-def test_a_refusal_is_an_alert_without_the_url_and_is_tried_again_until_the_target_accepts(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    async def body(target: Target) -> None:
+def test_a_refusal_is_an_alert_without_the_url_and_is_tried_again_until_the_target_accepts(tmp_path, caplog):
+    async def body(target):
         target.status = 503
         scene = Scene(tmp_path, {"phone": target.url})
         scene.raise_alert("disk_full")
@@ -171,8 +167,8 @@ def test_a_refusal_is_an_alert_without_the_url_and_is_tried_again_until_the_targ
 
 
 @pytest.mark.slow
-def test_a_message_that_one_url_of_a_target_refuses_is_sent_again_to_that_one_alone(tmp_path: Path) -> None:
-    async def body(good: Target, bad: Target) -> None:
+def test_a_message_that_one_url_of_a_target_refuses_is_sent_again_to_that_one_alone(tmp_path):
+    async def body(good, bad):
         bad.status = 503
         scene = Scene(tmp_path, {"phone": f"{good.url}, {bad.url}"})
         scene.raise_alert("disk_full")
@@ -201,9 +197,9 @@ def test_a_message_that_one_url_of_a_target_refuses_is_sent_again_to_that_one_al
 
 @pytest.mark.slow
 def test_a_url_that_hangs_is_tried_again_alone_and_the_other_url_of_its_target_gets_the_message_once(
-    tmp_path: Path,
-) -> None:
-    async def body(hanging: Target, good: Target) -> None:
+    tmp_path,
+):
+    async def body(hanging, good):
         hanging.hangs.set()
         scene = Scene(tmp_path, {"phone": f"{hanging.url}?rto=120, {good.url}"}, timeout_s=20.0)
         scene.raise_alert("disk_full")
@@ -220,8 +216,8 @@ def test_a_url_that_hangs_is_tried_again_alone_and_the_other_url_of_its_target_g
 
 
 @pytest.mark.slow
-def test_what_a_url_lacks_reaches_it_where_the_line_names_it_at_another_place(tmp_path: Path) -> None:
-    async def body(good: Target, bad: Target) -> None:
+def test_what_a_url_lacks_reaches_it_where_the_line_names_it_at_another_place(tmp_path):
+    async def body(good, bad):
         bad.status = 503
         scene = Scene(tmp_path, {"phone": f"{good.url}, {bad.url}"})
         scene.raise_alert("disk_full")
@@ -241,8 +237,8 @@ def test_what_a_url_lacks_reaches_it_where_the_line_names_it_at_another_place(tm
         asyncio.run(body(good, bad))
 
 
-def test_what_a_removed_url_lacks_is_forgotten(tmp_path: Path) -> None:
-    async def body(good: Target, bad: Target) -> None:
+def test_what_a_removed_url_lacks_is_forgotten(tmp_path):
+    async def body(good, bad):
         bad.status = 503
         scene = Scene(tmp_path, {"phone": f"{bad.url}, {good.url}"})
         scene.raise_alert("disk_full")
@@ -258,8 +254,8 @@ def test_what_a_removed_url_lacks_is_forgotten(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_a_url_lacks_reaches_the_url_that_corrects_it(tmp_path: Path) -> None:
-    async def body(good: Target, bad: Target, corrected: Target) -> None:
+def test_what_a_url_lacks_reaches_the_url_that_corrects_it(tmp_path):
+    async def body(good, bad, corrected):
         bad.status = 401
         corrected.status = 503
         scene = Scene(tmp_path, {"phone": f"{good.url}, {bad.url}"})
@@ -281,8 +277,8 @@ def test_what_a_url_lacks_reaches_the_url_that_corrects_it(tmp_path: Path) -> No
 
 @pytest.mark.slow
 @pytest.mark.parametrize("lost", ["salt", "name"])
-def test_what_a_url_lacks_reaches_it_where_its_state_does_not_name_it(tmp_path: Path, lost: str) -> None:
-    async def body(good: Target, bad: Target) -> None:
+def test_what_a_url_lacks_reaches_it_where_its_state_does_not_name_it(tmp_path, lost):
+    async def body(good, bad):
         bad.status = 503
         scene = Scene(tmp_path, {"phone": f"{good.url}, {bad.url}"})
         scene.raise_alert("disk_full")
@@ -303,8 +299,8 @@ def test_what_a_url_lacks_reaches_it_where_its_state_does_not_name_it(tmp_path: 
         asyncio.run(body(good, bad))
 
 
-def test_a_host_that_starts_again_sends_no_alert_twice_and_its_end(tmp_path: Path) -> None:
-    async def body(target: Target) -> None:
+def test_a_host_that_starts_again_sends_no_alert_twice_and_its_end(tmp_path):
+    async def body(target):
         scene = Scene(tmp_path, {"phone": target.url})
         scene.raise_alert("disk_full")
         async with scene.running():
@@ -321,8 +317,8 @@ def test_a_host_that_starts_again_sends_no_alert_twice_and_its_end(tmp_path: Pat
         asyncio.run(body(target))
 
 
-def test_a_target_without_its_url_is_an_alert_and_a_corrected_file_counts_at_once(tmp_path: Path) -> None:
-    async def body(target: Target) -> None:
+def test_a_target_without_its_url_is_an_alert_and_a_corrected_file_counts_at_once(tmp_path):
+    async def body(target):
         scene = Scene(tmp_path, {"phone": target.url})
         scene.write({})
         scene.raise_alert("disk_full")
@@ -336,32 +332,29 @@ def test_a_target_without_its_url_is_an_alert_and_a_corrected_file_counts_at_onc
         asyncio.run(body(target))
 
 
-def test_an_error_of_the_sending_is_a_failed_delivery_with_its_back_off_and_without_the_error_s_text(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_error_of_the_sending_is_a_failed_delivery_with_its_back_off_and_without_the_error_s_text(
+    tmp_path, caplog, monkeypatch
+):
     monkeypatch.setattr(routing, "FIRST_RETRY_NS", 3_600 * 10**9)
 
-    async def body() -> None:
-        scene = Scene(tmp_path, {"phone": "absent"})
-        monkeypatch.setenv("OBSERVER_ALERTS_PHONE", f"json://127.0.0.1/{SECRET}\udcff")  # cannot be sent as JSON
-        scene.raise_alert("disk_full")
-        async with scene.running() as delivery:
-            await until_async(lambda: scene.undelivered)
-            assert scene.undelivered == [
-                "target phone gets no alerts: the sending process failed; tried again in 60 s (`observer alerts test`)"
-            ]
-            monkeypatch.delenv("OBSERVER_ALERTS_PHONE", raising=False)
-            forget_withheld()
-            scene.write({})
-            delivery.adopt(scene.settings)
-            await until_async(lambda: "OBSERVER_ALERTS_PHONE" in "".join(scene.undelivered), "a reload tries it again")
-        assert SECRET not in caplog.text
-
-    asyncio.run(body())
+    scene = Scene(tmp_path, {"phone": "absent"})
+    monkeypatch.setenv("OBSERVER_ALERTS_PHONE", f"json://127.0.0.1/{SECRET}\udcff")  # cannot be sent as JSON
+    scene.raise_alert("disk_full")
+    async with scene.running() as delivery:
+        await until_async(lambda: scene.undelivered)
+        assert scene.undelivered == [
+            "target phone gets no alerts: the sending process failed; tried again in 60 s (`observer alerts test`)"
+        ]
+        monkeypatch.delenv("OBSERVER_ALERTS_PHONE", raising=False)
+        forget_withheld()
+        scene.write({})
+        delivery.adopt(scene.settings)
+        await until_async(lambda: "OBSERVER_ALERTS_PHONE" in "".join(scene.undelivered), "a reload tries it again")
+    assert SECRET not in caplog.text
 
 
-def test_a_look_that_fails_is_an_alert_and_the_next_look_goes_on(tmp_path: Path) -> None:
-    async def body(target: Target) -> None:
+def test_a_look_that_fails_is_an_alert_and_the_next_look_goes_on(tmp_path):
+    async def body(target):
         scene = Scene(tmp_path, {"phone": target.url})
         scene.others = [None]  # type: ignore[list-item]
         async with scene.running():
@@ -376,24 +369,19 @@ def test_a_look_that_fails_is_an_alert_and_the_next_look_goes_on(tmp_path: Path)
         asyncio.run(body(target))
 
 
-def test_the_alert_about_a_target_ends_when_it_is_configured_no_more(tmp_path: Path) -> None:
-    async def body() -> None:
-        scene = Scene(tmp_path, {"phone": "json://127.0.0.1:9/x"})
-        scene.raise_alert("disk_full")
-        async with scene.running() as delivery:
-            await until_async(lambda: scene.undelivered)
-            delivery.adopt(AlertSettings())
-            await until_async(lambda: not scene.undelivered)
-
-    asyncio.run(body())
+async def test_the_alert_about_a_target_ends_when_it_is_configured_no_more(tmp_path):
+    scene = Scene(tmp_path, {"phone": "json://127.0.0.1:9/x"})
+    scene.raise_alert("disk_full")
+    async with scene.running() as delivery:
+        await until_async(lambda: scene.undelivered)
+        delivery.adopt(AlertSettings())
+        await until_async(lambda: not scene.undelivered)
 
 
 # --- the URLs ----------------------------------------------------------------------------------------------
 
 
-def test_a_url_comes_from_the_environment_which_then_has_it_no_more(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_url_comes_from_the_environment_which_then_has_it_no_more(tmp_path, monkeypatch):
     monkeypatch.setenv("OBSERVER_ALERTS_MY_PHONE", f"json://127.0.0.1/{SECRET}")
     settings = AlertSettings(targets_file=str(tmp_path / "absent"), targets={"my-phone": AlertTarget()})
     require_urls(settings)
@@ -401,7 +389,7 @@ def test_a_url_comes_from_the_environment_which_then_has_it_no_more(
     require_urls(settings)
 
 
-def test_a_file_that_others_may_read_is_refused_with_the_remedy_and_without_the_url(tmp_path: Path) -> None:
+def test_a_file_that_others_may_read_is_refused_with_the_remedy_and_without_the_url(tmp_path):
     (path := tmp_path / "targets.toml").write_text(f'phone = "json://127.0.0.1/{SECRET}"\n')
     path.chmod(0o644)
     settings = AlertSettings(targets_file=str(path), targets={"phone": AlertTarget()})
@@ -416,7 +404,7 @@ def test_a_file_that_others_may_read_is_refused_with_the_remedy_and_without_the_
     assert SECRET not in f"{refused.value}{wrong.value}"
 
 
-def test_every_target_without_a_url_is_named_at_once(tmp_path: Path) -> None:
+def test_every_target_without_a_url_is_named_at_once(tmp_path):
     settings = AlertSettings(
         targets_file=str(tmp_path / "absent"), targets={"phone": AlertTarget(), "mail": AlertTarget()}
     )

@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from observer.base.local_time import local_ns
 from observer.demo.configuration import DemoConfiguration, write_demo_configuration
 from observer.monitoring.metrics.readiness import DayState, Readiness
 from observer.supervisor.limits import HostFigures
-from observer.system.config import Settings, load_settings
+from observer.system.config import load_settings
 from observer.system.host import Host
 from observer.system.metrics import Exporter, System, day_state
 from observer.system.storage import storage_of
@@ -30,17 +29,17 @@ SENT = (Sample("observer_gap_queue", (), 3), Sample("observer_events_published_t
 
 
 @pytest.fixture
-def configuration() -> Iterator[Path]:
+def configuration():
     with short_folder() as name:
         yield write_demo_configuration(Path(name), DemoConfiguration(symbols=10, seed=7, metrics_port=PORT))
 
 
 @pytest.fixture
-def settings(configuration: Path) -> Settings:
+def settings(configuration):
     return load_settings(configuration)
 
 
-def exporter(settings: Settings, configuration: Path, port: int = PORT) -> Exporter:
+def exporter(settings, configuration, port=PORT):
     """The exporter of a system that has started nothing, whose gap recovery sends a figure."""
     clock = ManualClock(local_ns(DAY, 12))
     host = Host(settings, configuration, clock)
@@ -55,7 +54,7 @@ def exporter(settings: Settings, configuration: Path, port: int = PORT) -> Expor
     return Exporter(port, "supervisor", system, settings, host.endpoints.feed, clock)
 
 
-def test_an_answer_has_the_figures_of_the_host_and_those_of_heartbeats(settings: Settings, configuration: Path) -> None:
+def test_an_answer_has_the_figures_of_the_host_and_those_of_heartbeats(settings, configuration):
     answer = exporter(settings, configuration)._metrics()
     found = {
         (sample.name, *sample.labels.values()): sample.value
@@ -69,7 +68,7 @@ def test_an_answer_has_the_figures_of_the_host_and_those_of_heartbeats(settings:
     assert found["observer_phase", "IDLE"] == 1
 
 
-def test_a_system_that_has_started_nothing_lives_and_is_not_ready(settings: Settings, configuration: Path) -> None:
+def test_a_system_that_has_started_nothing_lives_and_is_not_ready(settings, configuration):
     found = exporter(settings, configuration)
     assert found._health().status == 200
     answer = found._readiness()
@@ -78,7 +77,7 @@ def test_a_system_that_has_started_nothing_lives_and_is_not_ready(settings: Sett
     assert {check.name for check in checks if check.ready} == {"calendar"}
 
 
-def test_sizes_on_the_disk_are_by_process_and_only_verified_packages_count(settings: Settings) -> None:
+def test_sizes_on_the_disk_are_by_process_and_only_verified_packages_count(settings):
     outbox = Path(settings.run.runtime) / "outbox" / "track-b"
     (outbox / "archive").mkdir(parents=True)
     (outbox / "a.journal").write_bytes(b"x" * 7)
@@ -98,7 +97,7 @@ def test_sizes_on_the_disk_are_by_process_and_only_verified_packages_count(setti
     assert found.disk_free_bytes
 
 
-def test_what_is_not_there_is_left_out(settings: Settings) -> None:
+def test_what_is_not_there_is_left_out(settings):
     server = msgspec.structs.replace(settings.store, url="postgresql+psycopg://user@host/database")
     found = storage_of(msgspec.structs.replace(settings, store=server))
     assert (found.database_bytes, found.outbox_bytes, found.backups_ns) == (None, {}, {})
@@ -113,15 +112,15 @@ def test_what_is_not_there_is_left_out(settings: Settings) -> None:
         (PLAN.track_b_stop_ns, DayState(is_known=True)),
     ],
 )
-def test_streams_and_slots_are_due_in_their_hours(moment_ns: int, state: DayState) -> None:
+def test_streams_and_slots_are_due_in_their_hours(moment_ns, state):
     assert day_state(PLAN, moment_ns) == state
 
 
-def test_an_unknown_day_is_not_known() -> None:
+def test_an_unknown_day_is_not_known():
     assert day_state(None, 1) == DayState(is_known=False)
 
 
-def test_an_exporter_that_cannot_serve_says_why(settings: Settings, configuration: Path) -> None:
+def test_an_exporter_that_cannot_serve_says_why(settings, configuration):
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         held.listen()

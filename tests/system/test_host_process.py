@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import uuid
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from observer.calendar.day_file import write_trading_days
 from observer.calendar.trading_day import TradingDay
 from observer.demo.configuration import DemoConfiguration, write_demo_configuration
 from observer.monitoring.alerts.process import Alerts, kept_alerts
-from observer.supervisor.limits import RESOURCES, Crossing, Resource
+from observer.supervisor.limits import RESOURCES, Crossing
 from observer.supervisor.states import ProcessState
 from observer.system import host as process
 from observer.system.config import load_settings
@@ -31,7 +30,7 @@ DAY = date(2026, 11, 18)
 
 
 @pytest.fixture
-def host() -> Iterator[Host]:
+def host():
     """A host that has started nothing."""
     with short_folder() as name:
         folder = Path(name)
@@ -39,15 +38,15 @@ def host() -> Iterator[Host]:
         yield Host(load_settings(configuration), configuration, ManualClock(local_ns(DAY, 8)))
 
 
-def producer_of(host: Host) -> Producer:
+def producer_of(host):
     folder = host.endpoints.runtime_directory / "outbox" / "test"
     return Producer(Outbox(folder, "test", uuid.uuid4().hex), host.endpoints.ingest)
 
 
-def changes(host: Host, *states: ProcessState, name: str = "etf") -> None:
+def changes(host, *states, name="etf"):
     """Changes of one process, reported while the host publishes."""
 
-    async def reported() -> None:
+    async def reported():
         host._producer = producer = producer_of(host)
         for previous, current in itertools.pairwise(states):
             host.on_change(name, previous, current, 7, "exit 1")
@@ -57,10 +56,10 @@ def changes(host: Host, *states: ProcessState, name: str = "etf") -> None:
     asyncio.run(reported())
 
 
-def after_calm(host: Host) -> None:
+def after_calm(host):
     """Half a minute passes without a change."""
 
-    async def passed() -> None:
+    async def passed():
         clock = host._clock
         assert isinstance(clock, ManualClock)
         await clock.advance(30)
@@ -69,11 +68,11 @@ def after_calm(host: Host) -> None:
     asyncio.run(passed())
 
 
-def open_alerts(host: Host) -> list[tuple[str, str]]:
+def open_alerts(host):
     return [(alert.identity, alert.severity) for alert in host._alerts.open]
 
 
-def test_a_process_that_ended_is_an_alert_until_it_runs(host: Host) -> None:
+def test_a_process_that_ended_is_an_alert_until_it_runs(host):
     changes(host, ProcessState.RUNNING, ProcessState.BACKOFF, ProcessState.STARTING)
     assert open_alerts(host) == [("ended:etf", "warning")]
     changes(host, ProcessState.STARTING, ProcessState.RUNNING)
@@ -82,7 +81,7 @@ def test_a_process_that_ended_is_an_alert_until_it_runs(host: Host) -> None:
     assert open_alerts(host) == []
 
 
-def test_a_process_that_is_stopped_by_order_has_no_alert_any_more(host: Host) -> None:
+def test_a_process_that_is_stopped_by_order_has_no_alert_any_more(host):
     changes(host, ProcessState.RUNNING, ProcessState.BACKOFF, ProcessState.STARTING, ProcessState.FATAL)
     changes(host, ProcessState.FATAL, ProcessState.STOPPED)
     assert open_alerts(host) == []
@@ -90,14 +89,14 @@ def test_a_process_that_is_stopped_by_order_has_no_alert_any_more(host: Host) ->
     assert open_alerts(host) == []
 
 
-def test_a_crash_loop_after_a_start_by_order_counts_on(host: Host) -> None:
+def test_a_crash_loop_after_a_start_by_order_counts_on(host):
     loop = (ProcessState.STARTING, ProcessState.RUNNING, ProcessState.BACKOFF, ProcessState.STARTING)
     changes(host, *loop, ProcessState.FATAL, *loop, ProcessState.FATAL)
     [alert] = host._alerts.open
     assert (alert.identity, alert.count) == ("given_up:etf", 2)
 
 
-def test_a_process_that_is_given_up_is_a_critical_alert_until_it_runs_again(host: Host) -> None:
+def test_a_process_that_is_given_up_is_a_critical_alert_until_it_runs_again(host):
     changes(host, ProcessState.RUNNING, ProcessState.BACKOFF, ProcessState.STARTING, ProcessState.FATAL)
     assert open_alerts(host) == [("given_up:etf", "critical")]
     changes(host, ProcessState.FATAL, ProcessState.STARTING, ProcessState.RUNNING)
@@ -105,7 +104,7 @@ def test_a_process_that_is_given_up_is_a_critical_alert_until_it_runs_again(host
     assert open_alerts(host) == []
 
 
-def test_a_writer_that_ends_because_of_its_database_is_a_critical_alert_with_the_remedy(host: Host) -> None:
+def test_a_writer_that_ends_because_of_its_database_is_a_critical_alert_with_the_remedy(host):
     host._writer_log.parent.mkdir(parents=True)
     host._writer_log.write_text("a line\ncore-writer: observer.db: its schema is 9999: use another program\n")
     changes(host, ProcessState.RUNNING, ProcessState.BACKOFF, ProcessState.STARTING, name="core-writer")
@@ -117,20 +116,17 @@ def test_a_writer_that_ends_because_of_its_database_is_a_critical_alert_with_the
     assert open_alerts(host) == []
 
 
-def test_an_alert_of_a_process_of_an_earlier_system_is_none_of_this_one(host: Host) -> None:
+async def test_an_alert_of_a_process_of_an_earlier_system_is_none_of_this_one(host):
     changes(host, ProcessState.RUNNING, ProcessState.BACKOFF, ProcessState.STARTING, ProcessState.FATAL)
     host._alerts.report("ended:track-a", "warning", "exit 1")
 
-    async def scene() -> None:
-        producer = producer_of(host)
-        host._begin_alerts(producer)
-        assert open_alerts(host) == []
-        producer.close()
-
-    asyncio.run(scene())
+    producer = producer_of(host)
+    host._begin_alerts(producer)
+    assert open_alerts(host) == []
+    producer.close()
 
 
-def test_the_alerts_of_a_dismissed_process_are_resolved_its_own_among_them(host: Host) -> None:
+async def test_the_alerts_of_a_dismissed_process_are_resolved_its_own_among_them(host):
     runtime = host.endpoints.runtime_directory
     for name in ("dismissed", "etf"):
         Alerts(ManualClock(0), name, lambda *_events: None, runtime=runtime).report("queue", "warning", "a text")
@@ -138,21 +134,18 @@ def test_the_alerts_of_a_dismissed_process_are_resolved_its_own_among_them(host:
     host._alerts.report("given_up:dismissed", "critical", "exit 1")
     host._alerts.report("given_up:etf", "critical", "exit 1")
 
-    async def scene() -> None:
-        producer = producer_of(host)
-        host._settle_dismissed(frozenset({"etf"}), producer)
-        assert open_alerts(host) == [("given_up:etf", "critical")]
-        await until_async(lambda: list(kept_alerts(runtime)) == ["etf"], "its file")
-        assert producer.published == 1, "the end of the row"
-        host._system_alerts._children = lambda: {"dismissed": None, "etf": None}  # a reload added it again
-        found = [(each.process, each.identity) for each in host._system_alerts.all()]
-        assert found == [("etf", "queue"), ("supervisor", "given_up:etf")]
-        producer.close()
-
-    asyncio.run(scene())
+    producer = producer_of(host)
+    host._settle_dismissed(frozenset({"etf"}), producer)
+    assert open_alerts(host) == [("given_up:etf", "critical")]
+    await until_async(lambda: list(kept_alerts(runtime)) == ["etf"], "its file")
+    assert producer.published == 1, "the end of the row"
+    host._system_alerts._children = lambda: {"dismissed": None, "etf": None}  # a reload added it again
+    found = [(each.process, each.identity) for each in host._system_alerts.all()]
+    assert found == [("etf", "queue"), ("supervisor", "given_up:etf")]
+    producer.close()
 
 
-def test_a_writer_that_does_not_run_for_longer_than_a_restart_is_a_critical_alert_until_it_runs(host: Host) -> None:
+def test_a_writer_that_does_not_run_for_longer_than_a_restart_is_a_critical_alert_until_it_runs(host):
     host._report_writer(process.WRITER_GRACE_S)
     assert open_alerts(host) == []
     host._report_writer(process.WRITER_GRACE_S + 1)
@@ -161,34 +154,28 @@ def test_a_writer_that_does_not_run_for_longer_than_a_restart_is_a_critical_aler
     assert open_alerts(host) == []
 
 
-def test_a_client_that_the_host_refuses_is_an_alert(host: Host) -> None:
-    async def scene() -> None:
-        producer = producer_of(host)
-        host._report_damage(producer)
-        before = open_alerts(host)
-        UNKNOWN_CLIENTS.refuse("a client without a known key", "from a test")
-        host._report_damage(producer)
-        assert set(open_alerts(host)) - set(before) == {("refused_messages", "warning")}
-        producer.close()
-
-    asyncio.run(scene())
+async def test_a_client_that_the_host_refuses_is_an_alert(host):
+    producer = producer_of(host)
+    host._report_damage(producer)
+    before = open_alerts(host)
+    UNKNOWN_CLIENTS.refuse("a client without a known key", "from a test")
+    host._report_damage(producer)
+    assert set(open_alerts(host)) - set(before) == {("refused_messages", "warning")}
+    producer.close()
 
 
-def test_damage_of_the_host_s_own_outbox_is_a_critical_alert(host: Host) -> None:
+async def test_damage_of_the_host_s_own_outbox_is_a_critical_alert(host):
     folder = host.endpoints.runtime_directory / "outbox" / "test"
     folder.mkdir(parents=True)
     (folder / "x-1.journal").write_bytes(b"no journal")
 
-    async def scene() -> None:
-        producer = producer_of(host)
-        host._report_damage(producer)
-        assert ("journal_damaged:x-1.journal", "critical") in open_alerts(host)
-        producer.close()
-
-    asyncio.run(scene())
+    producer = producer_of(host)
+    host._report_damage(producer)
+    assert ("journal_damaged:x-1.journal", "critical") in open_alerts(host)
+    producer.close()
 
 
-def test_readiness_is_checked_in_the_session_while_its_alert_is_open() -> None:
+def test_readiness_is_checked_in_the_session_while_its_alert_is_open():
     day = day_plan(DAY)
     noon_ns = local_ns(DAY, 12)
     assert is_readiness_due(day, local_ns(DAY, 8), is_open=False)
@@ -197,39 +184,31 @@ def test_readiness_is_checked_in_the_session_while_its_alert_is_open() -> None:
 
 
 @pytest.mark.parametrize("resource", RESOURCES)
-def test_a_scarce_resource_is_an_alert_until_it_recovers(host: Host, resource: Resource) -> None:
+def test_a_scarce_resource_is_an_alert_until_it_recovers(host, resource):
     host.on_crossing(Crossing(resource, is_over=True, figure=95.0, limit=90.0))
     assert open_alerts(host) == [(f"host:{resource}", "warning")]
     host.on_crossing(Crossing(resource, is_over=False, figure=80.0, limit=90.0))
     assert open_alerts(host) == []
 
 
-def test_what_an_earlier_system_measured_is_no_alert_of_this_one(host: Host) -> None:
+async def test_what_an_earlier_system_measured_is_no_alert_of_this_one(host):
     host.on_crossing(Crossing("disk_percent", is_over=True, figure=95.0, limit=90.0))
     host._alerts.report("not_ready", "critical", "etf is BACKOFF")
 
-    async def scene() -> None:
-        producer = producer_of(host)
-        host._begin_alerts(producer)
-        assert open_alerts(host) == []
-        producer.close()
-
-    asyncio.run(scene())
+    producer = producer_of(host)
+    host._begin_alerts(producer)
+    assert open_alerts(host) == []
+    producer.close()
 
 
-def test_a_day_that_the_calendar_lacks_is_a_critical_alert_until_it_is_known(
-    host: Host, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_day_that_the_calendar_lacks_is_a_critical_alert_until_it_is_known(host, monkeypatch):
     monkeypatch.setattr(process, "CALENDAR_GRACE_S", 0.0)
     monkeypatch.setattr(process, "_CALENDAR_CHECK_S", 0.01)
 
-    async def scene() -> None:
-        host.started.set()
-        reporting = asyncio.create_task(host._report_calendar())
-        await until_async(lambda: open_alerts(host) == [("no_calendar", "critical")])
-        day = TradingDay(DAY, True, "test")
-        write_trading_days(host.endpoints.runtime_directory, [day])
-        await until_async(lambda: open_alerts(host) == [])
-        reporting.cancel()
-
-    asyncio.run(scene())
+    host.started.set()
+    reporting = asyncio.create_task(host._report_calendar())
+    await until_async(lambda: open_alerts(host) == [("no_calendar", "critical")])
+    day = TradingDay(DAY, True, "test")
+    write_trading_days(host.endpoints.runtime_directory, [day])
+    await until_async(lambda: open_alerts(host) == [])
+    reporting.cancel()

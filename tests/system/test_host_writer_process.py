@@ -23,7 +23,7 @@ from tests.waiting import until_async
 
 
 @pytest.fixture
-def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def url(tmp_path, monkeypatch):
     """A database without an owner. A second broker trades another market, and the folder has a pool of the first."""
     venue = msgspec.structs.replace(keyless.BROKER.venue, market="coins")
     monkeypatch.setattr(keyless, "BROKER", msgspec.structs.replace(keyless.BROKER, venue=venue, exchanges=()))
@@ -36,7 +36,7 @@ def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return found
 
 
-def test_a_database_keeps_its_brokers(url: str, tmp_path: Path) -> None:
+def test_a_database_keeps_its_brokers(url, tmp_path):
     instance = Instance(name="second", market="coins")
     claim(url, instance, ["keyless"], 0)
     settings = load_settings(writer_configuration(tmp_path, url, instance))
@@ -44,28 +44,25 @@ def test_a_database_keeps_its_brokers(url: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("market", ["coins", broker_named(DEFAULT_BROKER).venue.market])
-def test_a_database_without_an_owner_gets_the_brokers_of_the_market(url: str, tmp_path: Path, market: str) -> None:
+def test_a_database_without_an_owner_gets_the_brokers_of_the_market(url, tmp_path, market):
     settings = load_settings(writer_configuration(tmp_path, url, Instance(market=market)))
     assert [broker_named(name).venue.market for name in settings.providers] == [market]
 
 
-def test_a_writer_that_ends_before_it_writes_ends_the_command_with_its_reason(tmp_path: Path) -> None:
+async def test_a_writer_that_ends_before_it_writes_ends_the_command_with_its_reason(tmp_path):
     make_database(url := f"sqlite:///{tmp_path}/observer.db")
     claim(url, Instance(name="second"), ["kis"], 0)
 
-    async def scenario() -> None:
-        with pytest.raises(StoreError, match=r"^sqlite:.*belongs to instance 'second'"):
-            async with writer_of(url, Instance()):
-                pytest.fail("the command went on")
-
-    asyncio.run(scenario())
+    with pytest.raises(StoreError, match=r"^sqlite:.*belongs to instance 'second'"):
+        async with writer_of(url, Instance()):
+            pytest.fail("the command went on")
 
 
-def test_a_writer_acknowledges_nothing_while_its_database_is_away_and_goes_on_when_it_is_back(tmp_path: Path) -> None:
+def test_a_writer_acknowledges_nothing_while_its_database_is_away_and_goes_on_when_it_is_back(tmp_path):
     path, aside = tmp_path / "data" / "observer.db", tmp_path / "aside.db"
     make_database(url := f"sqlite:///{path}")
 
-    async def scenario() -> None:
+    async def scenario():
         async with writer_of(url, Instance()) as writer:
             producer = Producer(Outbox(tmp_path / "outbox", "track-b", "5" * 32), writer.ingest_address)
             delivery = asyncio.create_task(producer.run())

@@ -4,7 +4,6 @@ Time is market time; a waiting task moves it on.
 """
 
 import asyncio
-from collections.abc import Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,39 +25,39 @@ MIDNIGHT_NS = 24 * HOUR_NS
 class HastyClock(ManualClock):
     """Waits by moving the time on."""
 
-    async def sleep_until(self, moment_ns: int) -> None:
+    async def sleep_until(self, moment_ns):
         await self.advance((moment_ns - self.now_ns()) / NS_PER_S)
 
 
 class Day:
     """Jobs that fail a given number of times; records each attempt and each alert."""
 
-    def __init__(self, failures: dict[str, list[Exception]], now_ns: int = 0) -> None:
+    def __init__(self, failures, now_ns=0):
         self.clock = HastyClock(now_ns)
         self.tries: list[tuple[str, int]] = []
         self.alerts: list[Event] = []
         self._failures = failures
 
-    def publish(self, *events: Event) -> None:
+    def publish(self, *events):
         self.alerts += [event for event in events if isinstance(event, AlertRaised | AlertResolved)]
 
-    def run(self, jobs: Sequence[Job[str]]) -> None:
+    def run(self, jobs):
         asyncio.run(DayJobs(self.clock, Alerts(self.clock, "trial", self.publish)).run(jobs, MIDNIGHT_NS, self._act))
 
-    async def _act(self, job: Job[str]) -> None:
+    async def _act(self, job):
         self.tries.append((job.name, self.clock.now_ns()))
         if failures := self._failures.get(job.name):
             raise failures.pop()
 
 
-def test_each_job_runs_once_at_its_due_time() -> None:
+def test_each_job_runs_once_at_its_due_time():
     day = Day({})
     day.run([UNIVERSE, MASTER_FILES])
     assert day.tries == [("master_files", 6 * HOUR_NS), ("universe", 8 * HOUR_NS)]
     assert day.alerts == []
 
 
-def test_a_failed_job_is_retried_every_minute_while_another_waits_for_its_time() -> None:
+def test_a_failed_job_is_retried_every_minute_while_another_waits_for_its_time():
     day = Day({"master_files": [DataFileError("no file"), TransportError("gone"), ConfigError("no keys")]})
     day.run([MASTER_FILES, UNIVERSE])
     assert day.tries == [
@@ -67,7 +66,7 @@ def test_a_failed_job_is_retried_every_minute_while_another_waits_for_its_time()
     ]
 
 
-def test_a_job_whose_files_are_gone_is_retried_ever_more_rarely_and_at_least_once_an_hour() -> None:
+def test_a_job_whose_files_are_gone_is_retried_ever_more_rarely_and_at_least_once_an_hour():
     day = Day({"master_files": [FileGoneError("HTTP 404") for _ in range(40)]})
     day.run([MASTER_FILES])
     minutes = [(at_ns - 6 * HOUR_NS) // MINUTE_NS for _, at_ns in day.tries]
@@ -75,7 +74,7 @@ def test_a_job_whose_files_are_gone_is_retried_ever_more_rarely_and_at_least_onc
     assert len(minutes) < 25
 
 
-def test_a_failed_job_does_not_delay_another_due_job() -> None:
+def test_a_failed_job_does_not_delay_another_due_job():
     day = Day({"master_files": [DataFileError("no file")]}, now_ns=9 * HOUR_NS)
     day.run([MASTER_FILES, UNIVERSE])
     assert day.tries == [
@@ -84,7 +83,7 @@ def test_a_failed_job_does_not_delay_another_due_job() -> None:
     ]
 
 
-def test_a_failure_is_reported_once_however_often_it_comes_and_so_is_its_end() -> None:
+def test_a_failure_is_reported_once_however_often_it_comes_and_so_is_its_end():
     day = Day({"universe": [DataFileError("no listings") for _ in range(3)]})
     day.run([UNIVERSE])
     assert day.alerts == [
@@ -98,7 +97,7 @@ def test_a_failure_is_reported_once_however_often_it_comes_and_so_is_its_end() -
     ]
 
 
-def test_a_job_that_fails_until_the_end_of_the_day_is_given_up_then() -> None:
+def test_a_job_that_fails_until_the_end_of_the_day_is_given_up_then():
     day = Day({"universe": [DataFileError("no listings") for _ in range(24 * 60)]})
     day.run([UNIVERSE])
     assert day.clock.now_ns() == MIDNIGHT_NS
@@ -106,7 +105,7 @@ def test_a_job_that_fails_until_the_end_of_the_day_is_given_up_then() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 23 * 60), st.integers(0, 5)), min_size=1, max_size=5))
-def test_all_jobs_run_at_their_own_times_whatever_job_fails_however_often(plan: list[tuple[int, int]]) -> None:
+def test_all_jobs_run_at_their_own_times_whatever_job_fails_however_often(plan):
     jobs = [Job(str(number), minute * MINUTE_NS) for number, (minute, _) in enumerate(plan)]
     day = Day({str(number): [DataFileError("no")] * failures for number, (_, failures) in enumerate(plan)})
     day.run(jobs)
@@ -117,7 +116,7 @@ def test_all_jobs_run_at_their_own_times_whatever_job_fails_however_often(plan: 
     )
 
 
-def test_a_job_that_waits_for_another_process_is_an_alert_only_after_five_minutes() -> None:
+def test_a_job_that_waits_for_another_process_is_an_alert_only_after_five_minutes():
     early = [NotYetError("no listings are known yet") for _ in range(4)]
     day = Day({"universe": early.copy()})
     day.run([UNIVERSE])

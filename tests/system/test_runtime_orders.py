@@ -4,8 +4,7 @@ import asyncio
 import logging
 import threading
 import uuid
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -15,71 +14,71 @@ from bus.endpoints import Endpoints
 from bus.events import AlertRaised, AlertResolved, Event, PhaseChanged
 from bus.ingest import Ingest, ingest_socket
 from bus.outbox import Outbox
-from bus.producer import Producer, delivering
+from bus.producer import delivering
 from observer.base.clock import ManualClock
 from observer.base.errors import DataFileError, StoreError
 from observer.monitoring.alerts.process import Alerts
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
-from observer.system.process_orders import JobAction, WorkerOrders
+from observer.system.process_orders import WorkerOrders
 from tests.folders import short_folder
 from tests.store.migrated import make_database
 from tests.waiting import DEADLINE_S
 
 
 @pytest.fixture
-def folder() -> Iterator[Path]:
+def folder():
     with short_folder() as name:
         yield Path(name)
 
 
 @pytest.fixture
-def short_reply_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_reply_deadline(monkeypatch):
     """Shorten the reply deadline, so that a slow order is answered with `under way`."""
     monkeypatch.setattr("observer.system.process_orders.ANSWER_WITHIN_S", 0.05)
 
 
-def play(scene: Coroutine[object, object, None]) -> None:
-    async def within() -> None:
+def play(scene):
+    async def within():
         async with asyncio.timeout(DEADLINE_S):
             await scene
 
     asyncio.run(within())
 
 
-def orders(**jobs: JobAction) -> WorkerOrders:
+def orders(**jobs):
     obedient = WorkerOrders("trial", Alerts(ManualClock(0), "trial"))
     obedient.jobs = jobs
     return obedient
 
 
-async def quick() -> str:
+async def quick():
     return "all was there"
 
 
 # --- jobs ----------------------------------------------------------------------------------------------------
 
 
-def test_a_job_that_ends_at_once_is_answered_with_its_result() -> None:
-    async def scene() -> None:
+def test_a_job_that_ends_at_once_is_answered_with_its_result():
+    async def scene():
         assert await orders(backup=quick).obey(RunJob("backup")) == Done("trial", "backup: all was there")
 
     play(scene())
 
 
-def test_a_job_that_this_process_does_not_have_is_refused_with_those_it_has() -> None:
-    async def scene() -> None:
+def test_a_job_that_this_process_does_not_have_is_refused_with_those_it_has():
+    async def scene():
         reply = await orders(backup=quick, universe=quick).obey(RunJob("sweep"))
         assert reply == Refused("unknown_job", "trial has no job 'sweep'; it has backup, universe")
 
     play(scene())
 
 
-def test_a_job_with_arguments_is_refused_without_them_and_gets_the_arguments_of_the_order() -> None:
-    async def approve(words: Sequence[str]) -> str:
+def test_a_job_with_arguments_is_refused_without_them_and_gets_the_arguments_of_the_order():
+    async def approve(words):
         return f"approved {', '.join(words)}"
 
-    async def scene() -> None:
+    async def scene():
         obedient = orders(backup=quick)
         obedient.directed_jobs = {"master_approve": approve}
         refused = await obedient.obey(RunJob("master_approve"))
@@ -91,12 +90,12 @@ def test_a_job_with_arguments_is_refused_without_them_and_gets_the_arguments_of_
 
 
 @pytest.mark.usefixtures("short_reply_deadline")
-def test_a_job_that_takes_long_is_under_way_and_no_second_one_begins_meanwhile() -> None:
-    async def scene() -> None:
+def test_a_job_that_takes_long_is_under_way_and_no_second_one_begins_meanwhile():
+    async def scene():
         release = asyncio.Event()
         ended: list[str] = []
 
-        async def slow() -> str:
+        async def slow():
             await release.wait()
             ended.append("slow")
             return "at last"
@@ -113,8 +112,8 @@ def test_a_job_that_takes_long_is_under_way_and_no_second_one_begins_meanwhile()
     play(scene())
 
 
-def test_while_the_day_s_plan_runs_a_job_an_order_is_refused() -> None:
-    async def scene() -> None:
+def test_while_the_day_s_plan_runs_a_job_an_order_is_refused():
+    async def scene():
         obedient = orders(backup=quick)
         async with obedient.turn:
             reply = await obedient.obey(RunJob("backup"))
@@ -126,11 +125,11 @@ def test_while_the_day_s_plan_runs_a_job_an_order_is_refused() -> None:
 
 
 @pytest.mark.parametrize("mistake", [DataFileError("no such file"), ZeroDivisionError()])
-def test_a_job_that_fails_is_answered_with_the_reason_and_the_next_one_runs(mistake: Exception) -> None:
-    async def failing() -> str:
+def test_a_job_that_fails_is_answered_with_the_reason_and_the_next_one_runs(mistake):
+    async def failing():
         raise mistake
 
-    async def scene() -> None:
+    async def scene():
         obedient = orders(failing=failing, backup=quick)
         reply = await obedient.obey(RunJob("failing"))
         assert isinstance(reply, Refused)
@@ -140,11 +139,11 @@ def test_a_job_that_fails_is_answered_with_the_reason_and_the_next_one_runs(mist
     play(scene())
 
 
-def test_each_failure_by_order_raises_an_alert_that_the_success_resolves() -> None:
-    async def failing() -> str:
+def test_each_failure_by_order_raises_an_alert_that_the_success_resolves():
+    async def failing():
         raise DataFileError("no such file")
 
-    async def scene() -> None:
+    async def scene():
         published: list[Event] = []
         obedient = WorkerOrders("trial", Alerts(ManualClock(0), "trial", lambda *events: published.extend(events)))
         obedient.jobs = {"failing": failing}
@@ -162,11 +161,11 @@ def test_each_failure_by_order_raises_an_alert_that_the_success_resolves() -> No
 
 
 @pytest.mark.usefixtures("short_reply_deadline")
-def test_a_process_that_stops_gives_up_its_jobs() -> None:
-    async def scene() -> None:
+def test_a_process_that_stops_gives_up_its_jobs():
+    async def scene():
         cancelled = asyncio.Event()
 
-        async def endless() -> str:
+        async def endless():
             try:
                 await asyncio.Event().wait()
             finally:
@@ -184,7 +183,7 @@ def test_a_process_that_stops_gives_up_its_jobs() -> None:
 # --- log level and slots ------------------------------------------------------------------------------------
 
 
-def test_the_log_level_changes_at_once() -> None:
+def test_the_log_level_changes_at_once():
     root = logging.getLogger()
     before = root.level
     try:
@@ -194,13 +193,13 @@ def test_the_log_level_changes_at_once() -> None:
         root.setLevel(before)
 
 
-async def _set_level() -> None:
+async def _set_level():
     assert isinstance(await orders().obey(SetLogLevel("trial", "ERROR")), Done)
 
 
 @pytest.mark.parametrize("order", [Pin("005930"), Unpin("005930")])
-def test_a_pin_is_refused_by_a_process_without_slots(order: Pin | Unpin) -> None:
-    async def scene() -> None:
+def test_a_pin_is_refused_by_a_process_without_slots(order):
+    async def scene():
         reply = await orders().obey(order)
         assert isinstance(reply, Refused)
         assert reply.code == "not_now"
@@ -208,15 +207,15 @@ def test_a_pin_is_refused_by_a_process_without_slots(order: Pin | Unpin) -> None
     play(scene())
 
 
-def test_a_pin_goes_to_the_process_with_the_slots() -> None:
+def test_a_pin_goes_to_the_process_with_the_slots():
     class Slots:
-        def pin(self, symbol: str) -> Done | Refused:
+        def pin(self, symbol):
             return Done("trial", f"{symbol} in")
 
-        def unpin(self, symbol: str) -> Done | Refused:
+        def unpin(self, symbol):
             return Done("trial", f"{symbol} out")
 
-    async def scene() -> None:
+    async def scene():
         obedient = orders()
         obedient.slots = Slots()
         assert await obedient.obey(Pin("A")) == Done("trial", "A in")
@@ -228,16 +227,16 @@ def test_a_pin_goes_to_the_process_with_the_slots() -> None:
 # --- drain ---------------------------------------------------------------------------------------------------
 
 
-def changed(number: int) -> PhaseChanged:
+def changed(number):
     return PhaseChanged("2026-11-18", number, "IDLE", "WARMUP")
 
 
-def producing(folder: Path) -> AbstractAsyncContextManager[Producer]:
+def producing(folder):
     return delivering(Outbox(folder / "outbox", "trial", uuid.uuid4().hex), Endpoints(folder / "run").ingest)
 
 
 @asynccontextmanager
-async def writing(folder: Path) -> AsyncIterator[str]:
+async def writing(folder):
     url = f"sqlite:///{folder}/observer.db"
     await asyncio.to_thread(make_database, url)
     writer = StoreWriter(url)
@@ -252,16 +251,16 @@ async def writing(folder: Path) -> AsyncIterator[str]:
         writer.close()
 
 
-def test_a_process_that_publishes_nothing_is_drained_at_once() -> None:
-    async def scene() -> None:
+def test_a_process_that_publishes_nothing_is_drained_at_once():
+    async def scene():
         assert await orders().obey(Drain("trial")) == Done("trial", "publishes nothing")
 
     play(scene())
 
 
 @pytest.mark.usefixtures("short_reply_deadline")
-def test_a_drain_without_a_writer_is_under_way_and_reports_the_remaining_events(folder: Path) -> None:
-    async def scene() -> None:
+def test_a_drain_without_a_writer_is_under_way_and_reports_the_remaining_events(folder):
+    async def scene():
         obedient = orders()
         async with producing(folder) as producer:
             obedient.producer = producer
@@ -271,8 +270,8 @@ def test_a_drain_without_a_writer_is_under_way_and_reports_the_remaining_events(
     play(scene())
 
 
-def test_a_finished_drain_means_that_the_database_has_every_event(folder: Path) -> None:
-    async def scene() -> None:
+def test_a_finished_drain_means_that_the_database_has_every_event(folder):
+    async def scene():
         obedient = orders()
         async with writing(folder) as url, producing(folder) as producer:
             obedient.producer = producer
@@ -285,12 +284,12 @@ def test_a_finished_drain_means_that_the_database_has_every_event(folder: Path) 
     play(scene())
 
 
-def test_a_drain_waits_only_for_events_published_before_it(folder: Path) -> None:
-    async def scene() -> None:
+def test_a_drain_waits_only_for_events_published_before_it(folder):
+    async def scene():
         async with writing(folder), producing(folder) as producer:
             stopping = asyncio.Event()
 
-            async def go_on_publishing() -> None:
+            async def go_on_publishing():
                 number = 0
                 while not stopping.is_set():
                     number += 1

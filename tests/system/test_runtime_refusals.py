@@ -4,9 +4,7 @@ import asyncio
 import contextlib
 import signal
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import zmq
@@ -32,7 +30,7 @@ STREAM = "ab" * 16
 
 
 @pytest.fixture
-def folder() -> Iterator[Path]:
+def folder():
     with short_folder() as name:
         path = Path(name)
         (path / "data").mkdir()
@@ -43,7 +41,7 @@ def folder() -> Iterator[Path]:
         yield path
 
 
-def rows(folder: Path, query: str) -> list[tuple[Any, ...]]:
+def rows(folder, query):
     """The query's rows; empty before the database exists."""
     with contextlib.closing(sqlite3.connect(folder / "data" / "observer.db")) as database:
         try:
@@ -53,7 +51,7 @@ def rows(folder: Path, query: str) -> list[tuple[Any, ...]]:
 
 
 @contextlib.asynccontextmanager
-async def core_writer(folder: Path) -> AsyncIterator[None]:
+async def core_writer(folder):
     argv = ("-m", "workers.core_writer", "--config", str(folder / "observer.toml"))
     async with listening(folder), spawned(folder / "writer.log", argv) as process:
         yield
@@ -61,11 +59,11 @@ async def core_writer(folder: Path) -> AsyncIterator[None]:
         assert await status_of(process) == 0
 
 
-def there(folder: Path, query: str) -> Callable[[], object]:
+def there(folder, query):
     return lambda: rows(folder, query)
 
 
-def poisoned_outbox(folder: Path) -> Outbox:
+def poisoned_outbox(folder):
     """An outbox whose first batch of two cannot be decoded."""
     outbox = Outbox(folder / "outbox", "trial", STREAM)
     outbox._writer.append(pack(STREAM, 1, trades(2)).replace(b"005930", b"00593\xff"))
@@ -73,8 +71,8 @@ def poisoned_outbox(folder: Path) -> Outbox:
     return outbox
 
 
-def test_a_poisoned_batch_goes_to_quarantine_and_is_reported_and_stops_nothing(folder: Path) -> None:
-    async def scene() -> None:
+def test_a_poisoned_batch_goes_to_quarantine_and_is_reported_and_stops_nothing(folder):
+    async def scene():
         async with core_writer(folder):
             producer = Producer(poisoned_outbox(folder), Endpoints(folder / "run").ingest)
             delivery = asyncio.create_task(producer.run())
@@ -95,8 +93,8 @@ def test_a_poisoned_batch_goes_to_quarantine_and_is_reported_and_stops_nothing(f
     assert text.startswith("2 events are in quarantine")
 
 
-def test_a_message_that_the_ingest_socket_refuses_is_an_alert(folder: Path) -> None:
-    async def scene() -> None:
+def test_a_message_that_the_ingest_socket_refuses_is_an_alert(folder):
+    async def scene():
         async with core_writer(folder):
             with zmq.Context.instance().socket(zmq.DEALER) as client:
                 client.setsockopt(zmq.LINGER, 0)
@@ -109,10 +107,10 @@ def test_a_message_that_the_ingest_socket_refuses_is_an_alert(folder: Path) -> N
     assert (identity, severity, source) == (REFUSED_MESSAGES, "warning", "core-writer")
 
 
-def test_quarantine_is_reported_at_once_and_then_not_for_a_minute_but_for_the_rest_at_the_stop() -> None:
+def test_quarantine_is_reported_at_once_and_then_not_for_a_minute_but_for_the_rest_at_the_stop():
     published: list[Event] = []
 
-    async def scene() -> None:
+    async def scene():
         clock = ManualClock(0)
         alerts = Alerts(clock, "core-writer", lambda *events: published.extend(events))
         alerts.use_loop()
@@ -131,7 +129,7 @@ def test_quarantine_is_reported_at_once_and_then_not_for_a_minute_but_for_the_re
     assert raised.until_ns is not None, "nothing resolves it"
 
 
-def test_refusals_are_reported_when_their_count_has_grown() -> None:
+def test_refusals_are_reported_when_their_count_has_grown():
     published: list[Event] = []
     counts = iter((7, 7, 9, 9, 8, 10))
     alerts = Alerts(ManualClock(0), "supervisor", lambda *events: published.extend(events))
@@ -144,64 +142,53 @@ def test_refusals_are_reported_when_their_count_has_grown() -> None:
     assert [type(each) for each in published] == [AlertRaised, AlertRepeated]
 
 
-def test_an_event_that_no_outbox_can_hold_is_an_alert(tmp_path: Path) -> None:
-    async def scene() -> None:
-        alerts = Alerts(ManualClock(0), "trial", lambda *_: None)
-        producer = Producer(Outbox(tmp_path / "outbox", "trial", STREAM), f"ipc://{tmp_path}/ingest")
-        lost = refused_events(alerts, lambda: producer.unstorable)
-        producer.publish(*trades(2), AlertRaised(0, "warning", "trial", "\ud800", None, "queue", None))
-        producer.flush()
-        lost.check()
-        assert (producer.published, producer.refused, producer.unstorable) == (2, 0, 1)
-        assert [(each.identity, each.severity) for each in alerts.open] == [(REFUSED_EVENTS, "critical")]
-        producer.close()
-
-    asyncio.run(scene())
+async def test_an_event_that_no_outbox_can_hold_is_an_alert(tmp_path):
+    alerts = Alerts(ManualClock(0), "trial", lambda *_: None)
+    producer = Producer(Outbox(tmp_path / "outbox", "trial", STREAM), f"ipc://{tmp_path}/ingest")
+    lost = refused_events(alerts, lambda: producer.unstorable)
+    producer.publish(*trades(2), AlertRaised(0, "warning", "trial", "\ud800", None, "queue", None))
+    producer.flush()
+    lost.check()
+    assert (producer.published, producer.refused, producer.unstorable) == (2, 0, 1)
+    assert [(each.identity, each.severity) for each in alerts.open] == [(REFUSED_EVENTS, "critical")]
+    producer.close()
 
 
-def test_a_full_disk_of_an_earlier_process_is_over_when_the_next_one_meets_none(tmp_path: Path) -> None:
-    async def scene() -> None:
-        earlier = Alerts(ManualClock(0), "trial", lambda *_events: None, runtime=tmp_path)
-        earlier.report("disk_full", "critical", "the disk takes no events")
-        await until_async(lambda: kept_alerts(tmp_path), "its file")
-        alerts = Alerts(ManualClock(0), "trial", runtime=tmp_path)
-        producer = Producer(Outbox(tmp_path / "outbox", "trial", STREAM), f"ipc://{tmp_path}/ingest")
-        running = asyncio.create_task(DiskAlerts(alerts).run(producer))
-        await until_async(lambda: not alerts.open, "its end")
-        running.cancel()
-        producer.close()
-
-    asyncio.run(scene())
+async def test_a_full_disk_of_an_earlier_process_is_over_when_the_next_one_meets_none(tmp_path):
+    earlier = Alerts(ManualClock(0), "trial", lambda *_events: None, runtime=tmp_path)
+    earlier.report("disk_full", "critical", "the disk takes no events")
+    await until_async(lambda: kept_alerts(tmp_path), "its file")
+    alerts = Alerts(ManualClock(0), "trial", runtime=tmp_path)
+    producer = Producer(Outbox(tmp_path / "outbox", "trial", STREAM), f"ipc://{tmp_path}/ingest")
+    running = asyncio.create_task(DiskAlerts(alerts).run(producer))
+    await until_async(lambda: not alerts.open, "its end")
+    running.cancel()
+    producer.close()
 
 
-def test_an_alert_that_the_disk_refuses_in_the_quiet_second_does_not_leave_the_alert_open(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_alert_that_the_disk_refuses_in_the_quiet_second_does_not_leave_the_alert_open(tmp_path, monkeypatch):
     monkeypatch.setattr(refusals, "DISK_QUIET_S", 0.02)
 
-    async def scene() -> None:
-        alerts = Alerts(ManualClock(0), "trial")
-        outbox = Outbox(tmp_path / "outbox", "trial", STREAM)
-        producer = Producer(outbox, f"ipc://{tmp_path}/ingest")
-        disk = DiskAlerts(alerts)
-        running = asyncio.create_task(disk.run(producer))
-        full = OSError("full")
-        disk.count(trades(1), full)
-        await until_async(lambda: not disk._refused.is_set(), "the quiet second")
-        disk.count([AlertRaised(0, "warning", "trial", "a text", None, "queue", None)], full)
-        await until_async(lambda: not alerts.open, "its end")
-        assert producer.published == 1, "the refused alert"
-        running.cancel()
-        producer.close()
-
-    asyncio.run(scene())
+    alerts = Alerts(ManualClock(0), "trial")
+    outbox = Outbox(tmp_path / "outbox", "trial", STREAM)
+    producer = Producer(outbox, f"ipc://{tmp_path}/ingest")
+    disk = DiskAlerts(alerts)
+    running = asyncio.create_task(disk.run(producer))
+    full = OSError("full")
+    disk.count(trades(1), full)
+    await until_async(lambda: not disk._refused.is_set(), "the quiet second")
+    disk.count([AlertRaised(0, "warning", "trial", "a text", None, "queue", None)], full)
+    await until_async(lambda: not alerts.open, "its end")
+    assert producer.published == 1, "the refused alert"
+    running.cancel()
+    producer.close()
 
 
 @pytest.mark.slow
-def test_trades_refused_by_a_full_disk_become_a_gap_and_both_are_reported(folder: Path) -> None:
+def test_trades_refused_by_a_full_disk_become_a_gap_and_both_are_reported(folder):
     program = (str(Path(__file__).with_name("full_disk.py")), "--config", str(folder / "observer.toml"))
 
-    async def scene() -> None:
+    async def scene():
         async with core_writer(folder), spawned(folder / "trial.log", program) as trial:
             await until_async(there(folder, "SELECT * FROM alert_resolutions"), "the end of it")
             trial.send_signal(signal.SIGTERM)

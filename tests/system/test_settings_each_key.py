@@ -6,7 +6,7 @@ other valid value passes, as its other values are refused.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from datetime import date, timedelta
 from functools import cache, partial
@@ -21,18 +21,14 @@ from bus.events import (
     AccountSlots,
     ChurnGuardChanged,
     DailyBar,
-    Event,
     SlotAssigned,
     SlotExtended,
     SlotOverflowed,
     SlotReleased,
-    Snapshot,
     SweepCompleted,
-    Trade,
     TriggerEnded,
     TriggerFired,
     UniverseBuilt,
-    UniverseMember,
 )
 from observer.base.clock import ManualClock
 from observer.base.errors import ConfigError, MissingKeysError
@@ -42,7 +38,7 @@ from observer.brokers.accounts.failover import StreamOutages
 from observer.brokers.accounts.health import Health, HealthDecision
 from observer.brokers.accounts.health_file import HealthFile
 from observer.brokers.accounts.keys import read_keys
-from observer.brokers.accounts.pool import PoolSettings, parse_pool
+from observer.brokers.accounts.pool import parse_pool
 from observer.collection import decisions
 from observer.collection.earlier import began, earlier_days
 from observer.reference.listings.model import ETF_GROUP, ETN_GROUP, Listing
@@ -53,8 +49,7 @@ from observer.selection.overflow import OverflowWatch, rates_of
 from observer.selection.pins import PinRequest
 from observer.selection.profile import EarlierDays
 from observer.selection.selector import Selector, selector_of
-from observer.selection.settings import DaySettings, SelectionSettings, UniverseSettings, parse_selection
-from observer.selection.trigger_settings import ProfileSettings
+from observer.selection.settings import DaySettings, SelectionSettings, parse_selection
 from observer.selection.triggers import TriggersSettings
 from observer.store.reader import StoreReader
 from observer.store.universes import StoredUniverse
@@ -76,7 +71,7 @@ OTHER_TEXTS: Final = {"05:00": "06:00", "round_robin": "priority"}
 KeyPath = tuple[str | int, ...]
 
 
-def leaves(document: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, object]]:
+def leaves(document, path=()):
     """Each value of a document, with its path."""
     items: Iterator[tuple[str | int, object]] | None = None
     if isinstance(document, dict):
@@ -90,7 +85,7 @@ def leaves(document: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, obje
         yield from leaves(value, (*path, name))
 
 
-def others(value: object) -> Sequence[object]:
+def others(value):
     """Other values for a key; not all of them are valid."""
     match value:
         case bool():
@@ -103,7 +98,7 @@ def others(value: object) -> Sequence[object]:
     raise AssertionError(f"a value of another kind: {value!r}")
 
 
-def changed(document: Any, path: KeyPath, value: object) -> bytes:
+def changed(document, path, value):
     """The document with another value at the path."""
     copy = deepcopy(document)
     inner = copy
@@ -113,7 +108,7 @@ def changed(document: Any, path: KeyPath, value: object) -> bytes:
     return json.dumps(copy).encode()
 
 
-def decides(document: Any, path: KeyPath, value: object, observed: Callable[[bytes], object]) -> bool:
+def decides(document, path, value, observed):
     """Whether another value of the key is observed, or no other value is valid."""
     shipped, is_refused = observed(json.dumps(document).encode()), True
     for other in others(value):
@@ -127,11 +122,11 @@ def decides(document: Any, path: KeyPath, value: object, observed: Callable[[byt
     return is_refused
 
 
-def dotted(path: KeyPath) -> str:
+def dotted(path):
     return ".".join(map(str, path))
 
 
-def each_key(document: object) -> pytest.MarkDecorator:
+def each_key(document):
     found = list(leaves(document))
     return pytest.mark.parametrize(("path", "value"), found, ids=[dotted(path) for path, _ in found])
 
@@ -150,7 +145,7 @@ USUAL, FEW_DAYS = "USUAL", "FEW"
 PROFILED: Final = (USUAL, FEW_DAYS)
 
 
-def listing(symbol: str, **changes: Any) -> Listing:
+def listing(symbol, **changes):
     return Listing(
         **{
             "exchange": "KOSPI",
@@ -172,7 +167,7 @@ def listing(symbol: str, **changes: Any) -> Listing:
 
 
 @cache
-def universe(settings: UniverseSettings) -> object:
+def universe(settings):
     """The members of a universe, its warnings, and the time of its build."""
     kinds: Mapping[str, Mapping[str, object]] = {
         "suspended": {"suspended": True},
@@ -197,7 +192,7 @@ def universe(settings: UniverseSettings) -> object:
     return [each.symbol for each in built.members], len(built.warnings), builder.begins_ns(PLAN)
 
 
-def earlier_snapshots() -> Iterator[Event]:
+def earlier_snapshots():
     """Two symbols' sweeps of earlier days: USUAL trades less from day to day, FEW has only five days."""
     for back in range(1, 31):
         day = DAY - timedelta(days=back)
@@ -213,7 +208,7 @@ def earlier_snapshots() -> Iterator[Event]:
 class Market:
     """What a day brings, whatever the settings; the data of earlier days are read from a database."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder):
         self.url = f"sqlite:///{folder}/observer.db"
         make_database(self.url)
         writer = StoreWriter(self.url)
@@ -232,15 +227,15 @@ class Market:
         self.members += [member("PIN", rank=999, market_cap=1.0)]
 
     @staticmethod
-    def _member(symbol: str, rng: Random) -> UniverseMember:
+    def _member(symbol, rng):
         return member(symbol, market_cap=CAP * rng.uniform(0.99, 1.01), average_volume_20d=10_000.0)
 
-    def _observed(self, content: bytes) -> object:
+    def _observed(self, content):
         """The universe and the decisions by these settings; the shipped ones are asked for with each key."""
         settings = parse_selection(content, "symbol_selection.json")
         return universe(settings.universe), selected(self, settings)
 
-    def _earlier(self, profile: ProfileSettings) -> EarlierDays:
+    def _earlier(self, profile):
         settings = day_settings(SelectionSettings(triggers=TriggersSettings(time_of_day=profile)))
         built = UniverseBuilt("kis", "kr_stocks", DAY.isoformat(), "2026-11-17", 7, 1, 1, 0.0)
         step = began(settings, StoredUniverse(built, []), has_usual_hours=True)
@@ -248,7 +243,7 @@ class Market:
             return earlier_days(reader, DAY.isoformat(), local_ns(DAY), settings.selection, step)
 
 
-def day_settings(selection: SelectionSettings) -> DaySettings:
+def day_settings(selection):
     return DaySettings(
         selection=selection,
         accounts=(AccountSlots("main", SLOTS),),
@@ -258,16 +253,16 @@ def day_settings(selection: SelectionSettings) -> DaySettings:
     )
 
 
-def at(seconds: float) -> int:
+def at(seconds):
     return BEGIN_NS + round(seconds * SECOND_NS)
 
 
-def swept(symbol: str, volume: float, seconds: float, spread: float = 0.0) -> Snapshot:
+def swept(symbol, volume, seconds, spread=0.0):
     prices = {"high": 10_000.0 + spread, "low": 10_000.0}
     return seen(symbol, volume, receive_time_ns=at(seconds), **prices)
 
 
-def traded(symbols: Sequence[str], seconds: float) -> Iterator[Trade]:
+def traded(symbols, seconds):
     """Twelve trades of each symbol within a second."""
     for symbol in symbols:
         for number in range(12):
@@ -275,7 +270,7 @@ def traded(symbols: Sequence[str], seconds: float) -> Iterator[Trade]:
             yield trade(number, symbol=symbol, price=10_000.0, volume=1.0, cumulative_volume=number + 1.0, **times)
 
 
-def waves(seconds: float) -> Iterator[Snapshot]:
+def waves(seconds):
     """Symbols with many multiples of the usual recent volume: first those of high numbers are busy, then the others."""
     for number, symbol in enumerate(WAVES):
         first, second = number * (seconds >= 2_700), (39 - number) * (seconds >= 2_880)
@@ -287,7 +282,7 @@ PIN_AT_S: Final = 2_100
 MOMENTS: Final = (*range(30, 900, 30), *range(900, 3_600, 60))  # most happens in the first quarter of an hour
 
 
-def sweep_of(seconds: float) -> Sequence[Snapshot]:
+def sweep_of(seconds):
     """What a sweep at this moment shows; nothing at moments without a sweep."""
     match seconds:
         case 390:
@@ -307,13 +302,13 @@ def sweep_of(seconds: float) -> Sequence[Snapshot]:
     return []
 
 
-def trades_of(seconds: float) -> Iterator[Trade]:
+def trades_of(seconds):
     """The streamed trades before this moment."""
     if seconds in {390, 480}:
         yield from traded(FAST, seconds)
 
 
-def without_values(event: Event) -> object:
+def without_values(event):
     match event:
         case TriggerFired():
             return event.symbol, event.kind, event.fired_ns
@@ -332,14 +327,14 @@ def without_values(event: Event) -> object:
     raise AssertionError(f"no decision: {event}")
 
 
-def selected(market: Market, settings: SelectionSettings) -> Sequence[object]:
+def selected(market, settings):
     """The day's decisions without the values that they record, and the alerts of its overflow."""
     earlier = market.earlier(settings.triggers.time_of_day)
     selector = selector_of(market.members, day_settings(settings), earlier)
     watch = OverflowWatch(rates_of(settings.slots))
     found: list[object] = []
 
-    def decide(seconds: float, events: Sequence[Event]) -> None:
+    def decide(seconds, events):
         found.extend(without_values(event) for event in events)
         watch.apply(events)
         found.append((seconds, watch.check(at(seconds), selector.waiting) is not None, watch.level))
@@ -360,12 +355,12 @@ def selected(market: Market, settings: SelectionSettings) -> Sequence[object]:
 
 
 @pytest.fixture(scope="module")
-def market(tmp_path_factory: pytest.TempPathFactory) -> Market:
+def market(tmp_path_factory):
     return Market(tmp_path_factory.mktemp("earlier"))
 
 
 @each_key(SELECTION)
-def test_each_key_of_the_selection_changes_a_decision(market: Market, path: KeyPath, value: object) -> None:
+def test_each_key_of_the_selection_changes_a_decision(market, path, value):
     assert decides(SELECTION, path, value, market.observed), f"{dotted(path)} changes nothing"
 
 
@@ -376,7 +371,7 @@ KEYS: Final = {"KIS_APP_KEY": "a", "KIS_APP_SECRET": "b", "SECOND_KEY": "c", "SE
 CHECKED_S: Final = 700  # ago: longer than a check is believed, by the shipped interval
 
 
-def with_second_account(content: bytes) -> bytes:
+def with_second_account(content):
     """The file with an account more, without which an order of accounts cannot show."""
     document = json.loads(content)
     second = {"account_id": "second", "app_key_variable": "SECOND_KEY", "app_secret_variable": "SECOND_SECRET"}
@@ -384,14 +379,14 @@ def with_second_account(content: bytes) -> bytes:
     return json.dumps(document).encode()
 
 
-def keys_found(pool: PoolSettings, environment: Mapping[str, str]) -> object:
+def keys_found(pool, environment):
     try:
         return [(each.account, each.app_key, each.app_secret) for each in read_keys(pool.accounts, environment)]
     except MissingKeysError as error:
         return str(error)
 
 
-def accounts_of(settings: ClientSettings) -> object:
+def accounts_of(settings):
     """The accounts of a process: which symbols each streams, which are closed, whose health is known."""
     clock = ManualClock(at(0))
     try:
@@ -410,7 +405,7 @@ def accounts_of(settings: ClientSettings) -> object:
     return selector.wanted_by_account, closed, health, [each.broker.name for each in brokers.accounts]
 
 
-def observed_pool(folder: Path, content: bytes) -> object:
+def observed_pool(folder, content):
     pool = parse_pool(with_second_account(content), "provider_pool.json")
     settings = ClientSettings(runtime=folder, pool=pool, brokers=Settings().brokers, slots_max=SLOTS)
     capacities = [capacity_of(settings, each) for each in pool.by_priority]
@@ -418,9 +413,7 @@ def observed_pool(folder: Path, content: bytes) -> object:
 
 
 @each_key(POOL)
-def test_each_key_of_the_accounts_changes_a_decision_or_an_account(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: KeyPath, value: object
-) -> None:
+def test_each_key_of_the_accounts_changes_a_decision_or_an_account(tmp_path, monkeypatch, path, value):
     for name, key in KEYS.items():
         monkeypatch.setenv(name, key)
     unfit = Health(checked_ns=at(-CHECKED_S), calls=HealthDecision(fit=False, failures=3))
@@ -432,7 +425,7 @@ def test_each_key_of_the_accounts_changes_a_decision_or_an_account(
 # --- this test finds dead keys -------------------------------------------------------------------------------
 
 
-def test_a_key_that_changes_nothing_fails() -> None:
+def test_a_key_that_changes_nothing_fails():
     document = {"alive": 1, "dead": 1}
     observed: Callable[[bytes], object] = lambda content: json.loads(content)["alive"]  # noqa: E731
     assert decides(document, ("alive",), 1, observed)

@@ -1,7 +1,6 @@
 """Errors of settings files name the line, the key, the value, its bound and the nearest known name."""
 
 import tomllib
-from collections.abc import Callable
 from typing import Annotated, Literal
 
 import msgspec
@@ -11,7 +10,6 @@ from hypothesis import strategies as st
 
 from observer.base.errors import ConfigError, did_you_mean
 from observer.base.settings_errors import (
-    SettingsFile,
     converted,
     decode_json,
     decode_toml,
@@ -50,7 +48,7 @@ class Inner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     high: int = 1
     needed: str
 
-    def __post_init__(self) -> None:
+    def __post_init__(self):
         if self.low > self.high:
             raise ValueError(f"low: {self.low} is above high: {self.high}")
 
@@ -64,14 +62,14 @@ class Outer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     app_secret: Annotated[str, msgspec.Meta(max_length=3)] = ""
 
 
-def reported(text: str) -> list[str]:
+def reported(text):
     file = decode_toml(text.encode(), "f")
     settings, problems = converted(file, (), Outer)
     assert (settings is None) == bool(problems)
     return str(wrong_settings(file, problems)).splitlines()
 
 
-def test_a_key_has_the_line_on_which_its_statement_begins() -> None:
+def test_a_key_has_the_line_on_which_its_statement_begins():
     lines = toml_lines(TEXT)
     assert lines["level",] == 2
     assert lines["a",] == 4
@@ -86,7 +84,7 @@ def test_a_key_has_the_line_on_which_its_statement_begins() -> None:
     assert lines["a", "rows", 1, "size"] == 21
 
 
-def test_a_key_of_json_has_its_line() -> None:
+def test_a_key_of_json_has_its_line():
     text = '{\n "a": {"b": [1, {"c": "x: {"}],\n  "a": "\\"q\\": 1"},\n "d": [\n  {},\n  {"e": 1}]}'
     assert list(json_keys(text)) == [
         (("a",), 2),
@@ -108,7 +106,7 @@ documents = st.recursive(
 )
 
 
-def keys_in(document: object, path: tuple[str | int, ...] = ()) -> set[tuple[str | int, ...]]:
+def keys_in(document, path=()):
     if isinstance(document, dict):
         return {(*path, key) for key in document} | {
             each for key, value in document.items() for each in keys_in(value, (*path, key))
@@ -119,7 +117,7 @@ def keys_in(document: object, path: tuple[str | int, ...] = ()) -> set[tuple[str
 
 
 @given(documents)
-def test_every_key_of_any_json_is_found(document: object) -> None:
+def test_every_key_of_any_json_is_found(document):
     text = msgspec.json.format(msgspec.json.encode(document)).decode()
     assert {path for path, _ in json_keys(text) if isinstance(path[-1], str)} == keys_in(document)
 
@@ -142,13 +140,13 @@ def test_every_key_of_any_json_is_found(document: object) -> None:
         ('name = "A"\nshare = 2\nshares = 3', ["f:1", "f:2", "f:3"]),
     ],
 )
-def test_a_wrong_value_is_named_with_its_line_and_the_remedy(text: str, lines: list[str]) -> None:
+def test_a_wrong_value_is_named_with_its_line_and_the_remedy(text, lines):
     found = reported(text)
     assert len(found) == len(lines)
     assert all(line.startswith(expected) for line, expected in zip(found, lines, strict=True)), found
 
 
-def test_a_problem_that_follows_from_another_is_not_reported() -> None:
+def test_a_problem_that_follows_from_another_is_not_reported():
     text = '[[rows]]\nneeded = ""\nlow = 2\nhigh = "many"\n'
     assert reported(text) == ['f:4: rows[0].high = "many": must be a whole number, not a text']
 
@@ -157,17 +155,17 @@ def test_a_problem_that_follows_from_another_is_not_reported() -> None:
     ("name", "remedy"),
     [("trackb", "; did you mean track-b?"), ("Track-B", "; did you mean track-b?"), ("x", "; there are etf, track-b")],
 )
-def test_the_nearest_name_is_proposed_or_else_all_of_them(name: str, remedy: str) -> None:
+def test_the_nearest_name_is_proposed_or_else_all_of_them(name, remedy):
     assert did_you_mean(name, ["etf", "track-b"]) == remedy
 
 
-def test_the_value_of_a_secret_is_not_shown() -> None:
+def test_the_value_of_a_secret_is_not_shown():
     [line] = reported('app_secret = "hush hush"')
     assert "app_secret" in line
     assert "hush" not in line
 
 
-def test_line_breaks_of_the_file_do_not_break_the_error() -> None:
+def test_line_breaks_of_the_file_do_not_break_the_error():
     assert len(reported('"a\\nb" = 1\ncolor = "x\\ny"')) == 2
 
 
@@ -183,7 +181,7 @@ def test_line_breaks_of_the_file_do_not_break_the_error() -> None:
         ("[run]\nhushhush=\n", "f:2: is not TOML: Invalid value"),
     ],
 )
-def test_what_is_no_toml_is_named_by_line_and_key_without_its_value(text: str, expected: str) -> None:
+def test_what_is_no_toml_is_named_by_line_and_key_without_its_value(text, expected):
     with pytest.raises(ConfigError) as caught:
         decode_toml(text.encode(), "f")
     assert str(caught.value).startswith(expected)
@@ -198,14 +196,14 @@ def test_what_is_no_toml_is_named_by_line_and_key_without_its_value(text: str, e
         ("", "f:1: is not JSON: "),
     ],
 )
-def test_what_is_no_json_is_named_by_line(text: str, expected: str) -> None:
+def test_what_is_no_json_is_named_by_line(text, expected):
     with pytest.raises(ConfigError) as caught:
         decode_json(text.encode(), "f")
     assert str(caught.value).startswith(expected)
 
 
 @given(st.text(alphabet="[]a.=\"#\n'{}1 ,", max_size=30))
-def test_any_text_has_the_lines_of_all_its_keys_or_is_no_toml(text: str) -> None:
+def test_any_text_has_the_lines_of_all_its_keys_or_is_no_toml(text):
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError:
@@ -216,9 +214,7 @@ def test_any_text_has_the_lines_of_all_its_keys_or_is_no_toml(text: str) -> None
 @given(depth=st.integers(1, 5_000), form=st.sampled_from([("x = ", decode_toml), ("", decode_json)]))
 @example(depth=100_000, form=("", decode_json))
 @example(depth=100_000, form=("x = ", decode_toml))
-def test_a_file_is_read_or_refused_in_one_line_however_deep_it_is_nested(
-    depth: int, form: tuple[str, Callable[[bytes, str], SettingsFile]]
-) -> None:
+def test_a_file_is_read_or_refused_in_one_line_however_deep_it_is_nested(depth, form):
     begin, decode = form
     content = f"{begin}{'[' * depth}{']' * depth}".encode()
     if depth <= 20:

@@ -3,7 +3,7 @@
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +22,7 @@ GROUPS: Final = ("triggers.", "slots.", "recovery.", "reference.", "track_b.samp
 NO_THRESHOLDS: Final = {"reference.exchanges"}
 
 
-def leaves(document: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, object]]:
+def leaves(document, before=""):
     for name, value in document.items():
         if isinstance(value, dict):
             yield from leaves(value, f"{before}{name}.")
@@ -34,18 +34,18 @@ SETTINGS: Final = {name: value for document in SHIPPED for name, value in leaves
 
 
 @pytest.mark.parametrize("name", STATED)
-def test_a_stated_value_is_that_of_the_shipped_files_or_of_the_code(name: str) -> None:
+def test_a_stated_value_is_that_of_the_shipped_files_or_of_the_code(name):
     module, _, constant = name.partition(":")
     found = getattr(import_module(module), constant) if constant else SETTINGS[name]
     assert found == json.loads(STATED[name])
 
 
-def test_each_threshold_that_can_be_set_has_a_row() -> None:
+def test_each_threshold_that_can_be_set_has_a_row():
     thresholds = {name for name in SETTINGS if name.startswith(GROUPS)}
     assert thresholds - NO_THRESHOLDS <= STATED.keys()
 
 
-def test_each_row_has_what_the_requirement_says_what_happens_and_where() -> None:
+def test_each_row_has_what_the_requirement_says_what_happens_and_where():
     rows = [line for line in PAGE.splitlines() if line.startswith("| ")]
     assert rows
     assert [row for row in rows if len([cell for cell in row.strip("|").split("|") if cell.strip()]) != 3] == []

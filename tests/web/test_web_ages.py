@@ -1,10 +1,7 @@
 """The page's figures are as old as their records, also right after the stored day was read; its plan is renewed."""
 
-import asyncio
 from datetime import date
 from pathlib import Path
-
-import pytest
 
 from bus.events import SweepCompleted, TapeProgressed
 from observer.base.units import NS_PER_MS, NS_PER_S
@@ -24,11 +21,11 @@ TEN_NS = ten_ns(DAY)
 MINUTE_MS = 60_000
 
 
-def ms_of(moment_ns: int) -> int:
+def ms_of(moment_ns):
     return moment_ns // NS_PER_MS
 
 
-def test_figures_are_as_old_as_their_newest_records() -> None:
+def test_figures_are_as_old_as_their_newest_records():
     built_ns = TEN_NS - 3_600 * NS_PER_S
     basis = DayBasis(session_date=DAY, begins_ns=ten_ns(DAY), built_ns=built_ns, members=[member(1, "000001")])
     fold = DayFold(basis)
@@ -48,51 +45,42 @@ def test_figures_are_as_old_as_their_newest_records() -> None:
     assert [part.known_ms for part in parts] == [ms_of(TEN_NS) + 1_000 * second for second in (5, 7, 4, 60)]
 
 
-def test_a_record_later_than_the_last_status_is_of_now() -> None:
-    async def scenario() -> None:
-        with short_folder() as folder:
-            settings = filled(folder)
-            async with system(settings), Live(settings) as live:
-                state = await loaded(live)
-                later_ms = live._ms_of(NOON_NS + 3_600 * NS_PER_S)
-                assert state.now_ms <= later_ms <= live_module.now_ms()
-
-    asyncio.run(scenario())
+async def test_a_record_later_than_the_last_status_is_of_now():
+    with short_folder() as folder:
+        settings = filled(folder)
+        async with system(settings), Live(settings) as live:
+            state = await loaded(live)
+            later_ms = live._ms_of(NOON_NS + 3_600 * NS_PER_S)
+            assert state.now_ms <= later_ms <= live_module.now_ms()
 
 
-def test_a_page_that_has_just_read_the_day_shows_how_old_its_figures_are() -> None:
-    async def scenario() -> None:
-        with short_folder() as folder:
-            settings = filled(folder)
-            async with system(settings), Live(settings) as live:
-                state = await loaded(live)
-                ages_ms = [state.now_ms - part.known_ms for part in (state.universe, state.sweeps)]
-                since_ten_ms = (NOON_NS - TEN_NS) // NS_PER_MS
-                assert all(since_ten_ms - MINUTE_MS < age_ms < since_ten_ms + MINUTE_MS for age_ms in ages_ms)
-                assert state.now_ms - state.board.known_ms < MINUTE_MS
-
-    asyncio.run(scenario())
+async def test_a_page_that_has_just_read_the_day_shows_how_old_its_figures_are():
+    with short_folder() as folder:
+        settings = filled(folder)
+        async with system(settings), Live(settings) as live:
+            state = await loaded(live)
+            ages_ms = [state.now_ms - part.known_ms for part in (state.universe, state.sweeps)]
+            since_ten_ms = (NOON_NS - TEN_NS) // NS_PER_MS
+            assert all(since_ten_ms - MINUTE_MS < age_ms < since_ten_ms + MINUTE_MS for age_ms in ages_ms)
+            assert state.now_ms - state.board.known_ms < MINUTE_MS
 
 
-def test_a_corrected_calendar_reaches_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_corrected_calendar_reaches_the_page(monkeypatch):
     assert live_module.PLAN_S <= 60
     monkeypatch.setattr(live_module, "PLAN_S", 0.1)
 
-    async def scenario() -> None:
-        with short_folder() as folder:
-            settings = filled(folder)
+    with short_folder() as folder:
+        settings = filled(folder)
 
-            def decide(*, trades: bool) -> None:
-                write_trading_days(Path(settings.run.runtime), [TradingDay(date.fromisoformat(DAY), trades, "test")])
+        def decide(*, trades):
+            write_trading_days(Path(settings.run.runtime), [TradingDay(date.fromisoformat(DAY), trades, "test")])
 
-            async with system(settings), Live(settings) as live:
-                for trades in (True, False, True):
-                    decide(trades=trades)
-                    await until_async(lambda: _has_phases(live) is trades, f"a plan where trading is {trades}")  # noqa: B023
-
-    asyncio.run(scenario())
+        async with system(settings), Live(settings) as live:
+            for trades in (True, False, True):
+                decide(trades=trades)
+                await until_async(lambda: _has_phases(live) is trades, f"a plan where trading is {trades}")  # noqa: B023
 
 
-def _has_phases(live: Live) -> bool | None:
+def _has_phases(live):
     timeline = live.state().timeline
     return None if timeline.missing else bool(timeline.phases)

@@ -1,7 +1,6 @@
 """The live state for many clients: encoded once, and at once for a new one."""
 
 import asyncio
-from typing import Any
 
 from observer.web.broadcast import Broadcast, LiveResponse
 from tests.waiting import until_async
@@ -11,43 +10,40 @@ from tests.web.states import States
 class Client:
     """A client's end of an answer."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.bodies: list[bytes] = []
         self.left = asyncio.Event()
 
-    async def send(self, message: Any) -> None:
+    async def send(self, message):
         if message["type"] == "http.response.body":
             self.bodies.append(message["body"])
 
-    async def receive(self) -> Any:
+    async def receive(self):
         await self.left.wait()
         return {"type": "http.disconnect"}
 
 
-async def follow(broadcast: Broadcast, client: Client) -> None:
+async def follow(broadcast, client):
     await LiveResponse(broadcast)({}, client.receive, client.send)  # type: ignore[arg-type]
 
 
-def test_all_clients_get_the_same_bytes_and_a_new_one_the_current_state_at_once() -> None:
-    async def scenario() -> None:
-        broadcast, states = Broadcast(), States()
-        running = asyncio.create_task(broadcast.run(states))
-        first = [Client() for _ in range(10)]
-        tasks = [asyncio.create_task(follow(broadcast, client)) for client in first]
-        states.give("one")
-        await until_async(lambda: all(client.bodies for client in first), "the first event")
-        states.give("two")
-        await until_async(lambda: all(len(client.bodies) == 2 for client in first), "the second event")
-        assert len({id(client.bodies[1]) for client in first}) == 1
-        late = Client()
-        tasks.append(asyncio.create_task(follow(broadcast, late)))
-        await until_async(lambda: late.bodies, "the current event")
-        assert late.bodies[0] == b"retry: 1000\n\n" + first[0].bodies[1]
-        assert b"id: 2\nevent: state\ndata: {" in late.bodies[0]
-        assert broadcast.clients == 11
-        running.cancel()
-        await asyncio.gather(*tasks)  # the answers end with the states
-        assert first[0].bodies[-1] == b""
-        assert broadcast.clients == 0
-
-    asyncio.run(scenario())
+async def test_all_clients_get_the_same_bytes_and_a_new_one_the_current_state_at_once():
+    broadcast, states = Broadcast(), States()
+    running = asyncio.create_task(broadcast.run(states))
+    first = [Client() for _ in range(10)]
+    tasks = [asyncio.create_task(follow(broadcast, client)) for client in first]
+    states.give("one")
+    await until_async(lambda: all(client.bodies for client in first), "the first event")
+    states.give("two")
+    await until_async(lambda: all(len(client.bodies) == 2 for client in first), "the second event")
+    assert len({id(client.bodies[1]) for client in first}) == 1
+    late = Client()
+    tasks.append(asyncio.create_task(follow(broadcast, late)))
+    await until_async(lambda: late.bodies, "the current event")
+    assert late.bodies[0] == b"retry: 1000\n\n" + first[0].bodies[1]
+    assert b"id: 2\nevent: state\ndata: {" in late.bodies[0]
+    assert broadcast.clients == 11
+    running.cancel()
+    await asyncio.gather(*tasks)  # the answers end with the states
+    assert first[0].bodies[-1] == b""
+    assert broadcast.clients == 0

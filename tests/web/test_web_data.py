@@ -5,10 +5,7 @@ import io
 import sys
 import types
 import typing
-from collections.abc import Iterator
 from datetime import date, datetime
-from pathlib import Path
-from typing import Any
 
 import httpx
 import msgspec
@@ -18,7 +15,6 @@ from polars.testing import assert_frame_equal
 
 import observer
 from observer.research.exporting import csv_of
-from observer.research.store import Store
 from observer.web import data_rows
 from tests.conformance.conftest import postgresql_schema
 from tests.research.stored import DAY, NEXT_DAY, STREAM, append, make_store, traded, url_of
@@ -44,7 +40,7 @@ TYPES = {str: pl.String, float: pl.Float64, int: pl.Int64, bool: pl.Boolean, dat
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest) -> Iterator[str | None]:
+def url(request):
     """The URL of an empty schema of a server; None: the database is a file in the folder."""
     if request.param == "sqlite":
         yield None
@@ -54,12 +50,12 @@ def url(request: pytest.FixtureRequest) -> Iterator[str | None]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, url: str | None) -> Path:
+def folder(tmp_path_factory, url):
     return make_store(tmp_path_factory.mktemp("data"), url)
 
 
 @pytest.fixture(scope="module")
-def web(folder: Path, url: str | None) -> Iterator[httpx.Client]:
+def web(folder, url):
     with (
         served(data_app(folder, url)) as address,
         httpx.Client(base_url=address, trust_env=False, timeout=DEADLINE_S) as client,
@@ -68,7 +64,7 @@ def web(folder: Path, url: str | None) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(scope="module")
-def store(folder: Path) -> Iterator[Store]:
+def store(folder):
     with observer.open_store(folder) as opened:
         yield opened
 
@@ -79,14 +75,14 @@ of_a_file = pytest.mark.parametrize(
 )
 
 
-def asked(web: httpx.Client, path: str, **parameters: Any) -> pl.DataFrame:
+def asked(web, path, **parameters):
     """The rows of a page as an Arrow stream."""
     response = web.get(path, params={**httpx.URL(path).params, "format": "arrow", **parameters})
     assert response.status_code == 200, response.text
     return pl.read_ipc_stream(io.BytesIO(response.content))
 
 
-def pages(web: httpx.Client, path: str, limit: int) -> list[httpx.Response]:
+def pages(web, path, limit):
     """Each page of an answer, as the links lead."""
     found = [web.get(path, params={**httpx.URL(path).params, "limit": limit})]
     while link := found[-1].links.get("next"):
@@ -95,9 +91,7 @@ def pages(web: httpx.Client, path: str, limit: int) -> list[httpx.Response]:
 
 
 @pytest.mark.parametrize(("path", "row"), QUESTIONS.items())
-def test_the_rows_are_the_same_in_each_form_and_as_the_document_describes_them(
-    web: httpx.Client, path: str, row: type[msgspec.Struct]
-) -> None:
+def test_the_rows_are_the_same_in_each_form_and_as_the_document_describes_them(web, path, row):
     frame = asked(web, path)
     answer = web.get(path)
     rows = answer.json()
@@ -122,7 +116,7 @@ def test_the_rows_are_the_same_in_each_form_and_as_the_document_describes_them(
     assert table.text == csv_of(frame)
 
 
-def test_the_rows_are_those_of_the_research_store(web: httpx.Client, store: Store) -> None:
+def test_the_rows_are_those_of_the_research_store(web, store):
     for path, frame in {
         "/api/listings?kind=etf": store.instruments(kind="etf"),
         f"/api/universe/{NEXT_DAY}": store.universe(NEXT_DAY),
@@ -137,7 +131,7 @@ def test_the_rows_are_those_of_the_research_store(web: httpx.Client, store: Stor
         assert_frame_equal(asked(web, path), frame.collect())
 
 
-def test_bars_between_moments_are_those_of_the_moments(web: httpx.Client) -> None:
+def test_bars_between_moments_are_those_of_the_moments(web):
     begin, end = f"{DAY}T09:01:00", f"{DAY}T09:03:00"
     local = asked(web, "/api/bars/005930", start=begin, end=end)
     assert local["time"].dt.strftime("%H:%M").to_list() == ["09:01", "09:02"]
@@ -146,8 +140,8 @@ def test_bars_between_moments_are_those_of_the_moments(web: httpx.Client) -> Non
         assert_frame_equal(pl.read_ipc_stream(io.BytesIO(same.content)), local)
 
 
-def test_a_former_listing_is_not_listed_and_an_old_day_is_unknown(web: httpx.Client) -> None:
-    def status(symbol: str, on: str) -> str:
+def test_a_former_listing_is_not_listed_and_an_old_day_is_unknown(web):
+    def status(symbol, on):
         [row] = web.get(f"/api/listings/{symbol}/lifetime", params={"on": on}).json()
         return str(row["status"])
 
@@ -159,7 +153,7 @@ def test_a_former_listing_is_not_listed_and_an_old_day_is_unknown(web: httpx.Cli
 @of_a_file
 @pytest.mark.parametrize("limit", [1, 3])
 @pytest.mark.parametrize("path", QUESTIONS)
-def test_the_pages_are_the_whole_answer(web: httpx.Client, path: str, limit: int) -> None:
+def test_the_pages_are_the_whole_answer(web, path, limit):
     found = [page.json() for page in pages(web, path, limit)]
     assert all(len(page) == limit for page in found[:-1])
     assert 0 < len(found[-1]) <= limit
@@ -167,8 +161,8 @@ def test_the_pages_are_the_whole_answer(web: httpx.Client, path: str, limit: int
 
 
 def test_a_large_page_is_sent_in_pieces_and_is_one_table(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
+    tmp_path_factory,
+):
     folder = make_store(tmp_path_factory.mktemp("large"))
     many = [traded("005930", "10:00:00", 70_000, 1, 200 + number) for number in range(12_000)]
     append(url_of(folder), STREAM, *many)
@@ -186,7 +180,7 @@ def test_a_large_page_is_sent_in_pieces_and_is_one_table(
 # --- what the asker has already --------------------------------------------------------------------------------
 
 
-def test_an_answer_that_the_asker_has_is_not_sent_again(web: httpx.Client) -> None:
+def test_an_answer_that_the_asker_has_is_not_sent_again(web):
     path = f"/api/bars/005930?start={DAY}"
     tag = web.get(path).headers["etag"]
     for header in (tag, f'"other", {tag}', f"W/{tag}", "*"):
@@ -195,7 +189,7 @@ def test_an_answer_that_the_asker_has_is_not_sent_again(web: httpx.Client) -> No
     assert web.get(path, headers={"If-None-Match": '"other"'}).status_code == 200
 
 
-def test_each_page_form_and_question_has_an_etag_of_its_own(web: httpx.Client) -> None:
+def test_each_page_form_and_question_has_an_etag_of_its_own(web):
     asked_of = [f"/api/bars/005930?start={DAY}{more}" for more in ("", "&format=csv", "&limit=2", "&interval=2m")]
     answers = [web.get(each) for each in asked_of]
     answers.append(web.get(answers[2].links["next"]["url"]))
@@ -239,14 +233,14 @@ def test_each_page_form_and_question_has_an_etag_of_its_own(web: httpx.Client) -
         (400, f"/api/days/{DAY}/trades/%20", "symbol"),
     ],
 )
-def test_a_wrong_question_is_refused_with_the_remedy(web: httpx.Client, status: int, path: str, text: str) -> None:
+def test_a_wrong_question_is_refused_with_the_remedy(web, status, path, text):
     answer = web.get(path)
     assert answer.status_code == status, answer.text
     assert list(answer.json()) == ["error"]
     assert text in answer.json()["error"]
 
 
-def test_a_form_that_does_not_exist_is_not_acceptable(web: httpx.Client) -> None:
+def test_a_form_that_does_not_exist_is_not_acceptable(web):
     path = f"/api/universe/{DAY}"
     answer = web.get(path, headers={"Accept": "text/html"})
     assert answer.status_code == 406
@@ -256,7 +250,7 @@ def test_a_form_that_does_not_exist_is_not_acceptable(web: httpx.Client) -> None
     assert web.get(path, headers={"Accept": "application/json;q=1e400"}).status_code == 406
 
 
-def test_a_cursor_of_another_question_is_refused(web: httpx.Client) -> None:
+def test_a_cursor_of_another_question_is_refused(web):
     [first, *_] = pages(web, f"/api/universe/{DAY}", 2)
     cursor = httpx.URL(first.links["next"]["url"]).params["cursor"]
     answer = web.get(f"/api/universe/{NEXT_DAY}", params={"cursor": cursor})
@@ -264,13 +258,13 @@ def test_a_cursor_of_another_question_is_refused(web: httpx.Client) -> None:
     assert "not of this question" in answer.json()["error"]
 
 
-def test_the_link_of_a_page_is_an_address_whatever_the_path_had(web: httpx.Client) -> None:
+def test_the_link_of_a_page_is_an_address_whatever_the_path_had(web):
     [first, *others] = pages(web, f"/api/days/{DAY}/trades/005930%0A", 3)
     assert "%0A?" in first.links["next"]["url"]
     assert [page.status_code for page in (first, *others)] == [200, 200]
 
 
-def test_a_made_up_cursor_is_refused(web: httpx.Client) -> None:
+def test_a_made_up_cursor_is_refused(web):
     first = web.get(f"/api/universe/{DAY}?limit=1")
     place = msgspec.json.decode(base64.b64decode(httpx.URL(first.links["next"]["url"]).params["cursor"] + "=="))
     for part, row in ((10**30, 0), (0, 10**30), (-1, 0), (0, 2**31), (7, 0), (None, "")):
@@ -278,7 +272,7 @@ def test_a_made_up_cursor_is_refused(web: httpx.Client) -> None:
         assert web.get(f"/api/universe/{DAY}", params={"cursor": cursor}).status_code == 404
 
 
-def test_without_the_extra_the_answer_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_the_answer_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "duckdb", None)
     with served(data_app(tmp_path)) as url:
         answer = httpx.get(f"{url}/api/universe/{DAY}", trust_env=False)
@@ -286,7 +280,7 @@ def test_without_the_extra_the_answer_says_what_to_install(tmp_path: Path, monke
     assert "duckdb is not installed: " in answer.json()["error"]
 
 
-def test_without_a_database_the_answer_says_so(tmp_path: Path) -> None:
+def test_without_a_database_the_answer_says_so(tmp_path):
     with served(data_app(tmp_path)) as url:
         answer = httpx.get(f"{url}/api/universe/{DAY}", trust_env=False)
     assert answer.status_code == 503

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-from pathlib import Path
 
 import pytest
 
@@ -13,11 +12,11 @@ _COMMON = {"format", "limit", "cursor", "If-None-Match"}
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the examples are commands of curl")
-def test_the_examples_of_the_page_give_their_output(tmp_path: Path) -> None:
+def test_the_examples_of_the_page_give_their_output(tmp_path):
     assert page_of_now(tmp_path) == PAGE.read_text()
 
 
-def test_the_table_has_each_route_with_its_parameters(tmp_path: Path) -> None:
+def test_the_table_has_each_route_with_its_parameters(tmp_path):
     rows = re.findall(r"^\| `(/api/[^`]*)` \|.*\|([^|]*)\|$", PAGE.read_text(), re.MULTILINE)
     written = {path: re.findall(r"`(\w+)`", parameters) for path, parameters in rows}
     paths = data_app(tmp_path).openapi_schema.to_schema()["paths"]

@@ -6,9 +6,7 @@ It is used without its plugin for pytest, and loaded by the tests that need it: 
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 import tomli_w
@@ -18,10 +16,6 @@ from tests.research.stored import DAY, make_store
 from tests.waiting import DEADLINE_S
 from tests.web.data_app import data_app, served
 
-if TYPE_CHECKING:
-    import schemathesis
-    from schemathesis.schemas import BaseSchema
-
 KNOWN = {"symbol": "005930", "day": DAY, "start": DAY, "on": DAY, "since": DAY}
 ROUTES = 12
 EXAMPLES = 2
@@ -29,19 +23,19 @@ DOCUMENT = "/api/schema/openapi.json"
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def address(tmp_path_factory):
     with served(data_app(make_store(tmp_path_factory.mktemp("schema")))) as address:
         yield address
 
 
 @pytest.fixture(scope="module")
-def schema(address: str) -> "BaseSchema":
+def schema(address):
     import schemathesis
 
     return schemathesis.openapi.from_url(f"{address}{DOCUMENT}")
 
 
-def statuses(schema: "BaseSchema", *, is_allowed: bool) -> Counter[int]:
+def statuses(schema, *, is_allowed):
     """Asks each route with made-up parameters, wrong ones or allowed ones, and checks each answer in all ways. Allowed
     ones name what is stored, so that there are rows to check.
     """
@@ -60,7 +54,7 @@ def statuses(schema: "BaseSchema", *, is_allowed: bool) -> Counter[int]:
             phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
         )
-        def check(case: "schemathesis.Case") -> None:
+        def check(case):
             if is_allowed:
                 for place in (case.path_parameters, case.query):
                     for name in set(place or {}) & set(KNOWN):
@@ -75,13 +69,13 @@ def statuses(schema: "BaseSchema", *, is_allowed: bool) -> Counter[int]:
     return found
 
 
-def test_answers_to_allowed_questions_are_as_documented(schema: "BaseSchema") -> None:
+def test_answers_to_allowed_questions_are_as_documented(schema):
     found = statuses(schema, is_allowed=True)
     assert set(found) <= {200, 406}
     assert found[200] >= ROUTES
 
 
-def test_wrong_questions_are_refused_as_documented(schema: "BaseSchema") -> None:
+def test_wrong_questions_are_refused_as_documented(schema):
     found = statuses(schema, is_allowed=False)
     assert set(found) <= {400, 404, 405, 406}
     assert found[400] >= ROUTES
@@ -91,7 +85,7 @@ def test_wrong_questions_are_refused_as_documented(schema: "BaseSchema") -> None
 @pytest.mark.nightly
 @pytest.mark.timeout(1_800)
 @pytest.mark.parametrize("names_what_is_stored", [False, True])
-def test_all_checks_hold_for_thousands_of_questions(address: str, tmp_path: Path, names_what_is_stored: bool) -> None:
+def test_all_checks_hold_for_thousands_of_questions(address, tmp_path, names_what_is_stored):
     if names_what_is_stored:
         stored = {"path.symbol": KNOWN["symbol"], "path.day": DAY, "query.start": DAY, "query.on": DAY}
         (tmp_path / "schemathesis.toml").write_text(tomli_w.dumps({"parameters": stored}))

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from pathlib import Path
 
 import httpx
 import pytest
@@ -15,15 +14,15 @@ from tests.waiting import DEADLINE_S, until_async
 from tests.web.data_app import data_app
 
 
-def test_two_questions_run_at_a_time_and_the_event_loop_goes_on() -> None:
+def test_two_questions_run_at_a_time_and_the_event_loop_goes_on():
     asyncio.run(_two_questions_run_at_a_time_and_the_event_loop_goes_on())
 
 
-async def _two_questions_run_at_a_time_and_the_event_loop_goes_on() -> None:
+async def _two_questions_run_at_a_time_and_the_event_loop_goes_on():
     threads, allowed = Threads("two", 2, waiting_max=3), threading.Event()
     running: list[int] = []
 
-    def work(number: int) -> int:
+    def work(number):
         running.append(number)
         assert allowed.wait(DEADLINE_S)
         return number
@@ -38,11 +37,11 @@ async def _two_questions_run_at_a_time_and_the_event_loop_goes_on() -> None:
     assert await threads.run(lambda: 7) == 7
 
 
-def test_a_question_whose_asker_went_away_while_it_waited_is_not_asked() -> None:
+def test_a_question_whose_asker_went_away_while_it_waited_is_not_asked():
     asyncio.run(_a_question_whose_asker_went_away_while_it_waited_is_not_asked())
 
 
-async def _a_question_whose_asker_went_away_while_it_waited_is_not_asked() -> None:
+async def _a_question_whose_asker_went_away_while_it_waited_is_not_asked():
     threads, allowed = Threads("one", 1, waiting_max=1), threading.Event()
     asked: list[str] = []
     first = asyncio.create_task(threads.run(lambda: allowed.wait(DEADLINE_S)))
@@ -59,11 +58,11 @@ async def _a_question_whose_asker_went_away_while_it_waited_is_not_asked() -> No
     assert asked == ["third"]
 
 
-def test_more_questions_than_may_wait_are_refused_with_a_time_to_ask_again(tmp_path: Path) -> None:
+def test_more_questions_than_may_wait_are_refused_with_a_time_to_ask_again(tmp_path):
     asyncio.run(_more_questions_than_may_wait_are_refused_with_a_time_to_ask_again(tmp_path))
 
 
-async def _more_questions_than_may_wait_are_refused_with_a_time_to_ask_again(tmp_path: Path) -> None:
+async def _more_questions_than_may_wait_are_refused_with_a_time_to_ask_again(tmp_path):
     app = data_app(make_store(tmp_path))
     many = THREADS + WAITING_MAX + 12
     transport = httpx.ASGITransport(app)

@@ -3,7 +3,6 @@
 import itertools
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -12,7 +11,6 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import observer
-from bus.events import Event
 from observer.archive.lake.sealing import seal_days
 from observer.base.errors import StoreError
 from observer.research.reading import Rows
@@ -38,36 +36,34 @@ QUESTIONS: Sequence[Question] = (
 class Asker:
     """Asks a store of its own, `step_s` seconds after the question before: then the snapshot is old."""
 
-    def __init__(self, folder: Path, cache_bytes: int = 1 << 20) -> None:
+    def __init__(self, folder, cache_bytes=1 << 20):
         self.step_s = 20.0
         self._now_s = 0.0
         self._answers = Answers(lambda: observer.open_store(folder), lambda: self._now_s, cache_bytes)
 
-    def ask(
-        self, question: Question, cursor: str | None = None, limit: int = 1000, known: str = ""
-    ) -> Page | Unchanged:
+    def ask(self, question, cursor=None, limit=1000, known=""):
         self._now_s += self.step_s
         return self._answers.page(question, cursor, limit, "json", known.__eq__)
 
-    def page(self, question: Question, cursor: str | None = None, limit: int = 1000) -> Page:
+    def page(self, question, cursor=None, limit=1000):
         found = self.ask(question, cursor, limit)
         assert isinstance(found, Page)
         return found
 
-    def tag(self, question: Question) -> str:
+    def tag(self, question):
         return self.page(question).tag
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory):
     return make_store(tmp_path_factory.mktemp("walks"))
 
 
-def rows_of(page: Page) -> list[tuple[Any, ...]]:
+def rows_of(page):
     return pl.concat(page.frames).rows()
 
 
-def late(number: int) -> list[Event]:
+def late(number):
     """Rows that come later and belong to the first day: before, between and after those that are there."""
     moment = f"09:{number % 5:02}:{number % 60:02}"
     return [
@@ -88,9 +84,7 @@ _NUMBERS = itertools.count()
 )
 @example(question=QUESTIONS[0], limits=[1], arrivals=[True], cache_bytes=0)
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_walk_neither_repeats_nor_loses_a_row_while_late_rows_arrive(
-    folder: Path, question: Question, limits: list[int], arrivals: list[bool], cache_bytes: int
-) -> None:
+def test_a_walk_neither_repeats_nor_loses_a_row_while_late_rows_arrive(folder, question, limits, arrivals, cache_bytes):
     asker = Asker(folder, cache_bytes)
     whole = rows_of(asker.page(question))
     found: list[tuple[Any, ...]] = []
@@ -107,7 +101,7 @@ def test_a_walk_neither_repeats_nor_loses_a_row_while_late_rows_arrive(
     assert found == whole
 
 
-def test_an_answer_is_another_one_after_a_late_row_and_a_new_walk_has_it(tmp_path: Path) -> None:
+def test_an_answer_is_another_one_after_a_late_row_and_a_new_walk_has_it(tmp_path):
     folder = make_store(tmp_path)
     asker = Asker(folder)
     question = questions.Trades(start=DAY, symbol="005930")
@@ -118,7 +112,7 @@ def test_an_answer_is_another_one_after_a_late_row_and_a_new_walk_has_it(tmp_pat
     assert before.tag != after.tag
 
 
-def test_a_walk_goes_on_in_another_process_while_nothing_is_added(folder: Path) -> None:
+def test_a_walk_goes_on_in_another_process_while_nothing_is_added(folder):
     question = questions.Universe(start=DAY)
     first = Asker(folder).page(question, limit=4)
     assert first.rest is not None
@@ -126,7 +120,7 @@ def test_a_walk_goes_on_in_another_process_while_nothing_is_added(folder: Path) 
     assert rows_of(first) + rows_of(second) == rows_of(Asker(folder).page(question))
 
 
-def test_a_cursor_whose_rows_are_not_held_any_more_is_refused_with_the_remedy(tmp_path: Path) -> None:
+def test_a_cursor_whose_rows_are_not_held_any_more_is_refused_with_the_remedy(tmp_path):
     folder = make_store(tmp_path)
     asker = Asker(folder, cache_bytes=0)
     question = questions.Trades(start=DAY, symbol="005930")
@@ -138,7 +132,7 @@ def test_a_cursor_whose_rows_are_not_held_any_more_is_refused_with_the_remedy(tm
         asker.page(question, first.rest.cursor)
 
 
-def test_listings_of_a_walk_that_was_not_kept_are_refused_once_others_were_added(tmp_path: Path) -> None:
+def test_listings_of_a_walk_that_was_not_kept_are_refused_once_others_were_added(tmp_path):
     folder = make_store(tmp_path)
     asker = Asker(folder, cache_bytes=0)
     first = asker.page(questions.Listings(), limit=1)
@@ -149,7 +143,7 @@ def test_listings_of_a_walk_that_was_not_kept_are_refused_once_others_were_added
         asker.page(questions.Listings(), first.rest.cursor)
 
 
-def test_an_answer_that_the_asker_has_reads_no_row(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_the_asker_has_reads_no_row(folder, monkeypatch):
     asker = Asker(folder, cache_bytes=0)
     question = questions.Bars(start=DAY, symbol="005930")
     tag = asker.tag(question)
@@ -164,26 +158,24 @@ def test_an_answer_that_the_asker_has_reads_no_row(folder: Path, monkeypatch: py
 class Opened:
     """The stores that an `Answers` opened, and those that it closed last of all that it did with them."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, folder, monkeypatch):
         self.stores: list[Store] = []
         self.closed: list[Store] = []
         self._folder = folder
         close = Store.close
 
-        def closing(store: Store) -> None:
+        def closing(store):
             close(store)
             self.closed.append(store)
 
         monkeypatch.setattr(Store, "close", closing)
 
-    def __call__(self) -> Store:
+    def __call__(self):
         self.stores.append(observer.open_store(self._folder))
         return self.stores[-1]
 
 
-def test_only_the_newest_of_many_held_snapshots_keeps_connections(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_the_newest_of_many_held_snapshots_keeps_connections(tmp_path, monkeypatch):
     folder = make_store(tmp_path)
     opened = Opened(folder, monkeypatch)
     moments_s = [0.0]
@@ -203,7 +195,7 @@ def test_only_the_newest_of_many_held_snapshots_keeps_connections(
     assert opened.stores[0] is opened.closed[-1]  # the read connected it again
 
 
-def test_a_snapshot_that_cannot_be_read_any_more_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_snapshot_that_cannot_be_read_any_more_is_closed(tmp_path, monkeypatch):
     folder = make_store(tmp_path)
     opened = Opened(folder, monkeypatch)
     answers = Answers(opened, lambda: 0.0, 0)
@@ -219,12 +211,12 @@ def test_a_snapshot_that_cannot_be_read_any_more_is_closed(tmp_path: Path, monke
 # --- sealed days -----------------------------------------------------------------------------------------------
 
 
-def recorded(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+def recorded(monkeypatch):
     """The kinds that are read from now on."""
     kinds: set[str] = set()
     scan = Rows.scan
 
-    def scanning(self: Rows, kind: str, day: str, lines: Sequence[str] | None = None) -> pl.LazyFrame:
+    def scanning(self, kind, day, lines=None):
         kinds.add(kind)
         return scan(self, kind, day, lines)
 
@@ -233,7 +225,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def taped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def taped(tmp_path_factory):
     folder = make_store(tmp_path_factory.mktemp("taped"))
     append(url_of(folder), STREAM, *of_tape())
     return folder
@@ -241,9 +233,7 @@ def taped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("has_tape", [False, True])
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda each: type(each).__name__)
-def test_a_question_names_each_kind_that_it_reads(
-    folder: Path, taped: Path, question: Question, has_tape: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_question_names_each_kind_that_it_reads(folder, taped, question, has_tape, monkeypatch):
     kinds = recorded(monkeypatch)
     Asker(taped if has_tape else folder).page(question)
     assert kinds
@@ -251,19 +241,19 @@ def test_a_question_names_each_kind_that_it_reads(
 
 
 @pytest.fixture
-def sealed(tmp_path: Path) -> tuple[Path, Asker]:
+def sealed(tmp_path):
     """A store whose first day is sealed."""
     folder = make_store(tmp_path)
     seal(folder)
     return folder, Asker(folder)
 
 
-def seal(folder: Path) -> None:
+def seal(folder):
     lake = folder / "data" / "lake"
     list(seal_days(lake, url_of(folder), MARKET, [DAY], lambda: 1, threading.Event()))
 
 
-def test_the_answer_of_a_sealed_day_stays_the_same_while_other_days_get_rows(sealed: tuple[Path, Asker]) -> None:
+def test_the_answer_of_a_sealed_day_stays_the_same_while_other_days_get_rows(sealed):
     folder, asker = sealed
     of_day = questions.Bars(start=DAY, symbol="005930")
     of_both = questions.Bars(start=DAY, end=NEXT_DAY, symbol="005930")
@@ -275,8 +265,8 @@ def test_the_answer_of_a_sealed_day_stays_the_same_while_other_days_get_rows(sea
 
 
 def test_the_answer_of_a_sealed_day_is_another_one_with_a_late_row_and_when_that_is_sealed(
-    sealed: tuple[Path, Asker],
-) -> None:
+    sealed,
+):
     folder, asker = sealed
     question = questions.Trades(start=DAY, symbol="005930")
     tags = [asker.tag(question)]

@@ -1,14 +1,13 @@
 """The page in a real Chromium: each part shows its figures, old figures look old, orders are confirmed and sent."""
 
 import re
-from collections.abc import Iterator
 from typing import Final
 
 import msgspec
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect
+from playwright.sync_api import expect
 
-from observer.web.model import Alerts, State, Strip, Universe
+from observer.web.model import Alerts, Strip, Universe
 from tests.web.page_browser import chromium
 from tests.web.page_parts import DAY, NOW_MS, PAST_DAY, TEXTS, slot, universe
 from tests.web.page_server import TOKEN, PageServer
@@ -18,19 +17,19 @@ HOSTILE: Final = "<img src=x onerror=\"document.title='taken'\">"
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser():
     with chromium() as found:
         yield found
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[PageServer]:
+def server():
     with PageServer({PAST_DAY: past_day(), "2026-11-17": past_day()}).running() as found:
         yield found
 
 
 @pytest.fixture(scope="module")
-def tab(browser: Browser, server: PageServer) -> Iterator[Page]:
+def tab(browser, server):
     """One tab for all tests, with the page."""
     found = browser.new_page(viewport={"width": 1280, "height": 1600})
     found.set_default_timeout(20_000)
@@ -41,14 +40,14 @@ def tab(browser: Browser, server: PageServer) -> Iterator[Page]:
 
 
 @pytest.fixture
-def troubles(tab: Page) -> Iterator[list[str]]:
+def troubles(tab):
     """Errors of scripts, and what the content security policy refused; a test of the page has none."""
     found: list[str] = []
 
-    def on_error(error: Exception) -> None:
+    def on_error(error):
         found.append(str(error))
 
-    def on_console(message: ConsoleMessage) -> None:
+    def on_console(message):
         if "Content Security Policy" in message.text:
             found.append(message.text)
 
@@ -60,7 +59,7 @@ def troubles(tab: Page) -> Iterator[list[str]]:
 
 
 @pytest.fixture
-def opened(tab: Page, server: PageServer, troubles: list[str]) -> Iterator[Page]:
+def opened(tab, server, troubles):
     """The page, which shows full operation; without a token and without an open dialog."""
     server.refusal, server.refusal_status, server.is_losing_answers = None, 409, False
     server.forget_orders()
@@ -70,18 +69,18 @@ def opened(tab: Page, server: PageServer, troubles: list[str]) -> Iterator[Page]
     assert troubles == []
 
 
-def shows(page: Page, server: PageServer, state: State) -> None:
+def shows(page, server, state):
     """Sends a state and waits until the page has it."""
     server.push(state)
     expect(page.locator("#headline-text")).to_have_text(state.headline)
     expect(page.locator("body")).to_have_attribute("data-feed", "live")
 
 
-def text_of(page: Page, part: str) -> str:
+def text_of(page, part):
     return re.sub(r"\s+", " ", page.locator(f"#{part}").inner_text())
 
 
-def test_each_part_shows_its_figures(opened: Page) -> None:
+def test_each_part_shows_its_figures(opened):
     expected = {
         "timeline": ("Full operation", "09:00 to 15:30", "10:42"),
         "alerts": ("No alert is open.",),
@@ -108,7 +107,7 @@ def test_each_part_shows_its_figures(opened: Page) -> None:
     assert not any(missing.values()), missing
 
 
-def test_each_part_shows_the_age_of_its_figures(opened: Page) -> None:
+def test_each_part_shows_the_age_of_its_figures(opened):
     ages = dict(
         opened.eval_on_selector_all(".part", "parts => parts.map(p => [p.id, p.querySelector('.age').innerText])")
     )
@@ -117,7 +116,7 @@ def test_each_part_shows_the_age_of_its_figures(opened: Page) -> None:
     assert ages["premiums"] == "1 h 04 min ago"
 
 
-def test_a_worker_that_is_down_is_named_in_words_and_not_by_colour_alone(opened: Page, server: PageServer) -> None:
+def test_a_worker_that_is_down_is_named_in_words_and_not_by_colour_alone(opened, server):
     shows(opened, server, worker_down())
     assert (opened.locator("#level-word").inner_text(), opened.title()) == ("Critical", "Critical · Observer")
     row = opened.locator("#processes tr", has_text="track-b")
@@ -129,7 +128,7 @@ def test_a_worker_that_is_down_is_named_in_words_and_not_by_colour_alone(opened:
     assert "63 listings removed, more than 50" in text_of(opened, "listings")
 
 
-def test_alerts_of_one_name_are_all_shown(opened: Page, server: PageServer) -> None:
+def test_alerts_of_one_name_are_all_shown(opened, server):
     first = worker_down().alerts.alerts[1]
     others = [{"process": "track-b", "text": "of another process"}, {"since": f"{DAY}T09:00:00+09:00", "text": "again"}]
     found = [first, first, *(msgspec.structs.replace(first, **each) for each in others)]
@@ -139,18 +138,18 @@ def test_alerts_of_one_name_are_all_shown(opened: Page, server: PageServer) -> N
     expect(opened.locator("#alerts .alert-text")).to_have_count(0)
 
 
-def test_a_part_without_figures_says_why(opened: Page, server: PageServer) -> None:
+def test_a_part_without_figures_says_why(opened, server):
     shows(opened, server, FOUR_STATES["night"]())
     assert "The day's universe is built at 08:35." in text_of(opened, "universe")
     assert not opened.locator("#universe .heat").is_visible()
 
 
-def test_a_universe_before_the_first_sweep_has_no_price_yet(opened: Page, server: PageServer) -> None:
+def test_a_universe_before_the_first_sweep_has_no_price_yet(opened, server):
     shows(opened, server, msgspec.structs.replace(full_operation(), universe=universe(0)))
     expect(opened.locator("#universe")).to_contain_text("2,583 lines, no price yet")
 
 
-def test_a_part_that_fails_says_so_and_the_others_go_on(opened: Page, server: PageServer) -> None:
+def test_a_part_that_fails_says_so_and_the_others_go_on(opened, server):
     state = full_operation()
     broken = msgspec.structs.replace(state.gaps, strips=None)  # as a server of another version may send it
     shows(opened, server, msgspec.structs.replace(worker_down(), gaps=broken))
@@ -163,7 +162,7 @@ def test_a_part_that_fails_says_so_and_the_others_go_on(opened: Page, server: Pa
     assert "6 recovered" in text_of(opened, "gaps")
 
 
-def test_a_name_from_outside_stays_text(opened: Page, server: PageServer) -> None:
+def test_a_name_from_outside_stays_text(opened, server):
     state = full_operation()
     first, second = state.board.accounts
     hostile = msgspec.structs.replace(
@@ -183,9 +182,7 @@ def test_a_name_from_outside_stays_text(opened: Page, server: PageServer) -> Non
         assert "<img src=x" in text_of(opened, part)
 
 
-def test_the_page_is_grey_within_5_s_after_its_feed_stopped_and_recovers_by_itself(
-    opened: Page, server: PageServer
-) -> None:
+def test_the_page_is_grey_within_5_s_after_its_feed_stopped_and_recovers_by_itself(opened, server):
     server.silence()
     stopped = opened.evaluate("performance.now()")
     expect(opened.locator("body")).to_have_attribute("data-feed", "stopped")
@@ -200,7 +197,7 @@ def test_the_page_is_grey_within_5_s_after_its_feed_stopped_and_recovers_by_itse
     assert not opened.locator("#no-news").is_visible()
 
 
-def test_an_order_is_confirmed_sent_with_the_token_and_its_outcome_shown(opened: Page, server: PageServer) -> None:
+def test_an_order_is_confirmed_sent_with_the_token_and_its_outcome_shown(opened, server):
     opened.get_by_role("button", name="Restart track-b").click()
     dialog = opened.get_by_role("dialog")
     expect(dialog.get_by_role("heading")).to_have_text("Restart track-b?")
@@ -212,7 +209,7 @@ def test_an_order_is_confirmed_sent_with_the_token_and_its_outcome_shown(opened:
     assert server.orders == [("restart", {"process": "track-b"})]
 
 
-def test_all_orders_reach_their_addresses_and_the_token_is_asked_for_once(opened: Page, server: PageServer) -> None:
+def test_all_orders_reach_their_addresses_and_the_token_is_asked_for_once(opened, server):
     shows(opened, server, worker_down())
     opened.evaluate("token => sessionStorage.setItem('observer-token', token)", TOKEN)
     for name in ("Silence process_fatal:track-b", "Approve the file of KOSDAQ", "Pin 005930", "Unpin 029687"):
@@ -230,7 +227,7 @@ def test_all_orders_reach_their_addresses_and_the_token_is_asked_for_once(opened
     ]
 
 
-def test_a_refused_order_says_why_and_a_wrong_token_is_forgotten(opened: Page, server: PageServer) -> None:
+def test_a_refused_order_says_why_and_a_wrong_token_is_forgotten(opened, server):
     opened.get_by_label("Pin a line").fill("005930.NXT")
     opened.keyboard.press("Enter")
     dialog = opened.get_by_role("dialog")
@@ -245,7 +242,7 @@ def test_a_refused_order_says_why_and_a_wrong_token_is_forgotten(opened: Page, s
     assert not dialog.is_visible()
 
 
-def test_an_order_without_an_answer_is_not_said_to_be_refused_or_not_sent(opened: Page, server: PageServer) -> None:
+def test_an_order_without_an_answer_is_not_said_to_be_refused_or_not_sent(opened, server):
     opened.evaluate("token => sessionStorage.setItem('observer-token', token)", TOKEN)
     opened.get_by_role("button", name="Restart track-b").click()
     dialog = opened.get_by_role("dialog")
@@ -263,7 +260,7 @@ def test_an_order_without_an_answer_is_not_said_to_be_refused_or_not_sent(opened
     opened.keyboard.press("Escape")
 
 
-def test_an_order_with_another_time_is_another_order(opened: Page, server: PageServer) -> None:
+def test_an_order_with_another_time_is_another_order(opened, server):
     shows(opened, server, worker_down())
     opened.evaluate("token => sessionStorage.setItem('observer-token', token)", TOKEN)
     opened.get_by_role("button", name="Silence process_fatal:track-b", exact=True).click()
@@ -280,7 +277,7 @@ def test_an_order_with_another_time_is_another_order(opened: Page, server: PageS
     assert len({key for key, _ in given}) == 2, "a server refuses a key that another order had"
 
 
-def test_a_stored_day_is_in_the_address_and_shown_the_same_way(opened: Page, server: PageServer) -> None:
+def test_a_stored_day_is_in_the_address_and_shown_the_same_way(opened, server):
     opened.get_by_role("button", name="The stored day before").click()
     expect(opened.locator("#headline-text")).to_have_text(past_day().headline)
     assert opened.url.endswith(f"#{PAST_DAY}")
@@ -300,7 +297,7 @@ def test_a_stored_day_is_in_the_address_and_shown_the_same_way(opened: Page, ser
     expect(opened.locator("#headline-text")).to_have_text(past_day().headline)
 
 
-def test_a_phone_shows_the_whole_name_and_counts_of_each_line_with_gaps(opened: Page, server: PageServer) -> None:
+def test_a_phone_shows_the_whole_name_and_counts_of_each_line_with_gaps(opened, server):
     size = opened.viewport_size
     opened.set_viewport_size({"width": 360, "height": 800})
     opened.get_by_role("button", name="The stored day before").click()
@@ -313,7 +310,7 @@ def test_a_phone_shows_the_whole_name_and_counts_of_each_line_with_gaps(opened: 
         opened.set_viewport_size(size)
 
 
-def test_a_day_that_is_not_stored_says_so(opened: Page) -> None:
+def test_a_day_that_is_not_stored_says_so(opened):
     expect(opened.locator("#processes")).to_be_visible()
     opened.evaluate("location.hash = '#2020-01-01'")
     expect(opened.locator("#trouble")).to_have_text("No day 2020-01-01 is stored: choose another.")
@@ -326,7 +323,7 @@ def test_a_day_that_is_not_stored_says_so(opened: Page) -> None:
     expect(opened.locator("#processes")).to_be_visible()
 
 
-def test_the_keyboard_reaches_figures_and_orders_with_visible_focus(opened: Page, server: PageServer) -> None:
+def test_the_keyboard_reaches_figures_and_orders_with_visible_focus(opened, server):
     opened.goto(server.address)
     expect(opened.locator("#processes tbody tr").first).to_be_visible()  # until then the page has no figures to reach
     opened.keyboard.press("Tab")
@@ -345,7 +342,7 @@ def test_the_keyboard_reaches_figures_and_orders_with_visible_focus(opened: Page
     expect(opened.get_by_role("dialog").get_by_role("heading")).to_contain_text("Pin ")
 
 
-def test_400_tiles_and_41_slots_are_drawn_in_place(opened: Page, server: PageServer) -> None:
+def test_400_tiles_and_41_slots_are_drawn_in_place(opened, server):
     assert opened.locator("#universe .tiles .tile").count() == 400
     assert opened.locator("#board .slot").count() == 41
     opened.evaluate("window.kept = [...document.querySelectorAll('.tiles .tile, .slot, tbody tr')]")
@@ -363,7 +360,7 @@ def test_400_tiles_and_41_slots_are_drawn_in_place(opened: Page, server: PageSer
     assert inside
 
 
-def test_the_headline_is_announced_only_when_it_changes(opened: Page, server: PageServer) -> None:
+def test_the_headline_is_announced_only_when_it_changes(opened, server):
     opened.evaluate(
         """() => {
           window.changes = 0;
@@ -377,7 +374,7 @@ def test_the_headline_is_announced_only_when_it_changes(opened: Page, server: Pa
     assert opened.evaluate("window.changes") == 0
 
 
-def test_figures_have_the_texts_of_the_table(opened: Page) -> None:
+def test_figures_have_the_texts_of_the_table(opened):
     found = opened.evaluate(
         """async calls => {
           const format = await import(new URL("page/format.js", location.href));
@@ -392,7 +389,7 @@ def test_figures_have_the_texts_of_the_table(opened: Page) -> None:
     assert dict(zip(TEXTS, found, strict=True)) == TEXTS
 
 
-def test_the_heat_map_fills_its_room_with_areas_in_proportion_to_the_values(opened: Page) -> None:
+def test_the_heat_map_fills_its_room_with_areas_in_proportion_to_the_values(opened):
     values = [1.6e6 / (1 + order) for order in range(400)]
     found = opened.evaluate(
         """async values => {
@@ -409,7 +406,7 @@ def test_the_heat_map_fills_its_room_with_areas_in_proportion_to_the_values(open
     assert ratios[len(ratios) // 2] < 2
 
 
-def test_without_any_trade_all_tiles_have_one_size_and_without_tiles_there_is_none(opened: Page) -> None:
+def test_without_any_trade_all_tiles_have_one_size_and_without_tiles_there_is_none(opened):
     found = opened.evaluate(
         """async () => {
           const {heatLayout} = await import(new URL("page/treemap.js", location.href));
@@ -422,7 +419,7 @@ def test_without_any_trade_all_tiles_have_one_size_and_without_tiles_there_is_no
 
 
 @pytest.mark.slow
-def test_the_axis_has_the_days_hours_and_now(opened: Page) -> None:
+def test_the_axis_has_the_days_hours_and_now(opened):
     found = opened.evaluate(
         """async () => {
           const {dayAxis, position, hours} = await import(new URL("page/axis.js", location.href));

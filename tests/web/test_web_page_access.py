@@ -1,13 +1,11 @@
 """The page for everyone: axe-core finds no violation, in both themes, at a phone and a desktop, live, past and grey."""
 
-from collections.abc import Iterator
 from typing import Final, Literal
 
 import msgspec
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import expect
 
-from observer.web.model import State
 from tests.waiting import DEADLINE_S
 from tests.web.page_axe import CONTRAST_MIN, heat_contrasts, violations
 from tests.web.page_browser import chromium
@@ -27,25 +25,25 @@ SITUATIONS: Final = ("night", "full", "down", "past", "grey", "order")
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser():
     with chromium() as found:
         yield found
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[PageServer]:
+def server():
     with PageServer({PAST_DAY: past_day()}).running() as found:
         yield found
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
+def page(browser):
     found = browser.new_page(bypass_csp=True)
     yield found
     found.close()
 
 
-def bring_about(situation: str, page: Page, server: PageServer) -> None:
+def bring_about(situation, page, server):
     """The page in a situation."""
     state = {"order": worker_down, "night": FOUR_STATES["night"], "down": worker_down}.get(situation, full_operation)()
     server.push(state)
@@ -63,7 +61,7 @@ def bring_about(situation: str, page: Page, server: PageServer) -> None:
 @pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("situation", SITUATIONS)
-def test_axe_finds_no_violation(situation: str, size: str, theme: Theme, page: Page, server: PageServer) -> None:
+def test_axe_finds_no_violation(situation, size, theme, page, server):
     width, height = SIZES[size]
     page.set_viewport_size({"width": width, "height": height})
     page.emulate_media(color_scheme=theme)
@@ -71,7 +69,7 @@ def test_axe_finds_no_violation(situation: str, size: str, theme: Theme, page: P
     assert violations(page) == []
 
 
-def test_axe_sees_a_violation_where_there_is_one(page: Page, server: PageServer) -> None:
+def test_axe_sees_a_violation_where_there_is_one(page, server):
     page.goto(server.address)
     page.evaluate("document.querySelector('#day').previousElementSibling.remove()")
     assert any(each.startswith("label:") for each in violations(page))
@@ -79,9 +77,7 @@ def test_axe_sees_a_violation_where_there_is_one(page: Page, server: PageServer)
 
 @pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("situation", ["full", "grey"])
-def test_text_on_each_colour_of_the_heat_map_has_the_contrast_of_aa(
-    situation: str, theme: Theme, page: Page, server: PageServer
-) -> None:
+def test_text_on_each_colour_of_the_heat_map_has_the_contrast_of_aa(situation, theme, page, server):
     page.emulate_media(color_scheme=theme)
     bring_about(situation, page, server)
     found = heat_contrasts(page)
@@ -90,7 +86,7 @@ def test_text_on_each_colour_of_the_heat_map_has_the_contrast_of_aa(
 
 
 @pytest.mark.parametrize("situation", ["full", "down", "past"])
-def test_nothing_scrolls_the_page_sideways(situation: str, page: Page, server: PageServer) -> None:
+def test_nothing_scrolls_the_page_sideways(situation, page, server):
     bring_about(situation, page, server)
     wide = {}
     for width in (320, 360, 768, 1280, 2560, 3840):
@@ -99,14 +95,14 @@ def test_nothing_scrolls_the_page_sideways(situation: str, page: Page, server: P
     assert all(more <= 0 for more in wide.values()), wide
 
 
-def test_an_update_of_400_tiles_and_41_slots_costs_less_than_10_ms_of_scripts(page: Page, server: PageServer) -> None:
+def test_an_update_of_400_tiles_and_41_slots_costs_less_than_10_ms_of_scripts(page, server):
     """Measured by the browser, scripts of the test included. The best block counts: others share the cores."""
     page.set_viewport_size({"width": 1280, "height": 1400})
     bring_about("full", page, server)
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable")
 
-    def scripts_s() -> float:
+    def scripts_s():
         metrics = session.send("Performance.getMetrics")["metrics"]
         return float(next(each["value"] for each in metrics if each["name"] == "ScriptDuration"))
 
@@ -121,7 +117,7 @@ def test_an_update_of_400_tiles_and_41_slots_costs_less_than_10_ms_of_scripts(pa
     assert min(blocks_s) < 0.010, blocks_s
 
 
-def changed(state: State, order: int, name: str) -> State:
+def changed(state, order, name):
     """The state with other prices, changes and figures, and a name to wait for."""
     moved = [
         msgspec.structs.replace(

@@ -3,17 +3,17 @@
 import asyncio
 from typing import Final
 
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import async_playwright, expect
 
 from bus.commands import Pin
 from tests.folders import short_folder
 from tests.web.page_browser import OPTIONS, program
-from tests.web.running import DAY, Served, System, filled, loaded, served, system
+from tests.web.running import DAY, filled, loaded, served, system
 
 HEADLINE: Final = "#headline-text"
 
 
-async def shows_state_day_and_order(page: Page, running: System, found: Served) -> None:
+async def shows_state_day_and_order(page, running, found):
     troubles: list[str] = []
     page.on("pageerror", lambda error: troubles.append(str(error)))
     page.on("console", lambda message: troubles.append(message.text))
@@ -37,8 +37,8 @@ async def shows_state_day_and_order(page: Page, running: System, found: Served) 
     assert troubles == []
 
 
-def test_the_page_shows_the_servers_state_and_days_and_its_orders_arrive() -> None:
-    async def scenario() -> None:
+def test_the_page_shows_the_servers_state_and_days_and_its_orders_arrive():
+    async def scenario():
         with short_folder() as folder:
             settings = filled(folder)
             async with system(settings) as running, served(settings) as found, async_playwright() as playwright:

@@ -6,8 +6,6 @@ from hypothesis import strategies as st
 from bus.commands import ProcessAlert, ProcessStatus, Sample, StatusReply
 from bus.events import (
     ConnectionChanged,
-    EtfValued,
-    Event,
     GapDetected,
     GapEmpty,
     GapOpened,
@@ -51,20 +49,20 @@ BEGINS_NS = TEN_NS - 600 * NS_PER_MINUTE
 LEVELS = ("ok", "warning", "critical")
 
 
-def ms_of(moment_ns: int) -> int:
+def ms_of(moment_ns):
     return moment_ns // NS_PER_MS
 
 
-def member(rank: int, line: str) -> UniverseMember:
+def member(rank, line):
     return UniverseMember("kis", "KR", DAY, rank, line, f"name of {line}", "KOSPI", 1e12, 100.0, None, None)
 
 
-def snapshot(line: str, price: float, value: float, minute: float = 600) -> Snapshot:
+def snapshot(line, price, value, minute=600):
     at_ns = BEGINS_NS + round(minute * NS_PER_MINUTE)
     return Snapshot("kis", line, DAY, 1, at_ns, price, *[None] * 3, 100.0, *[None] * 4, 10.0, value)
 
 
-def fold(*events: Event, lines: int = 3, is_past: bool = False) -> DayFold:
+def fold(*events, lines=3, is_past=False):
     basis = DayBasis(
         session_date=DAY,
         begins_ns=BEGINS_NS,
@@ -79,14 +77,14 @@ def fold(*events: Event, lines: int = 3, is_past: bool = False) -> DayFold:
     return made
 
 
-def assigned(line: str, slot: str = "main:01", trigger: str = "volume_surge") -> SlotAssigned:
+def assigned(line, slot="main:01", trigger="volume_surge"):
     return SlotAssigned(slot, line, TEN_NS, trigger, 1.5, "free_slot", None)
 
 
 # --- slots and prices ---
 
 
-def test_a_slot_shows_its_line_s_last_price_its_age_and_the_trades_of_the_last_minute() -> None:
+def test_a_slot_shows_its_line_s_last_price_its_age_and_the_trades_of_the_last_minute():
     found = fold(
         snapshot("000001", 100.0, 5.0),
         assigned("000001"),
@@ -103,13 +101,13 @@ def test_a_slot_shows_its_line_s_last_price_its_age_and_the_trades_of_the_last_m
     assert (account.name, account.slots_max) == ("main", 41)
 
 
-def test_trades_that_were_fetched_later_are_no_last_prices() -> None:
+def test_trades_that_were_fetched_later_are_no_last_prices():
     late = trade(1, symbol="000001", session_date=DAY, exchange_time_ns=TEN_NS, price=1.0, gap_id="tape")
     [account] = fold(assigned("000001"), late).board(TEN_NS, 3).accounts
     assert account.slots[0].price is None
 
 
-def test_a_pin_says_so_and_a_released_slot_is_gone() -> None:
+def test_a_pin_says_so_and_a_released_slot_is_gone():
     pinned = assigned("000001", trigger="manual")
     [account] = fold(pinned).board(TEN_NS, 3).accounts
     assert account.slots[0].why == "pin"
@@ -117,14 +115,14 @@ def test_a_pin_says_so_and_a_released_slot_is_gone() -> None:
     assert not fold(pinned, released).board(TEN_NS, 3).accounts[0].slots
 
 
-def test_a_past_day_keeps_the_slots_that_its_end_released_and_has_no_rates() -> None:
+def test_a_past_day_keeps_the_slots_that_its_end_released_and_has_no_rates():
     closing = SlotReleased("main:01", "000001", TEN_NS, 1.5, "closed")
     assert not fold(assigned("000001"), closing).board(TEN_NS, 3).accounts[0].slots
     [slot] = fold(assigned("000001"), closing, is_past=True).board(TEN_NS, 3).accounts[0].slots
     assert (slot.line, slot.trades_per_minute) == ("000001", None)
 
 
-def test_a_line_waits_while_its_condition_holds() -> None:
+def test_a_line_waits_while_its_condition_holds():
     fired = TriggerFired("000002", "volume_surge", TEN_NS, None, 3.0, 2.0, 1.0, 1.0, 1.0)
     replaced = SlotReleased("main:01", "000002", TEN_NS, 1.0, "replaced", "000001")
     events = (fired, assigned("000002"), replaced, assigned("000001"))
@@ -133,7 +131,7 @@ def test_a_line_waits_while_its_condition_holds() -> None:
     assert fold(*events, ended).board(TEN_NS, 3).waiting == 0
 
 
-def test_an_account_shows_its_connection_and_its_token_s_end() -> None:
+def test_an_account_shows_its_connection_and_its_token_s_end():
     [account] = fold().board(TEN_NS, 3).accounts
     assert (account.is_connected, account.token_expires) == (None, None)
     up = ConnectionChanged("kis", "main", TEN_NS, "connected", "", 0)
@@ -142,7 +140,7 @@ def test_an_account_shows_its_connection_and_its_token_s_end() -> None:
     assert (account.is_connected, account.token_expires) == (True, f"{DAY}T10:00:00+09:00")
 
 
-def test_trades_of_a_minute_take_an_entry_a_second() -> None:
+def test_trades_of_a_minute_take_an_entry_a_second():
     line = LinePrices()
     for number in range(200_000):
         line.count(TEN_NS + number * NS_PER_S // 1_000, 1)
@@ -150,14 +148,14 @@ def test_trades_of_a_minute_take_an_entry_a_second() -> None:
     assert len(line._trades) <= 61  # so a busy line costs no more than a quiet one
 
 
-def test_a_board_without_its_streaming_process_says_nothing_of_connections() -> None:
+def test_a_board_without_its_streaming_process_says_nothing_of_connections():
     up = ConnectionChanged("kis", "main", TEN_NS, "connected", "", 0)
     [account] = without_connections(fold(up).board(TEN_NS, 3)).accounts
     assert (account.is_connected, account.slots_max) == (None, 41)
 
 
 @given(st.lists(st.tuples(st.integers(0, 24 * 60 - 1), st.floats(1, 1e6)), max_size=60))
-def test_points_are_in_order_and_the_last_is_the_newest_price(seen: list[tuple[int, float]]) -> None:
+def test_points_are_in_order_and_the_last_is_the_newest_price(seen):
     prices = Prices(DAY, BEGINS_NS)
     for minute, price in seen:
         prices.see_snapshot("000001", BEGINS_NS + minute * NS_PER_MINUTE, price, None, 1.0)
@@ -174,7 +172,7 @@ def test_points_are_in_order_and_the_last_is_the_newest_price(seen: list[tuple[i
 # --- the universe, sweeps, ETFs, the tape ---
 
 
-def test_tiles_are_the_lines_with_the_largest_traded_value() -> None:
+def test_tiles_are_the_lines_with_the_largest_traded_value():
     found = fold(snapshot("000001", 101.0, 5.0), snapshot("000002", 90.0, 9.0), snapshot("999999", 1.0, 99.0))
     universe = found.universe(ms_of)
     assert [(tile.line, tile.change_percent, tile.sector) for tile in universe.tiles] == [
@@ -184,18 +182,18 @@ def test_tiles_are_the_lines_with_the_largest_traded_value() -> None:
     assert universe.lines == 3
 
 
-def test_there_are_no_more_tiles_than_the_page_shows() -> None:
+def test_there_are_no_more_tiles_than_the_page_shows():
     many = [snapshot(f"{number:06}", 100.0, float(number)) for number in range(1, TILES_MAX + 50)]
     tiles = fold(*many, lines=TILES_MAX + 49).universe(ms_of).tiles
     assert len(tiles) == TILES_MAX
     assert tiles[0].line == f"{TILES_MAX + 49:06}"
 
 
-def test_a_day_without_a_universe_says_so() -> None:
+def test_a_day_without_a_universe_says_so():
     assert "universe" in fold(lines=0).universe(ms_of).missing
 
 
-def test_sweeps_are_in_order_and_each_is_once() -> None:
+def test_sweeps_are_in_order_and_each_is_once():
     later = SweepCompleted("kis", DAY, 2, TEN_NS + 60 * NS_PER_S, TEN_NS + 90 * NS_PER_S, 3, 2, 1)
     first = SweepCompleted("kis", DAY, 1, TEN_NS, TEN_NS + NS_PER_S, 3, 3, 1)
     other_day = SweepCompleted("kis", SESSIONS[0], 3, TEN_NS, TEN_NS + NS_PER_S, 3, 3, 1)
@@ -203,8 +201,8 @@ def test_sweeps_are_in_order_and_each_is_once() -> None:
     assert [(sweep.begin_minute, sweep.duration_s, sweep.answered) for sweep in found] == [(600, 1, 3), (601, 30, 2)]
 
 
-def test_premiums_are_of_the_newest_day_and_the_largest_first() -> None:
-    def value(symbol: str, day: str, price: float | None) -> EtfValued:
+def test_premiums_are_of_the_newest_day_and_the_largest_first():
+    def value(symbol, day, price):
         return etf_valued(symbol=symbol, session_date=day, price=price, nav=100.0)
 
     found = fold(
@@ -215,7 +213,7 @@ def test_premiums_are_of_the_newest_day_and_the_largest_first() -> None:
     assert [(each.name, each.premium_percent) for each in premiums.premiums] == [("2", -3.0), ("a fund", 1.0)]
 
 
-def test_the_tape_shows_its_share_and_its_end() -> None:
+def test_the_tape_shows_its_share_and_its_end():
     assert fold().tape(ms_of).missing
     progress = TapeProgressed("kis", DAY, TEN_NS, 3, 1, 1, 3, 30.0, 9.0, 1.0, 1, 2, 60.0, False)
     tape = fold(progress).tape(ms_of)
@@ -227,7 +225,7 @@ def test_the_tape_shows_its_share_and_its_end() -> None:
 GAP = GapDetected("g", "kis", "000001", DAY, TEN_NS, TEN_NS, TEN_NS + 6 * NS_PER_S, 1.0, 2.0, 1.0, None, "reconnect")
 
 
-def test_an_open_cut_lasts_until_now_and_an_empty_one_is_over() -> None:
+def test_an_open_cut_lasts_until_now_and_an_empty_one_is_over():
     cut = GapOpened("g", "kis", "000001", DAY, TEN_NS, TEN_NS, 1.0, "reconnect")
     found = fold(cut).gaps(TEN_NS + 60 * NS_PER_S, 3)
     assert (found.open, found.strips[0].spans[0].end_minute) == (1, 601)
@@ -236,7 +234,7 @@ def test_an_open_cut_lasts_until_now_and_an_empty_one_is_over() -> None:
     assert (span.state, span.end_minute) == ("empty", 600.5)
 
 
-def test_a_gap_s_outcome_is_the_last_one() -> None:
+def test_a_gap_s_outcome_is_the_last_one():
     lost = GapUnrecoverable("g", "000001", TEN_NS, "too late")
     recovered = GapRecovered("g", "000001", TEN_NS, "time_and_sales", 1, 1.0, True)
     assert fold(GAP, lost).gaps(TEN_NS, 3).lost == 1
@@ -255,7 +253,7 @@ gap_events: st.SearchStrategy[GapEvent] = st.tuples(st.integers(0, 4), st.sample
 
 
 @given(st.lists(gap_events, max_size=30), st.integers(0, 30))
-def test_a_tail_of_events_that_comes_twice_changes_nothing(events: list[GapEvent], read: int) -> None:
+def test_a_tail_of_events_that_comes_twice_changes_nothing(events, read):
     once, twice = GapFold(DAY, BEGINS_NS), GapFold(DAY, BEGINS_NS)
     for event in events:
         once.apply(event)
@@ -264,7 +262,7 @@ def test_a_tail_of_events_that_comes_twice_changes_nothing(events: list[GapEvent
     assert once.gaps(TEN_NS, 1, str) == twice.gaps(TEN_NS, 1, str)
 
 
-def test_strips_are_bounded_and_lines_with_open_gaps_come_first() -> None:
+def test_strips_are_bounded_and_lines_with_open_gaps_come_first():
     gaps = GapFold(DAY, BEGINS_NS)
     for number in range(STRIPS_MAX + 20):
         for part in range(SPANS_MAX + 1 if number == 5 else 1):
@@ -303,7 +301,7 @@ processes = st.lists(
 )
 
 
-def answer(found: list[ProcessStatus], opened: list[ProcessAlert], feed_age_s: float = 1.0) -> tuple[int, str]:
+def answer(found, opened, feed_age_s=1.0):
     reply = StatusReply(found, "FULL_OPERATION", TEN_NS, 1, 1.0)
     level, text = answer_of(
         processes_of(reply, "1", 1), alerts_of(opened, 1), "FULL_OPERATION", feed_age_s, feed_age_s_max=60
@@ -312,20 +310,18 @@ def answer(found: list[ProcessStatus], opened: list[ProcessAlert], feed_age_s: f
 
 
 @given(processes, alerts, alerts)
-def test_a_further_alert_never_makes_the_answer_better(
-    found: list[ProcessStatus], opened: list[ProcessAlert], more: list[ProcessAlert]
-) -> None:
+def test_a_further_alert_never_makes_the_answer_better(found, opened, more):
     assert answer(found, [*opened, *more])[0] >= answer(found, opened)[0]
 
 
 @given(processes, alerts)
-def test_silenced_and_informing_alerts_do_not_count(found: list[ProcessStatus], opened: list[ProcessAlert]) -> None:
+def test_silenced_and_informing_alerts_do_not_count(found, opened):
     loud = [each for each in opened if each.silenced_until_ns is None and each.severity != "info"]
     assert answer(found, opened) == answer(found, loud)
 
 
 @given(processes, alerts)
-def test_the_answer_is_as_bad_as_the_worst_finding(found: list[ProcessStatus], opened: list[ProcessAlert]) -> None:
+def test_the_answer_is_as_bad_as_the_worst_finding(found, opened):
     loud = [each.severity for each in opened if each.silenced_until_ns is None]
     is_given_up = any(each.state in ("FATAL", "LOOPING") for each in found)
     is_ill = any(each.state not in ("RUNNING", "EXITED") or each.heartbeat_age_s for each in found)
@@ -333,24 +329,24 @@ def test_the_answer_is_as_bad_as_the_worst_finding(found: list[ProcessStatus], o
     assert answer(found, opened)[0] == expected
 
 
-def test_all_is_well_names_the_phase() -> None:
+def test_all_is_well_names_the_phase():
     level, text = answer([ProcessStatus("track-b", "RUNNING")], [])
     assert (level, text) == (0, "All is well: 1 processes run, full operation")
 
 
-def test_a_silent_feed_counts_only_while_slots_stream() -> None:
+def test_a_silent_feed_counts_only_while_slots_stream():
     assert answer([], [], feed_age_s=61.0)[0] == 1
     quiet = answer_of(Processes(known_ms=1), Alerts(known_ms=1), "IDLE", 61.0, 60.0)
     assert quiet[0] == "ok"
 
 
-def test_a_system_that_does_not_answer_is_critical() -> None:
+def test_a_system_that_does_not_answer_is_critical():
     missing = Processes(known_ms=1, missing=NO_SYSTEM)
     assert answer_of(missing, Alerts(known_ms=1), "", 0.0, 60.0) == ("critical", NO_SYSTEM)
 
 
-def test_the_worst_alerts_come_first_and_silenced_ones_after_loud_ones() -> None:
-    def opened(identity: str, severity: str, silenced_ns: int | None = None) -> ProcessAlert:
+def test_the_worst_alerts_come_first_and_silenced_ones_after_loud_ones():
+    def opened(identity, severity, silenced_ns=None):
         return ProcessAlert(
             identity=identity,
             severity=severity,  # type: ignore[arg-type]
@@ -364,8 +360,8 @@ def test_the_worst_alerts_come_first_and_silenced_ones_after_loud_ones() -> None
     assert [alert.identity for alert in found.alerts] == ["c", "b", "a"]
 
 
-def test_the_lag_is_what_waits_and_the_time_of_most_acknowledgements_between_two_replies() -> None:
-    def reply(waiting: float, *counts: int) -> StatusReply:
+def test_the_lag_is_what_waits_and_the_time_of_most_acknowledgements_between_two_replies():
+    def reply(waiting, *counts):
         samples = [Sample(WAITING, (), waiting), Sample(ACKNOWLEDGEMENT, (), 0.0, (*counts, *[0] * (16 - len(counts))))]
         return StatusReply([], "IDLE", TEN_NS, 1, 1.0, samples={"track-a": samples, "track-b": samples})
 
@@ -377,7 +373,7 @@ def test_the_lag_is_what_waits_and_the_time_of_most_acknowledgements_between_two
     assert waiting_events(StatusReply([], "IDLE", TEN_NS, 1, 1.0)) is None
 
 
-def test_the_timeline_has_the_plan_s_phases_in_minutes_of_the_day() -> None:
+def test_the_timeline_has_the_plan_s_phases_in_minutes_of_the_day():
     from datetime import date
 
     plan = day_plan(date.fromisoformat(DAY))

@@ -2,15 +2,12 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
 
 import pytest
 from msgspec.structs import replace
 
 from observer.base.errors import NoDataError
-from observer.system.config import Settings
 from observer.web.failures import BusyError
-from observer.web.model import State
 from observer.web.stored_days import FRESH_S, KEPT_MAX, StoredDays
 from observer.web.threads import WAITING_MAX
 from tests.folders import short_folder
@@ -21,7 +18,7 @@ from tests.web.states import state
 
 
 @pytest.fixture(scope="module")
-def settings() -> Iterator[Settings]:
+def settings():
     with short_folder() as folder:
         yield filled(folder)
 
@@ -29,57 +26,51 @@ def settings() -> Iterator[Settings]:
 class Stored:
     """Days that count how often they are read, at the test's time."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.read: list[str] = []
         self.headline = "whole"
         self.now_s = 1_000.0
         self.days = StoredDays(self._state, lambda: self.now_s)
 
-    def _state(self, day: str) -> State:
+    def _state(self, day):
         if day == "2030-01-01":
             raise NoDataError("nothing is stored")
         self.read.append(day)
         return replace(state(self.headline), day=day, now_ms=len(self.read))
 
 
-def test_a_day_is_read_once_for_ten_people_and_again_when_it_is_old() -> None:
-    async def scenario() -> None:
-        stored = Stored()
-        first, *others = await asyncio.gather(*(stored.days.state_of(SESSIONS[0]) for _ in range(10)))
-        assert (len(stored.read), {first.tag}) == (1, {each.tag for each in others})
-        stored.now_s += FRESH_S
-        assert await stored.days.state_of(SESSIONS[0]) == first
-        assert len(stored.read) == 2
-        stored.headline = "a late row came"
-        assert await stored.days.state_of(SESSIONS[0]) == first
-        stored.now_s += FRESH_S
-        assert (await stored.days.state_of(SESSIONS[0])).tag != first.tag
-        with pytest.raises(NoDataError):
-            await stored.days.state_of("2030-01-01")
-
-    asyncio.run(scenario())
+async def test_a_day_is_read_once_for_ten_people_and_again_when_it_is_old():
+    stored = Stored()
+    first, *others = await asyncio.gather(*(stored.days.state_of(SESSIONS[0]) for _ in range(10)))
+    assert (len(stored.read), {first.tag}) == (1, {each.tag for each in others})
+    stored.now_s += FRESH_S
+    assert await stored.days.state_of(SESSIONS[0]) == first
+    assert len(stored.read) == 2
+    stored.headline = "a late row came"
+    assert await stored.days.state_of(SESSIONS[0]) == first
+    stored.now_s += FRESH_S
+    assert (await stored.days.state_of(SESSIONS[0])).tag != first.tag
+    with pytest.raises(NoDataError):
+        await stored.days.state_of("2030-01-01")
 
 
-def test_a_few_days_are_kept_and_the_oldest_is_read_again() -> None:
-    async def scenario() -> None:
-        stored = Stored()
-        days = [f"2026-11-{day:02d}" for day in range(1, KEPT_MAX + 2)]
-        for day in (*days, *days[1:], days[0]):
-            await stored.days.state_of(day)
-        assert stored.read == [*days, days[0]]
-
-    asyncio.run(scenario())
+async def test_a_few_days_are_kept_and_the_oldest_is_read_again():
+    stored = Stored()
+    days = [f"2026-11-{day:02d}" for day in range(1, KEPT_MAX + 2)]
+    for day in (*days, *days[1:], days[0]):
+        await stored.days.state_of(day)
+    assert stored.read == [*days, days[0]]
 
 
-def test_people_who_look_at_many_days_wait_for_each_other_and_the_live_page_does_not(settings: Settings) -> None:
+def test_people_who_look_at_many_days_wait_for_each_other_and_the_live_page_does_not(settings):
     allowed, reading = threading.Event(), threading.Event()
 
-    def read(day: str) -> State:
+    def read(day):
         reading.set()
         assert allowed.wait(DEADLINE_S)
         return replace(state("whole"), day=day)
 
-    async def scenario() -> None:
+    async def scenario():
         stored = StoredDays(read)
         async with page(settings, stored=stored) as found:
             found.states.give("the live page")
@@ -96,7 +87,7 @@ def test_people_who_look_at_many_days_wait_for_each_other_and_the_live_page_does
             allowed.set()
             assert [(await each).json()["day"] for each in asking] == days
 
-    def _is_busy(stored: StoredDays) -> bool:
+    def _is_busy(stored):
         return stored._threads._unfinished == WAITING_MAX + 1
 
     try:
@@ -105,31 +96,25 @@ def test_people_who_look_at_many_days_wait_for_each_other_and_the_live_page_does
         allowed.set()
 
 
-def test_one_day_more_than_may_wait_is_refused() -> None:
-    async def scenario() -> None:
-        allowed = threading.Event()
-        stored = StoredDays(lambda day: replace(state("whole"), day=str(allowed.wait(DEADLINE_S))))
-        asking = [asyncio.create_task(stored.state_of(str(day))) for day in range(WAITING_MAX + 1)]
-        await asyncio.sleep(0)
-        with pytest.raises(BusyError):
-            await stored.state_of("one more")
-        allowed.set()
-        await asyncio.gather(*asking)
-
-    asyncio.run(scenario())
+async def test_one_day_more_than_may_wait_is_refused():
+    allowed = threading.Event()
+    stored = StoredDays(lambda day: replace(state("whole"), day=str(allowed.wait(DEADLINE_S))))
+    asking = [asyncio.create_task(stored.state_of(str(day))) for day in range(WAITING_MAX + 1)]
+    await asyncio.sleep(0)
+    with pytest.raises(BusyError):
+        await stored.state_of("one more")
+    allowed.set()
+    await asyncio.gather(*asking)
 
 
-def test_a_browser_that_has_the_day_gets_304_and_no_body(settings: Settings) -> None:
-    async def scenario() -> None:
-        async with served(settings) as found:
-            path = f"/api/days/{SESSIONS[0]}"
-            answer = await found.client.get(path)
-            tag = answer.headers["etag"]
-            for known in (tag, f'"another", W/{tag}', "*"):
-                again = await found.client.get(path, headers={"If-None-Match": known})
-                assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
-            other = await found.client.get(f"/api/days/{SESSIONS[1]}", headers={"If-None-Match": tag})
-            assert (other.status_code, other.headers["cache-control"]) == (200, "no-cache")
-            assert other.headers["etag"] != tag
-
-    asyncio.run(scenario())
+async def test_a_browser_that_has_the_day_gets_304_and_no_body(settings):
+    async with served(settings) as found:
+        path = f"/api/days/{SESSIONS[0]}"
+        answer = await found.client.get(path)
+        tag = answer.headers["etag"]
+        for known in (tag, f'"another", W/{tag}', "*"):
+            again = await found.client.get(path, headers={"If-None-Match": known})
+            assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+        other = await found.client.get(f"/api/days/{SESSIONS[1]}", headers={"If-None-Match": tag})
+        assert (other.status_code, other.headers["cache-control"]) == (200, "no-cache")
+        assert other.headers["etag"] != tag

@@ -9,8 +9,8 @@ from typing import Final
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.whole.running import JsonObject
 from tests.waiting import DEADLINE_S
+from tests.whole.running import JsonObject
 
 INTERVAL_S: Final = 2.0
 

@@ -31,8 +31,8 @@ from observer.store.reader import StoreReader
 from observer.system.config import Settings, load_settings
 from tests.folders import short_folder
 from tests.store.migrated import make_database
-from tests.whole.running import OBSERVER, PROCESSES, JsonObject, System, observer_here
 from tests.waiting import DEADLINE_S
+from tests.whole.running import OBSERVER, PROCESSES, JsonObject, System, observer_here
 
 EVERYBODY = ("simulator", *PROCESSES)
 

@@ -11,8 +11,8 @@ import pytest
 from tests.conformance.conftest import SERVER_URL, postgresql_schema
 from tests.folders import short_folder
 from tests.monitoring.targets import SECRET, listening
-from tests.whole.running import Completed, JsonObject, System, observer_here
 from tests.waiting import DEADLINE_S
+from tests.whole.running import System, observer_here
 
 pytestmark = pytest.mark.system
 
@@ -20,7 +20,7 @@ TRADING_DAYS = Path(__file__).parents[2] / "config" / "trading_days.toml"
 UNUSED = "127.0.0.1:9"  # the port of the discard service: no one listens
 
 
-def started(folder: Path, store: str, target: str = "") -> System:
+def started(folder, store, target=""):
     """A system with keys of no broker at hosts that do not answer, and with a target of alerts at this URL."""
     made = folder / "d"
     made.mkdir()
@@ -42,17 +42,17 @@ def started(folder: Path, store: str, target: str = "") -> System:
     return System(made, "run", "--config", made / "observer.toml")
 
 
-def ask(system: System, *words: str) -> Completed:
+def ask(system, *words):
     return observer_here(*words, "--config", system.folder / "observer.toml", cwd=system.folder)
 
 
-def listed(system: System, *words: str) -> dict[str, JsonObject]:
+def listed(system, *words):
     """The alerts that a command prints as JSON, by identity."""
     completed = ask(system, *words, "--json")
     return {each["identity"]: each for each in json.loads(completed.stdout or '{"alerts": []}')["alerts"]}
 
 
-def has_secret(path: Path) -> bool:
+def has_secret(path):
     """Whether the file of a running system has the target's URL; one that is gone meanwhile has not."""
     with contextlib.suppress(FileNotFoundError):
         return path.is_file() and SECRET.encode() in path.read_bytes()
@@ -60,7 +60,7 @@ def has_secret(path: Path) -> bool:
 
 
 @pytest.mark.slow  # the next test's alert goes the same way; `test_cli_alerts.py` silences
-def test_a_broker_that_does_not_answer_is_on_stderr_in_status_and_in_alerts_and_can_be_silenced() -> None:
+def test_a_broker_that_does_not_answer_is_on_stderr_in_status_and_in_alerts_and_can_be_silenced():
     with short_folder() as folder:
         system = started(folder, f"sqlite:///{folder}/d/data/observer.db")
         try:
@@ -85,7 +85,7 @@ def test_a_broker_that_does_not_answer_is_on_stderr_in_status_and_in_alerts_and_
             system.clear_away()
 
 
-def test_without_the_database_alerts_are_on_stderr_in_status_in_alerts_and_at_a_target_whose_url_no_file_has() -> None:
+def test_without_the_database_alerts_are_on_stderr_in_status_in_alerts_and_at_a_target_whose_url_no_file_has():
     with short_folder() as folder, listening() as target:
         system = started(folder, "postgresql+psycopg://root@127.0.0.1:1/test", target.url)
         try:
@@ -114,7 +114,7 @@ def test_without_the_database_alerts_are_on_stderr_in_status_in_alerts_and_at_a_
             system.clear_away()
 
 
-def test_a_database_that_the_server_refuses_is_refused_before_a_process_starts() -> None:
+def test_a_database_that_the_server_refuses_is_refused_before_a_process_starts():
     with short_folder() as folder, postgresql_schema():
         url = SERVER_URL.set(database="observer_test_absent", query={}).render_as_string(hide_password=False)
         system = started(folder, url)

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.whole.conftest import Day
-from tests.whole.running import Completed, observer_here
+from tests.whole.running import observer_here
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
@@ -19,7 +18,7 @@ TABLES = (
 )
 
 
-def verify(day: Day, database: Path, folder: Path, *options: str, **slots: int) -> Completed:
+def verify(day, database, folder, *options, **slots):
     """With the day's own configuration, or other settings of the slots, and the database where it is now."""
     ran_in = Path(day.database_reported.removeprefix("sqlite:///")).parents[1]
     configuration = folder / "observer.toml"
@@ -36,7 +35,7 @@ def verify(day: Day, database: Path, folder: Path, *options: str, **slots: int) 
     return observer_here("decisions", "verify", session_date, "--config", configuration, *options, cwd=folder)
 
 
-def test_a_replay_of_the_day_makes_the_same_decisions_event_for_event(day: Day, tmp_path: Path) -> None:
+def test_a_replay_of_the_day_makes_the_same_decisions_event_for_event(day, tmp_path):
     reported = verify(day, day.database, tmp_path, "--json")
     assert reported.returncode == 0, reported.stdout + reported.stderr
     comparison = json.loads(reported.stdout)
@@ -46,7 +45,7 @@ def test_a_replay_of_the_day_makes_the_same_decisions_event_for_event(day: Day, 
     assert {"TriggerFired", "SlotAssigned", "SlotReleased"} <= comparison["same"].keys()
 
 
-def test_a_changed_decision_is_named(day: Day, tmp_path: Path) -> None:
+def test_a_changed_decision_is_named(day, tmp_path):
     database = tmp_path / "changed.db"
     shutil.copy(day.database, database)
     with closing(sqlite3.connect(database)) as connection, connection:
@@ -59,7 +58,7 @@ def test_a_changed_decision_is_named(day: Day, tmp_path: Path) -> None:
     assert difference["recorded"]["score"] != difference["replayed"]["score"]
 
 
-def test_the_settings_of_the_day_decide_and_those_of_today_are_only_compared(day: Day, tmp_path: Path) -> None:
+def test_the_settings_of_the_day_decide_and_those_of_today_are_only_compared(day, tmp_path):
     reported = verify(day, day.database, tmp_path, "--json", churn_max_replacements=3)
     assert reported.returncode == 0, reported.stdout + reported.stderr
     comparison = json.loads(reported.stdout)
@@ -70,7 +69,7 @@ def test_the_settings_of_the_day_decide_and_those_of_today_are_only_compared(day
 
 
 @pytest.mark.slow  # the test before it has the comparison that the line is made of
-def test_one_line_names_the_keys_in_which_the_configuration_of_today_differs(day: Day, tmp_path: Path) -> None:
+def test_one_line_names_the_keys_in_which_the_configuration_of_today_differs(day, tmp_path):
     reported = verify(day, day.database, tmp_path, churn_max_replacements=3, overflow_alert_rate=1)
     assert reported.returncode == 0, reported.stdout + reported.stderr
     [line] = [line for line in reported.stdout.splitlines() if "configuration" in line]
@@ -79,7 +78,7 @@ def test_one_line_names_the_keys_in_which_the_configuration_of_today_differs(day
     assert "slots.overflow_alert_rate" in line
 
 
-def test_stored_settings_that_were_changed_are_noticed(day: Day, tmp_path: Path) -> None:
+def test_stored_settings_that_were_changed_are_noticed(day, tmp_path):
     database = tmp_path / "changed.db"
     shutil.copy(day.database, database)
     with closing(sqlite3.connect(database)) as connection, connection:

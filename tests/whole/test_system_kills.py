@@ -5,15 +5,12 @@ is lost or doubled, and the decisions of both Track B processes can be recompute
 """
 
 import json
-from collections.abc import Mapping
 
 import pytest
 
 from tests.folders import short_folder
-from tests.whole.conftest import Day
-from tests.whole.running import PROCESSES, SYMBOLS, Completed, System, demo, is_sound, observer, observer_here
+from tests.whole.running import PROCESSES, SYMBOLS, demo, is_sound, observer, observer_here
 from tests.whole.staged import (
-    StagedDay,
     decisions_are_made_again,
     kill_at_once,
     staged_day,
@@ -29,11 +26,11 @@ LAST_SWEEP = 41  # every ten minutes from 09:00 to 15:30, and the one after the 
 SPEED = 200  # 99 s between 09:30 and 15:00 for all kills in turn
 
 
-def is_in_full_operation(system: System) -> bool:
+def is_in_full_operation(system):
     return bool(system.rows("SELECT slot FROM slot_assignments LIMIT 1"))
 
 
-def test_kills_of_all_at_once_and_databases_that_are_deleted_lose_and_double_nothing() -> None:
+def test_kills_of_all_at_once_and_databases_that_are_deleted_lose_and_double_nothing():
     """One system for all of it: its start costs the time."""
     with staged_day(speed=60, symbols=SYMBOLS, accounts=1, begins=(9, 28)) as day:
         day.begin()
@@ -56,21 +53,21 @@ def test_kills_of_all_at_once_and_databases_that_are_deleted_lose_and_double_not
         decisions_are_made_again(day.system, resumed=1)
 
 
-def more_trades_are_stored(day: StagedDay) -> None:
+def more_trades_are_stored(day):
     [(known,)] = day.system.rows("SELECT count(*) FROM trades") or [(0,)]
     more = f"SELECT count(*) > {known + 100} FROM trades"
     day.system.until(lambda: day.system.rows(more) == [(1,)], "more trades are stored")
 
 
-def all_are_killed_at_once_and_the_writer_again(day: StagedDay) -> None:
+def all_are_killed_at_once_and_the_writer_again(day):
     """All processes restart together; the second time only the writer is down."""
     kill_at_once(day.system, *PROCESSES)
     kill_at_once(day.system, "core-writer")
 
 
 def a_database_that_is_deleted_before_there_is_a_package_is_made_anew_from_outboxes_and_archives(
-    day: StagedDay,
-) -> None:
+    day,
+):
     known = delete_database(day)
     stated = "`observer ctl restart core-writer`"
     day.system.until(lambda: stated in typed(day, "status").stdout, "the remedy is stated")
@@ -79,7 +76,7 @@ def a_database_that_is_deleted_before_there_is_a_package_is_made_anew_from_outbo
     until_stored_anew(day, known)
 
 
-def a_database_that_is_deleted_behind_its_package_is_restored_without_a_loss(day: StagedDay) -> None:
+def a_database_that_is_deleted_behind_its_package_is_restored_without_a_loss(day):
     made = observer("backup", "now", "--json", "--config", day.configuration, cwd=day.folder)
     assert made.returncode == 0, made.stderr
     packed = json.loads(made.stdout)["events"]
@@ -93,16 +90,16 @@ def a_database_that_is_deleted_behind_its_package_is_restored_without_a_loss(day
     until_stored_anew(day, known)
 
 
-def typed(day: StagedDay, *words: str) -> Completed:
+def typed(day, *words):
     return observer_here(*words, "--config", day.configuration, cwd=day.folder)
 
 
-def stored_events(day: StagedDay) -> dict[str, int]:
+def stored_events(day):
     """How many events of each stream are stored."""
     return dict(day.system.rows("SELECT uid, high_water_mark FROM streams"))
 
 
-def delete_database(day: StagedDay) -> Mapping[str, int]:
+def delete_database(day):
     """Delete the files under the running system; returns what was stored."""
     known = stored_events(day)
     assert known
@@ -111,15 +108,15 @@ def delete_database(day: StagedDay) -> Mapping[str, int]:
     return known
 
 
-def until_stored_anew(day: StagedDay, known: Mapping[str, int]) -> None:
-    def are_stored_anew() -> bool:
+def until_stored_anew(day, known):
+    def are_stored_anew():
         now = stored_events(day)
         return all(now.get(stream, 0) >= count for stream, count in known.items())
 
     day.system.until(are_stored_anew, "all earlier events are stored anew")
 
 
-def test_a_day_of_kills_in_turn_ends_as_a_day_without(day: Day) -> None:
+def test_a_day_of_kills_in_turn_ends_as_a_day_without(day):
     with short_folder() as folder, demo(folder=folder / "d", speed=SPEED) as system:
         system.until(lambda: is_in_full_operation(system), "the first slots")
         for victim in VICTIMS:

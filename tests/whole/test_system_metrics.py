@@ -3,7 +3,6 @@
 import pytest
 
 from observer.monitoring.metrics.table import METRICS
-from tests.whole.conftest import Day
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
@@ -28,23 +27,23 @@ ABSENT = {
 }
 
 
-def test_every_metric_of_the_table_is_shown_in_the_course_of_a_day(day: Day) -> None:
+def test_every_metric_of_the_table_is_shown_in_the_course_of_a_day(day):
     assert METRICS.keys() - ABSENT.keys() - day.scraped.metrics.keys() == set()
 
 
-def test_every_metric_that_is_shown_is_in_the_table_with_its_type_and_its_labels(day: Day) -> None:
+def test_every_metric_that_is_shown_is_in_the_table_with_its_type_and_its_labels(day):
     shown = {name: (kind, sorted(labels)) for name, (kind, labels) in day.scraped.metrics.items()}
     assert shown == {name: (METRICS[name].type, sorted(METRICS[name].labels)) for name in shown}
 
 
-def test_the_system_was_ready_with_every_line(day: Day) -> None:
+def test_the_system_was_ready_with_every_line(day):
     checks = day.scraped.ready["checks"]
     assert isinstance(checks, list)
     assert [check["name"] for check in checks] == ["slots", "database", "token", "stream", "calendar"]
     assert day.scraped.ready["ready"] is True
 
 
-def test_the_events_that_are_shown_are_those_of_the_database(day: Day) -> None:
+def test_the_events_that_are_shown_are_those_of_the_database(day):
     """Up to the last scrape: a figure is of a heartbeat a second ago, and the day went on."""
     shown = day.scraped.values['observer_events_stored_total{"kind": "sweep_completed"}']
     assert 0 < shown <= day.value("SELECT count(*) FROM sweeps")

@@ -4,10 +4,8 @@ import json
 import os
 import signal
 import tomllib
-from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
-from pathlib import Path
 from sqlite3 import connect
 
 import msgspec
@@ -19,11 +17,11 @@ from observer.demo.configuration import DAY
 from observer.demo.ledger import write_offered
 from observer.simulator.kis.simulator import market_of
 from observer.simulator.settings import SimulatorSettings
-from tests.chaos.ledger_judge import Kept, Tape, read_kept, read_tapes
+from tests.chaos.ledger_judge import read_kept, read_tapes
 from tests.chaos.shares import united, volume, without
+from tests.waiting import DEADLINE_S
 from tests.whole.running import ask
 from tests.whole.staged import StagedDay, staged_day
-from tests.waiting import DEADLINE_S
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
@@ -32,7 +30,7 @@ STOP_NS = local_ns(DAY, 15)
 SPEED = 200.0
 
 
-def power_off(day: StagedDay) -> None:
+def power_off(day):
     """Kill all processes of the system at once, without a request to stop."""
     pids = [day.system.process.pid, *day.system.pids().values()]
     for pid in pids:
@@ -43,7 +41,7 @@ def power_off(day: StagedDay) -> None:
 
 
 @contextmanager
-def next_morning(before: StagedDay) -> Iterator[StagedDay]:
+def next_morning(before):
     """The same machine the day after."""
     clock = HeldClock(local_ns(DAY + timedelta(days=1), 8), before.folder / "data" / "clock-next", SPEED)
     day = StagedDay(before.folder, before.configuration, clock, DAY + timedelta(days=1))
@@ -53,7 +51,7 @@ def next_morning(before: StagedDay) -> Iterator[StagedDay]:
         day.system.clear_away()
 
 
-def unaccounted(kept: Kept, tape: Tape) -> int:
+def unaccounted(kept, tape):
     """Volume traded between the first stored trade and Track B's stop that is neither stored nor in a gap."""
     stored = united([*kept.streamed, *kept.conflated])
     if not stored:
@@ -63,7 +61,7 @@ def unaccounted(kept: Kept, tape: Tape) -> int:
 
 
 @pytest.mark.timeout(600)
-def test_trades_missed_by_a_machine_that_was_off_until_the_next_day_lie_in_gaps(tmp_path: Path) -> None:
+def test_trades_missed_by_a_machine_that_was_off_until_the_next_day_lie_in_gaps(tmp_path):
     with staged_day(speed=SPEED, symbols=30, accounts=1, begins=(9, 20)) as day:
         day.begin()
         day.until_second(OFF_S)

@@ -4,14 +4,13 @@ import json
 import signal
 import subprocess
 from datetime import date
-from pathlib import Path
 
 import pytest
 
 from observer.base.local_time import local_ns
 from tests.folders import short_folder
-from tests.whole.running import OBSERVER, ask, demo, observer
 from tests.waiting import DEADLINE_S
+from tests.whole.running import OBSERVER, ask, demo, observer
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
@@ -19,7 +18,7 @@ STOP_NS = local_ns(date(2026, 11, 18), 15)  # of Track B, on the demo's day
 FIELDS = ("symbol", "exchange_time_ns", "receive_time_ns", "price", "volume", "cumulative_volume", "cumulative_trades")
 
 
-def secrets_of(folder: Path) -> set[bytes]:
+def secrets_of(folder):
     """App keys and secrets as they stand in the keys file, tokens and approval keys as they were issued."""
     keys = {line.split('"')[1] for line in (folder / "keys.toml").read_text().splitlines() if '"' in line}
     for path in (folder / "run" / "tokens").glob("*.json"):
@@ -29,7 +28,7 @@ def secrets_of(folder: Path) -> set[bytes]:
 
 
 @pytest.mark.timeout(600)
-def test_the_streamed_trades_of_a_day_come_out_of_its_raw_capture_and_no_secret_is_in_it() -> None:
+def test_the_streamed_trades_of_a_day_come_out_of_its_raw_capture_and_no_secret_is_in_it():
     with short_folder() as short, demo("--keep", folder=short / "d", speed=600) as system:
         config, raw, facts = short / "d" / "observer.toml", short / "raw", short / "facts"
         system.until(lambda: config.exists() and (short / "d" / "run").exists(), "the demo wrote its configuration")

@@ -3,15 +3,13 @@ split on it; and a holiday.
 """
 
 import json
-from collections.abc import Iterator
 from datetime import date
-from typing import Any
 
 import pytest
 
 from tests.chaos.fault_day import judged
 from tests.whole.running import observer
-from tests.whole.staged import QUICK_SILENCE, StagedDay, staged_day, stopped
+from tests.whole.staged import QUICK_SILENCE, staged_day, stopped
 
 pytestmark = pytest.mark.system
 
@@ -26,7 +24,7 @@ CHANGES = {
 
 
 @pytest.fixture(scope="module")
-def exam_day() -> Iterator[tuple[dict[str, Any], StagedDay]]:
+def exam_day():
     """The day's judge report, and the finished day."""
     with staged_day(
         speed=1000, symbols=SYMBOLS, accounts=4, seed=SEED, session=EXAM_DAY, begins=(8, 30), changes=CHANGES
@@ -43,14 +41,14 @@ def exam_day() -> Iterator[tuple[dict[str, Any], StagedDay]]:
         yield reported, day
 
 
-def ordered(day: StagedDay, *words: str) -> dict[str, Any]:
+def ordered(day, *words):
     """The output of a command that must succeed."""
     reported = observer(*words, "--json", "--config", day.configuration, cwd=day.folder)
     assert reported.returncode == 0, reported.stdout + reported.stderr
     return dict(json.loads(reported.stdout))
 
 
-def hours(day: StagedDay, query: str) -> list[tuple[Any, ...]]:
+def hours(day, query):
     """The query's rows; times of day in KST as HH:MM where the query says hhmm(...)."""
     return day.system.rows(
         query.replace("hhmm(", "strftime('%H:%M', 9 * 3600 + 1e-9 * ").replace(";", ", 'unixepoch')")
@@ -61,7 +59,7 @@ def hours(day: StagedDay, query: str) -> list[tuple[Any, ...]]:
 @pytest.mark.nightly
 @pytest.mark.timeout(600)
 class TestExamDay:
-    def test_the_market_opens_at_ten_and_track_b_half_an_hour_later(self, exam_day: tuple[Any, StagedDay]) -> None:
+    def test_the_market_opens_at_ten_and_track_b_half_an_hour_later(self, exam_day):
         _, day = exam_day
         phases = dict(hours(day, "SELECT current, hhmm(changed_ns; FROM phases"))
         assert {name: phases[name] for name in ("TRACK_A_ONLY", "FULL_OPERATION", "TRACK_A_CLOSING")} == {
@@ -72,11 +70,11 @@ class TestExamDay:
         [(first,)] = hours(day, "SELECT min(hhmm(receive_time_ns;) FROM snapshots")
         assert first >= "10:00"
 
-    def test_the_stored_trades_are_the_sent_trades(self, exam_day: tuple[Any, StagedDay]) -> None:
+    def test_the_stored_trades_are_the_sent_trades(self, exam_day):
         reported, _ = exam_day
         assert reported["balances"], reported
 
-    def test_a_halted_symbol_loses_its_slot(self, exam_day: tuple[Any, StagedDay]) -> None:
+    def test_a_halted_symbol_loses_its_slot(self, exam_day):
         _, day = exam_day
         released = hours(
             day, f"SELECT hhmm(released_ns; FROM slot_releases WHERE symbol = '{HALTED}' AND reason = 'halted'"
@@ -86,20 +84,18 @@ class TestExamDay:
         [(reported,)] = day.system.rows(f"SELECT count(*) FROM market_states WHERE symbol = '{HALTED}' AND halted")
         assert reported == 1, "by the flag of the trade stream"
 
-    def test_a_pinned_symbol_has_its_slot_again_when_trading_resumes_also_after_a_restart(
-        self, exam_day: tuple[Any, StagedDay]
-    ) -> None:
+    def test_a_pinned_symbol_has_its_slot_again_when_trading_resumes_also_after_a_restart(self, exam_day):
         _, day = exam_day
         given = hours(
             day, f"SELECT hhmm(assigned_ns; FROM slot_assignments WHERE symbol = '{HALTED}' AND reason = 'pinned'"
         )
         assert given[-1][0] >= "11:55"  # a sweep sees new trades
 
-    def test_a_replay_confirms_the_decisions_of_the_day(self, exam_day: tuple[Any, StagedDay]) -> None:
+    def test_a_replay_confirms_the_decisions_of_the_day(self, exam_day):
         _, day = exam_day
         assert ordered(day, "decisions", "verify", EXAM_DAY.isoformat())["is_same"]
 
-    def test_a_symbol_at_its_upper_limit_loses_its_slot_and_gets_none(self, exam_day: tuple[Any, StagedDay]) -> None:
+    def test_a_symbol_at_its_upper_limit_loses_its_slot_and_gets_none(self, exam_day):
         _, day = exam_day
         [(released,)] = hours(
             day, f"SELECT hhmm(released_ns; FROM slot_releases WHERE symbol = '{LOCKED}' AND reason = 'upper_limit'"
@@ -108,14 +104,12 @@ class TestExamDay:
         later = hours(day, f"SELECT hhmm(assigned_ns; FROM slot_assignments WHERE symbol = '{LOCKED}'")
         assert all(assigned < released for (assigned,) in later)
 
-    def test_codes_with_letters_are_streamed_like_others(self, exam_day: tuple[Any, StagedDay]) -> None:
+    def test_codes_with_letters_are_streamed_like_others(self, exam_day):
         _, day = exam_day
         symbols = [symbol for (symbol,) in day.system.rows("SELECT DISTINCT symbol FROM trades")]
         assert sum(not symbol.isdigit() for symbol in symbols) >= 3
 
-    def test_a_split_fires_no_volatility_spike_and_surges_compare_with_the_new_shares(
-        self, exam_day: tuple[Any, StagedDay]
-    ) -> None:
+    def test_a_split_fires_no_volatility_spike_and_surges_compare_with_the_new_shares(self, exam_day):
         _, day = exam_day
         assert day.system.rows(f"SELECT symbol FROM universe_members WHERE symbol = '{SPLIT}'")
         assert day.system.rows(f"SELECT count(*) > 10 FROM snapshots WHERE symbol = '{SPLIT}'") == [(1,)]
@@ -133,7 +127,7 @@ class TestExamDay:
 @pytest.mark.slow
 @pytest.mark.nightly
 @pytest.mark.timeout(600)
-def test_on_a_holiday_nothing_is_swept_and_nothing_streamed() -> None:
+def test_on_a_holiday_nothing_is_swept_and_nothing_streamed():
     with staged_day(speed=1200, session=CHRISTMAS, begins=(8, 55)) as day:
         day.begin()
         day.until_second(10 * 3600)

@@ -13,7 +13,7 @@ from tests.conformance.conftest import postgresql_schema
 from tests.folders import short_folder
 from tests.store.migrated import make_database
 from tests.store.raw import execute
-from tests.whole.running import Completed, observer, observer_here
+from tests.whole.running import observer, observer_here
 
 pytestmark = pytest.mark.system
 
@@ -21,7 +21,7 @@ KEYS = '[main]\napp_key = "PSkeykeykey"\napp_secret = "sosecret"\n'
 TRADING_DAYS = Path(__file__).parents[2] / "config" / "trading_days.toml"
 
 
-def run_with(folder: Path, keys: str | None, mode: int = 0o600, store: str = "sqlite:///data/observer.db") -> Completed:
+def run_with(folder, keys, mode=0o600, store="sqlite:///data/observer.db"):
     """`observer run` in a folder of its own; the hosts do not exist, in case a process starts after all."""
     (folder / "observer.toml").write_text(
         f'[run]\ndata = "data"\nruntime = "run"\nprovider_pool = "pool.json"\ntrading_days = "{TRADING_DAYS}"\n'
@@ -38,11 +38,11 @@ def run_with(folder: Path, keys: str | None, mode: int = 0o600, store: str = "sq
     return observer("run", "--config", "observer.toml", cwd=folder)
 
 
-def was_nothing_started(folder: Path) -> bool:
+def was_nothing_started(folder):
     return not (folder / "data").exists() and not (folder / "run").exists()
 
 
-def test_a_start_without_keys_names_the_variables_and_the_file() -> None:
+def test_a_start_without_keys_names_the_variables_and_the_file():
     with short_folder() as folder:
         completed = run_with(folder, keys=None)
         assert completed.returncode == 2
@@ -52,7 +52,7 @@ def test_a_start_without_keys_names_the_variables_and_the_file() -> None:
         assert was_nothing_started(folder)
 
 
-def test_a_keys_file_that_others_can_read_is_refused_with_the_remedy() -> None:
+def test_a_keys_file_that_others_can_read_is_refused_with_the_remedy():
     with short_folder() as folder:
         completed = run_with(folder, keys=KEYS, mode=0o644)
         assert completed.returncode == 2
@@ -61,7 +61,7 @@ def test_a_keys_file_that_others_can_read_is_refused_with_the_remedy() -> None:
         assert was_nothing_started(folder)
 
 
-def test_a_database_that_the_writer_must_not_write_ends_the_start_with_the_writer_s_reason() -> None:
+def test_a_database_that_the_writer_must_not_write_ends_the_start_with_the_writer_s_reason():
     with short_folder() as folder, postgresql_schema() as url:
         make_database(url)
         claim(url, Instance(name="second"), ["kis"], 0)
@@ -73,7 +73,7 @@ def test_a_database_that_the_writer_must_not_write_ends_the_start_with_the_write
         assert "accounts: " not in completed.stderr, "no process that calls the broker was started"
 
 
-def test_a_database_of_another_living_system_is_refused_with_its_owner_before_a_process_starts() -> None:
+def test_a_database_of_another_living_system_is_refused_with_its_owner_before_a_process_starts():
     with short_folder() as folder, postgresql_schema() as url:
         make_database(url)
         claim(url, Instance(), ["kis"], 0, this_system(folder / "other"))
@@ -84,7 +84,7 @@ def test_a_database_of_another_living_system_is_refused_with_its_owner_before_a_
         assert "stop it (observer ctl shutdown), or give another [store] url" in line
 
 
-def test_a_schema_that_cannot_be_migrated_ends_the_start_with_the_remedy() -> None:
+def test_a_schema_that_cannot_be_migrated_ends_the_start_with_the_remedy():
     with short_folder() as folder, postgresql_schema() as url:
         execute(url, "CREATE TABLE streams (id INTEGER)")
         completed = run_with(folder, KEYS, store=url)
@@ -94,7 +94,7 @@ def test_a_schema_that_cannot_be_migrated_ends_the_start_with_the_remedy() -> No
         )
 
 
-def test_a_wrong_configuration_is_reported_line_by_line() -> None:
+def test_a_wrong_configuration_is_reported_line_by_line():
     with short_folder() as folder:
         (folder / "observer.toml").write_text("[track_a]\ninterval = 5\n[stor]\n")
         completed = observer("run", "--config", "observer.toml", cwd=folder)
@@ -106,7 +106,7 @@ def test_a_wrong_configuration_is_reported_line_by_line() -> None:
         assert was_nothing_started(folder)
 
 
-def test_status_without_a_running_system_names_the_command_that_starts_one() -> None:
+def test_status_without_a_running_system_names_the_command_that_starts_one():
     with short_folder() as folder:
         completed = observer_here("status", "--json", cwd=folder)
         assert completed.returncode == 2
@@ -114,7 +114,7 @@ def test_status_without_a_running_system_names_the_command_that_starts_one() -> 
         assert "observer run" in completed.stderr
 
 
-def test_a_folder_of_something_else_is_left_alone() -> None:
+def test_a_folder_of_something_else_is_left_alone():
     with short_folder() as folder:
         (folder / "thesis.txt").write_text("years of work")
         completed = observer_here("demo", "--folder", folder, cwd=folder)

@@ -4,7 +4,6 @@ and the decisions of both Track B processes can be recomputed.
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -18,9 +17,9 @@ from observer.demo.configuration import DAY
 from observer.demo.day import DemoOptions, prepare
 from observer.store.reader import StoreReader
 from tests.folders import short_folder
-from tests.whole.running import PROCESSES, SYMBOLS, Completed, JsonObject, System, is_sound, observer, observer_here
+from tests.whole.running import PROCESSES, SYMBOLS, JsonObject, is_sound, observer, observer_here
 from tests.whole.staged import StagedDay, decisions_are_made_again, kill_at_once, make_empty_database
-from tests.whole.wire import Wire, tapped
+from tests.whole.wire import tapped
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
@@ -32,7 +31,7 @@ DOCUMENTED = ("pid", "state", "uptime_s", "restarts", "cpu_percent", "rss_bytes"
 
 
 @contextlib.contextmanager
-def running() -> Iterator[tuple[System, Wire]]:
+def running():
     """A system in full operation against the simulator, with a relay in the stream connection."""
     with short_folder() as folder:
         prepared = prepare(msgspec.structs.replace(OPTIONS, folder=folder / "d"))
@@ -55,16 +54,16 @@ def running() -> Iterator[tuple[System, Wire]]:
                 day.system.clear_away()
 
 
-def command(system: System, *words: str) -> Completed:
+def command(system, *words):
     return observer_here(*words, "--config", system.folder / "observer.toml", cwd=system.folder)
 
 
-def typed(system: System, *words: str) -> Completed:
+def typed(system, *words):
     """As `command`, by a process of its own."""
     return observer(*words, "--config", system.folder / "observer.toml", cwd=system.folder)
 
 
-def status(system: System, ask: Callable[..., Completed] = command) -> JsonObject:
+def status(system, ask=command):
     completed = ask(system, "status", "--json")
     reported: JsonObject = json.loads(completed.stdout)
     is_alarming = any(alert["severity"] == "critical" for alert in reported["alerts"])
@@ -72,11 +71,11 @@ def status(system: System, ask: Callable[..., Completed] = command) -> JsonObjec
     return reported
 
 
-def pids(reported: JsonObject) -> dict[str, int]:
+def pids(reported):
     return {process["name"]: process["pid"] for process in reported["processes"]}
 
 
-def is_running_anew(system: System, name: str, former_pid: int) -> bool:
+def is_running_anew(system, name, former_pid):
     """Whether the process is ready again; a slow command is answered before it is done."""
     return system.pids().get(name, former_pid) != former_pid
 
@@ -86,7 +85,7 @@ LAST_CLOSED = (
 )
 
 
-def by_priority_at_the_stop(system: System) -> list[str]:
+def by_priority_at_the_stop(system):
     """Symbols with slots when the stream was closed last: triggered ones by score, then fillers."""
     latest = {slot: row for slot, *row in system.rows(
         "SELECT slot, symbol, trigger = 'market_cap', -score FROM ("
@@ -97,7 +96,7 @@ def by_priority_at_the_stop(system: System) -> list[str]:
     return [symbol for symbol, *_ in sorted(latest.values(), key=lambda row: row[1:])]
 
 
-def test_a_running_system_is_asked_and_commanded_while_it_works() -> None:
+def test_a_running_system_is_asked_and_commanded_while_it_works():
     """One system for all checks: the start of a system costs the time, not the checks."""
     with running() as (system, wire):
         status_has_every_process(system)
@@ -114,7 +113,7 @@ def test_a_running_system_is_asked_and_commanded_while_it_works() -> None:
         decisions_are_made_again(system, resumed=4)  # after the restart, the reload, the pin's restart and the kill
 
 
-def status_has_every_process(system: System) -> None:
+def status_has_every_process(system):
     reported = status(system, typed)
     assert reported["phase"] == "FULL_OPERATION"
     assert reported["supervisor_pid"] == system.process.pid
@@ -124,12 +123,12 @@ def status_has_every_process(system: System) -> None:
         assert all(process[field] is not None for field in DOCUMENTED), process
 
 
-def the_database_names_the_supervisor_as_its_owner(system: System) -> None:
+def the_database_names_the_supervisor_as_its_owner(system):
     found = system.rows("SELECT pid, runtime FROM owner")
     assert found == [(system.process.pid, str((system.folder / "run").resolve()))]
 
 
-def a_restart_leaves_the_others_and_restores_the_slots_by_priority(system: System, wire: Wire) -> None:
+def a_restart_leaves_the_others_and_restores_the_slots_by_priority(system, wire):
     # After 09:35, when the opening's slots get their next trigger: else a busy machine is overtaken by that.
     opening_ends_ns = local_ns(DAY, 9, 35, 30)
     later = f"SELECT 1 FROM trades WHERE exchange_time_ns > {opening_ends_ns} LIMIT 1"
@@ -162,23 +161,23 @@ def a_restart_leaves_the_others_and_restores_the_slots_by_priority(system: Syste
     assert system.rows(twice) == []  # resumed, not assigned anew
 
 
-def still_held(system: System, symbols: Sequence[str]) -> set[str]:
+def still_held(system, symbols):
     """The symbols without a release in the database."""
     released = system.rows("SELECT symbol FROM slot_releases")
     return set(symbols) - {symbol for (symbol,) in released}
 
 
-def an_asked_restart_is_not_counted_as_a_crash(system: System) -> None:
+def an_asked_restart_is_not_counted_as_a_crash(system):
     assert all(process["restarts"] == 0 for process in status(system)["processes"])
 
 
-def an_unknown_process_is_refused(system: System) -> None:
+def an_unknown_process_is_refused(system):
     completed = command(system, "ctl", "restart", "track-z")
     assert completed.returncode == 1
     assert "track-z" in completed.stderr
 
 
-def a_second_system_is_refused_and_disturbs_nothing(system: System, *words: object) -> None:
+def a_second_system_is_refused_and_disturbs_nothing(system, *words):
     before = pids(status(system))
     refused = observer(*words, cwd=system.folder)
     assert refused.returncode == 2
@@ -187,7 +186,7 @@ def a_second_system_is_refused_and_disturbs_nothing(system: System, *words: obje
     assert system.database.exists()
 
 
-def with_a_recording(system: System, *orders: Callable[[System], None]) -> None:
+def with_a_recording(system, *orders):
     """Run the orders during a capture, and check that the capture is whole."""
     start = ("ctl", "capture", "start", "--out", str(system.folder / "data" / "recording"))
     assert command(system, *start).returncode == 0
@@ -196,7 +195,7 @@ def with_a_recording(system: System, *orders: Callable[[System], None]) -> None:
     system.until(lambda: "is whole" in detail(system, "ctl", "capture", "stop"), "the recording is whole")
 
 
-def a_reload_touches_one_process(system: System) -> None:
+def a_reload_touches_one_process(system):
     before = pids(status(system))
     with (system.folder / "observer.toml").open("a") as file:
         file.write("\n[track_b]\nevaluation_s = 20.0\n")
@@ -206,7 +205,7 @@ def a_reload_touches_one_process(system: System) -> None:
     assert {name for name in ALL if after[name] != before[name]} == {"track-b"}
 
 
-def a_pin_outlives_a_restart(system: System) -> None:
+def a_pin_outlives_a_restart(system):
     [(smallest,)] = system.rows("SELECT symbol FROM universe_members ORDER BY rank DESC LIMIT 1")
     pin = ("slots", "pin", smallest)
     system.until(lambda: detail(system, *pin), "Track B has slots")
@@ -217,19 +216,19 @@ def a_pin_outlives_a_restart(system: System) -> None:
     assert system.rows("SELECT count(*) FROM triggers WHERE kind = 'manual'") == [(1,)]
 
 
-def all_are_killed_at_once_and_trades_go_on(system: System) -> None:
+def all_are_killed_at_once_and_trades_go_on(system):
     kill_at_once(system, *PROCESSES)
     [(trades,)] = system.rows("SELECT count(*) FROM trades")
     system.until(lambda: system.rows(f"SELECT count(*) > {trades} FROM trades") == [(1,)], "trades go on")
 
 
-def detail(system: System, *words: str) -> str:
+def detail(system, *words):
     """The reply's text; empty for a refusal."""
     completed = command(system, *words, "--json")
     return str(json.loads(completed.stdout).get("detail", "")) if completed.returncode == 0 else ""
 
 
-def shutdown_ends_everything(system: System) -> None:
+def shutdown_ends_everything(system):
     system.remember()
     assert typed(system, "ctl", "shutdown").returncode == 0
     assert system.ended() == 0
@@ -238,7 +237,7 @@ def shutdown_ends_everything(system: System) -> None:
     assert system.rows("SELECT pid, runtime FROM owner") == [(None, None)]
 
 
-def its_counts_are_equal(system: System) -> None:
+def its_counts_are_equal(system):
     outboxes = (system.folder / "run" / "outbox").iterdir()
     with StoreReader(f"sqlite:///{system.database}") as reader:
         assert reader.total_rows() == sum(sum(published_by_stream(path).values()) for path in outboxes) > 0

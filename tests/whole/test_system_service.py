@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -22,8 +21,8 @@ from supervisor.options import ServerOptions
 from observer.base.clock import CLOCK_VARIABLE
 from observer.demo.day import DemoOptions, prepare
 from tests.folders import short_folder
-from tests.whole.running import PROCESSES, Completed, System
 from tests.waiting import DEADLINE_S, until
+from tests.whole.running import PROCESSES, System
 
 pytestmark = pytest.mark.system
 
@@ -41,7 +40,7 @@ ALL = len(PROCESSES) + 1  # and the simulated broker
 class Clone:
     """A clone of the repository prepared for supervisord: its file, the environment, a configuration."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder):
         self.folder = folder
         folder.mkdir()
         shutil.copy(ROOT / "supervisord.conf", folder)
@@ -52,20 +51,20 @@ class Clone:
         day.clock.start()
         self.environment = {**os.environ, CLOCK_VARIABLE: day.clock.to_variable()}
 
-    def control(self, *words: str) -> Completed:
+    def control(self, *words):
         command = [str(PROGRAMS / "supervisorctl"), *words]
         return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
 
-    def pid(self) -> int:
+    def pid(self):
         """Observer's pid; 0 while it does not run."""
         return int(self.control("pid", "observer").stdout)
 
-    def starts(self) -> int:
+    def starts(self):
         """How many processes of Observer have become ready, over all its lives."""
         log = self.folder / "observer.log"
         return log.read_text().count("STARTING -> RUNNING") if log.exists() else 0
 
-    def running(self) -> list[int]:
+    def running(self):
         """Observer's processes, by its own command line."""
         command = [str(PROGRAMS / "observer"), "status", "--json"]
         reported = subprocess.run(
@@ -76,7 +75,7 @@ class Clone:
 
 
 @contextlib.contextmanager
-def supervisord() -> Iterator[Clone]:
+def supervisord():
     """supervisord in a clone; at the end it and all that it started is gone."""
     with short_folder() as folder:
         clone = Clone(folder / "clone")
@@ -91,7 +90,7 @@ def supervisord() -> Iterator[Clone]:
 
 
 @pytest.mark.slow
-def test_supervisorctl_shows_restarts_and_stops_observer_in_order() -> None:
+def test_supervisorctl_shows_restarts_and_stops_observer_in_order():
     with supervisord() as clone:
         until(lambda: clone.starts() == ALL, "all processes")
         status_says_running(clone)
@@ -99,12 +98,12 @@ def test_supervisorctl_shows_restarts_and_stops_observer_in_order() -> None:
         a_stop_ends_all_in_order_and_in_time(clone)
 
 
-def status_says_running(clone: Clone) -> None:
+def status_says_running(clone):
     until(lambda: "RUNNING" in clone.control("status", "observer").stdout, "startsecs")
     assert clone.control("status", "observer").returncode == 0
 
 
-def a_restart_is_a_new_life_of_all_processes(clone: Clone) -> None:
+def a_restart_is_a_new_life_of_all_processes(clone):
     pid, pids = clone.pid(), clone.running()
     restarted = clone.control("restart", "observer")
     assert restarted.returncode == 0, restarted.stdout
@@ -114,7 +113,7 @@ def a_restart_is_a_new_life_of_all_processes(clone: Clone) -> None:
     until(lambda: clone.starts() == 2 * ALL, "all processes again")
 
 
-def a_stop_ends_all_in_order_and_in_time(clone: Clone) -> None:
+def a_stop_ends_all_in_order_and_in_time(clone):
     pids = clone.running()
     assert clone.control("stop", "observer").stdout == "observer: stopped\n"
     assert not [pid for pid in pids if psutil.pid_exists(pid)]
@@ -131,7 +130,7 @@ def a_stop_ends_all_in_order_and_in_time(clone: Clone) -> None:
 class ServiceManager:
     """systemd's end of its protocol: hears, in a thread, what the service says, in the order in which it comes."""
 
-    def __init__(self, folder: Path, watchdog_s: float) -> None:
+    def __init__(self, folder, watchdog_s):
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(folder / "notify"))
         self.environment = {"NOTIFY_SOCKET": str(folder / "notify"), "WATCHDOG_USEC": f"{watchdog_s * 1e6:.0f}"}
@@ -140,20 +139,20 @@ class ServiceManager:
         self._ear = threading.Thread(target=self._receive)
         self._ear.start()
 
-    def _receive(self) -> None:
+    def _receive(self):
         while datagram := self._socket.recv(4096).decode():
             lines = datagram.split("\n")
             self.said += lines
             if "WATCHDOG=1" in lines:
                 self._beats_s.append(time.monotonic())
 
-    def statuses(self) -> list[str]:
+    def statuses(self):
         return [line.removeprefix("STATUS=") for line in self.said if line.startswith("STATUS=")]
 
-    def longest_silence_s(self) -> float:
+    def longest_silence_s(self):
         return max(after - before for before, after in itertools.pairwise(self._beats_s))
 
-    def close(self) -> None:
+    def close(self):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as last:
             last.sendto(b"", self._socket.getsockname())
         self._ear.join()
@@ -161,7 +160,7 @@ class ServiceManager:
 
 
 @pytest.mark.slow
-def test_systemd_receives_ready_watchdog_and_stopping_messages() -> None:
+def test_systemd_receives_ready_watchdog_and_stopping_messages():
     all_of_them = f"{ALL} of {ALL} processes run"
     with short_folder() as folder, contextlib.closing(ServiceManager(folder, WATCHDOG_S)) as manager:
         day = prepare(msgspec.structs.replace(OPTIONS, folder=folder / "d"))
@@ -185,7 +184,7 @@ def test_systemd_receives_ready_watchdog_and_stopping_messages() -> None:
         assert manager.longest_silence_s() < WATCHDOG_S
 
 
-def test_supervisord_gives_observer_the_umask_of_its_owner_alone() -> None:
+def test_supervisord_gives_observer_the_umask_of_its_owner_alone():
     """As supervisord itself reads its file."""
     options = ServerOptions()
     options.realize(args=["-c", str(ROOT / "supervisord.conf")])
@@ -197,7 +196,7 @@ with_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reaso
 
 
 @with_systemd
-def test_systemd_judges_the_units_exposure_as_low() -> None:
+def test_systemd_judges_the_units_exposure_as_low():
     """2.5 of 10, below which systemd speaks of little exposure; the threshold is in tenths."""
     command = ["systemd-analyze", "security", "--offline=true", "--threshold=25", "--no-pager"]
     command.append(str(ROOT / "config" / "observer.service"))
@@ -206,7 +205,7 @@ def test_systemd_judges_the_units_exposure_as_low() -> None:
 
 
 @with_systemd
-def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
+def test_systemd_accepts_the_unit(tmp_path):
     """With a program that is there in place of the one that the unit names."""
     unit = tmp_path / "observer.service"
     text = (ROOT / "config" / "observer.service").read_text()

@@ -5,16 +5,15 @@ import os
 import signal
 import sqlite3
 import time
-from collections.abc import Iterator
 
 import psutil
 import pytest
 
-from tests.conformance.private_server import PrivateServer, private_server
+from tests.conformance.private_server import private_server
 from tests.folders import short_folder
-from tests.whole.running import PROCESSES, System
-from tests.whole.test_system_alerts import ask, started
 from tests.waiting import DEADLINE_S
+from tests.whole.running import PROCESSES
+from tests.whole.test_system_alerts import ask, started
 
 pytestmark = [pytest.mark.slow, pytest.mark.system, pytest.mark.timeout(600)]
 
@@ -24,7 +23,7 @@ SHUTDOWN_S_MAX = 45.0
 
 
 @contextlib.contextmanager
-def locked(system: System) -> Iterator[None]:
+def locked(system):
     """Another program has begun to write SQLite's file, and does not go on."""
     with contextlib.closing(sqlite3.connect(system.database, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -32,7 +31,7 @@ def locked(system: System) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def frozen(server: PrivateServer) -> Iterator[None]:
+def frozen(server):
     """The server stands still; its connections are open."""
     postmaster = psutil.Process(int((server.data / "postmaster.pid").read_text().split()[0]))
     processes = [postmaster, *postmaster.children(recursive=True)]
@@ -46,7 +45,7 @@ def frozen(server: PrivateServer) -> Iterator[None]:
                 os.kill(each.pid, signal.SIGCONT)
 
 
-def shutdown_s(system: System) -> float:
+def shutdown_s(system):
     """Machine seconds from the order to the end of the last process."""
     began_s = time.monotonic()
     assert ask(system, "ctl", "shutdown").returncode == 0
@@ -56,11 +55,11 @@ def shutdown_s(system: System) -> float:
     return took_s
 
 
-def until_all_run(system: System) -> None:
+def until_all_run(system):
     system.until(lambda: set(system.pids()) >= set(PROCESSES), "all processes run", 2 * DEADLINE_S)
 
 
-def test_a_shutdown_while_another_program_holds_sqlites_lock_is_bounded() -> None:
+def test_a_shutdown_while_another_program_holds_sqlites_lock_is_bounded():
     with short_folder() as folder:
         system = started(folder, f"sqlite:///{folder}/d/data/observer.db")
         try:
@@ -72,7 +71,7 @@ def test_a_shutdown_while_another_program_holds_sqlites_lock_is_bounded() -> Non
             system.clear_away()
 
 
-def test_a_shutdown_while_the_server_stands_still_is_bounded() -> None:
+def test_a_shutdown_while_the_server_stands_still_is_bounded():
     with private_server() as server, short_folder() as folder:
         system = started(folder, server.url)
         system.url = server.url

@@ -14,10 +14,10 @@ from observer.calendar.trading_day import TradingDay
 from observer.demo.configuration import DAY
 from observer.store.writer import StoreWriter
 from tests.brokers.teaching import teach
-from tests.workers.three_accounts import ILL, NAMES, Scene, run, scene
+from tests.workers.three_accounts import ILL, NAMES, run, scene
 
 
-def is_healthy(day: Scene, name: str) -> bool:
+def is_healthy(day, name):
     """Whether calls and stream of the account are healthy by its last check."""
     health = day.brokers.health_of(name)
     return health is None or health.healthy

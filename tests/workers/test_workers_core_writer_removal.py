@@ -40,7 +40,7 @@ STREAM = "5" * 32
 BACKUP_NS = day_plan(DAY).backup_ns
 
 
-def worker_in(folder: Path) -> Worker:
+def worker_in(folder):
     (folder / "data").mkdir()
     settings = load_settings(write_demo_configuration(folder, DemoConfiguration(symbols=10, seed=7)))
     store = msgspec.structs.replace(settings.store, keep_days=KEEP_DAYS)
@@ -50,7 +50,7 @@ def worker_in(folder: Path) -> Worker:
     return Worker("core-writer", settings, ManualClock(local_ns(DAY, 9)))
 
 
-def store_and_seal(worker: Worker) -> None:
+def store_and_seal(worker):
     """A day of 60 trades that is sealed, and as many days after it as the database keeps."""
     settings = worker.settings
     claim(settings.store.url, settings.instance, settings.providers, 1, this_system(worker.runtime, None))
@@ -64,14 +64,14 @@ def store_and_seal(worker: Worker) -> None:
         write_manifest(lake, SealedDay(market, (date.fromisoformat(OLD) + timedelta(days=later)).isoformat(), 1, {}))
 
 
-def trades_in(url: str) -> int:
+def trades_in(url):
     [(count,)] = query(url, "SELECT count(*) FROM trades")
     assert isinstance(count, int)
     return count
 
 
-def test_the_writer_removes_an_old_days_rows_from_the_backup_on_and_stores_a_late_one() -> None:
-    async def scenario(folder: Path) -> None:
+def test_the_writer_removes_an_old_days_rows_from_the_backup_on_and_stores_a_late_one():
+    async def scenario(folder):
         worker = worker_in(folder)
         store_and_seal(worker)
         url = worker.settings.store.url

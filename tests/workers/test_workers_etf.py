@@ -1,6 +1,5 @@
 """Due jobs of the ETF worker at its start."""
 
-from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -26,13 +25,13 @@ from workers.etf import _jobs_to_do
 SUNDAY, MONDAY = date(2026, 11, 22), date(2026, 11, 23)
 
 
-def day_of(day: date) -> TradingDay:
+def day_of(day):
     trades = day.weekday() < 5
     return TradingDay(day, trades, "test")
 
 
 @pytest.fixture
-def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
+def worker(monkeypatch):
     """A worker on a Monday at 08:00; no worker ran on Sunday."""
     with short_folder() as folder:  # short enough for sockets
         monkeypatch.chdir(folder)
@@ -56,7 +55,7 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
             worker.control.close()
 
 
-def test_a_job_missed_on_sunday_is_due_at_once_on_monday_and_the_others_at_their_times(worker: Worker) -> None:
+def test_a_job_missed_on_sunday_is_due_at_once_on_monday_and_the_others_at_their_times(worker):
     with EtfReader(worker.settings.store.url) as reader:
         found = _jobs_to_do(worker, plan(day_of(MONDAY), worker.settings.day_rules), reader)
     assert list(found) == [

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from random import Random
@@ -16,7 +16,7 @@ import pytest
 
 from bus.commands import Done, Refused
 from bus.endpoints import Endpoints
-from bus.events import AlertRaised, Event, GapDetected, GapUnrecoverable
+from bus.events import AlertRaised, GapDetected, GapUnrecoverable
 from bus.outbox import Outbox
 from bus.producer import Producer
 from observer.base.clock import CLOCK_VARIABLE
@@ -24,7 +24,6 @@ from observer.base.units import NS_PER_S
 from observer.demo.configuration import DAY
 from observer.gaps.recovery import RecoverySettings
 from observer.simulator.market.market import OfferedTrade
-from observer.store.gaps import GapStory
 from observer.store.reader import StoreReader
 from observer.system.worker import Worker
 from tests import waiting
@@ -44,24 +43,24 @@ class Recovery(msgspec.Struct):
     environment: dict[str, str]
 
     @property
-    def configuration(self) -> Path:
+    def configuration(self):
         return self.day.folder / "observer.toml"
 
-    def outcomes(self) -> list[GapStory]:
+    def outcomes(self):
         return list(self.reader.gaps(DAY.isoformat()))
 
-    def open_gaps(self) -> int:
+    def open_gaps(self):
         return sum(story.is_open for story in self.outcomes())
 
-    async def report(self, *events: Event) -> None:
+    async def report(self, *events):
         self.producer.publish(*events)
         await self.stored()
 
-    async def stored(self) -> None:
+    async def stored(self):
         await self.day.until(lambda: self.producer.unacknowledged == 0, "everything is stored")
 
     @contextlib.asynccontextmanager
-    async def at_work(self, recovery: RecoverySettings | None = None) -> AsyncIterator[Worker]:
+    async def at_work(self, recovery=None):
         """The process that fills gaps, as a task of ours, perhaps with these settings."""
         settings = msgspec.structs.replace(self.day.settings, recovery=recovery or self.day.settings.recovery)
         worker = Worker("gap-recovery", settings, self.day.clock)
@@ -77,7 +76,7 @@ class Recovery(msgspec.Struct):
 
 
 @contextlib.asynccontextmanager
-async def recovery() -> AsyncIterator[Recovery]:
+async def recovery():
     async with scene(11) as day:
         environment = {CLOCK_VARIABLE: day.clock.to_variable()}
         configuration = day.folder / "observer.toml"
@@ -96,7 +95,7 @@ async def recovery() -> AsyncIterator[Recovery]:
                 producer.close()
 
 
-def gaps(day: Scene, count: int) -> list[tuple[GapDetected, Sequence[OfferedTrade]]]:
+def gaps(day, count):
     """`count` gaps in the market's trades before eleven, and the missing trades of each."""
     found: list[tuple[GapDetected, Sequence[OfferedTrade]]] = []
     began_ns = day.clock.now_ns() - 60 * NS_PER_S
@@ -110,7 +109,7 @@ def gaps(day: Scene, count: int) -> list[tuple[GapDetected, Sequence[OfferedTrad
     raise AssertionError(f"the market has only {len(found)} such gaps")
 
 
-def gap_before(last: OfferedTrade, missing: Sequence[OfferedTrade]) -> GapDetected:
+def gap_before(last, missing):
     after, before = float(last.cumulative_volume), float(missing[-1].cumulative_volume)
     seen_ns = missing[-1].exchange_time_ns
     return GapDetected(
@@ -119,7 +118,7 @@ def gap_before(last: OfferedTrade, missing: Sequence[OfferedTrade]) -> GapDetect
     )  # fmt: skip
 
 
-def assert_filled_once(scene: Recovery, expected: Sequence[tuple[GapDetected, Sequence[OfferedTrade]]]) -> None:
+def assert_filled_once(scene, expected):
     """Each gap has one outcome, and exactly what it missed is stored."""
     assert [story.gap.gap_id for story in scene.outcomes() if not (story.recovered and story.recovered.complete)] == []
     assert scene.reader.row_counts()["gap_recoveries"] == len(expected)
@@ -135,8 +134,8 @@ MANY = pytest.param(24, marks=[pytest.mark.slow, pytest.mark.nightly, pytest.mar
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kills", [3, MANY])
-def test_kills_at_random_moments_leave_no_gap_forgotten_and_none_filled_twice(kills: int) -> None:
-    async def scenario() -> None:
+def test_kills_at_random_moments_leave_no_gap_forgotten_and_none_filled_twice(kills):
+    async def scenario():
         rng = Random(7)
         async with recovery() as found:
             expected = gaps(found.day, 30 * kills)
@@ -152,15 +151,15 @@ def test_kills_at_random_moments_leave_no_gap_forgotten_and_none_filled_twice(ki
 
 
 @pytest.mark.slow  # `test_gaps_recovery.py` has the rule
-def test_a_gap_older_than_a_week_is_given_up() -> None:
-    async def scenario() -> None:
+def test_a_gap_older_than_a_week_is_given_up():
+    async def scenario():
         async with recovery() as found:
             [(gap, _missing)] = gaps(found.day, 1)
             old = msgspec.structs.replace(gap, session_date=(DAY - timedelta(days=8)).isoformat())
             await found.report(old)
             async with found.at_work():
 
-                def story() -> GapStory | None:
+                def story():
                     return found.reader.gap(old.gap_id)
 
                 await found.day.until(lambda: not story().is_open, "it is given up")
@@ -172,7 +171,7 @@ def test_a_gap_older_than_a_week_is_given_up() -> None:
     waiting.run(scenario())
 
 
-async def kill_at_work(found: Recovery, gaps: int) -> None:
+async def kill_at_work(found, gaps):
     """Start the process, and kill it when it has filled so many gaps, wherever it is with the next."""
     left = found.open_gaps() - gaps
     command = [sys.executable, "-m", "workers.gap_recovery", "--config", str(found.configuration)]
@@ -186,8 +185,8 @@ async def kill_at_work(found: Recovery, gaps: int) -> None:
 
 
 @pytest.mark.slow
-def test_a_gap_of_a_day_that_is_over_gets_its_minutes_or_is_given_up_with_the_reason() -> None:
-    async def scenario() -> None:
+def test_a_gap_of_a_day_that_is_over_gets_its_minutes_or_is_given_up_with_the_reason():
+    async def scenario():
         async with recovery() as found:
             yesterday = DAY - timedelta(days=1)
             day_ns = 24 * 3600 * NS_PER_S
@@ -214,8 +213,8 @@ def test_a_gap_of_a_day_that_is_over_gets_its_minutes_or_is_given_up_with_the_re
     run(scenario)
 
 
-def test_a_retry_fills_a_gap_that_was_given_up_and_refuses_a_complete_one() -> None:
-    async def scenario() -> None:
+def test_a_retry_fills_a_gap_that_was_given_up_and_refuses_a_complete_one():
+    async def scenario():
         async with recovery() as found:
             expected = gaps(found.day, 1)
             [(gap, _missing)] = expected
@@ -238,10 +237,10 @@ def test_a_retry_fills_a_gap_that_was_given_up_and_refuses_a_complete_one() -> N
 
 
 @pytest.mark.slow
-def test_a_day_that_misses_the_targets_of_recovery_raises_an_alert_for_each() -> None:
+def test_a_day_that_misses_the_targets_of_recovery_raises_an_alert_for_each():
     unreachable = RecoverySettings(max_attempts=1, detected_within_seconds=1e-9, recovered_within_seconds=1e-9)
 
-    async def scenario() -> None:
+    async def scenario():
         async with recovery() as found, found.at_work(unreachable):
             now_ns = found.day.clock.now_ns()
             [gap] = [msgspec.structs.replace(gap, detected_ns=now_ns) for gap, _missing in gaps(found.day, 1)]
@@ -259,14 +258,14 @@ def test_a_day_that_misses_the_targets_of_recovery_raises_an_alert_for_each() ->
 EACH = ("s of the cut or next trade", "s of the first call", "were filled; target")
 
 
-def missed(found: Recovery) -> list[str]:
+def missed(found):
     alerts = found.day.reported(AlertRaised, "gap-recovery")
     return [each.text for each in alerts if each.severity == "warning" and "target missed" in each.text]
 
 
 @pytest.mark.slow  # a retry of a gap that was given up is in every run
-def test_a_retry_of_a_partly_filled_gap_adds_only_the_rest() -> None:
-    async def scenario() -> None:
+def test_a_retry_of_a_partly_filled_gap_adds_only_the_rest():
+    async def scenario():
         async with recovery() as found:
             [(gap, missing)] = expected = gaps(found.day, 1)
             await found.report(gap)

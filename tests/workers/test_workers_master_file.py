@@ -13,11 +13,11 @@ from observer.base.local_time import local_datetime
 from observer.calendar.day_file import write_trading_days
 from observer.calendar.trading_day import TradingDay
 from tests.folders import short_folder
-from tests.system.test_runtime_worker import Desk, listening, spawned, status_of
+from tests.system.test_runtime_worker import listening, spawned, status_of
 from tests.waiting import until_async
 
 
-def beats(desk: Desk, name: str) -> int:
+def beats(desk, name):
     return sum(isinstance(each, Heartbeat) and each.process == name for each in desk.received)
 
 
@@ -29,14 +29,14 @@ signal.pause()
 """
 
 
-def is_ready(desk: Desk, name: str) -> bool:
+def is_ready(desk, name):
     return any(isinstance(each, Ready) and each.process == name for each in desk.received)
 
 
 @pytest.mark.slow
 def test_a_computation_of_the_calendar_that_does_not_end_silences_no_process_and_delays_none_with_a_file_in_force(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    monkeypatch,
+):
     """Without the day in the file the process sends heartbeats, which keep it alive; with it, it is ready."""
 
     with short_folder() as name:
@@ -51,7 +51,7 @@ def test_a_computation_of_the_calendar_that_does_not_end_silences_no_process_and
         monkeypatch.setenv("KIS_APP_KEY", "PSnone")
         monkeypatch.setenv("KIS_APP_SECRET", "none")
 
-        async def scene() -> None:
+        async def scene():
             words = ("--config", str(folder / "observer.toml"))
             async with listening(folder) as desk, spawned(folder / "writer.log", ("-m", "workers.core_writer", *words)):
                 await until_async(lambda: is_ready(desk, "core-writer"), "the writer")

@@ -7,10 +7,8 @@ old value; one too many restarts it for nothing.
 import asyncio
 import contextlib
 import gc
-from collections.abc import AsyncIterator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
-from typing import Any
 
 import msgspec
 import pytest
@@ -23,12 +21,12 @@ from observer.brokers.accounts.clients import ClientSettings
 from observer.demo.configuration import DAY
 from observer.store.writer import StoreWriter
 from observer.system.config import Settings
-from observer.system.processes import LAKE, PROCESSES, SIMULATOR, TAPE, WEB, Process
+from observer.system.processes import LAKE, PROCESSES, SIMULATOR, TAPE, WEB
 from observer.system.worker import Worker
 from tests.ports import own_port
 from tests.selection.builders import seen
 from tests.store.etf import etf_listed
-from tests.workers.three_accounts import Scene, run, scene
+from tests.workers.three_accounts import run, scene
 
 ALL_PROCESSES = (SIMULATOR, *PROCESSES, LAKE, TAPE, WEB)
 
@@ -42,10 +40,10 @@ OF_CLIENTS = {
 }
 
 
-def recorded(struct: msgspec.Struct, parts: Mapping[str, str], read: set[str], **others: object) -> Any:
+def recorded(struct, parts, read, **others):
     """A copy of the struct that adds the part of each field that is read; `others` replace attributes unrecorded."""
 
-    def attribute(self: msgspec.Struct, name: str) -> object:
+    def attribute(self, name):
         if name in others:
             return others[name]
         if name in parts:
@@ -56,7 +54,7 @@ def recorded(struct: msgspec.Struct, parts: Mapping[str, str], read: set[str], *
     return kind(**{name: getattr(struct, name) for name in struct.__struct_fields__})
 
 
-def recorded_settings(settings: Settings, read: set[str]) -> Settings:
+def recorded_settings(settings, read):
     """Settings that record which sections, and which parts of the selection's file, a process reads."""
     of_selection = {name: f"selection.{name}" for name in settings.selection.__struct_fields__}
     selection = recorded(settings.selection, of_selection, read)
@@ -72,18 +70,18 @@ def recorded_settings(settings: Settings, read: set[str]) -> Settings:
     return found
 
 
-def of_backup(settings: Settings) -> Mapping[str, str]:
+def of_backup(settings):
     """The parts of [backup]: the archive's limits, which every process with an outbox reads, and the rest."""
     names = settings.backup.__struct_fields__
     return {name: f"backup.{name}" if name.startswith("archive_") else "backup" for name in names}
 
 
-def of_track(name: str, track: msgspec.Struct) -> Mapping[str, str]:
+def of_track(name, track):
     """The parts of a track's section: the sessions, which the plan of a day takes, and the rest."""
     return {field: f"{name}.sessions" if field == "sessions" else name for field in track.__struct_fields__}
 
 
-def store_opening(day: Scene) -> None:
+def store_opening(day):
     """The day's universe, a snapshot of a symbol in its opening, and an ETF."""
     symbols = [instrument.symbol for instrument in day.simulator.market.instruments]
     today = DAY.isoformat()
@@ -99,7 +97,7 @@ def store_opening(day: Scene) -> None:
     writer.close()
 
 
-def worker_of(day: Scene, process: Process, read: set[str]) -> Worker:
+def worker_of(day, process, read):
     nothing = msgspec.structs.replace(day.settings.reference, exchanges=())  # no file need be downloaded
     settings = msgspec.structs.replace(day.settings, reference=nothing)
     if process == SIMULATOR:  # the scene's has the ports
@@ -113,7 +111,7 @@ def worker_of(day: Scene, process: Process, read: set[str]) -> Worker:
 
 
 @contextlib.asynccontextmanager
-async def running(process: Process, worker: Worker) -> AsyncIterator[asyncio.Task[None]]:
+async def running(process, worker):
     body = getattr(import_module(process.module), process.name.replace("-", "_"))
     task = asyncio.create_task(body(worker))
     try:
@@ -125,7 +123,7 @@ async def running(process: Process, worker: Worker) -> AsyncIterator[asyncio.Tas
 
 
 @contextlib.contextmanager
-def own_threads() -> Iterator[None]:
+def own_threads():
     """The threads of the block end with it: one that still wrote would disturb the removal of the folder."""
     loop = asyncio.get_running_loop()
     try:
@@ -136,23 +134,23 @@ def own_threads() -> Iterator[None]:
         loop.set_default_executor(ThreadPoolExecutor())  # what is left of the scene ends with it
 
 
-def in_the_table(process: Process) -> set[str]:
+def in_the_table(process):
     """What the process reads: a part of a section that it reads whole is not named."""
     files = {"keys_digest"}  # stands for the content of the files that the pool names
     return {part for part in process.reads if "." not in part or part.partition(".")[0] not in process.reads} - files
 
 
-def named(process: Process, read: set[str]) -> set[str]:
+def named(process, read):
     """The parts that were read, each by the section if the table names that whole."""
     return {section if (section := part.partition(".")[0]) in process.reads else part for part in read}
 
 
 @pytest.mark.slow
-def test_a_worker_reads_what_the_table_of_processes_names_and_nothing_else() -> None:
+def test_a_worker_reads_what_the_table_of_processes_names_and_nothing_else():
     read: dict[str, set[str]] = {process.name: set() for process in ALL_PROCESSES}
     threshold = gc.get_threshold()
 
-    async def scenario() -> None:
+    async def scenario():
         async with (
             scene(9, 28, symbols=10, configured={"lake": {}, "tape": {}, "web": {"port": own_port()}}) as day,
             contextlib.AsyncExitStack() as stack,
@@ -166,7 +164,7 @@ def test_a_worker_reads_what_the_table_of_processes_names_and_nothing_else() -> 
             with contextlib.suppress(ProviderError):  # none of the market's symbols is an ETF
                 await of_etfs.orders.jobs["etf_values"]()  # due in the evening
 
-            def all_read() -> bool:
+            def all_read():
                 for task in tasks:
                     assert not task.done(), task.exception()
                 return all(in_the_table(process) <= read[process.name] for process in workers)

@@ -5,7 +5,6 @@ import contextlib
 import random
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 
 import msgspec
@@ -18,7 +17,6 @@ from bus.events import (
     AlertRaised,
     AlertResolved,
     AttentionCompleted,
-    Event,
     SlotAssigned,
     Snapshot,
     SweepCompleted,
@@ -29,11 +27,9 @@ from bus.events import (
 from observer.base.local_time import local_ns
 from observer.base.units import NS_PER_S
 from observer.brokers.broker import Quote
-from observer.calendar.phases import DayPlan
 from observer.collection.sweep_times import Sweep
 from observer.collection.sweeps import Portions, calls_at_once, snapshot_of
 from observer.demo.configuration import DAY
-from observer.simulator.market.market import Market
 from observer.simulator.market.plan import Surge
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
@@ -43,7 +39,7 @@ from tests.builders import trade
 from tests.day_plans import day_plan
 from tests.selection.builders import seen
 from tests.waiting import DEADLINE_S
-from tests.workers.three_accounts import ILL, NAMES, Scene, run, scene
+from tests.workers.three_accounts import ILL, NAMES, run, scene
 from workers.track_a import sweeps_of
 
 # --- the queue -----------------------------------------------------------------------------------------------
@@ -119,7 +115,7 @@ PLAN = day_plan(DAY)
 SWEEP = Sweep(1, PLAN.opens_ns, frozenset({"KRX"}))
 
 
-def members_of(day: Scene) -> list[UniverseMember]:
+def members_of(day):
     symbols = [instrument.symbol for instrument in day.simulator.market.instruments]
     return [
         UniverseMember("kis", "kr_stocks", DAY.isoformat(), rank, symbol, symbol, "KOSPI", 1.0, 1.0, None, None)
@@ -127,7 +123,7 @@ def members_of(day: Scene) -> list[UniverseMember]:
     ]
 
 
-async def sweep(day: Scene) -> tuple[list[Snapshot], SweepCompleted]:
+async def sweep(day):
     """One sweep over the whole market; returns the published snapshots and the sweep's end."""
     worker = Worker("track-a", day.settings, day.clock)
     try:
@@ -178,14 +174,14 @@ BOTH = {
 }
 
 
-def lines_of(day: Scene) -> list[UniverseMember]:
+def lines_of(day):
     """The members at the KRX, and those of what NXT lists."""
     further = {instrument.symbol for instrument in day.simulator.market.view("NXT").instruments}
     main = members_of(day)
     return [*main, *(msgspec.structs.replace(m, symbol=f"{m.symbol}.NXT") for m in main if m.symbol in further)]
 
 
-async def sweep_of(day: Scene, *venues: str) -> tuple[list[Snapshot], SweepCompleted]:
+async def sweep_of(day, *venues):
     worker = Worker("track-a", day.settings, day.clock)
     try:
         async with worker.producer() as producer, day.brokers.rest() as rest, worker.reader() as reader:
@@ -238,21 +234,21 @@ TOMORROW = DAY + timedelta(days=1)
 OLD = (DAY - timedelta(days=194)).isoformat()
 
 
-def store(day: Scene, stream: str, *events: Event) -> None:
+def store(day, stream, *events):
     writer = StoreWriter(day.settings.store.url)
     writer.open()
     writer.commit([Delivered("master-file", stream * 32, 1, events)])
     writer.close()
 
 
-def built(day: Scene, session_date: str, built_ns: int, count: int) -> list[Event]:
+def built(day, session_date, built_ns, count):
     members = [msgspec.structs.replace(each, session_date=session_date) for each in members_of(day)[:count]]
     fact = UniverseBuilt("kis", "kr_stocks", session_date, session_date, built_ns, count, count, 4_000.0)
     return [*members, fact]
 
 
 @contextlib.asynccontextmanager
-async def running(day: Scene, plan: DayPlan = PLAN) -> AsyncIterator[asyncio.Task[None]]:
+async def running(day, plan=PLAN):
     worker = Worker("track-a", day.settings, day.clock)
     try:
         async with worker.producer() as producer, day.brokers.rest() as rest, worker.reader() as reader:
@@ -266,7 +262,7 @@ async def running(day: Scene, plan: DayPlan = PLAN) -> AsyncIterator[asyncio.Tas
         worker.control.close()
 
 
-def requested(day: Scene) -> list[int]:
+def requested(day):
     return [sweep.requested for sweep in day.reported(SweepCompleted, "track-a")]
 
 
@@ -340,11 +336,11 @@ def test_a_process_that_resumes_a_day_raises_no_second_alert():
     run(scenario)
 
 
-def test_a_first_universe_that_is_built_in_its_time_is_no_alert(monkeypatch: pytest.MonkeyPatch):
+def test_a_first_universe_that_is_built_in_its_time_is_no_alert(monkeypatch):
     asked = []
     in_force = StoreReader.universe_in_force
 
-    def counted(reader: StoreReader, *wanted: str) -> object:
+    def counted(reader, *wanted):
         found = in_force(reader, *wanted)
         asked.append(("found" if found else "none", *wanted))
         return found
@@ -391,27 +387,27 @@ SWEPT_S = (0, 600, 1_200)  # by an earlier process
 NEXT_SWEEP_S = 40 * 60
 
 
-def busiest(market: Market) -> str:
+def busiest(market):
     """The symbol of the most trades, besides the first, which is streamed."""
     symbols = [each.symbol for each in market.instruments]
     return max(symbols[1:], key=lambda symbol: market.plan(symbol).usual_trades)
 
 
-def calm(market: Market) -> None:
+def calm(market):
     """Let every symbol have a usual day."""
     for symbol in [each.symbol for each in market.instruments]:
         usual = {"surge": None, "bursts": (), "lock": None, "disclosure_s": None}
         market._plans[symbol] = msgspec.structs.replace(market.plan(symbol), **usual)
 
 
-def calm_but_one(market: Market) -> None:
+def calm_but_one(market):
     """Let the busiest symbol surge at 09:31:20, and no other one."""
     calm(market)
     chosen = busiest(market)
     market._plans[chosen] = msgspec.structs.replace(market.plan(chosen), surge=Surge(float(SURGED_S), 8.0))
 
 
-def known_so_far(day: Scene, *, starts_late: bool = False) -> Iterator[Event]:
+def known_so_far(day, *, starts_late=False):
     """The universe with its averages, three sweeps, and one streamed symbol with its first trade. After a late start
     the averages are those of a second build.
     """
@@ -469,10 +465,10 @@ def test_a_surge_between_two_sweeps_is_published_before_the_next_sweep_with_both
     run(scenario)
 
 
-async def one_alert(identity: str, begin: Callable[[Scene], object], end: Callable[[Scene], object]) -> None:
+async def one_alert(identity, begin, end):
     """What begins while Track A requests between sweeps is one alert after five minutes, until it ends."""
 
-    def of(day: Scene, kind: type[AlertRaised] | type[AlertResolved]) -> list[AlertRaised | AlertResolved]:
+    def of(day, kind):
         return [each for each in day.reported(kind, "track-a") if each.identity == identity]
 
     async with scene(9, 31, symbols=100, speed=120, held=True, change_market=calm) as day:
@@ -488,7 +484,7 @@ async def one_alert(identity: str, begin: Callable[[Scene], object], end: Callab
         assert "any more today" not in resolved.text
 
 
-def renamed(day: Scene, name: str, to: str) -> None:
+def renamed(day, name, to):
     with contextlib.closing(sqlite3.connect(day.folder / "data" / "observer.db")) as connection:
         connection.execute(f"ALTER TABLE {name} RENAME TO {to}")
 

@@ -8,8 +8,8 @@ from tests.workers.three_accounts import run, scene
 from workers.track_b import track_b
 
 
-def test_a_start_after_midnight_resolves_the_stream_s_alerts_of_a_day_whose_close_it_missed() -> None:
-    async def scenario() -> None:
+def test_a_start_after_midnight_resolves_the_stream_s_alerts_of_a_day_whose_close_it_missed():
+    async def scenario():
         async with scene(0, 30, held=True) as day:
             runtime = day.folder / "run"
             Alerts(day.clock, "track-b", lambda *_: None, runtime=runtime).report("overflow", "critical", "20 %")

@@ -10,14 +10,14 @@ from observer.reference.universe.eligibility import KOREAN_STOCKS
 from observer.store.writer import StoreWriter
 from observer.system.worker import Worker
 from tests.selection.builders import member
-from tests.workers.three_accounts import Scene, run, scene
+from tests.workers.three_accounts import run, scene
 from workers.track_b import track_b
 
 SPEED = 60.0  # what is on its way for a moment of machine time was traded in seconds of the market
 LIVELY = {"simulator": {"trades_times": 3.0}}
 
 
-def store_universe(day: Scene) -> int:
+def store_universe(day):
     """Every symbol of the market is a member; returns their number."""
     symbols = [each.symbol for each in day.simulator.market.instruments if not each.suspended]
     members = [
@@ -32,8 +32,8 @@ def store_universe(day: Scene) -> int:
     return len(members)
 
 
-def test_every_trade_of_a_slot_until_its_end_at_track_bs_stop_is_stored_or_lies_in_a_gap() -> None:
-    async def scenario() -> None:
+def test_every_trade_of_a_slot_until_its_end_at_track_bs_stop_is_stored_or_lies_in_a_gap():
+    async def scenario():
         async with scene(14, 59, held=True, speed=SPEED, configured=LIVELY) as day:
             count, worker = store_universe(day), Worker("track-b", day.settings, day.clock)
             running = asyncio.create_task(track_b(worker))

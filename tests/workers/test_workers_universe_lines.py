@@ -6,37 +6,34 @@ from pathlib import Path
 
 from bus.delivery import Delivered
 from bus.events import DailyBar, Event, UniverseMember, VenueEligibility
-from bus.producer import Producer
-from observer.brokers.accounts.clients import RestOfAll
 from observer.calendar.day_file import write_trading_days
 from observer.calendar.trading_day import TradingDay
 from observer.demo.configuration import DAY
 from observer.selection.indicators import average_volume
-from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
 from observer.system.worker import Worker
 from tests.day_plans import day_plan
 from tests.store.listings import listing_changed
 from tests.workers.test_workers_track_a import BOTH
-from tests.workers.three_accounts import Scene, run, scene
+from tests.workers.three_accounts import run, scene
 from workers.master_file import _master_files, universe_builder
 
 SYMBOLS = 40
 BARS_AVERAGED = 20
 
 
-def listings(day: Scene) -> list[Event]:
+def listings(day):
     """The simulated listings, all as ordinary shares of one exchange, so that each may be a member."""
     shares = [each for each in day.simulator.market.instruments if each.ordinary and each.trades]
     found: list[Event] = [listing_changed(symbol=each.symbol, base_price=float(each.base_price)) for each in shares]
     return [*found, listing_changed(exchange="KOSDAQ", symbol="Z", group="EF")]
 
 
-async def nothing(producer: Producer, *_: object) -> None:
+async def nothing(producer, *_):
     producer.flush()
 
 
-async def build(producer: Producer, rest: RestOfAll, reader: StoreReader, worker: Worker) -> None:
+async def build(producer, rest, reader, worker):
     settled = partial(nothing, producer)
     async with worker.brokers().listing_files() as files:
         lists = _master_files(worker, producer, files, reader)
@@ -46,7 +43,7 @@ async def build(producer: Producer, rest: RestOfAll, reader: StoreReader, worker
         await builder.build_now(day_plan(DAY))
 
 
-async def built(day: Scene) -> None:
+async def built(day):
     writer = StoreWriter(day.settings.store.url)
     writer.open()
     writer.commit([Delivered("master-file", "7" * 32, 1, listings(day))])
@@ -61,8 +58,8 @@ async def built(day: Scene) -> None:
         worker.control.close()
 
 
-def test_each_line_has_the_averages_of_its_own_venue_s_chart() -> None:
-    async def scenario() -> None:
+def test_each_line_has_the_averages_of_its_own_venue_s_chart():
+    async def scenario():
         async with scene(6, symbols=SYMBOLS, speed=1.0, configured=BOTH) as day:
             await built(day)
             market = day.simulator.market
