@@ -15,9 +15,10 @@ from bus.events import EVENT_TYPES
 from observer.base.errors import StoreError
 from observer.store import engine as engine_module
 from observer.store.engine import migrate, open_reader, open_writer, require_current_schema
+from observer.store.kinds import TABLE_NAMES
 from observer.store.reader import StoreReader
 from observer.store.schema import SCHEMA_REVISION
-from observer.store.tables import EVENT_TABLES, METADATA, TABLE_NAMES
+from observer.store.tables import EVENT_TABLES, METADATA
 from observer.store.writer import StoreWriter
 from tests.privileges import in_a_fork
 from tests.store.raw import execute, query

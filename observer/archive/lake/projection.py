@@ -182,7 +182,7 @@ def _put_tables(
     for unfinished in folder.glob(_UNFINISHED):
         unfinished.unlink(missing_ok=True)
     for kind, target in targets.items():
-        names = [column.name for column in kind_named(kind).table.columns if column.name not in PARTITIONED_BY]
+        names = [name for name in kind_named(kind).columns if name not in PARTITIONED_BY]
         rows: Iterator[Sequence[Any]] = reader.rows(kind, session_date, names)
         if kind == _CONFLATED:
             rows = _only_unheld(reader, rows, names, session_date)
