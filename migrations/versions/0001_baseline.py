@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 from alembic.util import CommandError
 
-from observer.store.views import make_views
+from observer.store.views import make_view
 
 revision = "0008"
 down_revision = None
@@ -397,7 +397,7 @@ def upgrade() -> None:
     for index in _INDEXES:
         table, _, columns = index.partition(": ")
         op.create_index(f"ix_{table}_{columns.replace(', ', '_')}", table, columns.split(", "))
-    make_views(op.get_bind())
+    make_view(op.get_bind())
 
 
 def downgrade() -> None:

@@ -137,6 +137,18 @@ def test_rows_from_before_the_market_notices_have_none(older_url):
     assert query(older_url, "SELECT count(*) FROM market_states WHERE market_notice IS NULL") == before
 
 
+@pytest.mark.parametrize("is_read", [False, True])
+def test_views_that_no_program_reads_go_and_one_that_a_person_s_view_reads_stays(older_url, is_read):
+    execute(older_url, "CREATE VIEW consolidated_trades AS SELECT symbol AS stock FROM trades")
+    execute(older_url, "CREATE VIEW best_quotes AS SELECT 1 AS bid")
+    if is_read:
+        execute(older_url, "CREATE VIEW mine AS SELECT stock FROM consolidated_trades")
+    to(older_url, "head")
+    there = set(inspect(open_existing(older_url)).get_view_names())
+    is_kept = is_read and older_url.startswith("postgresql")  # SQLite forbids no such drop
+    assert there == {"trades"} | ({"mine"} if is_read else set()) | ({"consolidated_trades"} if is_kept else set())
+
+
 def columns(url):
     """The names of the columns of market states and expected prices."""
     inspector = inspect(open_existing(url))

@@ -24,11 +24,11 @@ from typing import Any, Final
 import msgspec
 
 from observer.archive.lake.layout import PARTITIONED_BY, SealedDay, version_path
-from observer.archive.lake.shares import unheld
 from observer.base.errors import DataFileError, StoppedError
 from observer.base.files import make_private_folder, read_file, replace_file, replacing, sync_path
 from observer.store.day_rows import DayRowsReader
 from observer.store.kinds import kind_named
+from observer.store.shares import unheld
 
 _TRADES, _CONFLATED = "trades", "conflated_trades"
 _KINDS: Final[Mapping[str, Sequence[str]]] = {
