@@ -167,7 +167,7 @@ WHOLE: Final[Mapping[str, str]] = {
 # check of itself; `digest`; and the
 # rows of a day as columns, which have tests of their own below, with the files that ask for them.
 OTHERS: Final = (
-    "admission.py", "backup.py", "digest.py", "engine.py", "identity.py", "lock.py", "owner_row.py", "ownership.py",
+    "admission.py", "backup.py", "digest.py", "engine.py", "identity.py", "owner.py",
     "restore.py", "statistics.py", "views.py", "write_ahead_log.py", "arrow.py", "research.py", "sealing.py",
     "scan.py", "scanned_rows.py", "columns.py", "integrity.py", "schema_change.py", "day_rows.py",
 )  # fmt: skip
