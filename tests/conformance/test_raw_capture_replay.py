@@ -258,7 +258,7 @@ def answer(call, content, status=200):
 
 @pytest.mark.parametrize("call", [*CALLS, "issue_token", "issue_approval_key"])
 def test_every_call_of_the_table_has_a_decoder(call):
-    record = msgspec.structs.replace(answer(call, b"{}"), query={"EXCD": "NAS", "PRDT_TYPE_CD": "512"})
+    record = msgspec.structs.replace(answer(call, b"{}"), query={"PRDT_TYPE_CD": "512"})
     assert RawDecoder().decode(record).outcome == "decoded"
 
 
@@ -270,7 +270,7 @@ def test_every_call_of_the_table_has_a_decoder(call):
         (answer("quotes", b"<html>"), "refused"),
         (answer("quotes", b"[]"), "malformed"),
         (answer("daily_bars", b'{"output2":[{"stck_bsop_date":"20261118","stck_oprc":"x"}]}'), "malformed"),
-        (answer("overseas_quote", b'{"output":{"last":"1"}}'), "malformed"),
+        (answer("overseas_instrument", b'{"output":{"std_pdno":"1"}}'), "malformed"),
         (answer("horoscope", b"{}"), "unknown"),
     ],
 )

@@ -98,13 +98,13 @@ def test_a_missing_parameter_is_named():
 
 def test_the_nineteenth_call_of_a_market_second_is_refused():
     async def test(client):
-        answers = [await client.call("inquire-ccnl", "FHKST01010300") for _ in range(19)]
+        answers = [await client.call("inquire-price", "FHKST01010100") for _ in range(19)]
         assert [answer.json()["rt_cd"] for answer in answers] == ["0"] * 18 + ["1"]
         assert answers[-1].json()["msg_cd"] == "EGW00201"
         await client.clock.advance(1)
-        assert (await client.call("inquire-ccnl", "FHKST01010300")).status_code == 200
+        assert (await client.call("inquire-price", "FHKST01010100")).status_code == 200
         counters = client.simulator.counters()
-        assert (counters.rate_errors, counters.requests["FHKST01010300"]) == (1, 20)
+        assert (counters.rate_errors, counters.requests["FHKST01010100"]) == (1, 20)
         assert counters.busiest_seconds == (19, 0)
 
     with_client(at(10), test)
@@ -180,17 +180,6 @@ def test_minute_bars_are_made_of_the_trades_of_their_minutes():
             assert tuple(int(row[name]) for name in names) == expected
 
     with_client(at(10, 15, 30), test)
-
-
-def test_the_latest_trades_are_the_newest_thirty():
-    async def test(client):
-        rows = (await client.call("inquire-ccnl", "FHKST01010300")).json()["output"]
-        newest = [t for t in offered(client) if t.exchange_time_ns <= at(11)][-30:][::-1]
-        assert [(r["stck_cntg_hour"], r["stck_prpr"], r["cntg_vol"]) for r in rows] == [
-            (t.exchange_hhmmss, str(t.price), str(t.volume)) for t in newest
-        ]
-
-    with_client(at(11), test)
 
 
 def test_the_session_day_has_a_daily_bar_only_after_the_close():

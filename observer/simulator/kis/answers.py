@@ -86,12 +86,6 @@ SALES_ROW: Final = _names(
     stck_cntg_hour stck_prpr prdy_vrss prdy_vrss_sign prdy_ctrt askp bidp tday_rltv acml_vol cnqn
     """
 )
-# 주식현재가 체결, output
-LATEST_TRADE: Final = _names(
-    """
-    stck_cntg_hour stck_prpr prdy_vrss prdy_vrss_sign cntg_vol tday_rltv prdy_ctrt
-    """
-)
 # 주식현재가 일자별, output
 DAILY_PRICE: Final = _names(
     """
@@ -140,32 +134,10 @@ INVESTOR_DAY: Final = _names(
     frgn_seln_tr_pbmn orgn_seln_tr_pbmn
     """
 )
-# VI 현황, output
-INTERRUPTION: Final = _names(
-    """
-    hts_kor_isnm mksc_shrn_iscd vi_cls_code bsop_date cntg_vi_hour vi_cncl_hour vi_kind_code vi_prc vi_stnd_prc
-    vi_dprt vi_dmc_stnd_prc vi_dmc_dprt vi_count
-    """
-)
 # 국내휴장일조회, output
 HOLIDAY: Final = _names(
     """
     bass_dt wday_dvsn_cd bzdy_yn tr_day_yn opnd_yn sttl_day_yn
-    """
-)
-# 거래량순위, output
-VOLUME_RANK: Final = _names(
-    """
-    hts_kor_isnm mksc_shrn_iscd data_rank stck_prpr prdy_vrss_sign prdy_vrss prdy_ctrt acml_vol prdy_vol lstn_stcn
-    avrg_vol n_befr_clpr_vrss_prpr_rate vol_inrt vol_tnrt nday_vol_tnrt avrg_tr_pbmn tr_pbmn_tnrt nday_tr_pbmn_tnrt
-    acml_tr_pbmn
-    """
-)
-# 시가총액 상위, output
-CAP_RANK: Final = _names(
-    """
-    mksc_shrn_iscd data_rank hts_kor_isnm stck_prpr prdy_vrss prdy_vrss_sign prdy_ctrt acml_vol lstn_stcn stck_avls
-    mrkt_whol_avls_rlim
     """
 )
 # 주식기본조회, output
@@ -204,71 +176,11 @@ ETF_QUOTE: Final = _names(
     lp_hldn_vol
     """
 )
-# NAV 비교추이 (종목), output1
-NAV_PRICE: Final = _names(
-    """
-    stck_prpr prdy_vrss prdy_vrss_sign prdy_ctrt acml_vol acml_tr_pbmn stck_prdy_clpr stck_oprc stck_hgpr stck_lwpr
-    stck_mxpr stck_llam
-    """
-)
-# NAV 비교추이 (종목), output2
-NAV_VALUE: Final = _names(
-    """
-    nav nav_prdy_vrss_sign nav_prdy_vrss nav_prdy_ctrt prdy_clpr_nav oprc_nav hprc_nav lprc_nav
-    """
-)
 # NAV 비교추이 (일), output
 NAV_DAY: Final = _names(
     """
     stck_bsop_date stck_clpr prdy_vrss prdy_vrss_sign prdy_ctrt acml_vol cntg_vol dprt nav_vrss_prpr nav
     nav_prdy_vrss_sign nav_prdy_vrss nav_prdy_ctrt
-    """
-)
-# NAV 비교추이 (분), output
-NAV_MINUTE: Final = _names(
-    """
-    bsop_hour nav nav_prdy_vrss_sign nav_prdy_vrss nav_prdy_ctrt nav_vrss_prpr dprt stck_prpr prdy_vrss
-    prdy_vrss_sign prdy_ctrt acml_vol cntg_vol
-    """
-)
-# ETF 구성종목시세, output1
-COMPONENTS_SUMMARY: Final = _names(
-    """
-    stck_prpr prdy_vrss prdy_vrss_sign prdy_ctrt etf_cnfg_issu_avls nav nav_prdy_vrss_sign nav_prdy_vrss
-    nav_prdy_ctrt etf_ntas_ttam prdy_clpr_nav oprc_nav hprc_nav lprc_nav etf_cu_unit_scrt_cnt etf_cnfg_issu_cnt
-    """
-)
-# ETF 구성종목시세, output2
-COMPONENT: Final = _names(
-    """
-    stck_shrn_iscd hts_kor_isnm stck_prpr prdy_vrss prdy_vrss_sign prdy_ctrt acml_vol acml_tr_pbmn tday_rsfl_rate
-    prdy_vrss_vol tr_pbmn_tnrt hts_avls etf_cnfg_issu_avls etf_cnfg_issu_rlim etf_vltn_amt
-    """
-)
-# 해외주식 현재체결가, output
-OVERSEAS_QUOTE: Final = _names(
-    """
-    rsym zdiv base pvol last sign diff rate tvol tamt ordy
-    """
-)
-# 해외주식 현재가상세, output
-OVERSEAS_DETAIL: Final = _names(
-    """
-    rsym pvol open high low last base tomv pamt uplp dnlp h52p h52d l52p l52d perx pbrx epsx bpsx shar mcap curr
-    zdiv vnit t_xprc t_xdif t_xrat p_xprc p_xdif p_xrat t_rate p_rate t_xsgn p_xsng e_ordyn e_hogau e_icod e_parp
-    tvol tamt etyp_nm
-    """
-)
-# 해외주식 기간별시세, output1
-OVERSEAS_DAILY_SUMMARY: Final = _names(
-    """
-    rsym zdiv nrec
-    """
-)
-# 해외주식 기간별시세, output2
-OVERSEAS_DAY: Final = _names(
-    """
-    xymd clos sign diff rate open high low tvol tamt pbid vbid pask vask
     """
 )
 # 해외주식 상품기본정보, output

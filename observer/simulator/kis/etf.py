@@ -1,10 +1,10 @@
-"""ETFs as KIS answers about them: quote, NAV through the day and day by day, and what a creation unit holds. Pure.
+"""ETFs as KIS answers about them: quote, NAV through the day and day by day. Pure.
 
 A listing that is no fund is answered as one that is not listed: with zeros, without rows.
 
 NAVs are in hundredths of a won. The NAV goes with the ETF's own price, a few tenths of a percent off it, every ten
 seconds of the session; so premium and discount are small and change sign. A creation unit's shares are fixed by the
-base prices; cash makes up the rest, so the parts are always worth exactly the whole.
+base prices; cash makes up the rest.
 """
 
 import math
@@ -13,17 +13,10 @@ from heapq import nlargest
 from itertools import accumulate
 from typing import Final
 
-import msgspec
-
 from observer.base.units import NS_PER_S
 from observer.simulator.kis.answers import (
-    COMPONENT,
-    COMPONENTS_SUMMARY,
     ETF_QUOTE,
     NAV_DAY,
-    NAV_MINUTE,
-    NAV_PRICE,
-    NAV_VALUE,
     VENUES,
     Body,
     Query,
@@ -34,33 +27,22 @@ from observer.simulator.kis.answers import (
     input_refusal,
     limits,
     nothing,
-    one_of,
     percent,
     required,
     row,
     shares_of,
-    time_text,
-    totals,
 )
 from observer.simulator.kis.frames import sign_code
 from observer.simulator.kis.quotations import finished_day
 from observer.simulator.market.instruments import Instrument
-from observer.simulator.market.market import Market, SimulatedState
+from observer.simulator.market.market import Market
 
 STEP_S: Final = 10
 UNIT_SHARES: Final = 50_000
 COMPONENTS: Final = 10
-CASH: Final = "KRD010010001"  # the code under which a creation unit's won are listed
 _LARGEST_PREMIUM: Final = 0.003
 _STEPS_PER_WAVE: Final = 37
 _PART_IN_SHARES: Final = 0.8
-
-
-class Component(msgspec.Struct, frozen=True):
-    """So many shares of a symbol in one creation unit."""
-
-    symbol: str
-    shares: int
 
 
 class EtfDay:
@@ -121,13 +103,12 @@ class EtfTimeline:
         return "^".join((self._symbol, nav_text(nav), *nav_change(nav, day.previous), *shown))
 
 
-def components(market: Market, etf: Instrument) -> tuple[Component, ...]:
-    """What one creation unit holds besides cash: equal parts, by base price, of the largest ordinary shares."""
+def component_count(market: Market, etf: Instrument) -> int:
+    """How many securities one creation unit holds, cash among them: equal parts of the largest ordinary shares."""
     shares = (i for i in market.instruments if i.ordinary and i.trades)
     chosen = nlargest(COMPONENTS, shares, key=lambda share: share.market_cap_100m)
     part = etf.base_price * UNIT_SHARES * _PART_IN_SHARES / max(1, len(chosen))
-    held = (Component(i.symbol, int(part // i.base_price)) for i in chosen)
-    return tuple(component for component in held if component.shares)
+    return 1 + sum(part >= share.base_price for share in chosen)
 
 
 def nav_text(nav: int) -> str:
@@ -146,10 +127,8 @@ def premium_percent(price: int, nav: int) -> str:
     return f"{100 * (price * 100 - nav) / nav if nav else 0:.2f}"
 
 
-NAV_MINUTES_PER_CALL: Final = 30
 NAV_DAYS_PER_CALL: Final = 100
 _VENUES: Final = (*VENUES, "E")
-_STEPS_S: Final = ("60", "180", "300", "600", "1800", "3600", "7200")
 _UNIT_KRW: Final = 100_000_000
 
 
@@ -180,7 +159,7 @@ def etf_quote(market: Market, now_ns: int, query: Query) -> Body:
         "etf_crcl_stcn": str(shares_of(etf)),
         "etf_ntas_ttam": str(assets // _UNIT_KRW),
         "etf_cu_unit_scrt_cnt": str(UNIT_SHARES),
-        "etf_cnfg_issu_cnt": str(len(components(market, etf)) + 1),
+        "etf_cnfg_issu_cnt": str(component_count(market, etf)),
         "etf_dvdn_cycl": "3",
         "crcd": "KRW",
         "etf_crcl_ntas_ttam": str(assets // _UNIT_KRW),
@@ -193,18 +172,6 @@ def etf_quote(market: Market, now_ns: int, query: Query) -> Body:
         "etf_div_name": "ETF",
     }
     return {"output": row(ETF_QUOTE, fields)}
-
-
-def nav_trend(market: Market, now_ns: int, query: Query) -> Body:
-    """NAV 비교추이 (종목): the price's day beside the NAV's."""
-    etf = _asked_etf(market, query)
-    if etf is None:
-        return {"output1": nothing(NAV_PRICE), "output2": nothing(NAV_VALUE)}
-    state, day = market.state_at(etf.symbol, now_ns), EtfDay(market, etf)
-    return {
-        "output1": row(NAV_PRICE, _price(etf, state) | {"stck_prdy_clpr": str(etf.base_price)} | limits(etf)),
-        "output2": row(NAV_VALUE, _nav_range(day, now_ns)),
-    }
 
 
 def nav_by_day(market: Market, now_ns: int, query: Query) -> Body:
@@ -237,75 +204,11 @@ def nav_by_day(market: Market, now_ns: int, query: Query) -> Body:
     return {"output": rows[:NAV_DAYS_PER_CALL]}
 
 
-def nav_by_minute(market: Market, now_ns: int, query: Query) -> Body:
-    """NAV 비교추이 (분): at most 30 steps of FID_HOUR_CLS_CODE seconds, newest first."""
-    etf = _asked_etf(market, query)
-    step_ns = int(one_of(query, "FID_HOUR_CLS_CODE", _STEPS_S)) * NS_PER_S
-    if etf is None:
-        return {"output": []}
-    day = EtfDay(market, etf)
-    latest = (min(now_ns, market.close_ns) - market.open_ns) // step_ns
-    rows: list[Row] = []
-    for step in range(latest, max(-1, latest - NAV_MINUTES_PER_CALL), -1):
-        moment_ns = market.open_ns + step * step_ns
-        state = market.state_at(etf.symbol, moment_ns)
-        earlier = market.state_at(etf.symbol, moment_ns - step_ns).cumulative_volume
-        fields = {
-            "bsop_hour": time_text(market, moment_ns),
-            **_nav(day.at(moment_ns), day.previous),
-            "nav_vrss_prpr": nav_text(state.price * 100 - day.at(moment_ns)),
-            "dprt": premium_percent(state.price, day.at(moment_ns)),
-            "stck_prpr": str(state.price),
-            **change(etf, state.price),
-            "acml_vol": str(state.cumulative_volume),
-            "cntg_vol": str(state.cumulative_volume - earlier),
-        }
-        rows.append(row(NAV_MINUTE, fields))
-    return {"output": rows}
-
-
-def etf_components(market: Market, now_ns: int, query: Query) -> Body:
-    """ETF 구성종목시세: the shares of a creation unit at their latest prices, then its cash: all of its worth."""
-    etf = _asked_etf(market, query)
-    one_of(query, "FID_COND_SCR_DIV_CODE", ("11216",))
-    if etf is None:
-        return {"output1": nothing(COMPONENTS_SUMMARY), "output2": []}
-    state, day = market.state_at(etf.symbol, now_ns), EtfDay(market, etf)
-    unit = day.at(now_ns) * UNIT_SHARES // 100
-    held = [(component, market.instrument(component.symbol)) for component in components(market, etf)]
-    rows, cash_krw = list[Row](), unit
-    for component, listed in held:
-        assert listed is not None
-        worth = component.shares * market.state_at(listed.symbol, now_ns).price
-        cash_krw -= worth
-        rows.append(_component_row(market, listed, now_ns, worth, unit))
-    cash = {
-        "stck_shrn_iscd": CASH,
-        "hts_kor_isnm": "원화현금",
-        "etf_cnfg_issu_rlim": percent(cash_krw, unit),
-        "etf_vltn_amt": str(cash_krw),
-    }
-    summary = {
-        **{name: text for name, text in _price(etf, state).items() if name in COMPONENTS_SUMMARY},
-        "etf_cnfg_issu_avls": str(unit),
-        **{name: text for name, text in _nav_range(day, now_ns).items() if name in COMPONENTS_SUMMARY},
-        "etf_ntas_ttam": str(day.at(now_ns) * shares_of(etf) // 100 // _UNIT_KRW),
-        "etf_cu_unit_scrt_cnt": str(UNIT_SHARES),
-        "etf_cnfg_issu_cnt": str(len(rows) + 1),
-    }
-    return {"output1": row(COMPONENTS_SUMMARY, summary), "output2": [*rows, row(COMPONENT, cash)]}
-
-
 def _asked_etf(market: Market, query: Query) -> Instrument | None:
     if "FID_INPUT_ISCD" not in query:
         raise input_refusal("FID_INPUT_ISCD")
     listed = asked_instrument(market, query, _VENUES)
     return listed if listed is not None and listed.group == "EF" else None
-
-
-def _price(etf: Instrument, state: SimulatedState) -> Row:
-    price = {"stck_prpr": str(state.price), **change(etf, state.price)}
-    return price | totals(state) | day_range(state)
 
 
 def _nav(nav: int, previous: int) -> Row:
@@ -316,35 +219,3 @@ def _nav(nav: int, previous: int) -> Row:
         "nav_prdy_vrss": difference,
         "nav_prdy_ctrt": rate,
     }
-
-
-def _nav_range(day: EtfDay, now_ns: int) -> Row:
-    """The NAV now and its day: open, high and low are 0.00 before the opening."""
-    reported = day.count_until(now_ns)
-    opened, high, low = (day.nav[0], day.high[reported - 1], day.low[reported - 1]) if reported else (0, 0, 0)
-    return {
-        **_nav(day.at(now_ns), day.previous),
-        "prdy_clpr_nav": nav_text(day.previous),
-        "oprc_nav": nav_text(opened),
-        "hprc_nav": nav_text(high),
-        "lprc_nav": nav_text(low),
-    }
-
-
-def _component_row(market: Market, listed: Instrument, now_ns: int, worth: int, unit: int) -> Row:
-    state = market.state_at(listed.symbol, now_ns)
-    fields = {
-        "stck_shrn_iscd": listed.symbol,
-        "hts_kor_isnm": listed.name,
-        "stck_prpr": str(state.price),
-        **change(listed, state.price),
-        **totals(state),
-        "tday_rsfl_rate": percent(state.price - state.open, state.open),
-        "prdy_vrss_vol": str(state.cumulative_volume - listed.previous_volume),
-        "tr_pbmn_tnrt": percent(state.cumulative_value, shares_of(listed) * listed.base_price),
-        "hts_avls": str(listed.market_cap_100m),
-        "etf_cnfg_issu_avls": str(worth),
-        "etf_cnfg_issu_rlim": percent(worth, unit),
-        "etf_vltn_amt": str(worth),
-    }
-    return row(COMPONENT, fields)

@@ -8,7 +8,6 @@ from typing import Final
 
 from observer.base.units import NS_PER_S
 from observer.simulator.kis.answers import (
-    LATEST_TRADE,
     MULTI_QUOTE,
     SALES_ROW,
     SALES_SUMMARY,
@@ -32,7 +31,7 @@ from observer.simulator.kis.answers import (
     time_text,
     totals,
 )
-from observer.simulator.kis.frames import resting_shares, strength_percent
+from observer.simulator.kis.frames import resting_shares
 from observer.simulator.kis.records import status_code
 from observer.simulator.kis.venues import DIVISION, view_of
 from observer.simulator.market.instruments import Instrument, price_limits, tick_size
@@ -136,15 +135,6 @@ def time_and_sales(market: Market, now_ns: int, query: Query) -> Body:
     return {"output1": row(SALES_SUMMARY, summary), "output2": rows}
 
 
-def latest_trades(market: Market, now_ns: int, query: Query) -> Body:
-    """주식현재가 체결: the latest 30 trades, newest first."""
-    instrument = asked_instrument(market, query)
-    if instrument is None:
-        return {"output": []}
-    indices = _newest_indices(market, instrument.symbol, now_ns)
-    return {"output": [_trade_row(market, instrument, index) for index in indices]}
-
-
 def finished_day(market: Market, symbol: str, now_ns: int) -> list[DayBar]:
     """The session day's own bar, once the closing cross is done: its close stays, its volume grows after hours."""
     if now_ns < market.close_ns:
@@ -159,11 +149,6 @@ def finished_day(market: Market, symbol: str, now_ns: int) -> list[DayBar]:
 
 def _average(state: SimulatedState) -> float:
     return state.cumulative_value / state.cumulative_volume if state.cumulative_volume else 0
-
-
-def _newest_indices(market: Market, symbol: str, end_ns: int) -> range:
-    end = market.tape(symbol).count_until(end_ns)
-    return range(end - 1, max(end - ROWS_PER_CALL, 0) - 1, -1)
 
 
 def _listing_fields(instrument: Instrument) -> Row:
@@ -243,18 +228,6 @@ def _multi_quote_row(market: Market, instrument: Instrument, now_ns: int) -> Row
         "inter2_sdpr": str(instrument.base_price),
     }
     return row(MULTI_QUOTE, fields)
-
-
-def _trade_row(market: Market, instrument: Instrument, index: int) -> Row:
-    tape = market.tape(instrument.symbol)
-    fields = {
-        "stck_cntg_hour": time_text(market, tape.time_ns[index]),
-        "stck_prpr": str(tape.price[index]),
-        **change(instrument, tape.price[index]),
-        "cntg_vol": str(tape.volume[index]),
-        "tday_rltv": f"{strength_percent(tape, index):.2f}",
-    }
-    return row(LATEST_TRADE, fields)
 
 
 def _sales_rows(market: Market, instrument: Instrument, first: int, end: int) -> list[Row]:
