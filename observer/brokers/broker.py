@@ -114,6 +114,9 @@ class Credentials(msgspec.Struct, frozen=True):
     __str__ = __repr__
 
 
+Secret = Literal["access_token", "approval_key"]
+"""What of a call's credentials a broker can refuse, and a renewal brings anew."""
+
 Priority = Literal["urgent", "normal", "bulk", "background"]
 
 
@@ -138,15 +141,11 @@ class CredentialSource(Protocol):
         """
         ...
 
-    async def reject(self, used: Credentials) -> bool:
-        """Report that the broker refused this access token.
+    async def reject(self, used: Credentials, secret: Secret = "access_token") -> bool:
+        """Report that the broker refused this secret.
 
         Returns True when another one is there, False after a deadline.
         """
-        ...
-
-    async def reject_key(self, used: Credentials) -> bool:
-        """Report that the broker refused this approval key; returns as `reject`."""
         ...
 
 

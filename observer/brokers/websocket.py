@@ -136,7 +136,7 @@ class TradeStreamConnection:
         except RefusedError as error:
             await self._abandon(socket, "refused", str(error))
             if error.key_rejected:
-                await self._credentials.reject_key(used)
+                await self._credentials.reject(used, "approval_key")
         except KeyChangedError:
             await self._close_cleanly(socket, dialect, _NEW_KEY)
             return True

@@ -56,13 +56,10 @@ class RenewingCredentials:
         approval = self.approval or f"approval {self.number}"
         return Credentials("app key", "app secret", f"token {self.number}", approval)
 
-    async def reject(self, used):
+    async def reject(self, used, secret="access_token"):
         self.rejected.append(used.access_token)
         self.number += self.renews
         return self.renews
-
-    async def reject_key(self, used):
-        return await self.reject(used)
 
 
 def counted(account: str) -> dict[tuple[str, ...], float]:

@@ -28,9 +28,8 @@ from observer.brokers.bodies import (
 from observer.brokers.http import Request, RestPipeline, open_client
 from observer.brokers.kis.envelope import KisRestDialect
 from observer.brokers.kis.issuing import KisIssuing
-from observer.brokers.kis.listings import parse_listings
+from observer.brokers.kis.listings import BAD_LINES_MAX, RECORDS_MAX, parse_listings
 from observer.brokers.kis.master_files import KisMasterFiles
-from observer.brokers.kis.masters import BAD_LINES_MAX, RECORDS_MAX
 from observer.brokers.krx.client import KrxOpenApi, open_krx_client
 from observer.brokers.settings import RestSettings
 from observer.simulator.kis.masters import file_of

@@ -21,7 +21,7 @@ from observer.base.clock import Clock
 from observer.base.errors import DataFileError, ProviderError
 from observer.brokers.accounts.failover import StreamOutages
 from observer.brokers.accounts.health import Health, believed, is_alert_of_stream
-from observer.brokers.accounts.health_file import HealthFile
+from observer.brokers.accounts.shared_file import HealthFile
 from observer.brokers.accounts.keys import AccountKeys, keys_of
 from observer.brokers.accounts.pool import AccountSettings, PoolSettings
 from observer.brokers.accounts.shared_rate_limiter import SharedRateLimiter
@@ -139,9 +139,7 @@ class BrokerAccount:
         """
         if self.broker.issuing is None:
             return FixedCredentials(Credentials(self.keys.app_key, self.keys.app_secret, "", ""))
-        return CachedCredentials(
-            store=self.tokens, keys=self.keys, clock=self._clock, build=Credentials, deadline_s=deadline_s
-        )
+        return CachedCredentials(store=self.tokens, keys=self.keys, clock=self._clock, deadline_s=deadline_s)
 
     @contextlib.asynccontextmanager
     async def rest(self) -> AsyncIterator["RestClient"]:
