@@ -114,7 +114,7 @@ class Credentials(msgspec.Struct, frozen=True):
     __str__ = __repr__
 
 
-Secret = Literal["access_token", "approval_key"]
+CredentialPart = Literal["access_token", "approval_key"]
 """What of a call's credentials a broker can refuse, and a renewal brings anew."""
 
 Priority = Literal["urgent", "normal", "bulk", "background"]
@@ -141,7 +141,7 @@ class CredentialSource(Protocol):
         """
         ...
 
-    async def reject(self, used: Credentials, secret: Secret = "access_token") -> bool:
+    async def reject(self, used: Credentials, part: CredentialPart = "access_token") -> bool:
         """Report that the broker refused this secret.
 
         Returns True when another one is there, False after a deadline.

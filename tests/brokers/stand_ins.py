@@ -56,7 +56,7 @@ class RenewingCredentials:
         approval = self.approval or f"approval {self.number}"
         return Credentials("app key", "app secret", f"token {self.number}", approval)
 
-    async def reject(self, used, secret="access_token"):
+    async def reject(self, used, part="access_token"):
         self.rejected.append(used.access_token)
         self.number += self.renews
         return self.renews

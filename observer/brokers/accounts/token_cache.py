@@ -22,15 +22,15 @@ from observer.base.private_file import replace_privately
 from observer.base.text import conceal
 from observer.brokers.accounts.keys import AccountKeys
 from observer.brokers.accounts.shared_file import SharedFile
-from observer.brokers.broker import Credentials, Secret
+from observer.brokers.broker import CredentialPart, Credentials
 
 logger = logging.getLogger(__name__)
 
 _POLL_S: Final = 0.05  # machine time; a check of a file's stamp costs microseconds
 _FINGERPRINT_LETTERS: Final = 16
 # The note about a refused secret, and the moment of a record that moves when the secret is renewed.
-_NOTES: Final[Mapping[Secret, str]] = {"access_token": "rejected", "approval_key": "key_rejected"}
-_RENEWED: Final[Mapping[Secret, str]] = {"access_token": "renewed_ns", "approval_key": "key_renewed_ns"}
+_NOTES: Final[Mapping[CredentialPart, str]] = {"access_token": "rejected", "approval_key": "key_rejected"}
+_RENEWED: Final[Mapping[CredentialPart, str]] = {"access_token": "renewed_ns", "approval_key": "key_renewed_ns"}
 
 
 class TokenRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,7 +59,7 @@ class TokenStore:
 
     def __init__(self, folder: Path, account: str) -> None:
         self._file = SharedFile(folder / f"{account}.json", TokenRecord)
-        self._notes = {secret: folder / f"{account}.{name}" for secret, name in _NOTES.items()}
+        self._notes = {part: folder / f"{account}.{name}" for part, name in _NOTES.items()}
 
     def read(self) -> TokenRecord | None:
         """The record in force; None without a record.
@@ -84,23 +84,23 @@ class TokenStore:
         # again in between, it does so rightly or names a token that is not in force any more.
         with contextlib.suppress(DataFileError):  # an unreadable record is none
             old = self.read()
-            for secret, note in self._notes.items():
-                if old is None or getattr(old, _RENEWED[secret]) != getattr(record, _RENEWED[secret]):
+            for part, note in self._notes.items():
+                if old is None or getattr(old, _RENEWED[part]) != getattr(record, _RENEWED[part]):
                     note.unlink(missing_ok=True)
         self._file.write(record)
 
-    def note_rejection(self, refused: Credentials | TokenRecord, secret: Secret = "access_token") -> None:
-        """Write the note that the broker refused this secret.
+    def note_rejection(self, refused: Credentials | TokenRecord, part: CredentialPart = "access_token") -> None:
+        """Write the note that the broker refused this part.
 
         Raises:
             OSError: the folder cannot be written.
         """
-        replace_privately(self._notes[secret], fingerprint(getattr(refused, secret)))
+        replace_privately(self._notes[part], fingerprint(getattr(refused, part)))
 
-    def pending_rejection(self, secret: Secret = "access_token") -> bool:
+    def pending_rejection(self, part: CredentialPart = "access_token") -> bool:
         """Whether the broker refused the secret in force to any process."""
         record = self.read()
-        return record is not None and _content(self._notes[secret]) == fingerprint(getattr(record, secret))
+        return record is not None and _content(self._notes[part]) == fingerprint(getattr(record, part))
 
 
 class CachedCredentials:
@@ -126,24 +126,24 @@ class CachedCredentials:
             raise error
         return Credentials(self._keys.app_key, self._keys.app_secret, record.access_token, record.approval_key)
 
-    async def reject(self, used: Credentials, secret: Secret = "access_token") -> bool:
-        """The broker refused this secret. Returns True when a renewal was written; False after the deadline, or at once
+    async def reject(self, used: Credentials, part: CredentialPart = "access_token") -> bool:
+        """The broker refused this part. Returns True when a renewal was written; False after the deadline, or at once
         when the note for the renewing process cannot be written.
 
         Returns at once when the secret in force is another one already.
         """
         refused = self._read()
-        if refused is None or getattr(refused, secret) != getattr(used, secret):
+        if refused is None or getattr(refused, part) != getattr(used, part):
             return True
         try:
-            self._store.note_rejection(used, secret)
+            self._store.note_rejection(used, part)
         except OSError as error:
             logger.error("a refusal to account %s cannot be noted: %s", self._keys.account, error)
             return False
 
         def renewed() -> TokenRecord | None:
             now = self._usable()
-            names = (secret, _RENEWED[secret])
+            names = (part, _RENEWED[part])
             is_same = now is not None and all(getattr(now, name) == getattr(refused, name) for name in names)
             return None if is_same else now
 
@@ -188,7 +188,7 @@ class FixedCredentials:
         """The credentials, at once."""
         return self._credentials
 
-    async def reject(self, used: Credentials, secret: Secret = "access_token") -> bool:  # noqa: ARG002 - the Protocol's
+    async def reject(self, used: Credentials, part: CredentialPart = "access_token") -> bool:  # noqa: ARG002 - the Protocol's
         """Returns False: no others will come."""
         return False
 
