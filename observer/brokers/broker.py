@@ -34,7 +34,7 @@ if TYPE_CHECKING:  # only names of types: the pure parsers import this file, and
     from observer.brokers.dialect import StreamDialect, StreamTraits
     from observer.brokers.domestic import BarReach
     from observer.brokers.http import RestDialect, RestPipeline
-    from observer.brokers.raw import CallRecorder, RawCaptureDecoder
+    from observer.brokers.raw import AccountRecorder, RawCaptureDecoder
     from observer.brokers.rest import RestClient
     from observer.reference.listings.model import Listing, UnreadableLine
 
@@ -383,7 +383,7 @@ class Broker(msgspec.Struct, frozen=True, kw_only=True):
     time_and_sales: TimeAndSales | None
     rest_dialect: "Callable[[], RestDialect]"
     rest: "Callable[[RestPipeline, BrokerSettings], RestClient]"
-    issuing: "Callable[[httpx.AsyncClient, Clock, CallRecorder], CredentialIssuer] | None"
+    issuing: "Callable[[httpx.AsyncClient, Clock, AccountRecorder], CredentialIssuer] | None"
     stream_dialect: "Callable[[Credentials], StreamDialect]"
     exchanges: tuple[str, ...]
     listing_file: Callable[[str], str]

@@ -22,7 +22,7 @@ from observer.base.errors import ConfigError, ProviderError, RateExceededError, 
 from observer.base.units import NS_PER_S
 from observer.brokers.bodies import ACCEPTED, BodyReader, decode
 from observer.brokers.broker import Credentials, CredentialSource, Priority, RateLimiter
-from observer.brokers.raw import UNRECORDED, CallRecorder
+from observer.brokers.raw import UNRECORDED, AccountRecorder
 from observer.brokers.settings import PROXY_OF_ENVIRONMENT, RestSettings
 from observer.monitoring.metrics.counters import COUNTERS
 
@@ -153,7 +153,7 @@ async def send_once(
     request: Request,
     headers: Mapping[str, str],
     dialect: RestDialect,
-    recorder: CallRecorder = UNRECORDED,
+    recorder: AccountRecorder = UNRECORDED,
 ) -> Answer:
     """Send a request and return a successful answer; both are recorded as they are, refusals too.
 
@@ -198,7 +198,7 @@ class RestPipeline:
         clock: Clock,
         rng: Random,
         settings: RestSettings,
-        recorder: CallRecorder = UNRECORDED,
+        recorder: AccountRecorder = UNRECORDED,
         account: str = "",
     ) -> None:
         self._account = account

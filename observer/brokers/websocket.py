@@ -35,7 +35,7 @@ from observer.brokers.dialect import (
     Unreadable,
     Unsubscribed,
 )
-from observer.brokers.raw import UNRECORDED, FrameRecorder
+from observer.brokers.raw import UNRECORDED, AccountRecorder
 from observer.brokers.stream_settings import StreamSettings
 from observer.brokers.subscriptions import Step, SubscriptionRateLimiter, Subscriptions
 from observer.monitoring.metrics.counters import COUNTERS
@@ -69,7 +69,7 @@ class TradeStreamConnection:
         listener: StreamListener,
         clock: Clock,
         rng: Random,
-        recorder: FrameRecorder = UNRECORDED,
+        recorder: AccountRecorder = UNRECORDED,
     ) -> None:
         self._settings = settings
         self._open_dialect = open_dialect

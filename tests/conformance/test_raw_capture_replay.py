@@ -23,8 +23,15 @@ from observer.brokers.kis.issuing import KisIssuing
 from observer.brokers.kis.replay import RawDecoder
 from observer.brokers.kis.schema import with_own_values
 from observer.brokers.kis.session import KisSession
-from observer.brokers.raw import RawFolder, RawRecord, merged
-from observer.brokers.raw_recorder import RawCaptureRequest, RawRecorder, open_raw_request, raw_request_path
+from observer.brokers.raw import (
+    RawCaptureRequest,
+    RawFolder,
+    RawRecord,
+    RawRecorder,
+    merged,
+    open_raw_request,
+    raw_request_path,
+)
 from observer.brokers.settings import RestSettings
 from observer.brokers.stream_settings import StreamSettings
 from observer.brokers.websocket import TradeStreamConnection

@@ -21,7 +21,7 @@ from observer.brokers.accounts.shared_file import HealthFile
 from observer.brokers.accounts.shared_rate_limiter import SharedRateLimiter
 from observer.brokers.accounts.token_cache import TokenRecord, TokenStore
 from observer.brokers.broker import FileStamp
-from observer.brokers.raw_recorder import RawCaptureRequest, _parsed
+from observer.brokers.raw import RawCaptureRequest, _parsed
 from observer.brokers.settings import RateLimitSettings
 from observer.calendar import day_file, packages
 from observer.calendar.phases import DayRules, contradictions

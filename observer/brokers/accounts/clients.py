@@ -41,7 +41,7 @@ from observer.brokers.broker import (
     StreamListener,
     broker_named,
 )
-from observer.brokers.raw_recorder import AccountRecorder, RawRecorder, raw_request_path
+from observer.brokers.raw import AccountRecorder, RawRecorder, raw_request_path
 from observer.brokers.settings import BrokerSettings, RestSettings
 from observer.brokers.time_and_sales import page_trades_of
 

@@ -22,15 +22,13 @@ from observer.simulator.kis.answers import (
     Query,
     Row,
     asked_instrument,
-    change,
-    day_range,
     input_refusal,
-    limits,
+    moved,
     nothing,
-    percent,
     required,
     row,
     shares_of,
+    shown,
 )
 from observer.simulator.kis.frames import sign_code
 from observer.simulator.kis.quotations import finished_day
@@ -138,40 +136,14 @@ def etf_quote(market: Market, now_ns: int, query: Query) -> Body:
     if etf is None:
         return {"output": nothing(ETF_QUOTE)}
     state, day = market.state_at(etf.symbol, now_ns), EtfDay(market, etf)
-    nav, assets = day.at(now_ns), day.at(now_ns) * shares_of(etf) // 100
-    base = etf.base_price
-    fields = {
-        "stck_prpr": str(state.price),
-        **change(etf, state.price),
-        "acml_vol": str(state.cumulative_volume),
-        "prdy_vol": str(etf.previous_volume),
-        **limits(etf),
-        "stck_prdy_clpr": str(base),
-        **day_range(state),
-        "prdy_clpr_vrss_oprc_rate": percent(state.open - base, base) if state.trades else "0.00",
-        "prdy_clpr_vrss_hgpr_rate": percent(state.high - base, base) if state.trades else "0.00",
-        "prdy_clpr_vrss_lwpr_rate": percent(state.low - base, base) if state.trades else "0.00",
-        "prdy_last_nav": nav_text(day.previous),
-        **_nav(nav, day.previous),
-        "trc_errt": "0.35",
-        "stck_sdpr": str(base),
-        "stck_sspr": str(base * 7 // 10),
-        "etf_crcl_stcn": str(shares_of(etf)),
-        "etf_ntas_ttam": str(assets // _UNIT_KRW),
-        "etf_cu_unit_scrt_cnt": str(UNIT_SHARES),
-        "etf_cnfg_issu_cnt": str(component_count(market, etf)),
-        "etf_dvdn_cycl": "3",
-        "crcd": "KRW",
-        "etf_crcl_ntas_ttam": str(assets // _UNIT_KRW),
-        "lp_oder_able_cls_code": "Y",
-        "vi_cls_code": "N",
-        "lstn_stcn": str(shares_of(etf)),
-        "etf_trc_ert_mltp": "1.00",
-        "dprt": premium_percent(state.price, nav),
-        "stck_lstn_date": etf.listed_on,
-        "etf_div_name": "ETF",
+    figures = shown(market, etf, now_ns) | _nav(day.at(now_ns), day.previous)
+    figures |= {
+        "previous_nav": nav_text(day.previous),
+        "assets": day.at(now_ns) * shares_of(etf) // 100 // _UNIT_KRW,
+        "components": component_count(market, etf),
+        "premium": premium_percent(state.price, day.at(now_ns)),
     }
-    return {"output": row(ETF_QUOTE, fields)}
+    return {"output": row(ETF_QUOTE, figures)}
 
 
 def nav_by_day(market: Market, now_ns: int, query: Query) -> Body:
@@ -186,21 +158,13 @@ def nav_by_day(market: Market, now_ns: int, query: Query) -> Body:
     bars = [*today, *past]
     rows: list[Row] = []
     for bar, before, nav, nav_before in zip(bars, bars[1:], navs, navs[1:], strict=False):
-        difference = bar.close - before.close
-        fields = {
-            "stck_bsop_date": bar.day,
-            "stck_clpr": str(bar.close),
-            "prdy_vrss": str(difference),
-            "prdy_vrss_sign": sign_code(difference),
-            "prdy_ctrt": percent(difference, before.close),
-            "acml_vol": str(bar.volume),
-            "cntg_vol": str(bar.volume),
-            "dprt": premium_percent(bar.close, nav),
-            "nav_vrss_prpr": nav_text(bar.close * 100 - nav),
-            **_nav(nav, nav_before),
-        }
         if first <= bar.day <= last:
-            rows.append(row(NAV_DAY, fields))
+            figures = {
+                "bar": bar,
+                "premium": premium_percent(bar.close, nav),
+                "beside": nav_text(bar.close * 100 - nav),
+            }
+            rows.append(row(NAV_DAY, figures | moved(bar.close, before.close) | _nav(nav, nav_before)))
     return {"output": rows[:NAV_DAYS_PER_CALL]}
 
 
@@ -213,9 +177,4 @@ def _asked_etf(market: Market, query: Query) -> Instrument | None:
 
 def _nav(nav: int, previous: int) -> Row:
     sign, difference, rate = nav_change(nav, previous)
-    return {
-        "nav": nav_text(nav),
-        "nav_prdy_vrss_sign": sign,
-        "nav_prdy_vrss": difference,
-        "nav_prdy_ctrt": rate,
-    }
+    return {"nav": nav_text(nav), "nav_sign": sign, "nav_change": difference, "nav_rate": rate}

@@ -16,7 +16,8 @@ from observer.simulator.kis.answers import (
     required,
     row,
     session_day,
-    shares_of,
+    shown,
+    yes,
 )
 from observer.simulator.kis.authentication import Refusal
 from observer.simulator.market.instruments import Instrument
@@ -56,61 +57,40 @@ def holidays(market: Market, now_ns: int, query: Query) -> AnswerPage:
 def stock_information(market: Market, now_ns: int, query: Query) -> Body:
     """주식기본조회. Raises Refusal (no such product: rt_cd 7)."""
     instrument = _product(market, query)
-    closing = market.state_at(instrument.symbol, market.close_ns)
-    listed_on = {"KOSPI": "scts_mket_lstg_dt", "KOSDAQ": "kosdaq_mket_lstg_dt"}[instrument.exchange]
-    etf = instrument.group == "EF"
-    fields = {
-        **dict.fromkeys(("prdt_name", "prdt_name120", "prdt_abrv_name"), instrument.name),
-        "pdno": instrument.symbol.rjust(12, "0"),
-        "prdt_type_cd": STOCKS,
-        "mket_id_cd": "STK" if instrument.exchange == "KOSPI" else "KSQ",
-        "scty_grp_id_cd": instrument.group,
-        "excg_dvsn_cd": "02" if instrument.exchange == "KOSPI" else "03",
-        "setl_mmdd": "1231",
-        "lstg_stqt": str(shares_of(instrument)),
-        "papr": "5000",
-        "kospi200_item_yn": "N",
-        listed_on: instrument.listed_on,
-        "etf_dvsn_cd": "1" if etf else "",
-        "stck_kind_cd": "201" if instrument.preferred else "101",
-        "etf_cu_qty": "50000" if etf else "0",
-        "std_pdno": instrument.isin,
-        "tr_stop_yn": "Y" if instrument.suspended else "N",
-        "admn_item_yn": "Y" if instrument.administrative else "N",
-        "thdt_clpr": str(closing.price) if now_ns >= market.close_ns else "0",
-        "bfdy_clpr": str(instrument.base_price),
-        "clpr_chng_dt": session_day(market),
-        "elec_scty_yn": "Y",
-        "etf_chas_erng_rt_dbnb": "1.000000" if etf else "0.000000",
-        **_nxt_fields(market, instrument),
+    closing, etf = market.state_at(instrument.symbol, market.close_ns), instrument.group == "EF"
+    kospi = instrument.exchange == "KOSPI"
+    figures = shown(market, instrument, now_ns) | _nxt_figures(market, instrument)
+    figures |= {
+        "product": instrument.symbol.rjust(12, "0"),
+        "market": "STK" if kospi else "KSQ",
+        "division": "02" if kospi else "03",
+        "in_kospi": instrument.listed_on if kospi else "",
+        "in_kosdaq": "" if kospi else instrument.listed_on,
+        "is_etf": "1" if etf else "",
+        "kind": "201" if instrument.preferred else "101",
+        "unit": "50000" if etf else "0",
+        "close": closing.price if now_ns >= market.close_ns else 0,
+        "day": session_day(market),
+        "multiple": "1.000000" if etf else "0.000000",
     }
-    return {"output": row(STOCK_INFORMATION, fields)}
+    return {"output": row(STOCK_INFORMATION, figures)}
 
 
 def product_information(market: Market, now_ns: int, query: Query) -> Body:
     """상품기본조회. Raises Refusal (no such product: rt_cd 7)."""
     del now_ns
     instrument = _product(market, query)
-    fields = {
-        "pdno": instrument.symbol.rjust(12, "0"),
-        "prdt_type_cd": STOCKS,
-        "std_pdno": instrument.isin,
-        "shtn_pdno": instrument.symbol,
-        "prdt_clsf_cd": f"{instrument.group}1",
-        "sale_strt_dt": instrument.listed_on,
-        "sale_end_dt": "99991231",
-        "frst_erlm_dt": instrument.listed_on,
-    }
     names = ("prdt_name", "prdt_name120", "prdt_abrv_name", "prdt_eng_name", "prdt_eng_name120", "prdt_eng_abrv_name")
-    return {"output": dict.fromkeys(names, instrument.name) | row(PRODUCT_INFORMATION, fields)}
+    figures = {"listed": instrument, "product": instrument.symbol.rjust(12, "0")}
+    return {"output": dict.fromkeys(names, instrument.name) | row(PRODUCT_INFORMATION, figures)}
 
 
-def _nxt_fields(market: Market, instrument: Instrument) -> Row:
+def _nxt_figures(market: Market, instrument: Instrument) -> Row:
     """Whether NXT trades a share, and whether it has stopped; a market of the KRX alone has no NXT to ask."""
     listing = market.nxt_listing(instrument.symbol)
     traded = listing is not None if market.whole_day else instrument.ordinary
     stopped = instrument.suspended if listing is None else listing.stopped
-    return {"cptt_trad_tr_psbl_yn": "Y" if traded else "N", "nxt_tr_stop_yn": "Y" if stopped else "N"}
+    return {"at_nxt": yes(traded), "stopped_at_nxt": yes(stopped)}
 
 
 def nothing_found() -> Refusal:
@@ -161,22 +141,9 @@ def overseas_information(market: Market, now_ns: int, query: Query) -> Body:
     listing = next((each for each in LISTINGS if (each.product_type, each.symbol) == (kind, symbol)), None)
     if listing is None:
         raise nothing_found()
-    fields = {
-        **dict.fromkeys(("prdt_eng_name", "ovrs_item_name", "prdt_name"), listing.name),
-        "natn_name": listing.country,
-        **dict.fromkeys(("tr_mket_name", "ovrs_excg_cd", "ovrs_excg_name"), listing.exchange),
-        **dict.fromkeys(("tr_crcy_cd", "crcy_name"), listing.currency),
-        "ovrs_stck_dvsn_cd": "03" if listing.name.endswith("ETF") else "01",
-        **dict.fromkeys(("sll_unit_qty", "buy_unit_qty"), "1"),
-        "lstg_stck_num": "1000000000",
-        "lstg_dt": "20200102",
-        "ovrs_stck_tr_stop_dvsn_cd": "01",
-        "lstg_abol_item_yn": "N",
-        "lstg_yn": "Y",
-        "ovrs_now_pric1": f"{float(listing.close):.5f}",
-        "last_rcvg_dtime": session_day(market) + "080000",
-    }
-    return {"output": row(OVERSEAS_INFORMATION, fields)}
+    kind = "03" if listing.name.endswith("ETF") else "01"
+    figures = {"listing": listing, "kind": kind, "close": float(listing.close), "day": session_day(market)}
+    return {"output": row(OVERSEAS_INFORMATION, figures)}
 
 
 def _date(text: str, name: str) -> date:
@@ -189,11 +156,6 @@ def _date(text: str, name: str) -> date:
 
 
 def _holiday_row(day: date, *, session_date: str) -> Row:
-    opened = "Y" if day.weekday() < _SATURDAY or day.isoformat() == session_date else "N"
-    fields = {
-        "bass_dt": day.strftime("%Y%m%d"),
-        # KIS counts from Sunday = 01.
-        "wday_dvsn_cd": f"{day.isoweekday() % 7 + 1:02d}",
-        **dict.fromkeys(("bzdy_yn", "tr_day_yn", "opnd_yn", "sttl_day_yn"), opened),
-    }
-    return row(HOLIDAY, fields)
+    opened = yes(day.weekday() < _SATURDAY or day.isoformat() == session_date)
+    # KIS counts from Sunday = 01.
+    return row(HOLIDAY, {"day": day, "weekday": day.isoweekday() % 7 + 1, "opened": opened})
