@@ -63,8 +63,8 @@ def test_the_simulator_has_every_call_and_no_other():
     assert {(call.path, call.tr_id) for call in CALLS} == {(call.path, call.tr_id) for call in DOCUMENTED}
 
 
-def test_every_answer_has_exactly_the_documented_fields_all_of_them_texts():
-    async def test(client):
+async def test_every_answer_has_exactly_the_documented_fields_all_of_them_texts():
+    async with running(at(15, 10), symbols=120, rest_limit_per_s=100) as client:
         for call in DOCUMENTED:
             answer = await ask(client, call, query_of(client.simulator.market, call))
             body = answer.json()
@@ -77,18 +77,14 @@ def test_every_answer_has_exactly_the_documented_fields_all_of_them_texts():
             assert named - (PRODUCT_NAMES if call.tr_id == "CTPF1604R" else set()) == call.live_fields
             assert all(isinstance(value, str) for found in rows for value in found.values())
 
-    with_client(at(15, 10), test, symbols=120, rest_limit_per_s=100)
 
-
-def test_every_answer_has_a_number_of_its_own_in_the_header_that_public_clients_read():
-    async def test(client):
+async def test_every_answer_has_a_number_of_its_own_in_the_header_that_public_clients_read():
+    async with running(at(10)) as client:
         call = BY_TR_ID["FHKST01010100"]
         query = query_of(client.simulator.market, call)
         numbers = [(await ask(client, call, query)).headers["gt_uid"] for _ in range(3)]
         assert len(set(numbers)) == 3
         assert {len(number) for number in numbers} == {32}
-
-    with_client(at(10), test)
 
 
 def test_a_call_without_one_of_its_parameters_names_it():
@@ -102,16 +98,14 @@ def test_a_call_without_one_of_its_parameters_names_it():
             assert missing.upper() in refused.value.text
 
 
-def test_a_refused_parameter_is_reported_in_the_envelope_of_the_calls():
-    async def test(client):
+async def test_a_refused_parameter_is_reported_in_the_envelope_of_the_calls():
+    async with running(at(10)) as client:
         answer = await ask(client, BY_TR_ID["FHKST01010100"], {"FID_COND_MRKT_DIV_CODE": "J"})
         assert (answer.status_code, answer.json()["rt_cd"], answer.json()["msg_cd"]) == (200, "1", "OPSQ2001")
         assert "FID_INPUT_ISCD" in answer.json()["msg1"]
 
-    with_client(at(10), test)
 
-
-def test_a_call_with_a_wrong_header_is_refused():
+async def test_a_call_with_a_wrong_header_is_refused():
     wrong = {
         "authorization": ("", "EGW00121"),
         "appkey": ("", "EGW00102"),
@@ -121,18 +115,15 @@ def test_a_call_with_a_wrong_header_is_refused():
         "content-type": ("text/plain", "EGW00132"),
         "tr_cont": ("M", "EGW00002"),
     }
-
-    async def test(client):
+    async with running(at(10), symbols=120, rest_limit_per_s=1_000) as client:
         for call in DOCUMENTED:
             for header, (value, code) in wrong.items():
                 body = (await ask(client, call, query_of(client.simulator.market, call), **{header: value})).json()
                 assert (body["rt_cd"], body["msg_cd"]) == ("1", code), (call.tr_id, header)
 
-    with_client(at(10), test, symbols=120, rest_limit_per_s=1_000)
 
-
-def test_names_of_a_query_may_be_in_small_letters_and_a_path_may_begin_with_two_slashes():
-    async def test(client):
+async def test_names_of_a_query_may_be_in_small_letters_and_a_path_may_begin_with_two_slashes():
+    async with running(at(10), symbols=120, rest_limit_per_s=1_000) as client:
         for call in DOCUMENTED:
             asked = query_of(client.simulator.market, call)
             usual = (await ask(client, call, asked)).json()
@@ -140,8 +131,6 @@ def test_names_of_a_query_may_be_in_small_letters_and_a_path_may_begin_with_two_
             lower = {name.lower(): value for name, value in asked.items()}
             answer = await client.http.get(url, params=lower, headers=client.headers(call.tr_id))
             assert answer.json() == usual, call.tr_id
-
-    with_client(at(10), test, symbols=120, rest_limit_per_s=1_000)
 
 
 def test_the_price_of_time_and_sales_has_the_live_hosts_name_or_the_documents():
@@ -162,8 +151,8 @@ def test_the_price_of_time_and_sales_has_the_live_hosts_name_or_the_documents():
     assert "stck_prpr" not in found[True][0]
 
 
-def test_the_paper_host_lacks_three_calls_and_admits_one_a_second():
-    async def test(client):
+async def test_the_paper_host_lacks_three_calls_and_admits_one_a_second():
+    async with running(at(10), symbols=120, paper=True) as client:
         for call in DOCUMENTED:
             await client.clock.advance(1)
             body = (await ask(client, call, query_of(client.simulator.market, call))).json()
@@ -171,8 +160,6 @@ def test_the_paper_host_lacks_three_calls_and_admits_one_a_second():
             assert body["msg_cd"] == ("EGW00213" if lacking else "MCA00000"), call.tr_id
         second = (await ask(client, call, query_of(client.simulator.market, call))).json()
         assert second["msg_cd"] == "EGW00201"
-
-    with_client(at(10), test, symbols=120, paper=True)
 
 
 def test_daily_prices_are_those_of_the_daily_chart():
@@ -214,8 +201,8 @@ def test_an_unknown_product_is_answered_as_not_found():
         assert (refused.value.return_code, refused.value.code) == ("7", "KIOK0560")
 
 
-def test_holidays_go_on_page_by_page_until_the_header_says_that_it_is_the_end():
-    async def test(client):
+async def test_holidays_go_on_page_by_page_until_the_header_says_that_it_is_the_end():
+    async with running(at(10)) as client:
         call, days, marks = BY_TR_ID["CTCA0903R"], list[str](), list[str]()
         query = query_of(client.simulator.market, call)
         while not marks or marks[-1] in "FM":
@@ -226,8 +213,6 @@ def test_holidays_go_on_page_by_page_until_the_header_says_that_it_is_the_end():
         assert marks == ["F", "M", "D"]
         assert len(days) == len(set(days)) == 60
         assert (days[0], sorted(days)) == ("20261118", days)
-
-    with_client(at(10), test)
 
 
 def test_minutes_of_a_past_day_are_that_days_bar():
@@ -258,8 +243,8 @@ def test_an_etfs_quote_has_a_nav_near_the_price():
     assert abs(float(quote["dprt"])) < 1
 
 
-def test_rate_refusals_come_as_both_kinds_and_the_busiest_second_is_remembered():
-    async def test(client):
+async def test_rate_refusals_come_as_both_kinds_and_the_busiest_second_is_remembered():
+    async with running(at(10), rest_limit_per_s=5) as client:
         call = BY_TR_ID["FHKST01010100"]
         statuses = [(await ask(client, call, query_of(client.simulator.market, call))).status_code for _ in range(30)]
         assert statuses[:5] == [200] * 5
@@ -267,11 +252,9 @@ def test_rate_refusals_come_as_both_kinds_and_the_busiest_second_is_remembered()
         assert client.simulator.counters().rate_errors == 25
         assert client.simulator.counters().busiest_seconds == (30, 0)
 
-    with_client(at(10), test, rest_limit_per_s=5)
 
-
-def test_a_minute_can_have_a_limit_of_its_own():
-    async def test(client):
+async def test_a_minute_can_have_a_limit_of_its_own():
+    async with running(at(10), rest_limit_per_minute=3) as client:
         call = BY_TR_ID["FHKST01010100"]
         codes = []
         for _ in range(4):
@@ -280,5 +263,3 @@ def test_a_minute_can_have_a_limit_of_its_own():
         await client.clock.advance(30)
         codes.append((await ask(client, call, query_of(client.simulator.market, call))).json()["msg_cd"])
         assert codes == ["MCA00000"] * 3 + ["EGW00201", "MCA00000"]
-
-    with_client(at(10), test, rest_limit_per_minute=3)

@@ -9,6 +9,7 @@ base prices; cash makes up the rest.
 
 import math
 from array import array
+from bisect import bisect_right
 from heapq import nlargest
 from itertools import accumulate
 from typing import Final
@@ -30,7 +31,7 @@ from observer.simulator.kis.answers import (
     shares_of,
     shown,
 )
-from observer.simulator.kis.frames import sign_code
+from observer.simulator.kis.frames import Timeline, sign_code
 from observer.simulator.kis.quotations import finished_day
 from observer.simulator.market.instruments import Instrument
 from observer.simulator.market.market import Market
@@ -47,11 +48,10 @@ class EtfDay:
     """The NAVs of one ETF on the session day, every STEP_S seconds from the opening to the close."""
 
     def __init__(self, market: Market, instrument: Instrument) -> None:
-        self._open_ns = market.open_ns
-        self._step_ns = STEP_S * NS_PER_S
+        step_ns = STEP_S * NS_PER_S
         self._phase = sum(instrument.symbol.encode())
-        steps = (market.close_ns - market.open_ns) // self._step_ns + 1
-        prices = (market.state_at(instrument.symbol, self.time_ns(step)).price for step in range(steps))
+        self.times_ns = range(market.open_ns, market.close_ns + 1, step_ns)
+        prices = (market.state_at(instrument.symbol, time_ns).price for time_ns in self.times_ns)
         self.previous = self.near(instrument.base_price, -1)
         self.nav = array("q", (self.near(price, step) for step, price in enumerate(prices)))
         self.high = array("q", accumulate(self.nav, max))
@@ -62,43 +62,31 @@ class EtfDay:
         premium = _LARGEST_PREMIUM * math.sin((step + self._phase) * 2 * math.pi / _STEPS_PER_WAVE)
         return round(price * 100 * (1 - premium))
 
-    def time_ns(self, step: int) -> int:
-        """When the NAV of a step (from 0) is reported."""
-        return self._open_ns + step * self._step_ns
-
-    def count_until(self, moment_ns: int) -> int:
-        """How many NAVs have been reported at or before a moment."""
-        return min(len(self.nav), max(0, (moment_ns - self._open_ns) // self._step_ns + 1))
-
     def at(self, moment_ns: int) -> int:
         """The NAV in force at a moment, yesterday's last one before the opening."""
-        reported = self.count_until(moment_ns)
+        reported = bisect_right(self.times_ns, moment_ns)
         return self.nav[reported - 1] if reported else self.previous
 
 
-class EtfTimeline:
-    """An ETF's NAVs as records of H0STNAV0; a symbol that is no fund has none."""
+class EtfTimeline(Timeline):
+    """An ETF's NAVs as records of H0STNAV0."""
 
     def __init__(self, market: Market, instrument: Instrument) -> None:
         self._symbol = instrument.symbol
-        self._day = EtfDay(market, instrument) if instrument.group == "EF" else None
-
-    def count_until(self, moment_ns: int) -> int:
-        """How many NAVs have been reported at or before a moment."""
-        return 0 if self._day is None else self._day.count_until(moment_ns)
-
-    def time_ns(self, index: int) -> int:
-        """When the `index`-th NAV is reported."""
-        assert self._day is not None
-        return self._day.time_ns(index)
+        self._day = EtfDay(market, instrument)
+        super().__init__(self._day.times_ns)
 
     def record(self, index: int) -> str:
         """The `index`-th NAV (from 0) as the 8 fields of a record (docs/kis.md#nav)."""
         day = self._day
-        assert day is not None
         shown = (nav_text(value) for value in (day.nav[0], day.high[index], day.low[index]))
         nav = day.nav[index]
         return "^".join((self._symbol, nav_text(nav), *nav_change(nav, day.previous), *shown))
+
+
+def nav_timeline(market: Market, instrument: Instrument) -> Timeline:
+    """The NAVs of a fund; a symbol that is none has none."""
+    return EtfTimeline(market, instrument) if instrument.group == "EF" else Timeline()
 
 
 def component_count(market: Market, etf: Instrument) -> int:
