@@ -132,13 +132,14 @@ async def read_body(response: httpx.Response, call: str) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def ended_call(client: httpx.AsyncClient, call: str) -> AsyncIterator[None]:
-    """A call, which ends within one and a half of the client's time-outs (15 s by default) however it goes on.
+async def ended_call(client: httpx.AsyncClient, call: str, within_s: float | None = None) -> AsyncIterator[None]:
+    """A call, which ends within these machine seconds, by default one and a half of the client's time-outs (15 s),
+    however it goes on.
 
     Raises:
         TransportError: it did not, or the connection failed.
     """
-    within_s = _CALL_TIMEOUTS * (client.timeout.read or 0.0)
+    within_s = within_s or _CALL_TIMEOUTS * (client.timeout.read or 0.0)
     try:
         async with asyncio.timeout(within_s):
             yield
