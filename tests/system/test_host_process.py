@@ -116,17 +116,20 @@ def test_a_writer_that_ends_because_of_its_database_is_a_critical_alert_with_the
     assert open_alerts(host) == []
 
 
-async def test_an_alert_of_a_process_of_an_earlier_system_is_none_of_this_one(host):
+def test_an_alert_of_a_process_of_an_earlier_system_is_none_of_this_one(host):
     changes(host, ProcessState.RUNNING, ProcessState.BACKOFF, ProcessState.STARTING, ProcessState.FATAL)
     host._alerts.report("ended:track-a", "warning", "exit 1")
 
-    producer = producer_of(host)
-    host._begin_alerts(producer)
+    async def begun():
+        producer = producer_of(host)
+        host._begin_alerts(producer)
+        producer.close()
+
+    asyncio.run(begun())
     assert open_alerts(host) == []
-    producer.close()
 
 
-async def test_the_alerts_of_a_dismissed_process_are_resolved_its_own_among_them(host):
+def test_the_alerts_of_a_dismissed_process_are_resolved_its_own_among_them(host):
     runtime = host.endpoints.runtime_directory
     for name in ("dismissed", "etf"):
         Alerts(ManualClock(0), name, lambda *_events: None, runtime=runtime).report("queue", "warning", "a text")
@@ -134,15 +137,18 @@ async def test_the_alerts_of_a_dismissed_process_are_resolved_its_own_among_them
     host._alerts.report("given_up:dismissed", "critical", "exit 1")
     host._alerts.report("given_up:etf", "critical", "exit 1")
 
-    producer = producer_of(host)
-    host._settle_dismissed(frozenset({"etf"}), producer)
-    assert open_alerts(host) == [("given_up:etf", "critical")]
-    await until_async(lambda: list(kept_alerts(runtime)) == ["etf"], "its file")
-    assert producer.published == 1, "the end of the row"
-    host._system_alerts._children = lambda: {"dismissed": None, "etf": None}  # a reload added it again
-    found = [(each.process, each.identity) for each in host._system_alerts.all()]
-    assert found == [("etf", "queue"), ("supervisor", "given_up:etf")]
-    producer.close()
+    async def scene():
+        producer = producer_of(host)
+        host._settle_dismissed(frozenset({"etf"}), producer)
+        assert open_alerts(host) == [("given_up:etf", "critical")]
+        await until_async(lambda: list(kept_alerts(runtime)) == ["etf"], "its file")
+        assert producer.published == 1, "the end of the row"
+        host._system_alerts._children = lambda: {"dismissed": None, "etf": None}  # a reload added it again
+        found = [(each.process, each.identity) for each in host._system_alerts.all()]
+        assert found == [("etf", "queue"), ("supervisor", "given_up:etf")]
+        producer.close()
+
+    asyncio.run(scene())
 
 
 def test_a_writer_that_does_not_run_for_longer_than_a_restart_is_a_critical_alert_until_it_runs(host):
