@@ -2,25 +2,18 @@
 
 import asyncio
 import re
-import time
 from collections.abc import Sequence
-from contextlib import asynccontextmanager
 from datetime import date
 from functools import cache
 from pathlib import Path
-from random import Random
 
 import pytest
 from aiohttp import web
 
-from observer.base.clock import ScaledClock
 from observer.base.errors import BadRequestError, MalformedError
 from observer.base.local_time import local_ns
-from observer.brokers.http import RestPipeline, open_client
 from observer.brokers.kis import calls
 from observer.brokers.kis.client import KisClient
-from observer.brokers.kis.envelope import KisRestDialect
-from observer.brokers.settings import RestSettings
 from tests.brokers.kis_contract import (
     BY_TR_ID,
     CONTRACTS,
@@ -34,42 +27,25 @@ from tests.brokers.kis_contract import (
     row_of,
 )
 from tests.brokers.kis_contract import read as read_content
-from tests.brokers.stand_ins import OpenRateLimiter, RenewingCredentials, serving
+from tests.brokers.stand_ins import pipeline_to
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference" / "kis-api.md"
 
 
-@asynccontextmanager
-async def kis(answer):
-    """A pipeline to a KIS whose every path gives what `answer(number of the request)` returns: body and `tr_cont`."""
-    requests, rate_limiter = [], OpenRateLimiter()
+def asked(ask, answer):
+    """A call's result at a KIS whose every path gives what `answer(number of the request)` returns, body and `tr_cont`;
+    the requests that it sent and the priorities of their rate-limit tokens.
+    """
+
+    requests = []
 
     async def handle(request):
         requests.append(request)
         body, tr_cont = answer(len(requests))
         return web.json_response(body, headers={"tr_cont": tr_cont})
 
-    async with (
-        serving(web.route("*", "/{path:.*}", handle)) as address,
-        open_client(f"http://{address}", RestSettings()) as client,
-    ):
-        pipeline = RestPipeline(
-            client=client,
-            dialect=KisRestDialect(),
-            rate_limiter=rate_limiter,
-            credentials=RenewingCredentials(),
-            clock=ScaledClock(10**18, time.monotonic_ns(), 10_000.0),
-            rng=Random(1),
-            settings=RestSettings(),
-        )
-        yield pipeline, requests, rate_limiter
-
-
-def asked(ask, answer):
-    """A call's result, the requests that it sent and the priorities of their rate-limit tokens."""
-
     async def scenario():
-        async with kis(answer) as (pipeline, requests, rate_limiter):
+        async with pipeline_to(web.route("*", "/{path:.*}", handle)) as (pipeline, rate_limiter):
             return await ask(pipeline), requests, rate_limiter.priorities
 
     return asyncio.run(scenario())

@@ -4,7 +4,6 @@ import asyncio
 import time
 from contextlib import asynccontextmanager
 from datetime import date, timedelta
-from random import Random
 
 import msgspec
 import pytest
@@ -12,16 +11,15 @@ import pytest
 from observer.base.clock import ManualClock
 from observer.base.local_time import local_datetime, local_ns
 from observer.brokers.broker import Credentials
-from observer.brokers.http import RestPipeline, open_client
+from observer.brokers.http import open_client
 from observer.brokers.kis import calls
 from observer.brokers.kis.client import KisClient
-from observer.brokers.kis.envelope import KisRestDialect
 from observer.brokers.kis.issuing import KisIssuing
 from observer.brokers.settings import RestSettings
 from observer.simulator.kis.listings import LISTINGS
 from observer.simulator.kis.simulator import Simulator
 from observer.simulator.settings import SimulatorSettings
-from tests.brokers.stand_ins import OpenRateLimiter
+from tests.brokers.stand_ins import pipeline_at
 
 DAY = date(2026, 11, 18)  # a Wednesday
 NOW_NS = local_ns(DAY, 14)
@@ -54,15 +52,9 @@ async def pipeline_to_a_simulator(settings=SETTINGS, clock=None):
             issuing = KisIssuing(client, clock)
             token = await issuing.issue_token("key", "secret")
             approval_key = await issuing.issue_approval_key("key", "secret")
-            pipeline = RestPipeline(
-                client=client,
-                dialect=KisRestDialect(),
-                rate_limiter=OpenRateLimiter(),
-                credentials=Issued(Credentials("key", "secret", token.access_token, approval_key)),
-                clock=clock,
-                rng=Random(1),
-                settings=RestSettings(attempts_max=1),
-            )
+        credentials = Issued(Credentials("key", "secret", token.access_token, approval_key))
+        settings = RestSettings(attempts_max=1)
+        async with pipeline_at(simulator.rest_url, settings, credentials=credentials, clock=clock) as (pipeline, _):
             yield pipeline, simulator.market
     finally:
         await simulator.stop()

@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 from bus.events import InputQuarantined
 from observer.base.clock import ScaledClock
 from observer.brokers.broker import Credentials
-from observer.brokers.http import RestPipeline, open_client
+from observer.brokers.http import open_client
 from observer.brokers.kis.calls import CALLS
 from observer.brokers.kis.client import KisClient
-from observer.brokers.kis.envelope import KisRestDialect
 from observer.brokers.kis.issuing import KisIssuing
 from observer.brokers.kis.replay import RawDecoder
 from observer.brokers.kis.schema import with_own_values
@@ -36,7 +35,7 @@ from observer.brokers.settings import RestSettings
 from observer.brokers.stream_settings import StreamSettings
 from observer.brokers.websocket import TradeStreamConnection
 from tests.brokers.kis_builders import PINGPONG, frame, record, reply
-from tests.brokers.stand_ins import OpenRateLimiter, RenewingCredentials, serving
+from tests.brokers.stand_ins import RenewingCredentials, pipeline_at, serving
 from tests.simulator.simulator_client import APP_KEYS, SESSION_DATE, at, running_on
 from tests.waiting import until_async
 
@@ -204,16 +203,8 @@ async def issued_rest(client, clock, recorder):
         token = await issuing.issue_token("second", APP_KEYS["second"])
         approval_key = await issuing.issue_approval_key("second", APP_KEYS["second"])
         credentials = Issued(Credentials("second", APP_KEYS["second"], token.access_token, approval_key))
-        pipeline = RestPipeline(
-            client=http,
-            dialect=KisRestDialect(),
-            rate_limiter=OpenRateLimiter(),
-            credentials=credentials,
-            clock=clock,
-            rng=Random(1),
-            settings=settings,
-            recorder=recorder,
-        )
+    parts = {"credentials": credentials, "clock": clock, "recorder": recorder}
+    async with pipeline_at(client.simulator.rest_url, settings, **parts) as (pipeline, _):
         yield KisClient(pipeline), credentials
 
 

@@ -3,8 +3,6 @@
 Headers, envelopes and limits are asked over a socket; what a body says is asked of the call itself.
 """
 
-import asyncio
-
 import pytest
 
 from observer.simulator.kis.authentication import Refusal
@@ -18,14 +16,6 @@ MARKET = market_with(symbols=120)
 PRODUCT_NAMES = {"prdt_name", "prdt_name120", "prdt_abrv_name", "prdt_eng_name", "prdt_eng_name120"} | {
     "prdt_eng_abrv_name"
 }
-
-
-def with_client(now_ns, test, **changes):
-    async def run():
-        async with running(now_ns, **changes) as client:
-            await test(client)
-
-    asyncio.run(run())
 
 
 def query_of(market, call, **changes):
@@ -105,19 +95,23 @@ async def test_a_refused_parameter_is_reported_in_the_envelope_of_the_calls():
         assert "FID_INPUT_ISCD" in answer.json()["msg1"]
 
 
+WRONG_HEADERS = [
+    ("authorization", "", "EGW00121"),
+    ("authorization", "Bearer other", "EGW00121"),
+    ("appkey", "", "EGW00102"),
+    ("appkey", "other", "EGW00103"),
+    ("appsecret", "", "EGW00105"),
+    ("tr_id", "XHKST00000000", "EGW00206"),
+    ("custtype", "X", "EGW00208"),
+    ("content-type", "text/plain", "EGW00132"),
+    ("tr_cont", "M", "EGW00002"),
+]
+
+
 async def test_a_call_with_a_wrong_header_is_refused():
-    wrong = {
-        "authorization": ("", "EGW00121"),
-        "appkey": ("", "EGW00102"),
-        "appsecret": ("", "EGW00105"),
-        "tr_id": ("XHKST00000000", "EGW00206"),
-        "custtype": ("X", "EGW00208"),
-        "content-type": ("text/plain", "EGW00132"),
-        "tr_cont": ("M", "EGW00002"),
-    }
     async with running(at(10), symbols=120, rest_limit_per_s=1_000) as client:
         for call in DOCUMENTED:
-            for header, (value, code) in wrong.items():
+            for header, value, code in WRONG_HEADERS:
                 body = (await ask(client, call, query_of(client.simulator.market, call), **{header: value})).json()
                 assert (body["rt_cd"], body["msg_cd"]) == ("1", code), (call.tr_id, header)
 
@@ -133,19 +127,12 @@ async def test_names_of_a_query_may_be_in_small_letters_and_a_path_may_begin_wit
             assert answer.json() == usual, call.tr_id
 
 
-def test_the_price_of_time_and_sales_has_the_live_hosts_name_or_the_documents():
-    found: dict[bool, list[dict[str, str]]] = {}
-
-    def asked(*, documented):
-        async def test(client):
+async def test_the_price_of_time_and_sales_has_the_live_hosts_name_or_the_documents():
+    found = {}
+    for documented in (False, True):
+        async with running(at(10), documented_labels=documented) as client:
             call = BY_TR_ID["FHPST01060000"]
-            answer = await ask(client, call, query_of(client.simulator.market, call))
-            found[documented] = answer.json()["output2"]
-
-        with_client(at(10), test, documented_labels=documented)
-
-    asked(documented=False)
-    asked(documented=True)
+            found[documented] = (await ask(client, call, query_of(client.simulator.market, call))).json()["output2"]
     assert [row["stck_prpr"] for row in found[False]] == [row["stck_pbpr"] for row in found[True]] != []
     assert "stck_pbpr" not in found[False][0]
     assert "stck_prpr" not in found[True][0]

@@ -43,36 +43,6 @@ async def test_a_revoked_token_opens_nothing():
         assert refusal(await client.call("inquire-price", "FHKST01010100")) == (500, "1", "EGW00121")
 
 
-async def test_a_token_expires_with_market_time():
-    async with running(at(8)) as client:
-        await client.clock.advance(86_400)
-        assert refusal(await client.call("inquire-price", "FHKST01010100")) == (500, "1", "EGW00123")
-
-
-@pytest.mark.parametrize(
-    ("headers", "code"),
-    [
-        ({"authorization": "Bearer other"}, "EGW00121"),
-        ({"appkey": ""}, "EGW00102"),
-        ({"appkey": "other"}, "EGW00103"),
-        ({"appsecret": "other"}, "EGW00105"),
-        ({"tr_id": "FHKST03010100"}, "EGW00206"),
-        ({"custtype": ""}, "EGW00208"),
-        ({"content-type": "text/plain"}, "EGW00132"),
-    ],
-)
-async def test_each_header_has_to_be_right(headers, code):
-    async with running(at(10)) as client:
-        assert refusal(await client.call("inquire-price", "FHKST01010100", headers=headers))[1:] == ("1", code)
-
-
-async def test_a_missing_parameter_is_named():
-    async with running(at(10)) as client:
-        answer = await client.call("inquire-price", "FHKST01010100", {"FID_INPUT_ISCD": ""})
-        assert refusal(answer) == (200, "1", "OPSQ2001")
-        assert "FID_INPUT_ISCD" in answer.json()["msg1"]
-
-
 async def test_the_nineteenth_call_of_a_market_second_is_refused():
     async with running(at(10)) as client:
         answers = [await client.call("inquire-price", "FHKST01010100") for _ in range(19)]
@@ -110,27 +80,6 @@ async def test_before_the_opening_a_quote_is_the_base_price_without_a_range():
         row = answer.json()["output"][0]
         assert row["inter2_prpr"] == row["inter2_sdpr"] == row["inter2_prdy_clpr"]
         assert (row["inter2_oprc"], row["acml_vol"], row["inter2_prdy_vrss"]) == ("0", "0", "0")
-
-
-async def test_time_and_sales_walked_backwards_are_the_trades_until_now():
-    async with running(at(9, 20), rest_limit_per_s=1_000) as client:
-        seen: dict[str, tuple[str, str, str]] = {}
-        until = "235959"
-        while True:
-            answer = await client.call("inquire-time-itemconclusion", "FHPST01060000", {"FID_INPUT_HOUR_1": until})
-            rows = answer.json()["output2"]
-            assert len(rows) <= 30
-            new = {r["acml_vol"]: (r["stck_cntg_hour"], r["stck_prpr"], r["cnqn"]) for r in rows}
-            if new.keys() <= seen.keys():
-                break
-            seen |= new
-            until = rows[-1]["stck_cntg_hour"]
-        expected = {
-            str(t.cumulative_volume): (t.exchange_hhmmss, str(t.price), str(t.volume))
-            for t in offered(client)
-            if t.exchange_time_ns <= at(9, 20)
-        }
-        assert seen == expected
 
 
 async def test_minute_bars_are_made_of_the_trades_of_their_minutes():

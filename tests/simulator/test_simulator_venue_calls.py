@@ -61,18 +61,21 @@ async def test_time_and_sales_page_back_to_the_first_trade_of_their_venue(view):
     async with running(at(20, 30), venues=BOTH) as client:
         market = client.simulator.market
         symbol = traded_by_both(market)
-        hour, volumes = "235959", set[int]()
+        hour, sales = "235959", {}
         while True:
             found = await answer(
                 client, "inquire-time-itemconclusion", "FHPST01060000", symbol, BY_VIEW[view], FID_INPUT_HOUR_1=hour
             )
-            before = len(volumes)
-            volumes |= {int(row["acml_vol"]) for row in found["output2"]}
-            if len(volumes) == before:
+            assert len(found["output2"]) <= 30
+            new = {row["acml_vol"]: (row["stck_prpr"], row["cnqn"]) for row in found["output2"]}
+            if new.keys() <= sales.keys():
                 break
+            sales |= new
             hour = found["output2"][-1]["stck_cntg_hour"]
             await client.clock.advance(1)  # the limit of calls a second is in market time
-        assert sorted(volumes) == list(market.view(view).tape(symbol).volume_after)
+        tape = market.view(view).tape(symbol)
+        trades = zip(tape.volume_after, tape.price, tape.volume, strict=True)
+        assert sales == {str(after): (str(price), str(volume)) for after, price, volume in trades}
 
 
 @pytest.mark.parametrize("view", BY_VIEW)
