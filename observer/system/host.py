@@ -21,23 +21,24 @@ from observer.base.settings import endpoints_of
 from observer.brokers.accounts.keys import keys_of
 from observer.calendar.phases import DayPlan, next_change, phase_at
 from observer.calendar.service import TradingDayService
+from observer.monitoring.alerts.delivery import AlertDelivery, DeliveryParts, system_name
 from observer.monitoring.alerts.process import DATABASE_UNAVAILABLE, Alerts, kept_alerts
 from observer.monitoring.alerts.silences import Silences
+from observer.monitoring.alerts.supervised import PREFIXES, report_process
+from observer.monitoring.alerts.system import SystemAlerts
+from observer.monitoring.alerts.targets import require_urls
 from observer.monitoring.metrics.host import DELIVERY_METRICS
 from observer.monitoring.metrics.settings import MetricsSettings
 from observer.supervisor.limits import Crossing, crossing_text
 from observer.supervisor.linux import require_linux
+from observer.supervisor.mark import MARK_VARIABLE, own_mark
 from observer.supervisor.notify import ServiceManager
 from observer.supervisor.states import ProcessState
 from observer.supervisor.supervisor import Supervisor
 from observer.system.access import close_to_others
-from observer.system.alert_targets import require_urls
-from observer.system.alerts import SystemAlerts
 from observer.system.config import Settings
-from observer.system.delivery import AlertDelivery, system_name
 from observer.system.orders import HostOrders
 from observer.system.preflight import require_usable_machine
-from observer.system.process_alerts import PREFIXES, report_process
 from observer.system.processes import CORE_WRITER, PRELOADED, children_of
 from observer.system.refusals import refused_events, refused_messages
 from observer.system.service import Service
@@ -78,14 +79,14 @@ class Host:
         require_linux()
         keys_of(settings.pool)
         require_urls(settings.alerts)
+        runtime = Path(settings.run.runtime)
         self._settings = settings
         self._configuration = configuration
         self.endpoints = endpoints_of(settings.run)
         self.stopping = asyncio.Event()
         self._clock = clock
-        self._today = TradingDayService(Path(settings.run.runtime), settings.day_rules, clock)
-        self._alerts = Alerts(clock, NAME, runtime=Path(settings.run.runtime))
-        self._silences = Silences(Path(settings.run.runtime))
+        self._today = TradingDayService(runtime, settings.day_rules, clock)
+        self._alerts = Alerts(clock, NAME, runtime=runtime)
         self._accounts = _accounts_of(settings)
         self._producer: Producer | None = None
         self._logged_phase = "IDLE"
@@ -107,16 +108,19 @@ class Host:
             preload=PRELOADED,
             status_metrics=DELIVERY_METRICS,
         )
-        left = kept_alerts(Path(settings.run.runtime))
-        self._system_alerts = SystemAlerts(self._alerts, self._silences, clock, self._supervisor.alerts, left)
+        left = kept_alerts(runtime)
+        self._system_alerts = SystemAlerts(self._alerts, Silences(runtime), clock, self._supervisor.alerts, left)
         self._delivery = AlertDelivery(
             settings.alerts,
-            self._system_alerts.all,
-            self._alerts,
-            Path(settings.run.runtime),
-            market=clock,
-            machine=RealClock(),
-            system=system_name(settings.instance.name),
+            DeliveryParts(
+                open_alerts=self._system_alerts.all,
+                own=self._alerts,
+                runtime=runtime,
+                market=clock,
+                machine=RealClock(),
+                system=system_name(settings.instance.name),
+                variables=lambda: {MARK_VARIABLE: str(own_mark(runtime))},  # so that no sending outlives the system
+            ),
         )
         self._lost_events = refused_events(self._alerts, self._events_refused)
         self._refused_requests = refused_messages(

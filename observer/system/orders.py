@@ -31,9 +31,9 @@ from bus.producer import Producer
 from observer.base import logs
 from observer.base.errors import ConfigError
 from observer.brokers.accounts.keys import keys_of
+from observer.monitoring.alerts.targets import require_urls
 from observer.supervisor.states import ProcessState
 from observer.supervisor.supervisor import ANSWER_WITHIN_S, Supervisor
-from observer.system.alert_targets import require_urls
 from observer.system.captures import Capturing
 from observer.system.config import Settings, load_settings
 from observer.system.processes import GAPS_OWNER, JOB_OWNERS, SLOTS_OWNER

@@ -20,9 +20,9 @@ OTHERS: Final[dict[tuple[str, str], tuple[str, ...]]] = {
     ("observer/brokers/accounts/health_checks.py", "identity"): ("account", "broker_host", "calendar", "rate_limit"),
     ("observer/brokers/accounts/token_issuer.py", "self._identity"): ("token",),
     ("observer/system/host.py", "identity"): ("host",),
-    ("observer/system/process_alerts.py", "ended"): ("ended",),
-    ("observer/system/process_alerts.py", "given_up"): ("given_up",),
-    ("observer/system/process_alerts.py", "heavy"): ("heavy",),
+    ("observer/monitoring/alerts/supervised.py", "ended"): ("ended",),
+    ("observer/monitoring/alerts/supervised.py", "given_up"): ("given_up",),
+    ("observer/monitoring/alerts/supervised.py", "heavy"): ("heavy",),
     ("observer/reference/listings/health.py", "prefix + name"): (
         "master_file_age",
         "listing_count",

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from bus.commands import ProcessAlert, ProcessStatus, Sample, StatusReply
+from bus.commands import OpenAlert, ProcessStatus, Sample, StatusReply
 from bus.histogram import BOUNDS_S
 from observer.monitoring.metrics.families import exposition, of_process
 from observer.monitoring.metrics.host import Storage, Traffic, machine_samples, system_samples
@@ -89,8 +89,8 @@ def test_a_process_that_does_not_run_reads_0_and_has_no_other_figures():
 
 
 def test_silenced_alerts_do_not_count():
-    loud = ProcessAlert(identity="token:main", severity="critical", since_ns=1, text="no token", process="accounts")
-    quiet = ProcessAlert(
+    loud = OpenAlert(identity="token:main", severity="critical", since_ns=1, text="no token", process="accounts")
+    quiet = OpenAlert(
         identity="overflow", severity="warning", since_ns=1, text="x", process="track-b", silenced_until_ns=2
     )
     samples = list(system_samples(status(RUNNING, alerts=[loud, quiet]), "0.1.0"))

@@ -22,6 +22,7 @@ from click.testing import CliRunner
 
 from bus.delivery import Delivered
 from bus.events import PhaseChanged
+from observer.base.environment import forget_withheld
 from observer.base.files import make_private_folder
 from observer.base.instance import Instance
 from observer.base.private_file import replace_privately
@@ -29,7 +30,6 @@ from observer.base.units import NS_PER_DAY
 from observer.cli.app import command_line
 from observer.demo.configuration import DemoConfiguration, write_demo_configuration
 from observer.store.ownership import claim
-from observer.supervisor.environment import forget_withheld
 from observer.supervisor.mark import MARK_VARIABLE, Mark, folder_id
 from observer.supervisor.proc import ProcessId
 from observer.system.doctor import machine

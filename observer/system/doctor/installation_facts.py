@@ -16,7 +16,7 @@ from observer.base.local_time import local_datetime
 from observer.base.settings_errors import decode_toml
 from observer.brokers.accounts.keys import keys_of
 from observer.calendar.day_file import read_trading_days
-from observer.system.alert_targets import require_urls
+from observer.monitoring.alerts.targets import require_urls
 from observer.system.doctor.installation import (
     CalendarFacts,
     ConfigurationFacts,
