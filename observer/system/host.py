@@ -28,6 +28,7 @@ from observer.monitoring.alerts.supervised import PREFIXES, report_process
 from observer.monitoring.alerts.system import SystemAlerts
 from observer.monitoring.alerts.targets import require_urls
 from observer.monitoring.metrics.host import DELIVERY_METRICS
+from observer.monitoring.metrics.readiness import Owners
 from observer.monitoring.metrics.settings import MetricsSettings
 from observer.supervisor.limits import Crossing, crossing_text
 from observer.supervisor.linux import require_linux
@@ -37,9 +38,10 @@ from observer.supervisor.states import ProcessState
 from observer.supervisor.supervisor import Supervisor
 from observer.system.access import close_to_others
 from observer.system.config import Settings
+from observer.system.figures import day_state, disk_samples, machine_samples
 from observer.system.orders import HostOrders
 from observer.system.preflight import require_usable_machine
-from observer.system.processes import CORE_WRITER, PRELOADED, children_of
+from observer.system.processes import CORE_WRITER, PRELOADED, SLOTS_OWNER, children_of
 from observer.system.refusals import refused_events, refused_messages
 from observer.system.service import Service
 from observer.system.worker_log import complaint_in
@@ -51,6 +53,7 @@ DRAIN_S: Final = 10.0
 READY: Final = "ready"
 NOT_READY: Final = "not_ready"
 WRITER_STOPPED: Final = "writer_stopped"
+OWNERS: Final = Owners(database=CORE_WRITER, tokens="accounts", slots=SLOTS_OWNER, database_alert=DATABASE_UNAVAILABLE)
 CALENDAR_GRACE_S: Final = 30.0  # machine seconds: a day file is computed in less
 WRITER_GRACE_S: Final = 30.0  # machine seconds: a restart takes less
 _CALENDAR_CHECK_S: Final = 1.0  # machine seconds, as the next ones
@@ -193,15 +196,20 @@ class Host:
 
     async def _export(self, metrics: MetricsSettings) -> None:
         """Serve figures for Prometheus until cancelled; the library is loaded only here."""
-        from observer.system.metrics import Exporter, System
+        from observer.monitoring.metrics.exporter import Exporter, System
 
         supervisor = self._supervisor
         system = System(
-            *(supervisor.status, supervisor.samples, lambda: supervisor.host_figures, self._plan),
-            *(lambda: self._producer, lambda: self._accounts),
+            status=supervisor.status,
+            samples=supervisor.samples,
+            machine=lambda: machine_samples(supervisor.host_figures),
+            disk=lambda: disk_samples(self._settings),
+            day=lambda: day_state(self._plan(), self._clock.now_ns()),
+            producer=lambda: self._producer,
+            accounts=lambda: self._accounts,
+            owners=OWNERS,
         )
-        parts = (self._settings, self.endpoints.feed, self._clock)
-        failure = await Exporter(metrics.port, NAME, system, *parts).run()
+        failure = await Exporter(metrics.port, NAME, system, self.endpoints.feed, self._clock).run()
         await supervisor.started.wait()
         self._alerts.report("host:exporter", "warning", failure)
 
