@@ -110,7 +110,7 @@ async def _start(
     withhold([name for broker in BROKER_NAMES for name in broker_named(broker).key_variables])  # it calls no broker
     with log_path.open("wb") as log:
         return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", MODULE, "--config", str(configuration)),
+            *(sys.executable, "-P", "-m", MODULE, "--config", str(configuration)),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,
             stderr=log,

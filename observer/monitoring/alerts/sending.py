@@ -75,7 +75,7 @@ async def deliver(parcel: Parcel, timeout_s: float, variables: Mapping[str, str]
     """
     try:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", _PROGRAM),
+            *(sys.executable, "-P", "-m", _PROGRAM),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,

@@ -92,7 +92,7 @@ class SectorJobs:
         log_path.parent.mkdir(parents=True, exist_ok=True)
         with log_path.open("wb") as log:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "observer.reference.sectors"),
+                *(sys.executable, "-P", "-m", "observer.reference.sectors"),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=log,
                 stderr=log,
