@@ -354,12 +354,10 @@ class Host:
 
     async def _report_readiness(self) -> None:
         """Raise the readiness alert, ten minutes before the market opens."""
-        while True:
-            plan = await self._today.plan()
+        async for plan in self._today.days():
             if is_readiness_due(plan, self._clock.now_ns(), is_open=NOT_READY in self._alerts.identities):
                 await self._clock.sleep_until(plan.ready_ns)
                 await self._until_ready()
-            await self._today.end_of(plan)
 
     async def _until_ready(self) -> None:
         """Report whether every process runs; return when each does."""

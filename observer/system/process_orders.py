@@ -11,7 +11,7 @@ from bus.producer import Producer
 from observer.base import logs
 from observer.base.errors import ObserverError
 from observer.monitoring.alerts.process import Alerts
-from observer.system.jobs import job_identity
+from observer.monitoring.jobs import job_identity
 
 logger = logging.getLogger(__name__)
 

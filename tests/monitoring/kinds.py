@@ -29,7 +29,7 @@ OTHERS: Final[dict[tuple[str, str], tuple[str, ...]]] = {
         "listing_completeness",
     ),
     ("observer/reference/listings/sync.py", "identity"): ("master_file",),
-    ("observer/system/jobs.py", "job_identity(job.name)"): ("job",),
+    ("observer/monitoring/jobs.py", "identity"): ("job",),
     ("observer/system/process_orders.py", "job_identity(job)"): ("job",),
     ("observer/system/refusals.py", "self._identity"): ("refused_events", "refused_messages"),
     ("observer/reference/sectors/jobs.py", "identity"): ("sectors",),
