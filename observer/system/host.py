@@ -5,7 +5,7 @@ import contextlib
 import logging
 import os
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -56,9 +56,7 @@ WRITER_STOPPED: Final = "writer_stopped"
 OWNERS: Final = Owners(database=CORE_WRITER, tokens="accounts", slots=SLOTS_OWNER, database_alert=DATABASE_UNAVAILABLE)
 CALENDAR_GRACE_S: Final = 30.0  # machine seconds: a day file is computed in less
 WRITER_GRACE_S: Final = 30.0  # machine seconds: a restart takes less
-_CALENDAR_CHECK_S: Final = 1.0  # machine seconds, as the next ones
-_PROCESSES_CHECK_S: Final = 1.0
-_READINESS_CHECK_S: Final = 1.0
+_CHECK_S: Final = 1.0  # machine seconds
 
 
 class Host:
@@ -180,7 +178,8 @@ class Host:
             self._service.run(),
             self._report_ready(),
             self._system_alerts.announce(),
-            self._report_calendar(),
+            self._watch("no_calendar", CALENDAR_GRACE_S, self._without_calendar, "the trading day is known"),
+            self._watch(WRITER_STOPPED, WRITER_GRACE_S, self._without_writer, f"{CORE_WRITER} runs"),
             self._report_processes(),
         )
         exporting = [] if self._settings.metrics is None else [self._export(self._settings.metrics)]
@@ -290,40 +289,39 @@ class Host:
         await self._supervisor.started.wait()
         self._service.ready()
 
-    async def _report_calendar(self) -> None:
-        """Report a day that the calendar does not know when it had its time to become known."""
-        await self._supervisor.started.wait()
-        unknown_s = 0.0
-        while True:
-            unknown_s = unknown_s + _CALENDAR_CHECK_S if self._today.known() is None else 0.0
-            if unknown_s > CALENDAR_GRACE_S:
-                text = "the trading day is not known: no phase, no universe, no sweep; see the log of master-file"
-                self._alerts.report("no_calendar", "critical", text)
-            elif not unknown_s:
-                self._alerts.resolve("no_calendar", "the trading day is known")
-            await asyncio.sleep(_CALENDAR_CHECK_S)
-
-    async def _report_processes(self) -> None:
-        """Report damage of the host's outbox and a writer that does not run, and end the alerts of dismissed processes,
-        until cancelled.
+    async def _watch(self, identity: str, grace_s: float, problem: Callable[[], str], end: str) -> None:
+        """Report a problem that lasts for more than so many machine seconds, and its end, until cancelled. `problem`
+        returns its text, or nothing.
         """
         await self._supervisor.started.wait()
-        stopped_s = 0.0
+        lasts_s = 0.0
+        while True:
+            text = problem()
+            lasts_s = lasts_s + _CHECK_S if text else 0.0
+            if lasts_s > grace_s:
+                self._alerts.report(identity, "critical", text)
+            elif not text:
+                self._alerts.resolve(identity, end)
+            await asyncio.sleep(_CHECK_S)
+
+    def _without_calendar(self) -> str:
+        if self._today.known() is not None:
+            return ""
+        return "the trading day is not known: no phase, no universe, no sweep; see the log of master-file"
+
+    def _without_writer(self) -> str:
+        if self._writer_runs():
+            return ""
+        return f"{CORE_WRITER} does not run, nothing is stored: `observer ctl start {CORE_WRITER}`"
+
+    async def _report_processes(self) -> None:
+        """Report damage of the host's outbox, and end the alerts of dismissed processes, until cancelled."""
+        await self._supervisor.started.wait()
         while True:
             if self._producer is not None:
                 self._report_damage(self._producer)
                 self._settle_dismissed(frozenset(each.name for each in self.status().processes), self._producer)
-            stopped_s = 0.0 if self._writer_runs() else stopped_s + _PROCESSES_CHECK_S
-            self._report_writer(stopped_s)
-            await asyncio.sleep(_PROCESSES_CHECK_S)
-
-    def _report_writer(self, stopped_s: float) -> None:
-        """Report a writer that has not run for so many machine seconds, or its end: 0 means that it runs."""
-        if stopped_s > WRITER_GRACE_S:
-            text = f"{CORE_WRITER} does not run, nothing is stored: `observer ctl start {CORE_WRITER}`"
-            self._alerts.report(WRITER_STOPPED, "critical", text)
-        elif not stopped_s:
-            self._alerts.resolve(WRITER_STOPPED, f"{CORE_WRITER} runs")
+            await asyncio.sleep(_CHECK_S)
 
     def _report_damage(self, producer: Producer) -> None:
         self._alerts.report_damage(producer.take_damage(), keeps_damaged=producer.keeps_damaged)
@@ -366,7 +364,7 @@ class Host:
             self._alerts.happened(READY, "info", f"ready for the open: {len(self.status().processes)} processes run")
         while missing:
             self._alerts.report(NOT_READY, "critical", f"not ready for the open: {', '.join(missing)}")
-            await asyncio.sleep(_READINESS_CHECK_S)
+            await asyncio.sleep(_CHECK_S)
             missing = missing_for_open(self.status().processes)
         self._alerts.resolve(NOT_READY, "every process runs")
 

@@ -19,7 +19,7 @@ RAISING: Final = ("report", "happened", "reported", "report_from_thread", "happe
 OTHERS: Final[dict[tuple[str, str], tuple[str, ...]]] = {
     ("observer/brokers/accounts/health_checks.py", "identity"): ("account", "broker_host", "calendar", "rate_limit"),
     ("observer/brokers/accounts/token_issuer.py", "self._identity"): ("token",),
-    ("observer/system/host.py", "identity"): ("host",),
+    ("observer/system/host.py", "identity"): ("host", "no_calendar", "writer_stopped"),
     ("observer/monitoring/alerts/supervised.py", "ended"): ("ended",),
     ("observer/monitoring/alerts/supervised.py", "given_up"): ("given_up",),
     ("observer/monitoring/alerts/supervised.py", "heavy"): ("heavy",),

@@ -105,13 +105,18 @@ async def test_the_alerts_of_a_dismissed_process_are_resolved_its_own_among_them
     producer.close()
 
 
-def test_a_writer_that_does_not_run_for_longer_than_a_restart_is_a_critical_alert_until_it_runs(host):
-    host._report_writer(process.WRITER_GRACE_S)
-    assert open_alerts(host) == []
-    host._report_writer(process.WRITER_GRACE_S + 1)
-    assert open_alerts(host) == [("writer_stopped", "critical")]
-    host._report_writer(0.0)
-    assert open_alerts(host) == []
+async def test_a_writer_that_does_not_run_for_longer_than_a_restart_is_a_critical_alert_until_it_runs(
+    host, monkeypatch
+):
+    monkeypatch.setattr(process, "_CHECK_S", 0.01)
+    host.started.set()
+    problem = ["it does not run"]
+    watching = asyncio.create_task(host._watch("writer_stopped", 0.02, lambda: problem[0], "it runs"))
+    await until_async(lambda: open_alerts(host) == [("writer_stopped", "critical")])
+    assert host._alerts.open[0].text == "it does not run"
+    problem[0] = ""
+    await until_async(lambda: open_alerts(host) == [])
+    watching.cancel()
 
 
 async def test_a_client_that_the_host_refuses_is_an_alert(host):
@@ -161,14 +166,7 @@ async def test_what_an_earlier_system_measured_is_no_alert_of_this_one(host):
     producer.close()
 
 
-async def test_a_day_that_the_calendar_lacks_is_a_critical_alert_until_it_is_known(host, monkeypatch):
-    monkeypatch.setattr(process, "CALENDAR_GRACE_S", 0.0)
-    monkeypatch.setattr(process, "_CALENDAR_CHECK_S", 0.01)
-
-    host.started.set()
-    reporting = asyncio.create_task(host._report_calendar())
-    await until_async(lambda: open_alerts(host) == [("no_calendar", "critical")])
-    day = TradingDay(DAY, True, "test")
-    write_trading_days(host.endpoints.runtime_directory, [day])
-    await until_async(lambda: open_alerts(host) == [])
-    reporting.cancel()
+def test_a_day_that_the_calendar_lacks_is_a_problem_until_it_is_known(host):
+    assert host._without_calendar().startswith("the trading day is not known")
+    write_trading_days(host.endpoints.runtime_directory, [TradingDay(DAY, True, "test")])
+    assert host._without_calendar() == ""
