@@ -10,7 +10,7 @@ leading zeros; `padded_number` does, for the fields that need it.
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from math import isfinite
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 import msgspec
 
@@ -200,17 +200,10 @@ def bytes_of(frame: str | bytes) -> bytes:
     return frame if isinstance(frame, bytes) else frame.encode("utf-8", "surrogatepass")
 
 
-class Frame(NamedTuple):
-    """A frame taken apart: its TR id and the source that this states, the number of records that it claims, all fields,
-    and what their number makes of it: so many to a record, and so many that are left over.
-    """
-
-    transaction: bytes
-    source: Source
-    records: int
-    fields: list[bytes]
-    width: int
-    remainder: int
+Frame: TypeAlias = tuple[bytes, Source, int, list[bytes], int, int]
+"""A frame taken apart: its TR id and the source that this states, the number of records that it claims, all fields, and
+what their number makes of it: so many to a record, and so many that are left over.
+"""
 
 
 def open_frame(frame: bytes) -> Frame:
@@ -227,7 +220,7 @@ def open_frame(frame: bytes) -> Frame:
         raise ValueError(f"{records} records")
     fields = payload.split(b"^")
     source = SOURCES.get(transaction[SOURCE], SOURCES[b"ST"])
-    return Frame(transaction, source, records, fields, *divmod(len(fields), records))
+    return transaction, source, records, fields, *divmod(len(fields), records)
 
 
 def quarantined(source: str, frame: bytes, receive_time_ns: int, reason: str) -> InputQuarantined:

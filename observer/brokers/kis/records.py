@@ -221,10 +221,10 @@ def parse_facts(frame: str | bytes, receive_time_ns: int) -> tuple[list[StreamFa
     kind = "stream"
     try:
         opened = open_frame(content)
-        layout = _LAYOUTS.get(opened.transaction)
+        layout = _LAYOUTS.get(opened[0])
         if layout is None:
             # Overseas trades (HDFSCNT0) end here too: nothing of ours registers them.
-            reason = f"{ascii(opened.transaction[:32])[1:]} is a record of no kind that is kept"
+            reason = f"{ascii(opened[0][:32])[1:]} is a record of no kind that is kept"
         else:
             kind = layout.name
             reason = _read_records(layout, opened, receive_time_ns, facts)
