@@ -71,7 +71,8 @@ class SealingReader(DayRowsReader):
                 column = of_lines.c.session_date if is_dated else of_lines.c.receive_time_ns
                 lines = distinct_values(of_lines.c.symbol)
                 oldest = select(func.min(column)).where(of_lines.c.symbol == lines.c.value)
-                values = self._open.scalars(select(oldest.correlate(lines).scalar_subquery()).distinct())
+                of_line = oldest.correlate(lines).scalar_subquery()
+                values = self._open.scalars(select(of_line).select_from(lines).distinct())
                 found |= {
                     value if is_dated else local_datetime(value).date().isoformat()
                     for value in values

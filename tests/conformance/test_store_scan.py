@@ -118,13 +118,21 @@ def test_a_kind_of_few_rows_is_scanned_only_where_symbols_order_it(store, engine
         assert bool(spans_of(connection, kind, DAY)) == (kind == "daily_bars")
 
 
-def test_a_reader_takes_the_scan_for_a_day_of_many_rows(store, engine, database_url, tmp_path, monkeypatch):
+def test_a_reader_takes_the_scan_for_a_day_of_many_rows_until_it_is_stopped(
+    store, engine, database_url, tmp_path, monkeypatch
+):
     store(*trades_of_two_days())
     expected = sorted_rows(engine)
-    monkeypatch.setattr("observer.store.sealing.ROWS_MIN", 10)
+    monkeypatch.setattr("observer.store.sealing.ROWS_MIN", expected.num_rows)
     monkeypatch.setattr("observer.store.sealing.read_batches", None)
-    with SealingReader(database_url, tmp_path) as reader, contextlib.closing(reader.batches("trades", DAY)) as found:
+    stop = threading.Event()
+    reader = SealingReader(database_url, tmp_path, stop)
+    with reader, contextlib.closing(reader.batches("trades", DAY)) as found:
         assert pa.Table.from_batches(list(found)).equals(expected)
+    stop.set()
+    reader = SealingReader(database_url, tmp_path, stop)
+    with reader, contextlib.closing(reader.batches("trades", DAY)) as found, pytest.raises(StoppedError):
+        list(found)
 
 
 @needs_adbc
