@@ -40,8 +40,8 @@ def answered(tr_id, now_ns=at(10), market=MARKET, **changes):
     return {block: as_rows(body[block]) for block in BY_TR_ID[tr_id].blocks}
 
 
-async def ask(client, call, query, **headers):
-    url = client.simulator.rest_url + call.path
+async def ask(client, call, query=None, **headers):
+    url, query = client.simulator.rest_url + call.path, query or query_of(client.simulator.market, call)
     return await client.http.get(url, params=query, headers=client.headers(call.tr_id) | headers)
 
 
@@ -56,7 +56,7 @@ def test_the_simulator_has_every_call_and_no_other():
 async def test_every_answer_has_exactly_the_documented_fields_all_of_them_texts():
     async with running(at(15, 10), symbols=120, rest_limit_per_s=100) as client:
         for call in DOCUMENTED:
-            answer = await ask(client, call, query_of(client.simulator.market, call))
+            answer = await ask(client, call)
             body = answer.json()
             assert (answer.status_code, body["rt_cd"], body["msg_cd"]) == (200, "0", "MCA00000"), call.tr_id
             assert answer.headers["content-type"] == "application/json; charset=utf-8"
@@ -71,8 +71,7 @@ async def test_every_answer_has_exactly_the_documented_fields_all_of_them_texts(
 async def test_every_answer_has_a_number_of_its_own_in_the_header_that_public_clients_read():
     async with running(at(10)) as client:
         call = BY_TR_ID["FHKST01010100"]
-        query = query_of(client.simulator.market, call)
-        numbers = [(await ask(client, call, query)).headers["gt_uid"] for _ in range(3)]
+        numbers = [(await ask(client, call)).headers["gt_uid"] for _ in range(3)]
         assert len(set(numbers)) == 3
         assert {len(number) for number in numbers} == {32}
 
@@ -112,7 +111,7 @@ async def test_a_call_with_a_wrong_header_is_refused():
     async with running(at(10), symbols=120, rest_limit_per_s=1_000) as client:
         for call in DOCUMENTED:
             for header, value, code in WRONG_HEADERS:
-                body = (await ask(client, call, query_of(client.simulator.market, call), **{header: value})).json()
+                body = (await ask(client, call, **{header: value})).json()
                 assert (body["rt_cd"], body["msg_cd"]) == ("1", code), (call.tr_id, header)
 
 
@@ -132,7 +131,7 @@ async def test_the_price_of_time_and_sales_has_the_live_hosts_name_or_the_docume
     for documented in (False, True):
         async with running(at(10), documented_labels=documented) as client:
             call = BY_TR_ID["FHPST01060000"]
-            found[documented] = (await ask(client, call, query_of(client.simulator.market, call))).json()["output2"]
+            found[documented] = (await ask(client, call)).json()["output2"]
     assert [row["stck_prpr"] for row in found[False]] == [row["stck_pbpr"] for row in found[True]] != []
     assert "stck_pbpr" not in found[False][0]
     assert "stck_prpr" not in found[True][0]
@@ -142,10 +141,10 @@ async def test_the_paper_host_lacks_three_calls_and_admits_one_a_second():
     async with running(at(10), symbols=120, paper=True) as client:
         for call in DOCUMENTED:
             await client.clock.advance(1)
-            body = (await ask(client, call, query_of(client.simulator.market, call))).json()
+            body = (await ask(client, call)).json()
             lacking = call.tr_id in ("FHKST11300006", "FHKST03010230", "CTCA0903R")
             assert body["msg_cd"] == ("EGW00213" if lacking else "MCA00000"), call.tr_id
-        second = (await ask(client, call, query_of(client.simulator.market, call))).json()
+        second = (await ask(client, call)).json()
         assert second["msg_cd"] == "EGW00201"
 
 
@@ -233,7 +232,7 @@ def test_an_etfs_quote_has_a_nav_near_the_price():
 async def test_rate_refusals_come_as_both_kinds_and_the_busiest_second_is_remembered():
     async with running(at(10), rest_limit_per_s=5) as client:
         call = BY_TR_ID["FHKST01010100"]
-        statuses = [(await ask(client, call, query_of(client.simulator.market, call))).status_code for _ in range(30)]
+        statuses = [(await ask(client, call)).status_code for _ in range(30)]
         assert statuses[:5] == [200] * 5
         assert {200, 500} == set(statuses[5:])
         assert client.simulator.counters().rate_errors == 25
@@ -245,8 +244,8 @@ async def test_a_minute_can_have_a_limit_of_its_own():
         call = BY_TR_ID["FHKST01010100"]
         codes = []
         for _ in range(4):
-            codes.append((await ask(client, call, query_of(client.simulator.market, call))).json()["msg_cd"])
+            codes.append((await ask(client, call)).json()["msg_cd"])
             await client.clock.advance(10)
         await client.clock.advance(30)
-        codes.append((await ask(client, call, query_of(client.simulator.market, call))).json()["msg_cd"])
+        codes.append((await ask(client, call)).json()["msg_cd"])
         assert codes == ["MCA00000"] * 3 + ["EGW00201", "MCA00000"]
