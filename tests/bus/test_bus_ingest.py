@@ -11,6 +11,7 @@ from bus.codec import pack
 from bus.delivery import (
     BATCH,
     HELLO,
+    HELLO_BYTES_MAX,
     LOST,
     Acknowledged,
     Delivered,
@@ -20,10 +21,10 @@ from bus.delivery import (
     Rewind,
     Unknown,
     Welcome,
+    decode_to_producer,
 )
 from bus.hellos import HELLO_EVERY_S, HELLOS_WAITING_MAX
 from bus.ingest import CREDIT_EVENTS, GROUP_BYTES_MAX, GROUP_EVENTS_MAX, PROCESSES_MAX, Ingest, Listeners, Machine
-from bus.messages import HELLO_BYTES_MAX, decode_to_producer
 from tests.builders import trades
 from tests.bus.epochs import Epochs
 from tests.bus.router import MemoryRouter
