@@ -1,5 +1,6 @@
 """Decodes what a peer sent: the value, or `DecodeError` and nothing else, whatever the bytes."""
 
+import re
 from typing import Final, Protocol, TypeVar
 
 import msgspec
@@ -41,3 +42,8 @@ def decode(decoder: Decoder[Value], content: bytes, bytes_max: int) -> Value:
 def reason_of(error: Exception) -> str:
     """The text of an error of `UNREADABLE`: one line of bounded length, whatever it quotes."""
     return ascii(str(error)[:_REASON_CHARACTERS_MAX])[1:-1]
+
+
+def tag_of(name: str) -> str:
+    """The tag on the wire and in files of a struct with this name: `OrderBook` is "order_book"."""
+    return re.sub(r"\B(?=[A-Z])", "_", name).lower()

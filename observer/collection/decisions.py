@@ -27,7 +27,6 @@ from bus.events import (
     Pinned,
     PinRefused,
     PinsKept,
-    Reached,
     RiseApplied,
     SelectionAdvanced,
     SelectionStep,
@@ -48,16 +47,9 @@ from bus.events import (
     UniverseMember,
     Unpinned,
     WatchChanged,
-    WatchInterrupted,
-    WatchLearned,
-    WatchObserved,
-    WatchResumed,
-    WatchSettled,
-    WatchStarted,
-    WatchStopped,
 )
 from observer.base.errors import NotReplayableError
-from observer.gaps.detector import REPEATED, GapDetector, Mark
+from observer.gaps.detector import REPEATED, GapDetector
 from observer.gaps.outages import GapTracker, Resolution
 from observer.selection import context
 from observer.selection.context import Baseline, Opening, OpeningPoint
@@ -133,8 +125,8 @@ class DecisionReplay:
                 return self._trade(event)
             case TradesConflated():
                 return self._conflated(event)
-            case WatchChanged():
-                return self._watch(event)
+            case WatchChanged() if (found := self._gaps.apply(event)) is not None:
+                return [found]
             case SelectionAdvanced():
                 return self._advance(event.step, event.advanced_ns)
             case MarketStateChanged() if self._selector is not None:
@@ -154,34 +146,6 @@ class DecisionReplay:
         if outcome not in REPEATED and self._selector is not None:
             self._selector.market.update_conflated(row)
         return [outcome] if isinstance(outcome, Resolution) else _NOTHING
-
-    def _watch(self, changed: WatchChanged) -> Sequence[Event]:
-        gaps, provider, symbol = self._gaps, changed.provider, changed.symbol
-        date, now_ns = changed.session_date, changed.changed_ns
-        found: Event | None = None
-        match changed.change:
-            case WatchResumed(reached, since_ns, gap_id):
-                gaps.detector.resume([_mark(changed, reached)])
-                volume = reached.cumulative_volume
-                found = gaps.resume(provider, symbol, date, volume, since_ns=since_ns, now_ns=now_ns, gap_id=gap_id)
-            case WatchStarted(known) | WatchLearned(known):
-                gaps.detector.start(symbol, None if known is None else _mark(changed, known))
-                if isinstance(changed.change, WatchStarted):
-                    gaps.back(symbol, now_ns)
-            case WatchInterrupted(reason, since_ns):
-                found = gaps.interrupt(provider, symbol, date, reason, since_ns=since_ns, now_ns=now_ns)
-            case WatchObserved(reached):
-                volume, asked_ns = reached.cumulative_volume, reached.exchange_time_ns
-                found = gaps.account(provider, symbol, volume, asked_ns=asked_ns, now_ns=now_ns)
-            case WatchSettled(reached):
-                volume, at_ns = reached.cumulative_volume, reached.exchange_time_ns
-                found = gaps.settle(provider, symbol, volume, now_ns, at_ns)
-            case WatchStopped():
-                found = gaps.unproved(provider, symbol, date, now_ns)
-                gaps.stop(symbol)
-            case _:
-                assert_never(changed.change)
-        return _NOTHING if found is None else [found]
 
     def _advance(self, step: SelectionStep, now_ns: int) -> Sequence[Event]:
         if isinstance(step, DayBegan):
@@ -290,16 +254,6 @@ def _as_one(row: TradesConflated) -> Trade:
         bid=None,
         ask=None,
         venue=row.venue,
-    )
-
-
-def _mark(changed: WatchChanged, reached: Reached) -> Mark:
-    return Mark(
-        changed.symbol,
-        changed.session_date,
-        reached.cumulative_volume,
-        reached.cumulative_trades,
-        reached.exchange_time_ns,
     )
 
 

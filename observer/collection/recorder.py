@@ -182,8 +182,7 @@ class TradeRecorder:
         )
         self._alerts.happened(f"volume_contradicted:{symbol}", "warning", text)
         self._stop(symbol, "the volume before the gap was wrong")
-        self.detector.start(symbol)
-        self._report(symbol, WatchStarted())
+        self._change(symbol, WatchStarted())
         self.take(trade, is_confirmed=True)
 
     def report_rows(self, symbol: str | None = None) -> None:
@@ -243,23 +242,14 @@ class TradeRecorder:
         """Resume from the marks of an earlier process of this day, before any symbol is watched. That process streamed
         until `until_ns`, and had opened these gaps, by symbol; those of symbols without a mark are given up.
         """
-        now_ns, left = self._clock.now_ns(), dict(opened)
+        streamed_ns, left = min(until_ns, self._clock.now_ns()), dict(opened)
         for mark in marks:
-            self.detector.resume([mark])
-            self._held_until_ns[mark.symbol] = min(until_ns, now_ns)
+            self._held_until_ns[mark.symbol] = streamed_ns
             before = left.pop(mark.symbol, None)
-            gap_id, since_ns = (None, min(until_ns, now_ns)) if before is None else (before.gap_id, before.from_ns)
-            gap = self.gaps.resume(
-                *(self._provider, mark.symbol, mark.session_date, mark.cumulative_volume),
-                since_ns=since_ns,
-                now_ns=now_ns,
-                gap_id=gap_id,
-            )
-            self._report(mark.symbol, WatchResumed(_reached(mark), since_ns, gap_id), now_ns)
-            if gap is not None:
-                self._producer.publish(gap)
+            gap_id, since_ns = (None, streamed_ns) if before is None else (before.gap_id, before.from_ns)
+            self._change(mark.symbol, WatchResumed(_reached(mark), since_ns, gap_id))
         for each in left.values():
-            self._producer.publish(GapUnrecoverable(each.gap_id, each.symbol, now_ns, _LEFT, each.venue))
+            self._give_up(each.gap_id, each.symbol, _LEFT)
 
     def hold(self, symbols: Iterable[str]) -> None:
         """Record that this process holds the slots of these symbols, whatever an earlier process did."""
@@ -273,18 +263,15 @@ class TradeRecorder:
         A symbol that returns before it is settled stays watched: its next trade also shows the gap of the time between.
         """
         self._leaving.pop(symbol, None)
-        now_ns, is_new = self._clock.now_ns(), not self.detector.is_watched(symbol)
-        self.detector.start(symbol, before)
+        is_new = not self.detector.is_watched(symbol)
+        self._change(symbol, WatchStarted(None if before is None else _reached(before)))
         if is_new:
             (self._unmarked.add if self.detector.position(symbol) is None else self._unmarked.discard)(symbol)
-        self.gaps.back(symbol, now_ns)
-        self._report(symbol, WatchStarted(_reached(before) if before is not None else None), now_ns)
 
     def learn(self, before: Mark) -> None:
         """Set the mark of a symbol that is watched already; it counts only before the symbol's first trade."""
         if before.symbol in self.detector.watched:
-            self.detector.start(before.symbol, before)
-            self._report(before.symbol, WatchLearned(_reached(before)))
+            self._change(before.symbol, WatchLearned(_reached(before)))
 
     def interrupt(self, symbol: str, reason: GapReason, since_ns: int | None = None) -> None:
         """Record that a symbol lost its connection, at `since_ns` (None: now), and will be back: this opens a gap, or
@@ -295,43 +282,47 @@ class TradeRecorder:
             return
         if reason != "volume_mismatch" and symbol in self._unmarked and self.detector.reached(symbol) is None:
             self.learn(Mark(symbol, self._session_date, 0.0, None, self.screen.hours.of(symbol).from_ns))
-        now_ns = self._clock.now_ns()
-        since_ns = now_ns if since_ns is None else since_ns
-        gap = self.gaps.interrupt(
-            *(self._provider, symbol, self._session_date, reason), since_ns=since_ns, now_ns=now_ns
-        )
-        self._report(symbol, WatchInterrupted(reason, since_ns), now_ns)
-        if gap is not None:
-            self._producer.publish(gap)
+        self._change(symbol, WatchInterrupted(reason, self._clock.now_ns() if since_ns is None else since_ns))
 
     def account(self, symbol: str, volume: float, asked_ns: int) -> None:
         """Compare a symbol with the exchange's volume, requested at `asked_ns`; its trades have arrived:
         publish the gap or its end that this shows.
         """
-        now_ns = self._clock.now_ns()
-        if found := self.gaps.account(self._provider, symbol, volume, asked_ns=asked_ns, now_ns=now_ns):
-            self._report(symbol, WatchObserved(Reached(volume, None, asked_ns)), now_ns)
+        changed = self._changed(symbol, WatchObserved(Reached(volume, None, asked_ns)))
+        if found := self.gaps.apply(changed):
+            self._report(changed, found)
+
+    def _change(self, symbol: str, change: WatchChange) -> None:
+        """Apply a change of the symbol's watch, and publish it with what it shows of the symbol's gap."""
+        changed = self._changed(symbol, change)
+        self._report(changed, self.gaps.apply(changed))
+
+    def _changed(self, symbol: str, change: WatchChange) -> WatchChanged:
+        return WatchChanged(self._provider, symbol, self._session_date, self._clock.now_ns(), change)
+
+    def _report(self, changed: WatchChanged, found: Event | None = None) -> None:
+        self.report_rows(changed.symbol)
+        self._producer.publish(changed)
+        if found is not None:
             self._producer.publish(found)
 
     def _stop(self, symbol: str, why: str = _LEFT) -> None:
         if symbol in self.detector.watched:
-            now_ns = self._clock.now_ns()
-            opened = self.gaps.unproved(self._provider, symbol, self._session_date, now_ns)
-            unresolved = self.gaps.stop(symbol)
-            self._report(symbol, WatchStopped(), now_ns)
-            if unresolved is not None:
-                lost = GapUnrecoverable(unresolved.gap_id, symbol, now_ns, why, self.gaps.venue(symbol))
-                self._producer.publish(*([opened] if opened is not None else ()), lost)
+            changed, gap_id = self._changed(symbol, WatchStopped()), self.gaps.unresolved(symbol)
+            opened = self.gaps.apply(changed)
+            self._report(changed, opened)
+            if gap_id := opened.gap_id if opened is not None else gap_id:
+                self._give_up(gap_id, symbol, why)
 
-    def _settled(self, symbol: str, seen: Counted, now_ns: int) -> Resolution | None:
-        found = self.gaps.settle(self._provider, symbol, seen.volume, now_ns, seen.at_ns)
-        self._report(symbol, WatchSettled(Reached(seen.volume, None, seen.at_ns)), now_ns)
+    def _give_up(self, gap_id: str, symbol: str, why: str) -> None:
+        lost = GapUnrecoverable(gap_id, symbol, self._clock.now_ns(), why, self.gaps.venue(symbol))
+        self._producer.publish(lost)
+
+    def _settled(self, symbol: str, seen: Counted) -> Event | None:
+        changed = self._changed(symbol, WatchSettled(Reached(seen.volume, None, seen.at_ns)))
+        found = self.gaps.apply(changed)
+        self._report(changed)
         return found
-
-    def _report(self, symbol: str, change: WatchChange, now_ns: int | None = None) -> None:
-        self.report_rows(symbol)
-        at_ns = self._clock.now_ns() if now_ns is None else now_ns
-        self._producer.publish(WatchChanged(self._provider, symbol, self._session_date, at_ns, change))
 
     def leave(self, symbol: str, start: Callable[[Collection[str]], object]) -> None:
         """Stop watching a symbol. If the symbol did not trade since an interruption, or a trade of it is held, calls
@@ -381,14 +372,13 @@ class TradeRecorder:
                 self._alerts.happened(identity_of("unsettled_symbols", chunk), "warning", text)
                 quotes = []
             volumes = await self._bounded({quote.symbol: quote.cumulative_volume for quote in quotes})
-            now_ns = self._clock.now_ns()
             left = {symbol for symbol in chunk if asked[symbol] and self._leaving.get(symbol) is asked[symbol]}
             settled = left & self.detector.unsettled() & volumes.keys()
             for symbol in left:
                 del self._leaving[symbol]
             for symbol in left - settled:  # before the gaps of the others, which wait for the disk
                 self._stop(symbol)
-            for gap in [self._settled(each, seen, now_ns) for each, seen in volumes.items() if each in settled]:
+            for gap in [self._settled(each, seen) for each, seen in volumes.items() if each in settled]:
                 if gap is not None:
                     await self._producer.publish_when_taken(gap)  # no later trade would show this gap
 

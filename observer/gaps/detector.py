@@ -38,28 +38,22 @@ class Mark(msgspec.Struct, frozen=True):
     exchange_time_ns: int
 
 
-class _Chain:
+class _Chain(msgspec.Struct):
     """Detection state of one watched symbol.
 
-    `session_date` is empty before the first trade; `before` is the mark known until then. `opening` is the first trade
-    if no mark preceded it, kept until a mark arrives. `interruption` is the reason for the next gap; None if no
-    interruption is known, else it was at `cut_ns`. `own` is the last trade's own volume, 0 after a mark.
+    `session_date` is empty before the first trade; `before` is the mark known until then. `interruption` is the reason
+    for the next gap; None if no interruption is known, else it was at `cut_ns`. `own` is the last trade's own volume,
+    0 after a mark.
     """
 
-    __slots__ = (
-        "before", "cut_ns", "exchange_time_ns", "interruption", "opening", "own", "session_date", "trades", "volume"
-    )  # fmt: skip
-
-    def __init__(self, before: Mark | None = None) -> None:
-        self.before = before
-        self.session_date = ""
-        self.volume = 0.0
-        self.own = 0.0
-        self.trades: int | None = None
-        self.exchange_time_ns = 0
-        self.opening: Trade | None = None
-        self.interruption: GapReason | None = None
-        self.cut_ns = 0
+    before: Mark | None = None
+    session_date: str = ""
+    volume: float = 0.0
+    own: float = 0.0
+    trades: int | None = None
+    exchange_time_ns: int = 0
+    interruption: GapReason | None = None
+    cut_ns: int = 0
 
     def follow(self, trade: Trade) -> None:
         self.volume = trade.cumulative_volume
@@ -69,19 +63,14 @@ class _Chain:
         if trade.receive_time_ns > self.cut_ns:
             self.interruption = None
 
-    def begin(self, trade: Trade) -> None:
-        """Make `trade` the first trade of its session."""
-        self.session_date = trade.session_date
-        self.opening = trade
-        self.follow(trade)
+    def stand_at(self, volume: float, trades: int | None, exchange_time_ns: int) -> None:
+        """End at a known volume that is no trade's."""
+        self.volume, self.own, self.trades, self.exchange_time_ns = volume, 0.0, trades, exchange_time_ns
 
     def continue_from(self, mark: Mark) -> None:
         """Continue from the last stored trade of an earlier process."""
         self.session_date = mark.session_date
-        self.volume = mark.cumulative_volume
-        self.own = 0.0
-        self.trades = mark.cumulative_trades
-        self.exchange_time_ns = mark.exchange_time_ns
+        self.stand_at(mark.cumulative_volume, mark.cumulative_trades, mark.exchange_time_ns)
         self.interruption = "restart"
 
     def learn(self, before: Mark | None) -> None:
@@ -111,11 +100,27 @@ class _Chain:
     def set_back(self, volume: float, trades: int | None, exchange_time_ns: int) -> None:
         """Drop everything after this volume."""
         if volume < self.volume:
-            self.volume = volume
-            self.own = 0.0
-            self.trades = trades
-            self.exchange_time_ns = exchange_time_ns
+            self.stand_at(volume, trades, exchange_time_ns)
             self.interruption = self.interruption or "volume_mismatch"
+
+    def gap(self, provider: str, symbol: str, before_volume: float, to_ns: int, now_ns: int) -> GapDetected:
+        """The gap between the chain's end and this volume of the day, which was reached by `to_ns`. Its id is
+        deterministic: provider, symbol, day and the exact volumes.
+        """
+        return GapDetected(
+            gap_id=f"{provider}-{symbol}-{self.session_date}-{plain(self.volume)}-{plain(before_volume)}",
+            provider=provider,
+            symbol=symbol,
+            session_date=self.session_date,
+            detected_ns=now_ns,
+            from_ns=min(self.exchange_time_ns, to_ns),  # a chain may end at a moment of this machine
+            to_ns=to_ns,
+            after_volume=self.volume,
+            before_volume=before_volume,
+            missing_volume=before_volume - self.volume,
+            missing_trades=None,
+            reason=self.interruption or "volume_mismatch",
+        )
 
 
 class GapDetector:
@@ -234,30 +239,27 @@ class GapDetector:
         """
         chain, to_ns = self._chains.pop(symbol), now_ns if at_ns is None else at_ns
         self._reached[symbol] = chain.mark(symbol, max(chain.volume, cumulative_volume), to_ns)
-        if chain.interruption is None:
+        if chain.interruption is None or cumulative_volume - chain.volume <= VOLUME_NOISE:
             return None
-        return _gap_until(provider, symbol, chain, cumulative_volume, to_ns, now_ns)
+        return chain.gap(provider, symbol, cumulative_volume, to_ns, now_ns)
 
     def account(self, symbol: str, cumulative_volume: float, now_ns: int, provider: str) -> GapDetected | None:
         """Compare a watched symbol with the day's volume at a moment whose trades have all arrived by `now_ns`. Returns
         the gap until now, after which the chain goes on; None if nothing is missing or the symbol has no volume yet.
         """
         chain = self._chains.get(symbol)
-        if chain is None or not chain.session_date:
+        if chain is None or not chain.session_date or cumulative_volume - chain.volume <= VOLUME_NOISE:
             return None
-        gap = _gap_until(provider, symbol, chain, cumulative_volume, now_ns, now_ns)
-        if gap is not None:
-            chain.volume, chain.own, chain.trades = cumulative_volume, 0.0, None
-            chain.exchange_time_ns, chain.interruption = now_ns, None
+        gap = chain.gap(provider, symbol, cumulative_volume, now_ns, now_ns)
+        chain.stand_at(cumulative_volume, None, now_ns)
+        chain.interruption = None
         return gap
 
-    def resume(self, marks: Iterable[Mark]) -> list[GapDetected]:
-        """Continue an earlier process's subscriptions from its last stored trades. Returns the gaps found.
-
-        A mark may precede the symbol's start, precede its first trade, or follow it: then the first trade is compared
-        with it now. The marks must be of trades stored *before* this process began to stream.
+    def resume(self, mark: Mark) -> None:
+        """Continue an earlier process's subscription, before the symbol's start, from the last trade stored *before*
+        this process began to stream.
         """
-        return [gap for mark in marks if (gap := self._resume_one(mark)) is not None]
+        self._marks[mark.symbol] = mark
 
     def observe(self, trade: Trade) -> TradeOutcome:
         """Classify one streamed trade. On the hot path: allocates only if it finds a gap."""
@@ -272,15 +274,14 @@ class GapDetector:
         missing = volume - trade.volume - chain.volume
         outcome: TradeOutcome = "new"
         if missing > VOLUME_NOISE:
-            outcome = _gap_before(trade, chain)
+            gap = chain.gap(
+                trade.provider, trade.symbol, volume - trade.volume, trade.exchange_time_ns, trade.receive_time_ns
+            )
+            missing_trades = _missing_trades(trade.cumulative_trades, chain.trades)
+            outcome = msgspec.structs.replace(gap, missing_trades=missing_trades, venue=trade.venue)
         elif missing < -VOLUME_NOISE:
             self.inconsistent += 1
-        chain.volume = volume
-        chain.own = trade.volume
-        chain.trades = trade.cumulative_trades
-        chain.exchange_time_ns = trade.exchange_time_ns
-        if trade.receive_time_ns > chain.cut_ns:
-            chain.interruption = None
+        chain.follow(trade)
         return outcome
 
     def _repeated(self, chain: _Chain, trade: Trade) -> TradeOutcome:
@@ -309,25 +310,9 @@ class GapDetector:
         if trade.session_date < chain.session_date:
             self.duplicates += 1
             return "duplicate"
-        chain.begin(trade)
+        chain.session_date = trade.session_date
+        chain.follow(trade)
         return "new"
-
-    def _resume_one(self, mark: Mark) -> GapDetected | None:
-        chain = self._chains.get(mark.symbol)
-        if chain is None:
-            self._marks[mark.symbol] = mark
-            return None
-        if not chain.session_date:
-            chain.continue_from(mark)
-            return None
-        opening, chain.opening = chain.opening, None
-        if opening is None or opening.session_date != mark.session_date:
-            return None
-        if opening.cumulative_volume - opening.volume - mark.cumulative_volume <= VOLUME_NOISE:
-            return None
-        earlier = _Chain()
-        earlier.continue_from(mark)
-        return _gap_before(opening, earlier)
 
 
 def in_order(trades: Sequence[Trade]) -> Sequence[Trade]:
@@ -343,59 +328,10 @@ def _counted(trade: Trade) -> tuple[str, str, float]:
     return trade.symbol, trade.session_date, trade.cumulative_volume
 
 
-def _gap_before(trade: Trade, chain: _Chain) -> GapDetected:
-    before_volume = trade.cumulative_volume - trade.volume
-    return GapDetected(
-        gap_id=_gap_id(trade.provider, trade.symbol, chain, before_volume),
-        provider=trade.provider,
-        symbol=trade.symbol,
-        session_date=trade.session_date,
-        detected_ns=trade.receive_time_ns,
-        from_ns=min(chain.exchange_time_ns, trade.exchange_time_ns),  # a chain may end at a moment of this machine
-        to_ns=trade.exchange_time_ns,
-        after_volume=chain.volume,
-        before_volume=before_volume,
-        missing_volume=before_volume - chain.volume,
-        missing_trades=_missing_trades(trade.cumulative_trades, chain.trades),
-        reason=chain.interruption or "volume_mismatch",
-        venue=trade.venue,
-    )
-
-
-def _gap_until(
-    provider: str, symbol: str, chain: _Chain, cumulative_volume: float, to_ns: int, now_ns: int
-) -> GapDetected | None:
-    """The gap between the last trade of `chain` and this volume of the day at `to_ns`; None if nothing is missing. The
-    number of missing trades is unknown.
-    """
-    missing_volume = cumulative_volume - chain.volume
-    if missing_volume <= VOLUME_NOISE:
-        return None
-    return GapDetected(
-        gap_id=_gap_id(provider, symbol, chain, cumulative_volume),
-        provider=provider,
-        symbol=symbol,
-        session_date=chain.session_date,
-        detected_ns=now_ns,
-        from_ns=min(chain.exchange_time_ns, to_ns),
-        to_ns=to_ns,
-        after_volume=chain.volume,
-        before_volume=cumulative_volume,
-        missing_volume=missing_volume,
-        missing_trades=None,
-        reason=chain.interruption or "volume_mismatch",
-    )
-
-
 def _later(one: Mark | None, other: Mark | None) -> Mark | None:
     if one is None or other is None:
         return one or other
     return max(one, other, key=lambda mark: (mark.session_date, mark.cumulative_volume))
-
-
-def _gap_id(provider: str, symbol: str, chain: _Chain, before_volume: float) -> str:
-    """The id of a gap: provider, symbol, day and its exact volumes; deterministic."""
-    return f"{provider}-{symbol}-{chain.session_date}-{plain(chain.volume)}-{plain(before_volume)}"
 
 
 def _missing_trades(count: int | None, previous_count: int | None) -> int | None:

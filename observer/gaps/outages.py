@@ -13,14 +13,30 @@ caused it, so one cut is one gap of a symbol. The states of a symbol's gap:
 *empty* stays until the next trade: a quote may be older than its request, and then the trade shows the same gap.
 """
 
-from typing import Final
+from typing import Final, assert_never
 
 import msgspec
 
-from bus.events import GapDetected, GapEmpty, GapOpened, GapReason, Trade, TradesConflated
+from bus.events import (
+    GapDetected,
+    GapEmpty,
+    GapOpened,
+    GapReason,
+    Reached,
+    Trade,
+    TradesConflated,
+    WatchChanged,
+    WatchInterrupted,
+    WatchLearned,
+    WatchObserved,
+    WatchResumed,
+    WatchSettled,
+    WatchStarted,
+    WatchStopped,
+)
 from observer.base.lines import venue_of
 from observer.base.units import plain
-from observer.gaps.detector import GapDetector, TradeOutcome
+from observer.gaps.detector import GapDetector, Mark, TradeOutcome
 from observer.gaps.intervals import VOLUME_NOISE
 
 Resolution = GapDetected | GapEmpty
@@ -44,8 +60,8 @@ class Outage(msgspec.Struct, frozen=True):
 
 
 class GapTracker:
-    """Follows the gaps of watched symbols from the cut to the proof. Explicit state, no clock. Cuts and proofs go
-    through it; all else of a watch goes to its `detector` alone.
+    """Follows the gaps of watched symbols from the cut to the proof. Explicit state, no clock. Its inputs are the
+    changes of watches and the trades, as they are published: a replay of them finds the same gaps.
 
     `main_venue` is the venue of the symbols without a venue in their id, for the events; empty while it is not known.
     """
@@ -57,35 +73,31 @@ class GapTracker:
         self.main_venue = main_venue
         self._outages: dict[str, Outage] = {}
 
-    def interrupt(
-        self, provider: str, symbol: str, session_date: str, reason: GapReason, *, since_ns: int, now_ns: int
-    ) -> GapOpened | None:
-        """Record that a watched symbol lost continuity. Returns the gap that this opens; None where one is open, where
-        the stream was not cut, and where the symbol's volume is not known.
-        """
-        self.detector.interrupted(symbol, reason, 0 if reason in _WITHOUT_OUTAGE else since_ns)
-        volume = self.detector.reached(symbol)
-        if reason in _WITHOUT_OUTAGE or volume is None:
-            return None
-        return self._open(provider, symbol, session_date, reason, volume, since_ns=since_ns, now_ns=now_ns)
-
-    def resume(
-        self, provider: str, symbol: str, session_date: str, volume: float, *, since_ns: int, now_ns: int,
-        gap_id: str | None,
-    ) -> GapOpened | None:  # fmt: skip
-        """Record that an earlier process streamed the symbol until `since_ns`, up to this volume. Returns the gap that
-        this opens; None if that process had opened `gap_id`, which goes on.
-        """
-        if gap_id is None:
-            return self._open(provider, symbol, session_date, "restart", volume, since_ns=since_ns, now_ns=now_ns)
-        self._outages[symbol] = Outage(gap_id, provider, session_date, since_ns)
+    def apply(self, changed: WatchChanged) -> GapOpened | Resolution | None:
+        """Apply a change of a symbol's watch. Returns the gap that it opens or resolves; None: neither."""
+        symbol, change = changed.symbol, changed.change
+        match change:
+            case WatchResumed(reached, since_ns, gap_id):
+                self.detector.resume(_mark(changed, reached))
+                if gap_id is None:
+                    return self._open(changed, "restart", reached.cumulative_volume, since_ns)
+                self._outages[symbol] = Outage(gap_id, changed.provider, changed.session_date, since_ns)
+            case WatchStarted(known):
+                self.detector.start(symbol, None if known is None else _mark(changed, known))
+                self._back(symbol, changed.changed_ns)
+            case WatchLearned(known):
+                self.detector.start(symbol, _mark(changed, known))
+            case WatchInterrupted(reason, since_ns):
+                return self._interrupt(changed, reason, since_ns)
+            case WatchObserved(reached):
+                return self._account(changed, reached)
+            case WatchSettled(reached):
+                return self._settle(changed, reached)
+            case WatchStopped():
+                return self._stop(changed)
+            case _:
+                assert_never(change)
         return None
-
-    def back(self, symbol: str, now_ns: int) -> None:
-        """Record that the symbol is streamed again."""
-        outage = self._outages.get(symbol)
-        if outage is not None and outage.to_ns is None:
-            self._outages[symbol] = msgspec.structs.replace(outage, to_ns=now_ns)
 
     def observe(self, trade: Trade) -> TradeOutcome | GapEmpty:
         """Classify one streamed trade as the detector does. `GapEmpty`: the trade is new, and nothing was missing
@@ -93,49 +105,6 @@ class GapTracker:
         """
         outcome = self.detector.observe(trade)
         return self._resolved(trade, outcome) if trade.symbol in self._outages else outcome
-
-    def account(self, provider: str, symbol: str, volume: float, *, asked_ns: int, now_ns: int) -> Resolution | None:
-        """Compare a watched symbol with the day's volume, requested at `asked_ns`; its trades until then have arrived
-        by `now_ns`. Returns None if nothing new is shown, as for a stream that was not back when the broker was asked.
-        """
-        outage = self._outages.get(symbol)
-        if outage is not None and not outage.is_closed and (outage.to_ns is None or outage.to_ns > asked_ns):
-            return None
-        if volume < (self.detector.reached(symbol) or 0.0) - VOLUME_NOISE:  # from before the last streamed trade
-            return None
-        if (gap := self.detector.account(symbol, volume, now_ns, provider)) is not None:
-            return self._proved(gap)
-        return self._close(symbol, volume, now_ns)
-
-    def settle(
-        self, provider: str, symbol: str, volume: float, now_ns: int, at_ns: int | None = None
-    ) -> Resolution | None:
-        """Stop watching an unsettled symbol, given the day's volume at `at_ns` (None: now), where its gap ends."""
-        if (gap := self.detector.settle(symbol, volume, now_ns, provider, at_ns)) is not None:
-            found = self._proved(gap)
-            until_ns = found.to_ns if at_ns is None else min(found.to_ns, at_ns)
-            return msgspec.structs.replace(found, from_ns=min(found.from_ns, until_ns), to_ns=until_ns)
-        closed = self._close(symbol, volume, now_ns)
-        self._outages.pop(symbol, None)
-        return closed
-
-    def unproved(self, provider: str, symbol: str, session_date: str, now_ns: int) -> GapOpened | None:
-        """Before `stop`: the gap of a symbol that is left although it may have missed trades without a cut, and no
-        volume has shown whether it did; None for any other.
-        """
-        position = self.detector.position(symbol)
-        if symbol in self._outages or position is None or symbol not in self.detector.unsettled():
-            return None
-        volume, since_ns = position
-        return self._open(
-            provider, symbol, session_date, "volume_mismatch", volume, since_ns=min(since_ns, now_ns), now_ns=now_ns
-        )
-
-    def stop(self, symbol: str) -> Outage | None:
-        """Stop watching a symbol for good. Returns the symbol's gap if nothing has shown how much the stream missed."""
-        self.detector.stop(symbol)
-        outage = self._outages.pop(symbol, None)
-        return outage if outage is not None and not outage.is_closed else None
 
     def refused(self, event: Trade | TradesConflated | GapDetected | GapEmpty) -> None:
         """Set the symbol's gap back to before an event that could not be stored; the next proof has its id again."""
@@ -165,17 +134,78 @@ class GapTracker:
         outage = self._outages.get(symbol)
         return outage is not None and outage.to_ns is not None and not outage.is_closed
 
-    def _open(
-        self, provider: str, symbol: str, session_date: str, reason: GapReason, volume: float, *, since_ns: int,
-        now_ns: int,
-    ) -> GapOpened | None:  # fmt: skip
+    def unresolved(self, symbol: str) -> str | None:
+        """The id of the symbol's gap if nothing has shown how much the stream missed."""
+        outage = self._outages.get(symbol)
+        return outage.gap_id if outage is not None and not outage.is_closed else None
+
+    def _interrupt(self, changed: WatchChanged, reason: GapReason, since_ns: int) -> GapOpened | None:
+        """Open a gap, unless one is open, the stream was not cut, or the symbol's volume is not known."""
+        self.detector.interrupted(changed.symbol, reason, 0 if reason in _WITHOUT_OUTAGE else since_ns)
+        volume = self.detector.reached(changed.symbol)
+        if reason in _WITHOUT_OUTAGE or volume is None:
+            return None
+        return self._open(changed, reason, volume, since_ns)
+
+    def _back(self, symbol: str, now_ns: int) -> None:
+        outage = self._outages.get(symbol)
+        if outage is not None and outage.to_ns is None:
+            self._outages[symbol] = msgspec.structs.replace(outage, to_ns=now_ns)
+
+    def _account(self, changed: WatchChanged, asked: Reached) -> Resolution | None:
+        """Compare a watched symbol with the day's volume at the time of its request; the trades until then have
+        arrived. A stream that was not back when the broker was asked shows nothing.
+        """
+        symbol, volume, outage = changed.symbol, asked.cumulative_volume, self._outages.get(changed.symbol)
+        if (
+            outage is not None
+            and not outage.is_closed
+            and (outage.to_ns is None or outage.to_ns > asked.exchange_time_ns)
+        ):
+            return None
+        if volume < (self.detector.reached(symbol) or 0.0) - VOLUME_NOISE:  # from before the last streamed trade
+            return None
+        if (gap := self.detector.account(symbol, volume, changed.changed_ns, changed.provider)) is not None:
+            return self._proved(gap)
+        return self._close(symbol, volume, changed.changed_ns)
+
+    def _settle(self, changed: WatchChanged, seen: Reached) -> Resolution | None:
+        """Stop watching an unsettled symbol, given the day's volume at a time, where its gap ends."""
+        symbol, volume, now_ns, at_ns = (
+            changed.symbol,
+            seen.cumulative_volume,
+            changed.changed_ns,
+            seen.exchange_time_ns,
+        )
+        if (gap := self.detector.settle(symbol, volume, now_ns, changed.provider, at_ns)) is not None:
+            found = self._proved(gap)
+            until_ns = min(found.to_ns, at_ns)
+            return msgspec.structs.replace(found, from_ns=min(found.from_ns, until_ns), to_ns=until_ns)
+        closed = self._close(symbol, volume, now_ns)
+        self._outages.pop(symbol, None)
+        return closed
+
+    def _stop(self, changed: WatchChanged) -> GapOpened | None:
+        """Stop watching a symbol for good. One that may have missed trades without a cut, and no volume has shown
+        whether it did, opens a gap.
+        """
+        symbol, opened, position = changed.symbol, None, self.detector.position(changed.symbol)
+        if symbol not in self._outages and position is not None and symbol in self.detector.unsettled():
+            volume, since_ns = position
+            opened = self._open(changed, "volume_mismatch", volume, min(since_ns, changed.changed_ns))
+        self.detector.stop(symbol)
+        self._outages.pop(symbol, None)
+        return opened
+
+    def _open(self, changed: WatchChanged, reason: GapReason, volume: float, since_ns: int) -> GapOpened | None:
+        provider, symbol, session_date = changed.provider, changed.symbol, changed.session_date
         outage = self._outages.get(symbol)
         if outage is not None and not outage.is_closed:
             self._outages[symbol] = msgspec.structs.replace(outage, to_ns=None)
             return None
         gap_id = f"{provider}-{symbol}-{session_date}-{plain(volume)}-cut-{since_ns // 1_000_000}"
         self._outages[symbol] = Outage(gap_id, provider, session_date, since_ns)
-        venue = self.venue(symbol)
+        now_ns, venue = changed.changed_ns, self.venue(symbol)
         return GapOpened(gap_id, provider, symbol, session_date, now_ns, since_ns, volume, reason, venue)
 
     def _resolved(self, trade: Trade, outcome: TradeOutcome) -> TradeOutcome | GapEmpty:
@@ -213,6 +243,23 @@ class GapTracker:
     def _empty(self, symbol: str, outage: Outage, volume: float, now_ns: int) -> GapEmpty:
         to_ns = max(outage.from_ns, now_ns) if outage.to_ns is None else outage.to_ns
         return GapEmpty(
-            *(outage.gap_id, outage.provider, symbol, outage.session_date, now_ns, outage.from_ns, to_ns, volume),
+            outage.gap_id,
+            outage.provider,
+            symbol,
+            outage.session_date,
+            now_ns,
+            outage.from_ns,
+            to_ns,
+            volume,
             venue=self.venue(symbol),
         )
+
+
+def _mark(changed: WatchChanged, reached: Reached) -> Mark:
+    return Mark(
+        changed.symbol,
+        changed.session_date,
+        reached.cumulative_volume,
+        reached.cumulative_trades,
+        reached.exchange_time_ns,
+    )

@@ -18,9 +18,8 @@ from bus.endpoints import Address
 from observer.base.errors import ConfigError, StoreError
 from observer.base.files import PRIVATE_FOLDER, sync_path
 from observer.base.settings import endpoints_of
-from observer.brokers.raw import RawFolder, RawTotals, paths_in
-from observer.brokers.raw_recorder import POLL_S as RECORDER_CHECK_S
-from observer.brokers.raw_recorder import RawCaptureRequest, open_raw_request, raw_request_path
+from observer.brokers.raw import POLL_S as RECORDER_CHECK_S
+from observer.brokers.raw import RawCaptureRequest, RawFolder, RawTotals, open_raw_request, paths_in, raw_request_path
 from observer.store.reader import StoreReader
 from observer.system.config import Settings
 

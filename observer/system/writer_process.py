@@ -18,7 +18,7 @@ from observer.base.errors import StoreError
 from observer.base.instance import Instance
 from observer.base.signals import stop_process
 from observer.brokers.broker import BROKER_NAMES, broker_named
-from observer.store.ownership import owner_of, require_unused
+from observer.store.owner import owner_of, require_unused
 from observer.system.processes import CORE_WRITER
 from observer.system.worker_log import complaint_in
 

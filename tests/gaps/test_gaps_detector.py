@@ -246,7 +246,7 @@ def test_a_gap_begins_with_the_last_received_trade():
 def test_a_gap_left_by_an_earlier_process_begins_with_its_last_trade():
     detector = GapDetector()
     trades = tape(5, 3, 8)
-    detector.resume([mark_of(trades[0])])
+    detector.resume(mark_of(trades[0]))
     detector.start("005930")
     assert gap(detector.observe(trades[2])).from_ns == trades[0].exchange_time_ns
 
@@ -308,7 +308,7 @@ def test_a_symbol_that_traded_since_the_interruption_needs_no_settling():
 def test_a_symbol_resumed_from_an_earlier_process_is_unsettled_until_it_trades():
     trades = tape(5, 3)
     detector = GapDetector()
-    detector.resume([mark_of(trades[0])])
+    detector.resume(mark_of(trades[0]))
     detector.start("005930")
     assert detector.unsettled() == {"005930"}
     assert gap(detector.settle("005930", 8.0, trades[1].exchange_time_ns, "kis")).reason == "restart"
@@ -345,63 +345,27 @@ def test_an_interruption_lasts_until_a_trade_that_came_after_it(has_traded):
     assert detector.unsettled() == frozenset()
 
 
-@pytest.mark.parametrize("when", ["before the start", "before the first trade", "after the first trade", "later still"])
-def test_a_restart_finds_the_same_gap_whenever_the_marks_come(when):
-    trades = tape(5, 3, 8, 1, 2)
-    marks = [mark_of(trades[0])]
-    detector = GapDetector()
-    found: list[object] = []
-    if when == "before the start":
-        found += detector.resume(marks)
-    detector.start("005930")
-    if when == "before the first trade":
-        found += detector.resume(marks)
-    found.append(detector.observe(trades[2]))
-    if when == "after the first trade":
-        found += detector.resume(marks)
-    found.append(detector.observe(trades[3]))
-    if when == "later still":
-        found += detector.resume(marks)
-    gaps = [item for item in found if isinstance(item, GapDetected)]
-    assert [(item.gap_id, item.reason, item.missing_trades) for item in gaps] == [
-        ("kis-005930-2026-11-18-5-8", "restart", 1)
-    ]
-
-
 def test_a_restart_that_lost_nothing_has_no_gap():
     trades = tape(5, 3, 8)
-    detector = watching()
+    detector = GapDetector()
+    detector.resume(mark_of(trades[0]))
+    detector.start("005930")
     assert detector.observe(trades[1]) == "new"
-    assert detector.resume([mark_of(trades[0])]) == []
 
 
 def test_a_restart_drops_trades_that_are_stored_already():
     trades = tape(5, 3, 8)
     detector = GapDetector()
-    detector.resume([mark_of(trades[1])])
+    detector.resume(mark_of(trades[1]))
     detector.start("005930")
     assert detector.last_trade_ns("005930") == 0, "the mark is no trade of this process"
     assert [detector.observe(trade) for trade in trades] == ["duplicate", "duplicate", "new"]
 
 
-def test_a_mark_given_twice_finds_its_gap_once():
-    trades = tape(5, 3, 8)
-    detector = watching()
-    detector.observe(trades[2])
-    assert len(detector.resume([mark_of(trades[0])])) == 1
-    assert detector.resume([mark_of(trades[0])]) == []
-
-
-def test_a_mark_of_another_day_is_ignored():
-    detector = watching()
-    detector.observe(tape(5, 3, day=NEXT_DAY)[1])
-    assert detector.resume([mark_of(tape(5)[0])]) == []
-
-
 def test_a_mark_of_a_symbol_that_lost_its_slot_is_forgotten():
     detector = GapDetector()
     trades = tape(5, 3, 8)
-    detector.resume([mark_of(trades[0])])
+    detector.resume(mark_of(trades[0]))
     detector.stop("005930")
     detector.start("005930")
     assert detector.observe(trades[2]) == "new"
@@ -548,28 +512,24 @@ def gap_ids(observations):
     return sorted(item.gap_id for item in observations if isinstance(item, GapDetected))
 
 
-@reaches(restart_with_a_loss=19, loss_after_the_restart=11, marks_come_late=9)
+@reaches(restart_with_a_loss=19, loss_after_the_restart=11)
 @given(VOLUMES, st.data())
-def test_over_restarts_and_late_marks_every_lost_trade_is_in_exactly_one_gap(reach, volumes, data):
+def test_over_a_restart_every_lost_trade_is_in_exactly_one_gap(reach, volumes, data):
     trades = tape(*volumes)
     killed_at = data.draw(st.integers(1, len(trades) - 1), "killed at")
     back_at = data.draw(st.integers(killed_at, len(trades) - 1), "back at")
-    marks_at = data.draw(st.integers(back_at, len(trades)), "marks at")
     after = range(back_at + 1, len(trades))
     lost_after = set(
         data.draw(st.lists(st.sampled_from(after), min_size=len(after) > 2) if after else st.just([]), "lost after")
     )
-    first, second = watching(), watching()
+    first, second = watching(), GapDetector()
     gaps = [first.observe(trade) for trade in trades[:killed_at]]
-    marks = [mark_of(trades[killed_at - 1])]
-    for index in range(back_at, len(trades) + 1):
-        if index == marks_at:
-            gaps += second.resume(marks)
-        if index < len(trades) and index not in lost_after:
-            gaps.append(second.observe(trades[index]))
+    second.resume(mark_of(trades[killed_at - 1]))
+    second.start("005930")
+    received = [index for index in range(back_at, len(trades)) if index not in lost_after]
+    gaps += [second.observe(trades[index]) for index in received]
     found = [item for item in gaps if isinstance(item, GapDetected)]
-    last_seen = max(index for index in range(back_at, len(trades)) if index not in lost_after)
-    lost = set(range(killed_at, back_at)) | {index for index in lost_after if index < last_seen}
+    lost = set(range(killed_at, back_at)) | {index for index in lost_after if index < received[-1]}
     for index, trade in enumerate(trades):
         holding = [item for item in found if item.after_volume < trade.cumulative_volume <= item.before_volume]
         assert len(holding) == (1 if index in lost else 0)
@@ -577,7 +537,6 @@ def test_over_restarts_and_late_marks_every_lost_trade_is_in_exactly_one_gap(rea
     assert len(restarts) == (1 if killed_at < back_at else 0)
     reach.count("restart_with_a_loss", len(restarts))
     reach.count("loss_after_the_restart", len(found) - len(restarts))
-    reach.count("marks_come_late", back_at < marks_at)
 
 
 def test_observing_a_trade_is_few_calls_however_many_came_before():

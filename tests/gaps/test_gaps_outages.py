@@ -7,9 +7,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.events import GapDetected, GapEmpty, GapOpened, Trade
+from bus.events import (
+    GapDetected,
+    GapEmpty,
+    GapOpened,
+    Reached,
+    Trade,
+    WatchChanged,
+    WatchInterrupted,
+    WatchObserved,
+    WatchResumed,
+    WatchSettled,
+    WatchStarted,
+    WatchStopped,
+)
 from observer.base.units import NS_PER_S
-from observer.gaps.detector import Mark
 from observer.gaps.outages import GapTracker
 from tests.reach import reaches
 
@@ -23,29 +35,36 @@ def trade(total, volume, at_s):
 
 
 class Watch:
-    """One symbol that is watched and traded at second 1: 100 shares."""
+    """One line that is watched, by its changes as they are published; times in seconds."""
 
-    def __init__(self):
-        self.tracker = GapTracker()
-        self.tracker.detector.start(SYMBOL)
-        self.trade(100.0, 100.0, 1)
+    def __init__(self, symbol=SYMBOL, main_venue=""):
+        self.tracker, self.symbol = GapTracker(main_venue), symbol
+
+    def change(self, change, at_s):
+        return self.tracker.apply(WatchChanged(PROVIDER, self.symbol, DAY, at_s * S, change))
 
     def trade(self, total, volume, at_s):
         return self.tracker.observe(trade(total, volume, at_s))
 
     def cut(self, at_s, reason="reconnect"):
-        at_ns = round(at_s * S)
-        return self.tracker.interrupt(PROVIDER, SYMBOL, DAY, reason, since_ns=at_ns, now_ns=at_ns)  # type: ignore[arg-type]
+        return self.change(WatchInterrupted(reason, at_s * S), at_s)
 
     def back(self, at_s):
-        self.tracker.back(SYMBOL, round(at_s * S))
+        assert self.change(WatchStarted(), at_s) is None
 
     def quote(self, volume, at_s, asked_s=None):
-        asked_ns = round((at_s if asked_s is None else asked_s) * S)
-        return self.tracker.account(PROVIDER, SYMBOL, volume, asked_ns=asked_ns, now_ns=round(at_s * S))
+        return self.change(WatchObserved(Reached(volume, None, (at_s if asked_s is None else asked_s) * S)), at_s)
 
     def settle(self, volume, at_s):
-        return self.tracker.settle(PROVIDER, SYMBOL, volume, round(at_s * S))
+        return self.change(WatchSettled(Reached(volume, None, at_s * S)), at_s)
+
+
+def traded():
+    """A watch of a line that traded at second 1: 100 shares."""
+    watch = Watch()
+    watch.back(0)
+    watch.trade(100.0, 100.0, 1)
+    return watch
 
 
 def opened(watch, at_s=10):
@@ -55,12 +74,12 @@ def opened(watch, at_s=10):
 
 
 def test_a_cut_opens_a_gap_at_once_with_the_time_of_the_cut():
-    gap = opened(Watch())
+    gap = opened(traded())
     assert (gap.from_ns, gap.opened_ns, gap.after_volume, gap.reason) == (10 * S, 10 * S, 100, "reconnect")
 
 
 def test_a_cut_within_an_open_gap_is_the_same_gap():
-    watch = Watch()
+    watch = traded()
     gap = opened(watch)
     assert watch.cut(11) is None
     watch.back(15)
@@ -72,7 +91,7 @@ def test_a_cut_within_an_open_gap_is_the_same_gap():
 
 
 def test_equal_volume_closes_the_gap_as_empty_with_the_outage_s_times():
-    watch = Watch()
+    watch = traded()
     gap = opened(watch)
     watch.back(15)
     assert watch.quote(100.0, 16) == GapEmpty(gap.gap_id, PROVIDER, SYMBOL, DAY, 16 * S, 10 * S, 15 * S, 100)
@@ -80,7 +99,7 @@ def test_equal_volume_closes_the_gap_as_empty_with_the_outage_s_times():
 
 
 def test_more_volume_proves_the_gap_with_the_outage_s_times_and_the_chain_goes_on_behind_it():
-    watch = Watch()
+    watch = traded()
     gap = opened(watch)
     watch.back(15)
     proved = watch.quote(130.0, 16)
@@ -91,7 +110,7 @@ def test_more_volume_proves_the_gap_with_the_outage_s_times_and_the_chain_goes_o
 
 
 def test_the_next_trade_proves_the_gap_or_closes_it():
-    missed, whole = Watch(), Watch()
+    missed, whole = traded(), traded()
     for watch in (missed, whole):
         opened(watch)
         watch.back(15)
@@ -103,7 +122,7 @@ def test_the_next_trade_proves_the_gap_or_closes_it():
 
 
 def test_an_answer_to_a_request_from_before_the_return_proves_nothing():
-    watch = Watch()
+    watch = traded()
     opened(watch)
     assert watch.quote(130.0, 12) is None, "it is down"
     watch.back(15)
@@ -113,7 +132,7 @@ def test_an_answer_to_a_request_from_before_the_return_proves_nothing():
 
 
 def test_a_trade_after_an_empty_close_that_shows_a_loss_is_of_the_same_gap():
-    watch = Watch()
+    watch = traded()
     gap = opened(watch)
     watch.back(15)
     assert isinstance(watch.quote(100.0, 16), GapEmpty), "the broker's quote was old"
@@ -123,7 +142,7 @@ def test_a_trade_after_an_empty_close_that_shows_a_loss_is_of_the_same_gap():
 
 
 def test_a_cut_after_an_empty_close_is_another_gap():
-    watch = Watch()
+    watch = traded()
     first = opened(watch)
     watch.back(15)
     watch.quote(100.0, 16)
@@ -133,7 +152,7 @@ def test_a_cut_after_an_empty_close_is_another_gap():
 
 
 def test_a_loss_without_a_cut_opens_nothing_and_its_proof_is_a_gap_of_its_own():
-    watch = Watch()
+    watch = traded()
     assert watch.cut(10, "volume_mismatch") is None
     proved = watch.quote(130.0, 16)
     assert isinstance(proved, GapDetected)
@@ -141,30 +160,34 @@ def test_a_loss_without_a_cut_opens_nothing_and_its_proof_is_a_gap_of_its_own():
 
 
 def test_a_symbol_that_is_left_is_settled_as_proved_or_empty():
-    missed, whole = Watch(), Watch()
+    missed, whole = traded(), traded()
     gap, other = opened(missed), opened(whole)
     proved, closed = missed.settle(130.0, 20), whole.settle(100.0, 20)
     assert isinstance(proved, GapDetected)
     assert isinstance(closed, GapEmpty)
     assert (proved.gap_id, closed.gap_id) == (gap.gap_id, other.gap_id)
-    assert missed.tracker.stop(SYMBOL) is None
+    assert missed.change(WatchStopped(), 21) is None
 
 
 def test_a_symbol_that_is_left_without_an_answer_returns_its_unresolved_gap():
-    watch = Watch()
+    watch = traded()
     gap = opened(watch)
-    unresolved = watch.tracker.stop(SYMBOL)
-    assert unresolved is not None
-    assert unresolved.gap_id == gap.gap_id
-    assert Watch().tracker.stop(SYMBOL) is None
+    assert watch.tracker.unresolved(SYMBOL) == gap.gap_id
+    assert watch.change(WatchStopped(), 20) is None
+    assert watch.tracker.unresolved(SYMBOL) is None
+
+
+def test_a_symbol_that_is_left_without_an_answer_and_without_a_cut_opens_its_gap_at_the_end():
+    watch = traded()
+    watch.cut(10, "volume_mismatch")
+    gap = watch.change(WatchStopped(), 20)
+    assert isinstance(gap, GapOpened)
+    assert (gap.from_ns, gap.after_volume, gap.reason) == (S, 100, "volume_mismatch")
 
 
 def resumed(gap_id):
-    watch = Watch.__new__(Watch)
-    watch.tracker = GapTracker()
-    watch.tracker.detector.resume([Mark(SYMBOL, DAY, 100.0, None, S)])
-    gap = watch.tracker.resume(PROVIDER, SYMBOL, DAY, 100.0, since_ns=10 * S, now_ns=13 * S, gap_id=gap_id)
-    watch.tracker.detector.start(SYMBOL)
+    watch = Watch()
+    gap = watch.change(WatchResumed(Reached(100.0, None, S), 10 * S, gap_id), 13)
     watch.back(15)
     return watch, gap
 
@@ -188,7 +211,7 @@ def test_a_restart_during_an_outage_goes_on_with_its_gap():
 
 @pytest.mark.parametrize("total", [120.0, 150.0])
 def test_a_resolution_that_the_disk_refused_comes_again_with_its_id(total):
-    watch = Watch()
+    watch = traded()
     gap = opened(watch)
     watch.back(15)
     last = trade(total, 20.0, 16)
@@ -214,7 +237,7 @@ Step = tuple[str, int]
 )
 def test_each_cut_is_one_gap_each_gap_resolves_once_and_every_lost_share_is_in_exactly_one(reach, steps):
     """A day of one symbol: deals reach the stream while it is up; quotes are true, or as old as the last quote."""
-    watch = Watch()
+    watch = traded()
     total, streamed, lost, is_up, quoted = 100.0, 100.0, list[tuple[float, float]](), True, 100.0
     openings: list[GapOpened] = []
     resolutions: list[GapDetected | GapEmpty] = []
@@ -267,15 +290,14 @@ def test_each_cut_is_one_gap_each_gap_resolves_once_and_every_lost_share_is_in_e
 
 @pytest.mark.parametrize(("symbol", "venue"), [("005930", "KRX"), ("005930.NXT", "NXT")])
 def test_each_event_of_a_gap_states_the_venue_of_its_line(symbol, venue):
-    tracker = GapTracker("KRX")
-    tracker.detector.start(symbol)
+    watch = Watch(symbol, "KRX")
+    watch.back(0)
     first = msgspec.structs.replace(trade(100.0, 100.0, 1), symbol=symbol, venue=venue)
-    tracker.observe(first)
-    at_once = tracker.observe(msgspec.structs.replace(first, cumulative_volume=300.0))
-    seen = [at_once]
+    watch.tracker.observe(first)
+    seen = [watch.tracker.observe(msgspec.structs.replace(first, cumulative_volume=300.0))]
     for volume in (300.0, 400.0):
-        seen.append(tracker.interrupt(PROVIDER, symbol, DAY, "reconnect", since_ns=10 * S, now_ns=10 * S))
-        tracker.back(symbol, 15 * S)
-        seen.append(tracker.account(PROVIDER, symbol, volume, asked_ns=16 * S, now_ns=16 * S))
+        seen.append(watch.cut(10))
+        watch.back(15)
+        seen.append(watch.quote(volume, 16))
     kinds = [GapDetected, GapOpened, GapEmpty, GapOpened, GapDetected]
     assert [(type(each), getattr(each, "venue", "")) for each in seen] == [(kind, venue) for kind in kinds]

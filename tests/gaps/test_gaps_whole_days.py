@@ -113,9 +113,9 @@ class Played:
 
     def _take_over(self):
         """The stored volume, or the volume known before the slot assignment."""
-        seen = self._snapshot_before(FROM)
-        marks = [self._mark(piece.cumulative_volume, piece.received_ns) for piece in self.pieces[-1:]]
-        self._detector.resume(marks or ([] if seen is None else [seen]))
+        stored = [self._mark(piece.cumulative_volume, piece.received_ns) for piece in self.pieces[-1:]]
+        if (mark := next(iter(stored), self._snapshot_before(FROM))) is not None:
+            self._detector.resume(mark)
 
     def _snapshot_before(self, at_ns):
         asked = [each for each in SWEEPS if each + self.scene.sweep_takes_ns < at_ns] if self.scene.swept_before else []

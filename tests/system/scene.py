@@ -21,7 +21,7 @@ from observer.base.local_time import local_ns
 from observer.base.settings import RunSettings
 from observer.base.units import NS_PER_S
 from observer.calendar.session_file import SHIPPED
-from observer.store.ownership import claim
+from observer.store.owner import claim
 from observer.store.writer import StoreWriter
 from observer.system.doctor import machine
 from observer.system.doctor.examination import CHECKS, Check, examine

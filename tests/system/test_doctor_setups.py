@@ -29,7 +29,7 @@ from observer.base.private_file import replace_privately
 from observer.base.units import NS_PER_DAY
 from observer.cli.app import command_line
 from observer.demo.configuration import DemoConfiguration, write_demo_configuration
-from observer.store.ownership import claim
+from observer.store.owner import claim
 from observer.supervisor.mark import MARK_VARIABLE, Mark, folder_id
 from observer.supervisor.proc import ProcessId
 from observer.system.doctor import machine

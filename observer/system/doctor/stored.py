@@ -17,7 +17,7 @@ from observer.base.errors import DataFileError, StoreError
 from observer.base.instance import Instance
 from observer.base.units import NS_PER_S
 from observer.store.engine import parse_url, sqlite_path
-from observer.store.ownership import owner_of
+from observer.store.owner import owner_of
 from observer.store.removal import SealedRows
 from observer.store.restore import Loss, stored_state
 from observer.store.schema import other_owner
