@@ -178,6 +178,14 @@ def test_a_frame_with_fewer_records_than_its_header_claims_keeps_its_whole_recor
     assert "71 fields do not make 4 records" in broken.reason
 
 
+@pytest.mark.parametrize("records", [2, 3])
+def test_no_record_of_a_frame_that_claims_a_single_one_is_passed_over(records):
+    narrow = [record(total=str(1000 + 10 * number), width=46) for number in range(records)]
+    trades, _, broken = parse_trades(frame(*narrow, count=1), 0)
+    assert [trade.cumulative_volume for trade in trades] == [1000.0 + 10 * number for number in range(records)]
+    assert broken is not None
+
+
 @given(cut=st.integers(min_value=0), count=st.integers(1, 5), width=st.integers(46, 52))
 def test_a_frame_cut_anywhere_yields_a_prefix_of_its_trades(cut, count, width):
     records = [record(total=str(1000 + 10 * number), width=width) for number in range(count)]
