@@ -5,10 +5,10 @@ import os
 from collections.abc import Callable
 from typing import Final
 
-from observer.archive.lake.jobs import LakeJobs
-from observer.archive.lake.object_store import ObjectStore, open_target
-from observer.archive.lake.projection import DayFiles
-from observer.archive.lake.settings import TARGET_VARIABLES, LakeSettings
+from observer.archive.day_files import DayFiles
+from observer.archive.lake_jobs import LakeJobs
+from observer.archive.object_store import ObjectStore, open_target
+from observer.archive.settings import TARGET_VARIABLES, LakeSettings
 from observer.store.exports import ledgers_folder
 from observer.supervisor.environment import withhold
 from observer.system.worker import Worker, run

@@ -14,11 +14,13 @@ from rich.console import Console
 
 from bus.commands import Refused, RunJob, UnderWay
 from bus.control import ControlClient, ControlTimeoutError
-from observer.archive.backup.jobs import RESULT
-from observer.archive.backup.lake_copy import copy_of_lake, problems_in_copy
-from observer.archive.backup.making import unfinished_bytes
-from observer.archive.backup.manifest import is_package_name
-from observer.archive.backup.package import (
+from observer.archive.backup import Plan, back_up, plan_of
+from observer.archive.backup_jobs import RESULT
+from observer.archive.day_files import DayFiles
+from observer.archive.lake_copy import copy_of_lake, problems_in_copy
+from observer.archive.making import unfinished_bytes
+from observer.archive.manifest import is_package_name
+from observer.archive.package import (
     MANIFEST,
     Package,
     manifest_of,
@@ -27,8 +29,6 @@ from observer.archive.backup.package import (
     read_package,
     verify,
 )
-from observer.archive.backup.work import Plan, back_up, plan_of
-from observer.archive.lake.projection import DayFiles
 from observer.base.clock import clock_from_environment
 from observer.base.errors import BackupFailedError, ConfigError, NoDataError, StoppedError, did_you_mean
 from observer.base.instance import Instance

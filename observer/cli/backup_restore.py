@@ -12,10 +12,10 @@ import click
 import msgspec
 from click.exceptions import Exit
 
-from observer.archive.backup.lake_copy import copy_of_lake
-from observer.archive.backup.lake_restoring import LakePlan, lacking, put_back
-from observer.archive.backup.making import unpack
-from observer.archive.backup.package import Package, manifest_of
+from observer.archive.lake_copy import copy_of_lake
+from observer.archive.making import unpack
+from observer.archive.package import Package, manifest_of
+from observer.archive.restore import LakePlan, lacking, put_back
 from observer.base.clock import clock_from_environment
 from observer.base.errors import ConfigError
 from observer.cli.backup import NameArgument, System, chosen_package, counts_text, shown, system_of

@@ -13,8 +13,8 @@ import click
 import msgspec
 from click.exceptions import Exit
 
-from observer.archive.lake.layout import SealedDay, forgotten_dates, sealed_days
-from observer.archive.lake.settings import LakeSettings, missing_libraries
+from observer.archive.day import SealedDay, forgotten_dates, sealed_days
+from observer.archive.settings import LakeSettings, missing_libraries
 from observer.base.clock import clock_from_environment
 from observer.base.errors import ConfigError, DataFileError, NoDataError, TargetError
 from observer.base.local_time import local_datetime
@@ -37,8 +37,8 @@ from observer.store.exports import ledgers_folder
 from observer.system.config import Settings
 
 if TYPE_CHECKING:  # it loads pyarrow
-    from observer.archive.lake.object_store import ObjectStore
-    from observer.archive.lake.verification import VerifiedDay
+    from observer.archive.object_store import ObjectStore
+    from observer.archive.verification import VerifiedDay
     from observer.store.sealing import SealingReader
 
 _NAMED_KINDS_MAX: Final = 4
@@ -106,7 +106,7 @@ class Lake(msgspec.Struct, frozen=True):
         """The configured object store; None without one. Raises ConfigError: it has no keys."""
         if self.settings.lake is None or not self.settings.lake.target:
             return None
-        from observer.archive.lake.object_store import open_target
+        from observer.archive.object_store import open_target
 
         return open_target(self.settings.lake, os.environ)
 
@@ -147,8 +147,8 @@ def seal_command(
 
 async def _seal(lake: Lake, days: Sequence[str], take: Callable[[SealedLine], None], *, as_json: bool) -> Sequence[str]:
     """Seal the days; return what to say of the kinds that are lost."""
-    from observer.archive.lake.projection import DayFiles
-    from observer.archive.lake.sealing import seal_days
+    from observer.archive.day_files import DayFiles
+    from observer.archive.sealing import seal_days
 
     clock = clock_from_environment()
     day_files = DayFiles(ledgers_folder(lake.settings.run.data), lake.settings.provider)
@@ -229,7 +229,7 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
 def _published(lake: Lake) -> Mapping[tuple[str, str], SealedDay] | None:
     """The days at the target by market and date; None where there is no target, or it does not answer."""
-    from observer.archive.lake.target import published_days
+    from observer.archive.target import published_days
 
     try:
         if (store := lake.open_target()) is None:
@@ -251,7 +251,7 @@ def _in_database(reader: "SealingReader", day: SealedDay, stored: Collection[str
 def _status_line(
     day: SealedDay, in_database: tuple[str, int], published: Mapping[tuple[str, str], SealedDay] | None
 ) -> StatusLine:
-    from observer.archive.lake.target import state_at_target
+    from observer.archive.target import state_at_target
 
     trades = day.newest("trades")
     return StatusLine(
@@ -323,10 +323,10 @@ def verify_command(
 
 
 async def _verify(lake: Lake, days: Sequence[SealedDay], *, as_json: bool) -> Sequence["VerifiedDay"]:
-    from observer.archive.lake.layout import sealed_day
-    from observer.archive.lake.publishing import confirmed
-    from observer.archive.lake.target import wrong_at_target
-    from observer.archive.lake.verification import verify_catalogue, verify_stored_day
+    from observer.archive.day import sealed_day
+    from observer.archive.repair import confirmed
+    from observer.archive.target import wrong_at_target
+    from observer.archive.verification import verify_catalogue, verify_stored_day
 
     target = lake.open_target()
 

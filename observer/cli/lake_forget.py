@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import click
 from click.exceptions import Exit
 
-from observer.archive.backup.lake_copy import copied_files, copy_of_lake
-from observer.archive.backup.package import loss_of
-from observer.archive.lake.layout import (
+from observer.archive.day import (
     SealedDay,
     Version,
     forget_day,
@@ -19,6 +17,8 @@ from observer.archive.lake.layout import (
     version_path,
     write_manifest,
 )
+from observer.archive.lake_copy import copied_files, copy_of_lake
+from observer.archive.package import loss_of
 from observer.base.errors import ConfigError, DataFileError, TargetError
 from observer.cli.context import ConfigOption, DayArgument
 from observer.cli.lake import Lake, finished_day, lake_of
@@ -45,8 +45,8 @@ def forget_command(
     Exit status 0: done; 1: without --yes; 2: the day is not lost, or a copy of the lake, the target or the database has
     what is, or one of them cannot be asked.
     """
-    from observer.archive.lake.lost_versions import lost_versions, without
-    from observer.archive.lake.publishing import locked
+    from observer.archive.lost_versions import lost_versions, without
+    from observer.archive.repair import locked
     from observer.store.sealing import SealingReader
 
     lake = lake_of(config)

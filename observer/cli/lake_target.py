@@ -49,7 +49,7 @@ def publish_command(day: DayArgument = None, config: ConfigOption = None, as_jso
 
 
 async def _publish(lake: Lake, again: str | None, *, as_json: bool) -> Sequence[PublishedLine]:
-    from observer.archive.lake.target import publish_days
+    from observer.archive.target import publish_days
 
     if (store := lake.open_target()) is None:
         raise ConfigError('no object store is configured: add target = "s3://BUCKET/PREFIX" to [lake]')

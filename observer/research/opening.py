@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
-from observer.archive.lake.layout import SealedDay, SealedDays, sealed_dates, sealed_day, sealed_markets, version_path
-from observer.archive.lake.settings import TARGET_SCHEME, LakeSettings
+from observer.archive.day import SealedDay, SealedDays, sealed_dates, sealed_day, sealed_markets, version_path
+from observer.archive.settings import TARGET_SCHEME, LakeSettings
 from observer.base.errors import ConfigError, NoDataError
 from observer.base.local_time import use_zone
 from observer.base.settings import RunSettings, load_base_settings, read_settings_file
@@ -108,8 +108,8 @@ def open_parts(
 
 def _open_published(url: str, tz: str | None) -> Store:
     """Open a lake that is published at an object store: its days as they are there now."""
-    from observer.archive.lake.object_store import open_url
-    from observer.archive.lake.target import published_days
+    from observer.archive.object_store import open_url
+    from observer.archive.target import published_days
 
     store = open_url(url)
     days = published_days(store)

@@ -15,8 +15,8 @@ from typing import Final
 import msgspec
 import polars as pl
 
-from observer.archive.lake.layout import lost_text, sealed_rows
-from observer.archive.lake.parquet import NAMES_IN_FILE
+from observer.archive.day import lost_text, sealed_rows
+from observer.archive.parquet import NAMES_IN_FILE
 from observer.base.errors import DataFileError, StoreError
 from observer.base.lines import stock_of
 from observer.gaps.completeness import WITH_TRADES

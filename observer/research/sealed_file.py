@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from observer.archive.lake.layout import StreamRows
+from observer.archive.day import StreamRows
 
 
 class SealedFile(msgspec.Struct, frozen=True):

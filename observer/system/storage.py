@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from observer.archive.backup.manifest import moment_in
-from observer.archive.backup.package import newest_packages
+from observer.archive.manifest import moment_in
+from observer.archive.package import newest_packages
 from observer.monitoring.metrics.host import Storage
 from observer.system.config import Settings
 

@@ -17,14 +17,13 @@ from hypothesis import strategies as st
 
 from bus.commands import Refused, RunJob, UnderWay
 from bus.events import AlertRaised, AlertRepeated, AlertResolved, BackupCompleted, Event, UniverseBuilt
-from observer.archive.backup.jobs import MISSED, RESULT, BackupJobs, is_missing, last_due_ns
-from observer.archive.backup.manifest import Kept, Kind, outdated
-from observer.archive.backup.package import newest_packages, packages, packages_of, read_package
-from observer.archive.backup.process import back_up_apart
-from observer.archive.backup.settings import BackupSettings
-from observer.archive.backup.work import back_up
-from observer.archive.lake.projection import DayFiles
-from observer.archive.lake.sealing import seal_days
+from observer.archive.backup import back_up, back_up_apart
+from observer.archive.backup_jobs import MISSED, RESULT, BackupJobs, is_missing, last_due_ns
+from observer.archive.day_files import DayFiles
+from observer.archive.manifest import Kept, Kind, outdated
+from observer.archive.package import newest_packages, packages, packages_of, read_package
+from observer.archive.sealing import seal_days
+from observer.archive.settings import BackupSettings
 from observer.base.clock import ManualClock
 from observer.base.errors import StoreError
 from observer.base.instance import Instance

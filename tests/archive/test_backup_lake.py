@@ -10,18 +10,18 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from observer.archive.backup.bundles import held_files
-from observer.archive.backup.lake_copy import LakeCopied, copy_lake, copy_of_lake, notes_in, problems_in_copy
-from observer.archive.backup.lake_restoring import LakePlan, lacking, put_back
-from observer.archive.backup.package import manifest_of, packages
-from observer.archive.backup.settings import BackupSettings
-from observer.archive.backup.work import back_up
-from observer.archive.lake.catalogue import outdated_tables
-from observer.archive.lake.layout import path_of, sealed_day, sealed_days, version_path
-from observer.archive.lake.parquet import file_schema
-from observer.archive.lake.projection import DayFiles
-from observer.archive.lake.publishing import locked
-from observer.archive.lake.sealing import seal_days
+from observer.archive.backup import back_up
+from observer.archive.bundles import held_files
+from observer.archive.catalogue import outdated_tables
+from observer.archive.day import path_of, sealed_day, sealed_days, version_path
+from observer.archive.day_files import DayFiles
+from observer.archive.lake_copy import LakeCopied, copy_lake, copy_of_lake, notes_in, problems_in_copy
+from observer.archive.package import manifest_of, packages
+from observer.archive.parquet import file_schema
+from observer.archive.repair import locked
+from observer.archive.restore import LakePlan, lacking, put_back
+from observer.archive.sealing import seal_days
+from observer.archive.settings import BackupSettings
 from observer.base.errors import LakeInUseError, StoppedError
 from observer.base.instance import Instance
 from observer.base.units import NS_PER_S

@@ -4,11 +4,11 @@ import threading
 
 import pytest
 
-from observer.archive.backup.lake_copy import copy_lake, problems_in_copy
-from observer.archive.backup.lake_restoring import LakePlan, lacking
-from observer.archive.lake.layout import sealed_day, version_path, write_manifest
-from observer.archive.lake.lost_versions import without
-from observer.archive.lake.sealing import seal_days
+from observer.archive.day import sealed_day, version_path, write_manifest
+from observer.archive.lake_copy import copy_lake, problems_in_copy
+from observer.archive.lost_versions import without
+from observer.archive.restore import LakePlan, lacking
+from observer.archive.sealing import seal_days
 from tests.archive.scene import GO_ON
 from tests.archive.stored import DAY, MARKET, append, day_of, make_stored
 from tests.builders import trade

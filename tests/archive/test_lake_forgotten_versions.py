@@ -5,12 +5,12 @@ import threading
 import msgspec
 import pytest
 
-from observer.archive.lake.layout import path_of, sealed_day, version_path, write_manifest
-from observer.archive.lake.lost_versions import lost_versions, without
-from observer.archive.lake.projection import DayFiles
-from observer.archive.lake.sealing import seal_days
-from observer.archive.lake.target import published_days
-from observer.archive.lake.upkeep import CHECKED_AGAIN, LakeUpkeep
+from observer.archive.day import path_of, sealed_day, version_path, write_manifest
+from observer.archive.day_files import DayFiles
+from observer.archive.lost_versions import lost_versions, without
+from observer.archive.sealing import seal_days
+from observer.archive.target import published_days
+from observer.archive.upkeep import CHECKED_AGAIN, LakeUpkeep
 from tests.archive.object_stores import store_at
 from tests.archive.stored import DAY, MARKET, append, day_of, make_stored, of_every_kind, remove_sealed
 from tests.builders import trade

@@ -10,8 +10,7 @@ import pytest
 
 from bus.delivery import Delivered
 from bus.events import BackupCompleted, SweepCompleted, TradesConflated
-from observer.archive.lake.jobs import LakeJobs
-from observer.archive.lake.layout import (
+from observer.archive.day import (
     CATALOGUE,
     forget_day,
     manifest_content,
@@ -19,13 +18,14 @@ from observer.archive.lake.layout import (
     sealed_days,
     version_path,
 )
-from observer.archive.lake.object_store import open_target
-from observer.archive.lake.projection import DayFiles
-from observer.archive.lake.publishing import locked
-from observer.archive.lake.sealing import seal_days
-from observer.archive.lake.settings import LakeSettings
-from observer.archive.lake.target import publish_days, published_days
-from observer.archive.lake.upkeep import CHECKED_AGAIN, days_to_seal, days_with_more
+from observer.archive.day_files import DayFiles
+from observer.archive.lake_jobs import LakeJobs
+from observer.archive.object_store import open_target
+from observer.archive.repair import locked
+from observer.archive.sealing import seal_days
+from observer.archive.settings import LakeSettings
+from observer.archive.target import publish_days, published_days
+from observer.archive.upkeep import CHECKED_AGAIN, days_to_seal, days_with_more
 from observer.base.local_time import local_ns
 from observer.base.units import NS_PER_S
 from observer.calendar.day_file import write_trading_days

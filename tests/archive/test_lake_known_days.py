@@ -6,12 +6,12 @@ import threading
 
 import pytest
 
-from observer.archive.lake.known_days import LOOK_NS, KnownDays
-from observer.archive.lake.layout import manifest_path, path_of, sealed_day, sealed_days, version_path, write_manifest
-from observer.archive.lake.projection import DayFiles
-from observer.archive.lake.publishing import staging_path
-from observer.archive.lake.sealing import seal_days
-from observer.archive.lake.upkeep import CHECKED_AGAIN, LakeUpkeep
+from observer.archive.day import manifest_path, path_of, sealed_day, sealed_days, version_path, write_manifest
+from observer.archive.day_files import DayFiles
+from observer.archive.known_days import LOOK_NS, KnownDays
+from observer.archive.repair import staging_path
+from observer.archive.sealing import seal_days
+from observer.archive.upkeep import CHECKED_AGAIN, LakeUpkeep
 from observer.base.errors import DataFileError
 from observer.base.units import NS_PER_DAY
 from tests.archive.stored import DAY, MARKET, NEXT_DAY, append, day_of, make_stored

@@ -7,11 +7,11 @@ import threading
 import msgspec
 import pytest
 
-from observer.archive.lake.catalogue import open_catalogue
-from observer.archive.lake.layout import CATALOGUE, path_of, sealed_day, sealed_days, version_path, write_manifest
-from observer.archive.lake.lost_versions import lost_versions
-from observer.archive.lake.sealing import seal_days
-from observer.archive.lake.verification import verify_catalogue, verify_stored_day
+from observer.archive.catalogue import open_catalogue
+from observer.archive.day import CATALOGUE, path_of, sealed_day, sealed_days, version_path, write_manifest
+from observer.archive.lost_versions import lost_versions
+from observer.archive.sealing import seal_days
+from observer.archive.verification import verify_catalogue, verify_stored_day
 from observer.base.errors import DataFileError
 from tests.archive.stored import DAY, MARKET, NEXT_DAY, append, remove_sealed, two_sealed_days
 from tests.builders import trade

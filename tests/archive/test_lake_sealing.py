@@ -15,8 +15,7 @@ import pytest
 
 from bus.delivery import Delivered
 from bus.events import SCHEMA_VERSION, BackupCompleted
-from observer.archive.lake.digest import digest_of
-from observer.archive.lake.layout import (
+from observer.archive.day import (
     glob_of,
     path_of,
     sealed_day,
@@ -25,10 +24,11 @@ from observer.archive.lake.layout import (
     versions,
     write_manifest,
 )
-from observer.archive.lake.parquet import file_schema, metadata_of, read_file
-from observer.archive.lake.publishing import confirmed, locked, publish, repair
-from observer.archive.lake.sealing import seal, seal_days
-from observer.archive.lake.verification import verify_catalogue, verify_day, verify_stored_day
+from observer.archive.digest import digest_of
+from observer.archive.parquet import file_schema, metadata_of, read_file
+from observer.archive.repair import confirmed, locked, publish, repair
+from observer.archive.sealing import seal, seal_days
+from observer.archive.verification import verify_catalogue, verify_day, verify_stored_day
 from observer.base.errors import DataFileError, LakeInUseError, StoppedError
 from observer.store.arrow import schema_of
 from observer.store.sealing import SealingReader
@@ -245,7 +245,7 @@ def test_only_one_process_changes_a_lake(lake):
 
 
 def test_a_verification_s_look_at_the_lock_keeps_no_process_from_taking_it(lake, monkeypatch):
-    monkeypatch.setattr("observer.archive.lake.publishing._TAKE_S", 60.0)
+    monkeypatch.setattr("observer.archive.repair._TAKE_S", 60.0)
     with locked(lake):
         looking = (lake / "_lock").open("rb")
     fcntl.flock(looking, fcntl.LOCK_SH)

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 import observer
-from observer.archive.lake.layout import (
+from observer.archive.day import (
     manifest_content,
     manifest_path,
     path_of,
@@ -15,13 +15,13 @@ from observer.archive.lake.layout import (
     version_path,
     write_manifest,
 )
-from observer.archive.lake.lost_versions import without
-from observer.archive.lake.object_store import StoreKeys, keys_of, open_url
-from observer.archive.lake.publishing import locked
-from observer.archive.lake.sealing import seal_days
-from observer.archive.lake.settings import TARGET_VARIABLES, LakeSettings
-from observer.archive.lake.target import publish_days, published_days, state_at_target, wrong_at_target
-from observer.archive.lake.verification import verify_day
+from observer.archive.lost_versions import without
+from observer.archive.object_store import StoreKeys, keys_of, open_url
+from observer.archive.repair import locked
+from observer.archive.sealing import seal_days
+from observer.archive.settings import TARGET_VARIABLES, LakeSettings
+from observer.archive.target import publish_days, published_days, state_at_target, wrong_at_target
+from observer.archive.verification import verify_day
 from observer.base.errors import DataFileError, LakeInUseError, MissingKeysError, NoDataError, StoppedError, TargetError
 from observer.store.sealing import SealingReader
 from tests.archive.object_stores import KEYS, Gate, fetch, objects_of, s3_server, store_at

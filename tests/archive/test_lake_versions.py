@@ -11,15 +11,15 @@ import pytest
 
 import observer
 from bus.events import Event, ExpectedPrice, MarketStateChanged
-from observer.archive.backup.lake_copy import LakeCopied, copy_lake
-from observer.archive.backup.lake_restoring import LakePlan, lacking, put_back
-from observer.archive.lake.catalogue import NAMESPACE, open_catalogue, outdated_tables, update_catalogue
-from observer.archive.lake.layout import path_of, sealed_day, sealed_days, version_path
-from observer.archive.lake.parquet import columns_of, file_schema
-from observer.archive.lake.publishing import publish
-from observer.archive.lake.sealing import seal_days
-from observer.archive.lake.target import publish_days, wrong_at_target
-from observer.archive.lake.verification import verify_day
+from observer.archive.catalogue import NAMESPACE, open_catalogue, outdated_tables, update_catalogue
+from observer.archive.day import path_of, sealed_day, sealed_days, version_path
+from observer.archive.lake_copy import LakeCopied, copy_lake
+from observer.archive.parquet import columns_of, file_schema
+from observer.archive.repair import publish
+from observer.archive.restore import LakePlan, lacking, put_back
+from observer.archive.sealing import seal_days
+from observer.archive.target import publish_days, wrong_at_target
+from observer.archive.verification import verify_day
 from observer.base.errors import DataFileError
 from observer.store.sealing import SealingReader
 from tests.archive.object_stores import store_at

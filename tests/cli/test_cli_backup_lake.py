@@ -9,8 +9,8 @@ import tomli_w
 from click.testing import CliRunner
 
 from bus.events import SweepCompleted
-from observer.archive.lake.layout import path_of, version_path
-from observer.archive.lake.sealing import seal_days
+from observer.archive.day import path_of, version_path
+from observer.archive.sealing import seal_days
 from observer.base.errors import BackupFailedError
 from observer.base.instance import Instance
 from observer.cli.app import command_line

@@ -14,10 +14,10 @@ from click.testing import CliRunner
 
 import observer
 from bus.events import SweepCompleted
-from observer.archive.lake.layout import path_of, version_path
-from observer.archive.lake.publishing import locked
-from observer.archive.lake.sealing import seal_days
-from observer.archive.lake.settings import TARGET_VARIABLES
+from observer.archive.day import path_of, version_path
+from observer.archive.repair import locked
+from observer.archive.sealing import seal_days
+from observer.archive.settings import TARGET_VARIABLES
 from observer.base.errors import ConfigError, DataFileError, LakeInUseError, MissingKeysError, NoDataError, TargetError
 from observer.base.extras import install_command
 from observer.cli.app import command_line

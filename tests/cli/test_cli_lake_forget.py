@@ -2,8 +2,8 @@
 
 import pytest
 
-from observer.archive.lake.layout import manifest_path, path_of, version_path
-from observer.archive.lake.settings import TARGET_VARIABLES
+from observer.archive.day import manifest_path, path_of, version_path
+from observer.archive.settings import TARGET_VARIABLES
 from observer.base.errors import DataFileError, UnreadableFileError
 from tests.archive.object_stores import KEYS
 from tests.archive.stored import DAY, day_of, make_stored, remove_sealed

@@ -8,9 +8,9 @@ from polars.testing import assert_frame_equal
 
 import observer
 from bus.events import DailyBar, SweepCompleted, TradesConflated
-from observer.archive.lake.layout import manifest_path, sealed_days, write_manifest
-from observer.archive.lake.lost_versions import without
-from observer.archive.lake.sealing import seal_days
+from observer.archive.day import manifest_path, sealed_days, write_manifest
+from observer.archive.lost_versions import without
+from observer.archive.sealing import seal_days
 from observer.base.errors import DataFileError, NoDataError, StoreError
 from tests.archive.stored import remove_sealed, removing
 from tests.folders import as_made

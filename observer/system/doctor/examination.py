@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
-from observer.archive.lake.layout import sealed_days
-from observer.archive.lake.settings import LakeSettings
+from observer.archive.day import sealed_days
+from observer.archive.settings import LakeSettings
 from observer.base.errors import StoreError
 from observer.base.files import as_owner
 from observer.base.instance import Instance

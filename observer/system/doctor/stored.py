@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from bus.segments import published_by_stream
-from observer.archive.backup.package import Package, packages, packages_of
+from observer.archive.package import Package, packages, packages_of
 from observer.base.errors import DataFileError, StoreError
 from observer.base.instance import Instance
 from observer.base.units import NS_PER_S

@@ -1,7 +1,7 @@
 """Removes rows that the lake has from the database. The core writer does it, on its own thread, while no event waits.
 
 The order of things makes a kill harmless. A day's rows are removed only when its manifest says that the database need
-not have them (`observer.archive.lake.sealing.allow_removal`), and from then on every reader takes them from the sealed
+not have them (`observer.archive.sealing.allow_removal`), and from then on every reader takes them from the sealed
 file. What is removed follows from the manifests, batch by batch, each in one transaction, again after a restart. Rows
 whose sealed file is not there stay.
 """
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
-from observer.archive.lake.layout import SealedDay, days_to_remove, lost_text, sealed_days, version_path
+from observer.archive.day import SealedDay, days_to_remove, lost_text, sealed_days, version_path
 from observer.base.clock import Clock
 from observer.base.errors import DataFileError, StoreError
 from observer.base.units import NS_PER_S

@@ -20,8 +20,9 @@ from typing import Final
 
 import msgspec
 
-from observer.archive.backup.manifest import Bundle, PackagedFile, is_below
-from observer.archive.backup.package import (
+from observer.archive.day_files import is_day_file
+from observer.archive.manifest import Bundle, PackagedFile, is_below
+from observer.archive.package import (
     PORTION_BYTES,
     Package,
     digest_of,
@@ -30,7 +31,6 @@ from observer.archive.backup.package import (
     problem_of,
     unverify,
 )
-from observer.archive.lake.projection import is_day_file
 from observer.base.errors import DataFileError
 from observer.base.files import PRIVATE_FILE, make_private_folder, replacing, to_disk
 

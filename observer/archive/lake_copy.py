@@ -17,10 +17,10 @@ from typing import Final
 
 import msgspec
 
-from observer.archive.backup.manifest import PackagedFile
-from observer.archive.backup.package import PORTION_BYTES, digest_of, go_on, loss_of, problem_of
-from observer.archive.lake.layout import SealedDay, Version, sealed_days, version_path
-from observer.archive.lake.settings import missing_libraries
+from observer.archive.day import SealedDay, Version, sealed_days, version_path
+from observer.archive.manifest import PackagedFile
+from observer.archive.package import PORTION_BYTES, digest_of, go_on, loss_of, problem_of
+from observer.archive.settings import missing_libraries
 from observer.base.errors import DataFileError
 from observer.base.files import PRIVATE_FILE, make_private_folder, read_file, replace_file, sync_path, to_disk
 from observer.base.instance import Instance
@@ -174,7 +174,7 @@ def _size_bytes(path: str) -> int:
 def _copy_version(lake: Path, copy: Path, name: str, version: Version, stop: threading.Event) -> PackagedFile:
     if missing := missing_libraries():
         raise DataFileError(f"the lake is not copied: {missing}")
-    from observer.archive.lake.verification import require_rows  # it loads pyarrow
+    from observer.archive.verification import require_rows  # it loads pyarrow
 
     source = lake / name
     require_rows(source, version.rows, version.digest, "those of its manifest")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from observer.archive.lake.layout import SealedDay, Version, lost_text, path_of, version_path, write_manifest
-from observer.archive.lake.parquet import digest_of_file, metadata_of
+from observer.archive.day import SealedDay, Version, lost_text, path_of, version_path, write_manifest
+from observer.archive.parquet import digest_of_file, metadata_of
 from observer.base.errors import DataFileError, UnreadableFileError
 from observer.store.kinds import REMOVABLE
 

@@ -3,17 +3,19 @@
 A table's files are the newest versions. A snapshot replaces a version by the next version, so the snapshot before it
 still reads the earlier version. Each snapshot's summary holds the high-water marks of the streams of the days that it
 changed. Few snapshots stay: every sealing reads and writes a table's metadata, which would grow with each day. Files
-that no snapshot needs are deleted a week later (`observer.archive.lake.catalogue_files`). The files of all versions
-stay in any case. A catalogue that is lost, damaged or of another folder is made again from the manifests, without its
-earlier snapshots.
+that no snapshot needs are deleted a week later: a list of manifests stays while the table has its snapshot, and a
+week longer; a manifest stays while any list that stays names it, and at least a week. So an engine that read a
+table's state at most a week ago still finds all files of it. The files of all versions stay in any case. A catalogue
+that is lost, damaged or of another folder is made again from the manifests, without its earlier snapshots.
 """
 
+import contextlib
 import hashlib
 import logging
+import os
 import shutil
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +28,7 @@ from pyiceberg.io.pyarrow import (
     data_file_statistics_from_parquet_metadata,
     parquet_path_to_id_mapping,
 )
-from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
+from pyiceberg.manifest import DataFile, DataFileContent, FileFormat, read_manifest_list
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table, Transaction
@@ -38,10 +40,10 @@ from pyiceberg.transforms import IdentityTransform
 from pyiceberg.typedef import Record
 from pyiceberg.types import BooleanType, DoubleType, IcebergType, LongType, NestedField, StringType
 
-from observer.archive.lake.catalogue_files import SCHEME, delete_unneeded, leaving
-from observer.archive.lake.layout import CATALOGUE, PARTITIONED_BY, SealedDay, version_name
-from observer.archive.lake.parquet import file_schema, footer_of
+from observer.archive.day import CATALOGUE, PARTITIONED_BY, SealedDay, version_name
+from observer.archive.parquet import file_schema, footer_of
 from observer.base.errors import DataFileError, UntidyCatalogueError
+from observer.base.units import NS_PER_DAY
 from observer.store.kinds import KINDS
 
 logger = logging.getLogger(__name__)
@@ -53,6 +55,13 @@ NAME: Final = "observer"
 MARKS: Final = "observer.marks"
 """The key in a snapshot's summary: the marks of each changed day as JSON, by market and date."""
 
+KEPT_NS: Final = 7 * NS_PER_DAY
+"""How long lists of snapshots stay that are gone, and every manifest: counted back from the file time of the newest
+metadata.
+"""
+SCHEME: Final = "file://"
+_LIST: Final = "snap-"
+_SUFFIX: Final = ".avro"
 _FILE: Final = "catalogue.sqlite3"
 # The snapshots of a table that stay: the newest ones, and of older ones those with an earlier version. Each commit
 # copies them several times.
@@ -101,7 +110,7 @@ def _address(path: Path | str) -> str:
     return f"{SCHEME}{path}"
 
 
-@contextmanager
+@contextlib.contextmanager
 def open_catalogue(lake: Path) -> Iterator[SqlCatalog]:
     """The catalogue; an empty one is made where there is none."""
     folder = (lake / CATALOGUE).absolute()
@@ -369,3 +378,64 @@ def _data_file(table: Table, uri: str, file: _File) -> DataFile | None:
         key_metadata=None,
         **statistics.to_serialized_dict(),
     )
+
+
+# --- files that no snapshot needs ----------------------------------------------------------------------------
+
+
+def leaving(snapshots: Iterable[Snapshot], untidy: list[str]) -> list[Snapshot]:
+    """Begin the week of grace of these snapshots' lists. Returns the snapshots whose week began; adds the other
+    failures to `untidy`. Call before the commit that removes the snapshots from the table: a kill after that commit
+    must not leave lists that look old.
+    """
+    begun: list[Snapshot] = []
+    for each in snapshots:
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                os.utime(each.manifest_list.removeprefix(SCHEME))
+            begun.append(each)
+        except OSError as error:
+            untidy.append(f"a snapshot stays: {error}")
+    return begun
+
+
+def delete_unneeded(table: Table, untidy: list[str]) -> None:
+    """Delete the lists and manifests that are not needed. What cannot be read or deleted is added to `untidy` and tried
+    again at the next sealing: none fails for it. Lists go first: what a kill leaves is found at the next commit
+    with an old list. The caller holds the lake's lock.
+    """
+    try:
+        _delete_unneeded(table)
+    except OSError as error:
+        untidy.append(f"what is not needed stays: {error}")
+
+
+def _delete_unneeded(table: Table) -> None:
+    newest = Path(table.metadata_location.removeprefix(SCHEME))
+    limit_ns = newest.stat().st_mtime_ns - KEPT_NS
+    written = {each.path: each.stat().st_mtime_ns for each in os.scandir(newest.parent) if each.name.endswith(_SUFFIX)}
+    kept = {each.manifest_list.removeprefix(SCHEME) for each in table.snapshots()}
+    lists = {path for path in written if Path(path).name.startswith(_LIST)}
+    gone = {path for path in lists - kept if written[path] < limit_ns}
+    if not gone:
+        return
+    needed: set[str] = set()
+    for path in lists - gone:
+        needed |= _manifests_of(table, path, is_kept=path in kept)
+    unneeded = {path for path in written.keys() - lists - needed if written[path] < limit_ns}
+    for path in (*gone, *unneeded):
+        Path(path).unlink(missing_ok=True)
+
+
+def _manifests_of(table: Table, path: str, *, is_kept: bool) -> set[str]:
+    """The manifests that a list names. Raises OSError when it cannot be read."""
+    try:
+        found = read_manifest_list(table.io.new_input(f"{SCHEME}{path}"))
+        return {each.manifest_path.removeprefix(SCHEME) for each in found}
+    except OSError:
+        raise
+    except Exception as error:  # of a library that has no common error
+        if is_kept:
+            raise OSError(f"{path} is damaged, and what it needs is not known: {error}") from error
+        logger.warning("%s names no manifests, a killed sealing left it: %s", path, error)
+        return set()

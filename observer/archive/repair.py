@@ -18,7 +18,7 @@ from typing import BinaryIO, Final, TypeVar
 
 import msgspec
 
-from observer.archive.lake.layout import (
+from observer.archive.day import (
     STAGING,
     SealedDay,
     StreamRows,
@@ -31,8 +31,8 @@ from observer.archive.lake.layout import (
     version_path,
     write_manifest,
 )
-from observer.archive.lake.lost_versions import revived, source_of
-from observer.archive.lake.parquet import metadata_of
+from observer.archive.lost_versions import revived, source_of
+from observer.archive.parquet import metadata_of
 from observer.base.errors import DataFileError, LakeInUseError, StoppedError
 from observer.base.files import sync_path
 

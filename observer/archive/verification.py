@@ -7,11 +7,11 @@ from pathlib import Path
 
 import msgspec
 
-from observer.archive.lake.digest import RowsDigest
-from observer.archive.lake.layout import SealedDay, Version, lost_text, path_of, sealed_day, sealed_days, version_path
-from observer.archive.lake.merging import late_rows
-from observer.archive.lake.parquet import as_in_file, columns_of, digest_of_file, file_schema, metadata_of, unknown_kind
-from observer.archive.lake.publishing import locked, publish
+from observer.archive.day import SealedDay, Version, lost_text, path_of, sealed_day, sealed_days, version_path
+from observer.archive.digest import RowsDigest
+from observer.archive.merging import late_rows
+from observer.archive.parquet import as_in_file, columns_of, digest_of_file, file_schema, metadata_of, unknown_kind
+from observer.archive.repair import locked, publish
 from observer.base.errors import DataFileError, LakeInUseError, StoppedError
 from observer.store.kinds import KINDS
 from observer.store.sealing import SealingReader
@@ -101,7 +101,7 @@ def verify_day(lake: Path, day: SealedDay, reader: SealingReader | None, stop: t
 
 def verify_catalogue(lake: Path) -> Sequence[str]:
     """What is wrong with the catalogue: tables that have other files than the manifests."""
-    from observer.archive.lake.catalogue import outdated_tables  # it loads pyiceberg and with it pandas
+    from observer.archive.catalogue import outdated_tables  # it loads pyiceberg and with it pandas
 
     if not (outdated := outdated_tables(lake, sealed_days(lake))):
         return ()

@@ -16,10 +16,10 @@ from typing import Final
 
 import msgspec
 
-from observer.archive.backup.bundles import bundle, by_month, files_in, held_files, link_from, put_back
-from observer.archive.backup.configuration import configuration_files
-from observer.archive.backup.lake_copy import removed_days
-from observer.archive.backup.manifest import (
+from observer.archive.bundles import bundle, by_month, files_in, held_files, link_from, put_back
+from observer.archive.configuration import configuration_files
+from observer.archive.lake_copy import removed_days
+from observer.archive.manifest import (
     Bundle,
     Kept,
     Kind,
@@ -30,7 +30,7 @@ from observer.archive.backup.manifest import (
     outdated,
     package_name,
 )
-from observer.archive.backup.package import (
+from observer.archive.package import (
     DIGEST,
     MANIFEST,
     PORTION_BYTES,
@@ -56,8 +56,8 @@ _LOCK: Final = ".lock"
 class Contents(msgspec.Struct, frozen=True):
     """What goes into a package: the database, folders by their names in the package, and the configuration that names
     further files (None: without it). An absent folder is left out. The files of the lake are copied beside the packages
-    (`observer.archive.backup.lake_copy`), and a folder's day files, which follow from them, are left out. The files of
-    the folders in `bundled` go into one file a month (`observer.archive.backup.bundles`).
+    (`observer.archive.lake_copy`), and a folder's day files, which follow from them, are left out. The files of
+    the folders in `bundled` go into one file a month (`observer.archive.bundles`).
     """
 
     url: str

@@ -16,7 +16,7 @@ import msgspec
 import pyarrow as pa
 from pyarrow import fs
 
-from observer.archive.lake.settings import TARGET_SCHEME, TARGET_VARIABLES, LakeSettings
+from observer.archive.settings import TARGET_SCHEME, TARGET_VARIABLES, LakeSettings
 from observer.base.errors import ConfigError, MissingKeysError, StoppedError, TargetError
 from observer.base.private_file import read_privately
 from observer.base.text import conceal, without_secrets

@@ -8,8 +8,8 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from observer.archive.lake.parquet import file_options, footer_of
-from observer.archive.lake.shares import unheld
+from observer.archive.parquet import file_options, footer_of
+from observer.archive.shares import unheld
 from observer.base.errors import DataFileError
 from observer.base.files import sync_path
 

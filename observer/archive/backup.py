@@ -1,6 +1,16 @@
-"""One backup: the package, the lake's new files beside it, the second target, the command, and old packages."""
+"""One backup: the package, the lake's new files beside it, the second target, the command, and old packages.
 
+The core writer has it made in a process of its own, `python -m observer.archive.backup`: a copy reads, hashes and
+writes gigabytes, which in the writer's own process would take turns with the commits. Stdin has a `BackupOrder` as one
+line of JSON (a database URL may hold a password), and its end asks the process to stop: it ends with the process that
+ordered it. Stdout has the `BackupOutcome`.
+"""
+
+import asyncio
+import os
+import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -11,22 +21,26 @@ from typing import Final
 
 import msgspec
 
-from observer.archive.backup.lake_copy import copy_lake, copy_of_lake
-from observer.archive.backup.making import Contents, copy_package, delete_outdated, make
-from observer.archive.backup.manifest import LEDGERS, Kind
-from observer.archive.backup.package import Package, packages_of
-from observer.archive.backup.settings import PACKAGE_PLACEHOLDER, BackupSettings
-from observer.archive.lake.layout import forgotten_dates, sealed_days
-from observer.archive.lake.projection import DayFiles
+from observer.archive.day import forgotten_dates, sealed_days
+from observer.archive.day_files import DayFiles
+from observer.archive.lake_copy import copy_lake, copy_of_lake
+from observer.archive.making import Contents, copy_package, delete_outdated, make
+from observer.archive.manifest import LEDGERS, Kind
+from observer.archive.package import Package, packages_of, read_package
+from observer.archive.settings import PACKAGE_PLACEHOLDER, BackupSettings
 from observer.base.errors import DataFileError, ObserverError, StoppedError, StoreError
 from observer.base.instance import Instance
 from observer.base.settings import RunSettings
+from observer.base.signals import stop_process
 from observer.reference.listings.files import FOLDER as MASTER_FOLDER
 from observer.store.exports import ledgers_folder
 from observer.store.write_ahead_log import fold_log
 
 _FOLD_S: Final = 1.0
 _POLL_S: Final = 0.1
+_MODULE: Final = "observer.archive.backup"
+_NICER: Final = 10  # a commit goes before a copy where processors are scarce
+_STOP_S: Final = 10.0  # machine seconds
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -73,7 +87,7 @@ def back_up(plan: Plan, kind: Kind, now_ns: int, stop: threading.Event, last_day
     the package, delete packages that are too many, write the day files up to `last_day` (empty: of no day).
 
     Raises:
-        StoreError, DataFileError, StoppedError: as `observer.archive.backup.making.make`; there is no new package.
+        StoreError, DataFileError, StoppedError: as `observer.archive.making.make`; there is no new package.
     """
     before = _verified_in(plan)
     package = make(plan.folder, plan.contents, kind, now_ns, stop)
@@ -183,3 +197,78 @@ def _output_of(process: "subprocess.Popen[str]", what: str, limit_s: float, stop
             if time.monotonic() > deadline_s:
                 raise DataFileError(f"{what} took more than command_limit_s = {limit_s:g}: it was killed") from None
     raise StoppedError(f"{what} was interrupted")
+
+
+# --- in a process of its own ---------------------------------------------------------------------------------
+
+
+class BackupOrder(msgspec.Struct, frozen=True):
+    """What to do; `now_ns` is market time, `last_day` the last one of the day files."""
+
+    plan: Plan
+    kind: Kind
+    now_ns: int
+    last_day: str
+
+
+class BackupOutcome(msgspec.Struct, frozen=True):
+    """The package's folder and what failed after it was whole; or why there is none."""
+
+    package: str = ""
+    failures: tuple[str, ...] = ()
+    error: str = ""
+
+
+async def back_up_apart(plan: Plan, kind: Kind, now_ns: int, last_day: str = "") -> Made:
+    """As `observer.archive.backup.back_up`, in a process of its own, which ends when this task is cancelled.
+
+    Raises:
+        DataFileError: there is no new package; the text says why.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", _MODULE), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write(msgspec.json.encode(BackupOrder(plan, kind, now_ns, last_day), enc_hook=str) + b"\n")
+        answer = await process.stdout.read()
+        status = await process.wait()
+    finally:
+        process.stdin.close()
+        await stop_process(process, _STOP_S)
+    if not answer:
+        raise DataFileError(f"the process of the backup ended with status {status}: the log of this process says why")
+    outcome = msgspec.json.decode(answer, type=BackupOutcome)
+    if outcome.error:
+        raise DataFileError(outcome.error)
+    return Made(read_package(Path(outcome.package)), outcome.failures)
+
+
+def main() -> int:
+    """Do what the line on stdin says, unless stdin ends before; return the exit status."""
+    line = sys.stdin.buffer.readline()
+    order = msgspec.json.decode(line, type=BackupOrder, dec_hook=lambda kind, value: kind(value))
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())  # the command that runs on the package has to be ended
+    threading.Thread(target=_stop_at_end, args=(stop,), daemon=True).start()
+    with suppress(OSError):
+        os.nice(_NICER)
+    try:
+        made = back_up(order.plan, order.kind, order.now_ns, stop, order.last_day)
+        outcome = BackupOutcome(str(made.package.path), tuple(made.failures))
+    except (ObserverError, OSError) as error:
+        outcome = BackupOutcome(error=str(error))
+    sys.stdout.buffer.write(msgspec.json.encode(outcome))
+    sys.stdout.flush()
+    return 0 if outcome.package else 1
+
+
+def _stop_at_end(stop: threading.Event) -> None:
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    stop.set()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -12,8 +12,8 @@ from typing import Final
 
 import msgspec
 
-from observer.archive.lake.layout import DAYS, SealedDay, manifest_at
-from observer.archive.lake.publishing import Repaired, publish, remove_staged, repair
+from observer.archive.day import DAYS, SealedDay, manifest_at
+from observer.archive.repair import Repaired, publish, remove_staged, repair
 from observer.base.errors import DataFileError
 from observer.base.units import NS_PER_DAY
 

@@ -1,13 +1,13 @@
 """Packages in a folder: listed and verified.
 
 <stamp>-<kind>-<instance>/     a package; it has this name once it is whole and on the disk
-    manifest.json              see `observer.archive.backup.manifest`
+    manifest.json              see `observer.archive.manifest`
     manifest.sha256            the digest of manifest.json, as `sha256sum --check` reads it
     verified.json              when the package was last found whole
     database.sqlite3           or database.dump
     universe/ master/ configuration/
-    ledgers/                   a file for each month (`observer.archive.backup.bundles`), and those without a date
-lake/                          the sealed days' files, see `observer.archive.backup.lake_copy`
+    ledgers/                   a file for each month (`observer.archive.bundles`), and those without a date
+lake/                          the sealed days' files, see `observer.archive.lake_copy`
 .<name>.unfinished/            a package that is being made; a killed process leaves it to the next backup
 .lock                          held while a process makes or deletes packages
 """
@@ -21,7 +21,7 @@ from typing import Final
 
 import msgspec
 
-from observer.archive.backup.manifest import (
+from observer.archive.manifest import (
     Manifest,
     PackagedFile,
     Verified,

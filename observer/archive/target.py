@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from observer.archive.lake.layout import (
+from observer.archive.day import (
     DAYS,
     SealedDay,
     Version,
@@ -30,10 +30,10 @@ from observer.archive.lake.layout import (
     version_path,
     write_manifest,
 )
-from observer.archive.lake.lost_versions import without
-from observer.archive.lake.object_store import ObjectStore
-from observer.archive.lake.publishing import locked
-from observer.archive.lake.verification import wrong_version
+from observer.archive.lost_versions import without
+from observer.archive.object_store import ObjectStore
+from observer.archive.repair import locked
+from observer.archive.verification import wrong_version
 from observer.base.errors import DataFileError
 from observer.store.kinds import REMOVABLE
 

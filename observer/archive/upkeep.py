@@ -1,6 +1,6 @@
 """A day's upkeep of the lake: which days are sealed and which are looked at again, and whose rows need not be kept.
 
-It decides and does it once; when, how often again and what is reported is `observer.archive.lake.jobs`.
+It decides and does it once; when, how often again and what is reported is `observer.archive.lake_jobs`.
 """
 
 import logging
@@ -10,14 +10,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from observer.archive.lake.known_days import KnownDays
-from observer.archive.lake.layout import SealedDay, days_to_remove, forgotten_dates
-from observer.archive.lake.merging import late_rows
-from observer.archive.lake.object_store import ObjectStore
-from observer.archive.lake.projection import DayFiles
-from observer.archive.lake.publishing import locked
-from observer.archive.lake.sealing import SealingResult, seal_days
-from observer.archive.lake.target import publish_days
+from observer.archive.day import SealedDay, days_to_remove, forgotten_dates
+from observer.archive.day_files import DayFiles
+from observer.archive.known_days import KnownDays
+from observer.archive.merging import late_rows
+from observer.archive.object_store import ObjectStore
+from observer.archive.repair import locked
+from observer.archive.sealing import SealingResult, seal_days
+from observer.archive.target import publish_days
 from observer.base.errors import DataFileError, UntidyCatalogueError
 from observer.store.kinds import ANNOUNCING, REMOVABLE
 from observer.store.sealing import SealingReader

@@ -6,10 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from observer.archive.backup.lake_copy import CopiedDay, bring, file_name, notes_in, other_rows, read_note, versions_of
-from observer.archive.backup.manifest import PackagedFile
-from observer.archive.backup.package import go_on, problem_of
-from observer.archive.lake.layout import (
+from observer.archive.day import (
     DAYS,
     SealedDay,
     Version,
@@ -20,7 +17,10 @@ from observer.archive.lake.layout import (
     version_files,
     write_manifest,
 )
-from observer.archive.lake.settings import missing_libraries
+from observer.archive.lake_copy import CopiedDay, bring, file_name, notes_in, other_rows, read_note, versions_of
+from observer.archive.manifest import PackagedFile
+from observer.archive.package import go_on, problem_of
+from observer.archive.settings import missing_libraries
 from observer.base.errors import DataFileError, UntidyCatalogueError
 from observer.base.files import sync_path
 from observer.store.kinds import KINDS
@@ -115,7 +115,7 @@ def _without_copy(
 def _is_there(path: Path, version: Version) -> bool:
     if missing_libraries() or not path.exists():  # without them nothing is put back either
         return path.exists()
-    from observer.archive.lake.lost_versions import is_version  # it loads pyarrow
+    from observer.archive.lost_versions import is_version  # it loads pyarrow
 
     return is_version(path, version)
 
@@ -172,8 +172,8 @@ def put_back(lake: Path, copy: Path, plan: LakePlan, stop: threading.Event) -> S
         DataFileError, OSError: a file cannot be put back; those before it are, and a repetition goes on.
         StoppedError: `stop` was set, likewise.
     """
-    from observer.archive.lake.catalogue import update_catalogue  # these load pyarrow
-    from observer.archive.lake.publishing import locked, repair
+    from observer.archive.catalogue import update_catalogue  # these load pyarrow
+    from observer.archive.repair import locked, repair
 
     with locked(lake):
         for day in plan.days:

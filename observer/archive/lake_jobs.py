@@ -8,9 +8,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from observer.archive.lake.object_store import ObjectStore
-from observer.archive.lake.projection import DayFiles
-from observer.archive.lake.upkeep import LakeUpkeep
+from observer.archive.day_files import DayFiles
+from observer.archive.object_store import ObjectStore
+from observer.archive.upkeep import LakeUpkeep
 from observer.base.clock import Clock
 from observer.base.errors import ObserverError, UntidyCatalogueError
 from observer.base.units import NS_PER_S

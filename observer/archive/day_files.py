@@ -23,8 +23,8 @@ from typing import Any, Final
 
 import msgspec
 
-from observer.archive.lake.layout import PARTITIONED_BY, SealedDay, version_path
-from observer.archive.lake.shares import unheld
+from observer.archive.day import PARTITIONED_BY, SealedDay, version_path
+from observer.archive.shares import unheld
 from observer.base.errors import DataFileError, StoppedError
 from observer.base.files import make_private_folder, read_file, replace_file, replacing, sync_path
 from observer.store.day_rows import DayRowsReader
@@ -87,7 +87,7 @@ class DayFiles(msgspec.Struct, frozen=True):
             DataFileError: a version's file is damaged or gone.
             OSError: likewise, or the folder cannot be written.
         """
-        from observer.archive.lake.publishing import (  # they load pyarrow, which a backup does without
+        from observer.archive.repair import (  # they load pyarrow, which a backup does without
             is_same,
             put_in_place,
         )
@@ -154,8 +154,8 @@ def _put_unheld(source: Path, trades: Path, target: Path, staged: Path, versions
     """Reduce the file of conflated rows to the shares that only they hold. Returns whether the file changed. `is_done`:
     the trades' file is unchanged, so the target changes only if the conflated rows did.
     """
-    from observer.archive.lake.publishing import is_same, put_in_place
-    from observer.archive.lake.unheld import versions_of, write_unheld
+    from observer.archive.repair import is_same, put_in_place
+    from observer.archive.unheld import versions_of, write_unheld
 
     is_current = versions_of(target) == versions
     if is_current or (is_done and is_same(source, target)):

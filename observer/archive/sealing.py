@@ -3,7 +3,7 @@
 The order makes a kill harmless. No manifest names the new files yet; the manifest is replaced in one step; the rest
 follows from it and is repeated by the next sealing. A day that changed since gets a new version of the kinds that
 changed, and the earlier versions stay. A manifest states whether the database need not keep the day's rows; the core
-writer removes those (`observer.archive.lake.removal`).
+writer removes those (`observer.archive.removal`).
 """
 
 import logging
@@ -17,14 +17,14 @@ import msgspec
 import pyarrow as pa
 
 from bus.events import SCHEMA_VERSION
-from observer.archive.lake.known_days import KnownDays
-from observer.archive.lake.layout import SealedDay, Version, sealed_day, sealed_rows, version_path, write_manifest
-from observer.archive.lake.merging import late_rows, merged, numbers_of
-from observer.archive.lake.object_store import ObjectStore
-from observer.archive.lake.parquet import as_in_file, of_market, read_file, write_file
-from observer.archive.lake.publishing import locked, publish, scratch_folder, staging_path
-from observer.archive.lake.target import wrong_at_target
-from observer.archive.lake.verification import require_rows, verify_day
+from observer.archive.day import SealedDay, Version, sealed_day, sealed_rows, version_path, write_manifest
+from observer.archive.known_days import KnownDays
+from observer.archive.merging import late_rows, merged, numbers_of
+from observer.archive.object_store import ObjectStore
+from observer.archive.parquet import as_in_file, of_market, read_file, write_file
+from observer.archive.repair import locked, publish, scratch_folder, staging_path
+from observer.archive.target import wrong_at_target
+from observer.archive.verification import require_rows, verify_day
 from observer.base.errors import DataFileError, StoppedError, UntidyCatalogueError
 from observer.base.files import sync_path
 from observer.store.kinds import KINDS, REMOVABLE
@@ -108,7 +108,7 @@ def _untidy_catalogue(lake: Path, known: KnownDays, before: Sequence[SealedDay])
     """Update the catalogue. Returns the reasons why it is not up to date. Called also after a failed sealing, whose
     error takes precedence.
     """
-    from observer.archive.lake.catalogue import (
+    from observer.archive.catalogue import (
         update_catalogue,  # it loads pyiceberg and with it pandas: 0.7 s, once a day
     )
 

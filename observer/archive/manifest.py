@@ -36,7 +36,7 @@ class PackagedFile(msgspec.Struct, frozen=True):
 
 
 class Bundle(msgspec.Struct, frozen=True):
-    """A file of a package that holds others (`observer.archive.backup.bundles`): the digest of names, sizes and times
+    """A file of a package that holds others (`observer.archive.bundles`): the digest of names, sizes and times
     of the files that it was made from, and how many it holds.
     """
 

@@ -7,7 +7,7 @@
     LAKE/_staging/                                        files that are being written
 
 A day is sealed when its manifest is there, and as the manifest says: its replacement is the one step that commits a
-sealing. The glob's files and the catalogue follow from the manifests (`observer.archive.lake.publishing`), so after a
+sealing. The glob's files and the catalogue follow from the manifests (`observer.archive.repair`), so after a
 kill they can be behind, and nothing unfinished is ever visible. Engines ignore names that begin with an underscore.
 """
 
@@ -56,7 +56,7 @@ def sealed_rows(kind: str, session_date: str, streams: Sequence[StreamRows]) -> 
 
 
 class Version(msgspec.Struct, frozen=True):
-    """One version of a kind's rows of a day: how many rows, their digest (`observer.archive.lake.digest`), the bytes of
+    """One version of a kind's rows of a day: how many rows, their digest (`observer.archive.digest`), the bytes of
     the file, when it was sealed (UTC ns), the version of the events' schema, the positions of the rows, and whether it
     is known that no two rows have the same symbol and order (`observer.store.kinds`), as a trade that is stored twice
     has.
