@@ -13,17 +13,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from observer.archive.day import forgotten_dates, sealed_days
+from observer.archive.copying import copy_lake, copy_of_lake
+from observer.archive.day import sealed_dates
 from observer.archive.day_files import DayFiles
-from observer.archive.lake_copy import copy_lake, copy_of_lake
 from observer.archive.making import Contents, copy_package, delete_outdated, make
 from observer.archive.manifest import LEDGERS, Kind
 from observer.archive.package import Package, packages_of, read_package
@@ -93,10 +92,17 @@ def back_up(plan: Plan, kind: Kind, now_ns: int, stop: threading.Event, last_day
     package = make(plan.folder, plan.contents, kind, now_ns, stop)
     damaged = sorted(before - _verified_in(plan))
     failures = [f"damaged packages, which are verified no more: {', '.join(damaged)}"] if damaged else []
-    write_day_files = partial(_write_day_files, last_day)
-    for work in (_copy_lake, _copy_to_target, _run_command, _delete_old, write_day_files, _fold):
+    steps: Sequence[Callable[[], None]] = (
+        lambda: _copy_lake(plan, plan.folder, stop),
+        lambda: _copy_to_target(plan, package, stop),
+        lambda: _run_command(plan, package, stop),
+        lambda: _delete_old(plan, plan.folder),
+        lambda: _write_day_files(plan, last_day, stop),
+        lambda: _fold(plan),
+    )
+    for step in steps:
         try:
-            work(plan, package, stop)
+            step()
         except StoppedError:
             raise
         except (ObserverError, OSError) as error:
@@ -109,41 +115,34 @@ def _verified_in(plan: Plan) -> set[str]:
     return {package.name for package in found if package.verified_ns is not None}
 
 
-def _copy_lake(plan: Plan, _package: Package, stop: threading.Event) -> None:
-    _copy_lake_to(plan, plan.folder, stop)
-
-
-def _copy_lake_to(plan: Plan, folder: Path, stop: threading.Event) -> None:
-    if plan.contents.lake is None:
-        return
-    copied = copy_lake(plan.contents.lake, copy_of_lake(folder, plan.contents.instance), stop)
-    if copied.problems:
-        raise DataFileError("; ".join(copied.problems))
+def _copy_lake(plan: Plan, folder: Path, stop: threading.Event) -> None:
+    if plan.contents.lake is not None:
+        copied = copy_lake(plan.contents.lake, copy_of_lake(folder, plan.contents.instance), stop)
+        if copied.problems:
+            raise DataFileError("; ".join(copied.problems))
 
 
 def _copy_to_target(plan: Plan, package: Package, stop: threading.Event) -> None:
     if plan.settings.copy_to:
         folder = Path(plan.settings.copy_to)
         copy_package(package, folder, stop)
-        delete_outdated(folder, plan.contents.instance, _kept(plan.settings))
-        _copy_lake_to(plan, folder, stop)
+        _delete_old(plan, folder)
+        _copy_lake(plan, folder, stop)
 
 
-def _delete_old(plan: Plan, _package: Package, _stop: threading.Event) -> None:
-    delete_outdated(plan.folder, plan.contents.instance, _kept(plan.settings))
+def _delete_old(plan: Plan, folder: Path) -> None:
+    kept: dict[Kind, int] = {"daily": plan.settings.daily_kept, "manual": plan.settings.manual_kept}
+    delete_outdated(folder, plan.contents.instance, kept)
 
 
-def _write_day_files(last_day: str, plan: Plan, _package: Package, stop: threading.Event) -> None:
+def _write_day_files(plan: Plan, last_day: str, stop: threading.Event) -> None:
     contents = plan.contents
-    if plan.day_files is None or not last_day:
-        return
-    in_lake: set[str] = set()
-    if contents.lake is not None:  # of which the database may have no rows any more
-        in_lake = {day.session_date for day in sealed_days(contents.lake)} | set(forgotten_dates(contents.lake))
-    plan.day_files.write_tables(contents.url, contents.instance.market, last_day, in_lake, stop)
+    if plan.day_files is not None and last_day:
+        in_lake = sealed_dates(contents.lake) if contents.lake is not None else set()  # the database may have no rows
+        plan.day_files.write_tables(contents.url, contents.instance.market, last_day, in_lake, stop)
 
 
-def _fold(plan: Plan, _package: Package, _stop: threading.Event) -> None:
+def _fold(plan: Plan) -> None:
     """Fold what commits wrote beside the copy, so that no commit has to: the copy kept SQLite from folding it. A log
     that is busy is folded by a later one.
 
@@ -154,10 +153,6 @@ def _fold(plan: Plan, _package: Package, _stop: threading.Event) -> None:
     """
     with suppress(StoreError):
         fold_log(plan.contents.url, _FOLD_S)
-
-
-def _kept(settings: BackupSettings) -> dict[Kind, int]:
-    return {"daily": settings.daily_kept, "manual": settings.manual_kept}
 
 
 def _run_command(plan: Plan, package: Package, stop: threading.Event) -> None:

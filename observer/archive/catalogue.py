@@ -40,7 +40,7 @@ from pyiceberg.transforms import IdentityTransform
 from pyiceberg.typedef import Record
 from pyiceberg.types import BooleanType, DoubleType, IcebergType, LongType, NestedField, StringType
 
-from observer.archive.day import CATALOGUE, PARTITIONED_BY, SealedDay, version_name
+from observer.archive.day import CATALOGUE, PARTITIONED_BY, SealedDay
 from observer.archive.parquet import file_schema, footer_of
 from observer.base.errors import DataFileError, UntidyCatalogueError
 from observer.base.units import NS_PER_DAY
@@ -93,13 +93,6 @@ _PROPERTIES: Final = {
 }
 
 
-class _File(msgspec.Struct, frozen=True):
-    """A file of a table, with its day."""
-
-    path: str
-    day: SealedDay
-
-
 def catalogue_uri(lake: Path) -> str:
     """The address of the catalogue, for Iceberg's readers."""
     return f"sqlite:///{(lake / CATALOGUE).absolute() / _FILE}"
@@ -123,10 +116,10 @@ def open_catalogue(lake: Path) -> Iterator[SqlCatalog]:
         catalogue.close()
 
 
-def update_catalogue(lake: Path, days: Sequence[SealedDay], before: Sequence[SealedDay] = ()) -> tuple[str, ...]:
-    """Bring the tables to the newest versions of `days`, which are all sealed days; return the changed kinds. Each kind
-    is one commit. A damaged catalogue is removed and made again. A version without its file is left out until the file
-    is back. The caller holds the lake's lock.
+def update_catalogue(lake: Path, days: Sequence[SealedDay], before: Sequence[SealedDay] = ()) -> None:
+    """Bring the tables to the newest versions of `days`, which are all sealed days. Each kind is one commit. A damaged
+    catalogue is removed and made again. A version without its file is left out until the file is back. The caller holds
+    the lake's lock.
 
     `before` are the days at the last update. Of a table that has exactly their files, only the entries of changed days
     are read.
@@ -135,51 +128,33 @@ def update_catalogue(lake: Path, days: Sequence[SealedDay], before: Sequence[Sea
         UntidyCatalogueError: another process uses the catalogue, its folder cannot be written, or it keeps unneeded
             files; the days are unchanged.
     """
-    try:
-        changed, untidy = _updated(lake, days, before)
-    except OSError as error:
-        raise _untidy(lake, str(error)) from error
-    if untidy:
-        raise _untidy(lake, "; ".join(dict.fromkeys(untidy)))
-    return changed
-
-
-def _untidy(lake: Path, text: str) -> UntidyCatalogueError:
-    again = "mend it, and `observer lake seal` of any day does it again"
-    return UntidyCatalogueError(f"the catalogue {lake / CATALOGUE} is not up to date or not tidied: {text}; {again}")
-
-
-def _updated(
-    lake: Path, days: Sequence[SealedDay], before: Sequence[SealedDay]
-) -> tuple[tuple[str, ...], Sequence[str]]:
-    _forget_other_place(lake)
-    try:
-        return _update_tables(lake, days, before)
-    except Exception as error:
-        if not _is_damage(error):
-            raise _untidy(lake, str(error)) from error
-        logger.warning("%s is damaged and is made again: %s", lake / CATALOGUE, error)
-    shutil.rmtree(lake / CATALOGUE)
-    _forget_other_place(lake)
-    try:
-        return _update_tables(lake, days, ())
-    except Exception as error:
-        raise _untidy(lake, str(error)) from error
-
-
-def _update_tables(
-    lake: Path, days: Sequence[SealedDay], before: Sequence[SealedDay]
-) -> tuple[tuple[str, ...], Sequence[str]]:
-    """Return the changed kinds, and what could not be tidied."""
-    earlier = _newest(lake, before)
     untidy: list[str] = []
+    try:
+        try:
+            _update_tables(lake, days, before, untidy)
+        except Exception as error:
+            if not _is_damage(error):
+                raise
+            logger.warning("%s is damaged and is made again: %s", lake / CATALOGUE, error)
+            shutil.rmtree(lake / CATALOGUE)
+            _update_tables(lake, days, (), untidy)
+    except Exception as error:  # noqa: BLE001 - the libraries have no common error
+        untidy.append(str(error))
+    if untidy:
+        again = "mend it, and `observer lake seal` of any day does it again"
+        said = "; ".join(dict.fromkeys(untidy))
+        raise UntidyCatalogueError(f"the catalogue {lake / CATALOGUE} is not up to date or not tidied: {said}; {again}")
+
+
+def _update_tables(lake: Path, days: Sequence[SealedDay], before: Sequence[SealedDay], untidy: list[str]) -> None:
+    """Update each kind's table; add what could not be tidied."""
+    _forget_other_place(lake)
+    earlier = _newest(lake, before)
     with open_catalogue(lake) as catalogue:
-        changed = tuple(
-            kind
-            for kind, files in _newest(lake, days).items()
-            if _update_table(catalogue, kind, files, earlier.get(kind, {}), untidy)
-        )
-    return changed, untidy
+        for kind, files in _newest(lake, days).items():
+            table = _table(catalogue, kind)
+            _update_table(table, files, earlier.get(kind, {}), untidy)
+            delete_unneeded(table, untidy)  # what could not be deleted is said until it is
 
 
 def _is_damage(error: Exception) -> bool:
@@ -189,11 +164,6 @@ def _is_damage(error: Exception) -> bool:
     return isinstance(error, FileNotFoundError) or not isinstance(error, OSError)
 
 
-def _failed(lake: Path, error: Exception) -> Exception:
-    """Return the error to raise: an error of the folder as it is, any other error as one of ours."""
-    return error if isinstance(error, OSError) else DataFileError(f"{lake / CATALOGUE}: {error}")
-
-
 def outdated_tables(lake: Path, days: Sequence[SealedDay]) -> list[str]:
     """The kinds whose tables do not have exactly the newest versions of these days, which are all."""
     wanted = _newest(lake, days)
@@ -201,7 +171,7 @@ def outdated_tables(lake: Path, days: Sequence[SealedDay]) -> list[str]:
         held = _held_by_kind(lake)
     except Exception as error:
         if not _is_damage(error):
-            raise _failed(lake, error) from error
+            raise error if isinstance(error, OSError) else DataFileError(f"{lake / CATALOGUE}: {error}") from error
         logger.warning("%s is damaged: %s", lake / CATALOGUE, error)
         held = {}
     return sorted(kind for kind in {*wanted, *held} if set(held.get(kind, ())) != set(wanted.get(kind, ())))
@@ -213,16 +183,14 @@ def _held_by_kind(lake: Path) -> dict[str, dict[str, DataFile]]:
         return {kind: _held(catalogue.load_table((NAMESPACE, kind))) for kind in there}
 
 
-def _newest(lake: Path, days: Sequence[SealedDay]) -> dict[str, dict[str, _File]]:
-    """The files of the newest versions, by kind and address. The tables of a kind that a later Observer sealed stay."""
-    found: dict[str, dict[str, _File]] = {}
+def _newest(lake: Path, days: Sequence[SealedDay]) -> dict[str, dict[str, SealedDay]]:
+    """The days by kind and address of their newest version. The tables of a kind that a later Observer sealed stay."""
+    found: dict[str, dict[str, SealedDay]] = {}
     whole = str(lake.absolute())
     for day in days:
         for kind, versions in day.kinds.items():
-            if kind not in KINDS:
-                continue
-            path = f"{whole}/{version_name(kind, day.market, day.session_date, versions[-1].version)}"
-            found.setdefault(kind, {})[_address(path)] = _File(path, day)
+            if kind in KINDS:
+                found.setdefault(kind, {})[_address(f"{whole}/{day.name_of(kind, versions[-1])}")] = day
     return found
 
 
@@ -249,24 +217,21 @@ def _forget_other_place(lake: Path) -> None:
 
 
 def _update_table(
-    catalogue: SqlCatalog, kind: str, files: Mapping[str, _File], earlier: Mapping[str, _File], untidy: list[str]
-) -> bool:
-    table = _table(catalogue, kind)
+    table: Table, files: Mapping[str, SealedDay], earlier: Mapping[str, SealedDay], untidy: list[str]
+) -> None:
     if (stated := table.properties.get(_FILES)) == _digest_of(files):
-        delete_unneeded(table, untidy)  # what could not be deleted is said until it is
-        return False
+        return
     is_as_before = stated == _digest_of(earlier)
-    changed = [file.day.session_date for uri, file in earlier.items() if uri not in files]
+    changed = [day.session_date for uri, day in earlier.items() if uri not in files]
     entries = _held(table, changed if is_as_before else None)
     gone = [entry for uri, entry in entries.items() if uri not in files]
     held = earlier.keys() if is_as_before else entries.keys()
-    new = {uri: file for uri, file in files.items() if uri not in held}
-    added = {uri: entry for uri, file in new.items() if (entry := _data_file(table, uri, file)) is not None}
+    new = {uri: day for uri, day in files.items() if uri not in held}
+    added = {uri: entry for uri, day in new.items() if (entry := _data_file(table, uri, day)) is not None}
     digest = _digest_of(files.keys() - (new.keys() - added.keys()))
     if digest == stated:
-        delete_unneeded(table, untidy)
-        return False
-    marks = {f"{new[uri].day.market} {new[uri].day.session_date}": new[uri].day.marks for uri in added}
+        return
+    marks = {f"{new[uri].market} {new[uri].session_date}": new[uri].marks for uri in added}
     summary = {MARKS: msgspec.json.encode(marks).decode()}
     expired = leaving(_expired(table), untidy)
     with _Transaction(table) as transaction:
@@ -279,8 +244,6 @@ def _update_table(
         transaction.set_properties({**_PROPERTIES, _FILES: digest})  # a table of an earlier Observer has fewer
         if expired:
             ExpireSnapshots(transaction).by_ids([each.snapshot_id for each in expired]).commit()
-    delete_unneeded(table, untidy)
-    return True
 
 
 class _Transaction(Transaction):
@@ -353,10 +316,11 @@ def iceberg_schema(kind: str) -> Schema:
     )
 
 
-def _data_file(table: Table, uri: str, file: _File) -> DataFile | None:
+def _data_file(table: Table, uri: str, day: SealedDay) -> DataFile | None:
     """Return the entry of a file; None for a missing or damaged file."""
+    path = Path(uri.removeprefix(SCHEME))
     try:
-        footer = footer_of(Path(file.path))
+        footer = footer_of(path)
     except DataFileError as error:
         logger.warning("the catalogue lacks a file: %s", error)
         return None
@@ -370,8 +334,8 @@ def _data_file(table: Table, uri: str, file: _File) -> DataFile | None:
         content=DataFileContent.DATA,
         file_path=uri,
         file_format=FileFormat.PARQUET,
-        partition=Record(file.day.market, file.day.session_date),
-        file_size_in_bytes=Path(file.path).stat().st_size,
+        partition=Record(day.market, day.session_date),
+        file_size_in_bytes=path.stat().st_size,
         sort_order_id=None,
         spec_id=table.spec().spec_id,
         equality_ids=None,
@@ -405,12 +369,12 @@ def delete_unneeded(table: Table, untidy: list[str]) -> None:
     with an old list. The caller holds the lake's lock.
     """
     try:
-        _delete_unneeded(table)
+        _delete(table)
     except OSError as error:
         untidy.append(f"what is not needed stays: {error}")
 
 
-def _delete_unneeded(table: Table) -> None:
+def _delete(table: Table) -> None:
     newest = Path(table.metadata_location.removeprefix(SCHEME))
     limit_ns = newest.stat().st_mtime_ns - KEPT_NS
     written = {each.path: each.stat().st_mtime_ns for each in os.scandir(newest.parent) if each.name.endswith(_SUFFIX)}

@@ -1,121 +1,48 @@
-"""The files that follow from the manifests: the copies that a glob finds, and the removal of files that no manifest
-names.
+"""What follows from the manifests: the files that a glob finds, and the removal of files that no manifest names.
 
-Each start of a sealing repeats this, so it repairs what a kill left undone.
+Each sealing begins with it, so it repairs what a kill left undone, and finds what is lost. Of 5,000 files (250 days) it
+takes 0.17 s of processor time: the names and the manifests are read, and no Parquet.
 """
 
 import errno
-import fcntl
 import filecmp
 import os
 import shutil
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, Final, TypeVar
+from typing import Final
 
 import msgspec
 
 from observer.archive.day import (
     STAGING,
     SealedDay,
-    StreamRows,
     Version,
     VersionFile,
     lost_text,
     path_of,
     sealed_days,
     version_files,
-    version_path,
     write_manifest,
 )
-from observer.archive.lost_versions import revived, source_of
 from observer.archive.parquet import metadata_of
-from observer.base.errors import DataFileError, LakeInUseError, StoppedError
+from observer.archive.verification import states_version, wrong_version
+from observer.base.errors import DataFileError
 from observer.base.files import sync_path
 
-Found = TypeVar("Found")
-
-_LOCK: Final = "_lock"
-_POLL_S: Final = 0.2  # machine seconds, while another process has the lock
-_TAKE_S: Final = 0.1  # machine seconds to take the lock, as `_is_locked` of a verification has it for a moment
-_LOOKS_MAX: Final = 3  # of a verification: late rows that keep coming make each look differ
 # A file system without hard links says one of these.
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EXDEV, errno.EMLINK, errno.ENOSYS})
 
 
 class Repaired(msgspec.Struct, frozen=True):
-    """What a start found undone: removed files, days whose files were published, and manifests that were made again.
-    `days` are the sealed days, `problems` the versions that are lost.
+    """What a start found undone: removed files, and days whose files were published. `days` are the sealed days,
+    `problems` the newest versions that are lost.
     """
 
-    removed: int = 0
-    published: int = 0
-    manifests: int = 0
-    days: Sequence[SealedDay] = ()
+    removed: int
+    published: int
+    days: Sequence[SealedDay]
     problems: Sequence[str] = ()
-
-
-@contextmanager
-def locked(lake: Path) -> Iterator[None]:
-    """Exclude every other process that changes this lake.
-
-    Raises:
-        LakeInUseError: another process has the lock.
-        OSError: the folder cannot be written.
-    """
-    lake.mkdir(parents=True, exist_ok=True)
-    with (lake / _LOCK).open("wb") as lock:
-        give_up_s = time.monotonic() + _TAKE_S
-        while not _is_taken(lock, fcntl.LOCK_EX):
-            if time.monotonic() > give_up_s:
-                raise LakeInUseError(f"{lake}: another process seals days in it: wait until it has ended")
-            time.sleep(_TAKE_S / 20)  # a thread's or a command's own wait: never in an event loop
-        yield
-
-
-def _is_taken(lock: BinaryIO, mode: int) -> bool:
-    try:
-        fcntl.flock(lock, mode | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def confirmed(
-    lake: Path,
-    look: Callable[[], Found],
-    problems_of: Callable[[Found], Sequence[str]],
-    stop: threading.Event,
-    waiting: Callable[[], object] = lambda: None,
-) -> Found:
-    """Return the result of `look`, confirmed: a problem counts when two looks find it. A look waits for the end of a
-    process that changes the lake (and calls `waiting`), as such a process writes a manifest before the files that
-    follow from it. If the first looks differ, the third counts.
-
-    Raises:
-        StoppedError: `stop` was set.
-    """
-    found, before = look(), None
-    for _ in range(_LOOKS_MAX - 1):
-        if not problems_of(found) or found == before:
-            break
-        while _is_locked(lake):
-            waiting()
-            if stop.wait(_POLL_S):
-                raise StoppedError("the verification was interrupted")
-        found, before = look(), found
-    return found
-
-
-def _is_locked(lake: Path) -> bool:
-    try:
-        with (lake / _LOCK).open("rb") as lock:
-            return not _is_taken(lock, fcntl.LOCK_SH)
-    except FileNotFoundError:
-        return False
 
 
 def scratch_folder(lake: Path) -> Path:
@@ -125,14 +52,9 @@ def scratch_folder(lake: Path) -> Path:
     return folder
 
 
-def staging_path(lake: Path, name: str) -> Path:
-    """A path for a file that is being written."""
-    return scratch_folder(lake) / name
-
-
 def repair(lake: Path) -> Repaired:
-    """Make lost manifests again, remove what an unfinished sealing left, publish what the manifests say, and put a
-    version that is gone back from the glob's file, or in the manifest if it was lacking. The caller holds the lock.
+    """Make lost manifests again, remove what an unfinished sealing left, and publish what the manifests say. The caller
+    holds the lock.
 
     A day without a manifest was sealed if a glob finds a file of it or a kind has a second version; its manifest is
     made from the metadata of the versions' files. The versions of other days without one are the rest of a first
@@ -144,41 +66,32 @@ def repair(lake: Path) -> Repaired:
     """
     files = version_files(lake)
     days = sealed_days(lake)
-    known = {(day.market, day.session_date) for day in days}
-    lost = _files_of_lost_manifests(lake, files, known)
-    made = [_from_files(market, session_date, found) for (market, session_date), found in lost.items()]
-    for day in made:
-        write_manifest(lake, day)
-    if made:
+    if lost := _files_of_lost_manifests(lake, files, days):
+        made = [_from_files(lake, found) for found in lost.values()]
+        for day in made:
+            write_manifest(lake, day)
         days = sealed_days(lake)
-    days = [revived(lake, day) if day.lacking else day for day in days]
-    removed = _remove_unfinished(lake, days, files)
-    published = 0
-    problems = _lost_earlier_versions(lake, days, files)
+    newest = {
+        (day.market, day.session_date, kind): found[-1].version for day in days for kind, found in day.kinds.items()
+    }
+    unnamed = [each for each in files if each.version > newest.get((each.market, each.session_date, each.kind), 0)]
+    for file in unnamed:
+        (lake / file.name).unlink()
+    removed = len(unnamed) + _remove_staged(lake)
+    published, problems = 0, []
     for day in days:
         try:
             published += publish(lake, day)
         except DataFileError as error:
             problems.append(str(error))
-    return Repaired(removed, published, len(made), days, problems)
-
-
-def _lost_earlier_versions(lake: Path, days: Sequence[SealedDay], files: Sequence[VersionFile]) -> list[str]:
-    """What to say of the versions without a file; not of the newest ones, which `publish` puts back or names."""
-    there = {(each.kind, each.market, each.session_date, each.version) for each in files}
-    named = [
-        (kind, day.market, day.session_date, version.version)
-        for day in days
-        for kind, found in day.kinds.items()
-        for version in found[:-1]
-    ]
-    return [lost_text(f"{version_path(lake, *each)}", each[0], each[2]) for each in named if each not in there]
+    return Repaired(removed, published, days, problems)
 
 
 def _files_of_lost_manifests(
-    lake: Path, files: Sequence[VersionFile], known: set[tuple[str, str]]
+    lake: Path, files: Sequence[VersionFile], days: Sequence[SealedDay]
 ) -> Mapping[tuple[str, str], Sequence[VersionFile]]:
     """The versions' files of each market and day that was sealed and has no manifest."""
+    known = {(day.market, day.session_date) for day in days}
     found: dict[tuple[str, str], list[VersionFile]] = {}
     for file in files:
         if (file.market, file.session_date) not in known:
@@ -190,50 +103,34 @@ def _was_sealed(lake: Path, file: VersionFile) -> bool:
     return file.version > 1 or path_of(lake, file.kind, file.market, file.session_date).exists()
 
 
-def _from_files(market: str, session_date: str, files: Sequence[VersionFile]) -> SealedDay:
+def _from_files(lake: Path, files: Sequence[VersionFile]) -> SealedDay:
     """The manifest as the files' metadata give it; they have no marks, which the next sealing adds."""
     kinds: dict[str, tuple[Version, ...]] = {}
     for file in sorted(files, key=lambda each: (each.kind, each.version)):
-        kinds[file.kind] = (*kinds.get(file.kind, ()), _version_of(file))
+        kinds[file.kind] = (*kinds.get(file.kind, ()), _version_of(lake / file.name, file.version))
     sealed_at_ns = max(version.sealed_at_ns for found in kinds.values() for version in found)
-    return SealedDay(market, session_date, sealed_at_ns, kinds)
+    return SealedDay(files[0].market, files[0].session_date, sealed_at_ns, kinds)
 
 
-def _version_of(file: VersionFile) -> Version:
-    stated = metadata_of(file.path)
+def _version_of(path: Path, number: int) -> Version:
+    stated = metadata_of(path)
     try:
-        return Version(
-            version=file.version,
-            rows=int(stated["rows"]),
-            digest=stated["digest"],
-            size_bytes=file.path.stat().st_size,
-            sealed_at_ns=int(stated["sealed_at_ns"]),
-            schema_version=int(stated["schema_version"]),
-            streams=msgspec.json.decode(stated.get("streams", "[]"), type=tuple[StreamRows, ...]),
-            is_distinct=stated.get("is_distinct") == "true",
-        )
-    except (KeyError, ValueError) as error:
-        raise DataFileError(f"{file.path}: the day has no manifest, and the file's metadata lack {error}") from error
+        streams = msgspec.json.decode(stated.get("streams", "[]"))
+        found = {**stated, "streams": streams, "version": number, "size_bytes": path.stat().st_size}
+        return msgspec.convert(found, Version, strict=False)  # all but these are texts
+    except msgspec.MsgspecError as error:
+        raise DataFileError(f"{path}: the day has no manifest, and the file's metadata lack it: {error}") from error
 
 
-def _remove_unfinished(lake: Path, days: Sequence[SealedDay], files: Sequence[VersionFile]) -> int:
-    newest = {
-        (day.market, day.session_date, kind): day.last_number(kind)
-        for day in days
-        for kind in {*day.kinds, *day.lacking}
-    }
-    above = [each for each in files if each.version > newest.get((each.market, each.session_date, each.kind), 0)]
-    for file in above:
-        file.path.unlink()
-    return len(above) + remove_staged(lake)
-
-
-def remove_staged(lake: Path) -> int:
-    """Remove what a killed sealing was writing; return how many files. The caller holds the lock."""
+def _remove_staged(lake: Path) -> int:
+    """Remove what a killed sealing was writing; return how many files."""
     staged = list((lake / STAGING).glob("*"))
     for path in staged:
         path.unlink()
     return len(staged)
+
+
+# --- what a glob finds ------------------------------------------------------------------------------------------------
 
 
 def publish(lake: Path, day: SealedDay, *, by_content: bool = False) -> bool:
@@ -246,23 +143,19 @@ def publish(lake: Path, day: SealedDay, *, by_content: bool = False) -> bool:
         DataFileError: versions are lost; those of the other kinds are where a glob finds them.
         OSError: the folder cannot be written.
     """
-    changed = False
-    lost: list[str] = []
+    changed, lost = False, []
     for kind, found in day.kinds.items():
-        path = version_path(lake, kind, day.market, day.session_date, found[-1].version)
-        target = path_of(lake, kind, day.market, day.session_date)
-        try:
-            if is_same(path, target, by_content=by_content):
-                continue
-        except FileNotFoundError:
-            pass  # of the version
-        try:
-            source = source_of(lake, day, kind)
-        except DataFileError as error:
-            lost.append(str(error))
+        own, target = lake / day.name_of(kind, found[-1]), lake / day.glob_name_of(kind)
+        is_there = own.exists()
+        if is_there and is_same(own, target, by_content=by_content):
             continue
-        staged = staging_path(lake, f"{kind}.{day.session_date}.link")
-        _replace_by_link(source, path if source == target else target, staged)
+        source = own
+        if not is_there or (states_version(target, found[-1]) and wrong_version(own, found[-1])):
+            if wrong_version(target, found[-1]):
+                lost.append(lost_text(str(own), kind, day.session_date, "is damaged" if is_there else "is gone"))
+                continue
+            source, target = target, own
+        _replace_by_link(source, target, scratch_folder(lake) / f"{kind}.{day.session_date}.link")
         changed = True
     if lost:
         raise DataFileError("; ".join(lost))
@@ -284,11 +177,11 @@ def put_in_place(source: Path, target: Path, staged: Path) -> bool:
 
 def is_same(source: Path, target: Path, *, by_content: bool = False) -> bool:
     """Whether the target is this version: the same file, or a copy of it."""
+    own = source.stat()
     try:
         there = target.stat()
     except FileNotFoundError:
         return False
-    own = source.stat()
     if os.path.samestat(own, there):
         return True
     is_alike = (own.st_size, own.st_mtime_ns) == (there.st_size, there.st_mtime_ns)

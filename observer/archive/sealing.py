@@ -8,7 +8,7 @@ writer removes those (`observer.archive.removal`).
 
 import logging
 import threading
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -17,13 +17,21 @@ import msgspec
 import pyarrow as pa
 
 from bus.events import SCHEMA_VERSION
-from observer.archive.day import SealedDay, Version, sealed_day, sealed_rows, version_path, write_manifest
-from observer.archive.known_days import KnownDays
+from observer.archive.copying import wrong_at_target
+from observer.archive.day import (
+    SealedDay,
+    Version,
+    sealed_day,
+    sealed_days,
+    sealed_rows,
+    version_path,
+    write_manifest,
+)
+from observer.archive.lock import locked
 from observer.archive.merging import late_rows, merged, numbers_of
-from observer.archive.object_store import ObjectStore
 from observer.archive.parquet import as_in_file, of_market, read_file, write_file
-from observer.archive.repair import locked, publish, scratch_folder, staging_path
-from observer.archive.target import wrong_at_target
+from observer.archive.repair import publish, repair, scratch_folder
+from observer.archive.target import Target
 from observer.archive.verification import require_rows, verify_day
 from observer.base.errors import DataFileError, StoppedError, UntidyCatalogueError
 from observer.base.files import sync_path
@@ -39,14 +47,13 @@ Progress = Callable[[str, str, int], None]
 
 
 class SealingResult(msgspec.Struct, frozen=True):
-    """The sealed day, the kinds that got a new version (none where nothing had changed), the kinds whose rows the
-    database need not keep from now on, and what to say of those that stay lost.
+    """The sealed day, the kinds that got a new version (none where nothing had changed), and the kinds whose rows the
+    database need not keep from now on.
     """
 
     day: SealedDay
     written: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
-    lost: tuple[str, ...] = ()
 
 
 def seal_days(
@@ -58,28 +65,24 @@ def seal_days(
     stop: threading.Event,
     progress: Progress = lambda _day, _kind, _rows: None,
     remove: Collection[str] = (),
-    target: ObjectStore | None = None,
-    known: KnownDays | None = None,
+    target: Target | None = None,
 ) -> Iterator[SealingResult]:
     """Repair the lake, seal the days one after another as `seal`, and update the catalogue, also after a failure or a
     stop. A wrong day does not keep the other days from being sealed. A process changes the lake only through this
     function. Rows of the days in `remove` may leave the database afterwards (`allow_removal`); where the lake has a
-    target, only rows that the target has too. `known` is this process's knowledge of the sealed days (None: nothing is
-    known), which saves the check of all files.
+    target, only rows that the target has too.
 
     Raises:
         LakeInUseError: another process seals.
-        DataFileError: days are wrong, as `seal` says, or versions are lost; the other days are sealed.
+        DataFileError: days are wrong, as `seal` says, or newest versions are lost; the other days are sealed.
         UntidyCatalogueError: all days are sealed, but the catalogue is not up to date.
         StoreError, TargetError, StoppedError, OSError: as `seal` and `allow_removal`, at once.
     """
     wrong: list[str] = []
-    known = known or KnownDays(lake)
     with locked(lake):
-        repaired = known.repair(now_ns())
-        before = repaired.days
+        repaired = repair(lake)
         try:
-            for session_date, unchanged in _compared(lake, url, market, days, before, stop):
+            for session_date, unchanged in _compared(lake, url, market, days, repaired.days, stop):
                 try:
                     if unchanged is not None:
                         publish(lake, unchanged, by_content=True)
@@ -93,10 +96,8 @@ def seal_days(
                     continue
                 yield result
         finally:
-            untidy = _untidy_catalogue(lake, known, before)
+            untidy = _untidy_catalogue(lake, repaired.days)
         lost = [each for each in repaired.problems if not any(each in text for text in wrong)]
-        if not wrong and not lost:
-            known.finish()
     if wrong or lost:
         count = f"{len(wrong)} of {len(days)} days are not sealed: " if len(wrong) > 1 else ""
         raise DataFileError(f"{count}{'; '.join([*wrong, *lost, *untidy])}")
@@ -104,16 +105,14 @@ def seal_days(
         raise UntidyCatalogueError(untidy[0])
 
 
-def _untidy_catalogue(lake: Path, known: KnownDays, before: Sequence[SealedDay]) -> Sequence[str]:
+def _untidy_catalogue(lake: Path, before: Sequence[SealedDay]) -> Sequence[str]:
     """Update the catalogue. Returns the reasons why it is not up to date. Called also after a failed sealing, whose
     error takes precedence.
     """
-    from observer.archive.catalogue import (
-        update_catalogue,  # it loads pyiceberg and with it pandas: 0.7 s, once a day
-    )
+    from observer.archive.catalogue import update_catalogue  # it loads pyiceberg and with it pandas: 0.7 s, once a day
 
     try:
-        if found := known.days():
+        if found := sealed_days(lake):
             update_catalogue(lake, found, before)
     except (UntidyCatalogueError, DataFileError) as error:
         logger.warning("%s", error)
@@ -146,11 +145,10 @@ def _unchanged(lake: Path, url: str, sealed: Sequence[SealedDay], stop: threadin
 
 def _is_unchanged(lake: Path, day: SealedDay, counts: Mapping[str, int], uids: Mapping[int, str]) -> bool:
     """Whether `seal` would find nothing to do. A day with a problem counts as changed: `seal` has to look at it."""
-    joined = _joined(day, uids)
-    if not day.marks or day.lost_kinds or any(counts[kind] for kind in joined):
+    if not day.marks or any(counts[kind] for kind in _joined(day, uids)):
         return False
     try:
-        return not _changed(lake, day, {kind: rows for kind, rows in counts.items() if kind not in joined}, uids)
+        return not _changed(lake, day, counts, uids)
     except DataFileError:
         return False
 
@@ -178,42 +176,37 @@ def seal(
         StoppedError: `stop` was set; the lake is as before.
         OSError: the folder cannot be written.
     """
-    before = sealed_day(lake, market, session_date)
+    sealed = sealed_day(lake, market, session_date)
+    before = sealed or SealedDay(market, session_date, now_ns, {})
     with SealingReader(url, scratch_folder(lake), stop) as reader:
-        if before is None and reader.lacks_snapshots(session_date):  # the other rows alone would pass for the whole day
+        if sealed is None and reader.lacks_snapshots(session_date):  # the other rows alone would pass for the whole day
             raise DataFileError(
                 f"{session_date}: neither the database nor {lake} has the day: mount the lake, or "
-                f"`observer backup restore --lake`; without a copy `observer lake forget {session_date}`"
+                "`observer backup restore --lake`"
             )
         marks, uids = reader.marks()
-        counts = {kind: reader.count(kind, session_date) for kind in KINDS}
-        if before is not None and not before.marks:  # a manifest that was made again from its files, or was put back
+        if sealed is not None and not before.marks:  # a manifest that was made again from its files, or was put back
             removed = tuple(sorted({*before.removed, *_fewer(lake, before, reader)}))
             before = msgspec.structs.replace(before, marks=_marks_of(before.kinds, marks), removed=removed)
             write_manifest(lake, before)
-        lost = _still_lost(before, reader) if before is not None else {}
-        counts = {kind: rows for kind, rows in counts.items() if kind not in lost}
-        made: dict[str, Version] = {}
-        with closing(_sources(lake, before, reader, market, session_date, counts, uids)) as sources:
-            for source in sources:
-                progress(session_date, source.kind, source.rows)
-                made[source.kind] = _write(lake, source, market, session_date, before, now_ns, stop)
-    if before is not None and not made:
+        counts = {kind: reader.count(kind, session_date) for kind in KINDS}
+        sealing = _Sealing(lake, before, reader, uids, now_ns, stop, progress)
+        made = {kind: sealing.of_database(kind, counts[kind]) for kind in _changed(lake, before, counts, uids)}
+        for kind in _joined(before, uids):
+            if counts[kind] and (version := sealing.joined(kind)) is not None:
+                made[kind] = version
+    if sealed is not None and not made:
         publish(lake, before, by_content=True)
-        return SealingResult(before, lost=tuple(lost.values()))
-    kinds = dict(before.kinds) if before else {}
-    for kind, version in made.items():
-        kinds[kind] = (*kinds.get(kind, ()), version)
-    removed, published = (before.removed, before.published) if before else ((), {})
-    lacking = before.lacking if before else {}
-    day = SealedDay(market, session_date, now_ns, kinds, _marks_of(kinds, marks), removed, published, lacking)
+        return SealingResult(before)
+    kinds = {**before.kinds, **{kind: (*before.kinds.get(kind, ()), version) for kind, version in made.items()}}
+    day = msgspec.structs.replace(before, sealed_at_ns=now_ns, kinds=kinds, marks=_marks_of(kinds, marks))
     write_manifest(lake, day)
     publish(lake, day)
-    return SealingResult(day, tuple(made), lost=tuple(lost.values()))
+    return SealingResult(day, tuple(made))
 
 
 def allow_removal(
-    lake: Path, url: str, result: SealingResult, stop: threading.Event, target: ObjectStore | None
+    lake: Path, url: str, result: SealingResult, stop: threading.Event, target: Target | None
 ) -> SealingResult:
     """State in the day's manifest that the database need not keep the rows of its kinds of many rows, after every
     version's file was read again, here and at the target, and the newest ones were compared with the database's rows by
@@ -238,167 +231,134 @@ def allow_removal(
     return msgspec.structs.replace(result, day=day, removed=removed)
 
 
-class _Source(msgspec.Struct, frozen=True):
-    """The content of a kind's new version: the rows, their number, and the random id of each stream by its number in
-    the rows.
-    """
-
-    kind: str
-    rows: int
-    batches: Iterable[pa.RecordBatch]
-    uids: Mapping[int, str]
-
-
-def _sources(
-    lake: Path,
-    before: SealedDay | None,
-    reader: SealingReader,
-    market: str,
-    session_date: str,
-    counts: Mapping[str, int],
-    uids: Mapping[int, str],
-) -> Generator[_Source]:
-    """Yield the kinds whose rows differ from the newest version. Write each source before you take the next one."""
-    joined = _joined(before, uids) if before is not None else ()
-    for kind in _changed(lake, before, {kind: rows for kind, rows in counts.items() if kind not in joined}, uids):
-        with closing(reader.batches(kind, session_date)) as found:
-            yield _Source(kind, counts[kind], as_in_file(of_market(found, market), kind), uids)
-    for kind in joined:
-        if before is None or not counts.get(kind) or (newest := before.newest(kind)) is None:
-            continue
-        with closing(reader.batches(kind, session_date)) as found:
-            late = sum(batch.num_rows for batch in late_rows(as_in_file(found, kind), newest.streams, uids))
-        if late:  # they are read again: all rows of a large day would not be held
-            numbers = numbers_of(newest.streams, uids)
-            own = {numbers[each.stream]: each.uid for each in newest.streams}
-            path = version_path(lake, kind, market, session_date, newest.version)
-            with closing(read_file(path)) as sealed, closing(reader.batches(kind, session_date)) as found:
-                stored = late_rows(as_in_file(of_market(found, market), kind), newest.streams, uids)
-                yield _Source(kind, newest.rows + late, merged(sealed, stored, kind, numbers), {**uids, **own})
-
-
-def _still_lost(before: SealedDay, reader: SealingReader) -> Mapping[str, str]:
-    """By kind what to say of a newest version that is lacking and whose rows the database does not have all: part of
-    them is no version, so the kind stays as it is.
-    """
-    lost = {kind: before.lacking[kind][-1] for kind in before.lost_kinds}
-    return {
-        kind: f"{before.session_date}: version {version.version} of {kind} is lost, and the database does not have its "
-        f"{version.rows:,} rows: bring its file back, then `observer lake seal {before.session_date}`"
-        for kind, version in lost.items()
-        if kind not in KINDS or not _is_in_database(reader, kind, before.session_date, version)
-    }
-
-
-def _is_in_database(reader: SealingReader, kind: str, session_date: str, version: Version) -> bool:
-    """Whether the database has the version's rows, by their positions: an equal number alone can be other rows."""
-    positions = sealed_rows(kind, session_date, version.streams)
-    return reader.count(kind, session_date) >= version.rows and reader.has_rows(positions)
+# --- what changed -----------------------------------------------------------------------------------------------------
 
 
 def _joined(before: SealedDay, uids: Mapping[int, str]) -> Sequence[str]:
     """The kinds whose sealed rows the database may lack: the database's rows of such a kind join the sealed rows."""
     held = set(uids.values())
-    lost = before.lost_kinds
-    known = [(kind, found[-1]) for kind, found in before.kinds.items() if kind in KINDS and kind not in lost]
+    known = [(kind, found[-1]) for kind, found in before.kinds.items() if kind in KINDS]
     return [kind for kind, newest in known if kind in before.removed or not newest.is_held_with(held)]
+
+
+def _changed(lake: Path, before: SealedDay, counts: Mapping[str, int], uids: Mapping[int, str]) -> list[str]:
+    """The kinds, but for the joined ones, whose rows differ from the newest version, or whose file is gone. Stored rows
+    never change, so the number of rows shows a difference; in a restored database the numbers of the streams do. A
+    version without positions is of an earlier Observer.
+
+    Raises:
+        DataFileError: the database has fewer rows than the sealed day.
+    """
+    joined = _joined(before, uids)
+    rows = {
+        kind: (found, newest.rows if (newest := before.newest(kind)) else 0)
+        for kind, found in counts.items()
+        if kind not in joined
+    }
+    if fewer := [f"{kind} {found:,} of {sealed:,}" for kind, (found, sealed) in rows.items() if found < sealed]:
+        raise DataFileError(
+            f"{before.session_date}: the database has fewer rows than the sealed day ({', '.join(fewer)}): "
+            "if it was restored, wait until the processes have delivered again; the sealed day stays as it is"
+        )
+    return [kind for kind, (found, sealed) in rows.items() if found > sealed or _is_stale(lake, before, kind, uids)]
+
+
+def _is_stale(lake: Path, before: SealedDay, kind: str, uids: Mapping[int, str]) -> bool:
+    if (newest := before.newest(kind)) is None:
+        return False
+    is_held = newest.streams and all(uids.get(each.stream) == each.uid for each in newest.streams)
+    return not is_held or not (lake / before.name_of(kind, newest)).exists()
+
+
+def _fewer(lake: Path, before: SealedDay, reader: SealingReader) -> Sequence[str]:
+    """The kinds with fewer rows in the database than in the lake, where the database may lack rows: by their positions,
+    as an equal number alone can be other rows. Checks that the files of these kinds are whole.
+    """
+    fewer: list[str] = []
+    for kind in sorted(REMOVABLE & before.kinds.keys()):
+        newest = before.kinds[kind][-1]
+        positions = sealed_rows(kind, before.session_date, newest.streams)
+        if reader.count(kind, before.session_date) < newest.rows or not reader.has_rows(positions):
+            require_rows(lake / before.name_of(kind, newest), newest.rows, newest.digest, "those of its metadata")
+            fewer.append(kind)
+    return fewer
 
 
 def _marks_of(kinds: Mapping[str, Sequence[Version]], marks: Mapping[str, int]) -> Mapping[str, int]:
     """Return the high-water marks of the streams with rows in the newest versions. Each start of a process is a stream,
     so a manifest with all streams would grow with each start. A restored database may lack some of these streams.
     """
-    streams = [each for found in kinds.values() for each in found[-1].streams]
-    last = {each.uid: max(of_stream.last for of_stream in streams if of_stream.uid == each.uid) for each in streams}
-    return {uid: max(marks.get(uid, 0), number) for uid, number in last.items()}
+    last: dict[str, int] = {}
+    for each in (each for found in kinds.values() for each in found[-1].streams):
+        last[each.uid] = max(last.get(each.uid, 0), each.last, marks.get(each.uid, 0))
+    return last
 
 
-def _changed(lake: Path, before: SealedDay | None, counts: Mapping[str, int], uids: Mapping[int, str]) -> list[str]:
-    """The kinds whose rows differ from the newest version, or whose file is gone. Stored rows never change, so the
-    number of rows shows a difference; in a restored database the numbers of the streams do. A version without positions
-    is of an earlier Observer.
+# --- versions ---------------------------------------------------------------------------------------------------------
+
+
+class _Sealing(msgspec.Struct, frozen=True):
+    """A day that is being sealed: as it was before, and the transaction that reads its rows; `uids` are the random ids
+    of the event streams by the number in the rows.
     """
-    if before is None:
-        return [kind for kind, rows in counts.items() if rows]
-    sealed = {kind: newest.rows if (newest := before.newest(kind)) else 0 for kind in counts}
-    if fewer := [kind for kind, rows in counts.items() if rows < sealed[kind]]:
-        texts = (f"{kind} {counts[kind]:,} of {sealed[kind]:,}" for kind in fewer)
-        raise DataFileError(
-            f"{before.session_date}: the database has fewer rows than the sealed day ({', '.join(texts)}): "
-            "if it was restored, wait until the processes have delivered again; the sealed day stays as it is"
+
+    lake: Path
+    before: SealedDay
+    reader: SealingReader
+    uids: Mapping[int, str]
+    now_ns: int
+    stop: threading.Event
+    progress: Progress
+
+    def of_database(self, kind: str, rows: int) -> Version:
+        """Write a version with the database's rows."""
+        with closing(self.reader.batches(kind, self.before.session_date)) as found:
+            return self._write(kind, rows, as_in_file(of_market(found, self.before.market), kind), self.uids)
+
+    def joined(self, kind: str) -> Version | None:
+        """Write a version with the rows of the newest one and the late rows of the database; None without these."""
+        before, newest = self.before, self.before.kinds[kind][-1]
+        with closing(self.reader.batches(kind, before.session_date)) as found:
+            late = sum(batch.num_rows for batch in late_rows(as_in_file(found, kind), newest.streams, self.uids))
+        if not late:
+            return None
+        # They are read again: all rows of a large day would not be held.
+        numbers = numbers_of(newest.streams, self.uids)
+        uids = {**self.uids, **{numbers[each.stream]: each.uid for each in newest.streams}}
+        own = read_file(self.lake / before.name_of(kind, newest))
+        with closing(own) as sealed, closing(self.reader.batches(kind, before.session_date)) as found:
+            stored = late_rows(as_in_file(of_market(found, before.market), kind), newest.streams, self.uids)
+            return self._write(kind, newest.rows + late, merged(sealed, stored, kind, numbers), uids)
+
+    def _write(self, kind: str, rows: int, batches: Iterable[pa.RecordBatch], uids: Mapping[int, str]) -> Version:
+        market, session_date = self.before.market, self.before.session_date
+        self.progress(session_date, kind, rows)
+        number = newest.version + 1 if (newest := self.before.newest(kind)) else 1
+        metadata = {
+            "kind": kind,
+            "market": market,
+            "session_date": session_date,
+            "version": str(number),
+            "sealed_at_ns": str(self.now_ns),
+            "schema_version": str(SCHEMA_VERSION),
+        }
+        staged = scratch_folder(self.lake) / f"{kind}.{session_date}.{number}.parquet"
+        written = write_file(staged, kind, self._until_stopped(batches), metadata, uids)
+        found = 0 if written is None else written.rows
+        if written is None or found != rows:  # one transaction has counted and read them
+            text = f"{found:,} rows of {kind} were read, but the database counts {rows:,}"
+            raise DataFileError(f"{session_date}: {text}: nothing is sealed; run `observer doctor --recount`")
+        require_rows(staged, written.rows, written.digest, "the rows that were read from the database")
+        final = version_path(self.lake, kind, market, session_date, number)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        staged.replace(final)
+        sync_path(final.parent)
+        return Version(
+            version=number, sealed_at_ns=self.now_ns, schema_version=SCHEMA_VERSION, **msgspec.structs.asdict(written)
         )
-    return [kind for kind, rows in counts.items() if rows > sealed[kind] or _is_stale(lake, before, kind, uids)]
 
-
-def _is_stale(lake: Path, before: SealedDay, kind: str, uids: Mapping[int, str]) -> bool:
-    if (newest := before.newest(kind)) is None:
-        return False
-    if not newest.streams or any(uids.get(each.stream) != each.uid for each in newest.streams):
-        return True
-    path = version_path(lake, kind, before.market, before.session_date, newest.version)
-    return kind in before.lost_kinds or not path.exists()
-
-
-def _fewer(lake: Path, before: SealedDay, reader: SealingReader) -> Sequence[str]:
-    """The kinds with fewer rows in the database than in the lake, where the database may lack rows. Checks that the
-    files of these kinds are whole.
-    """
-    fewer: list[str] = []
-    for kind in sorted(REMOVABLE.intersection(before.kinds).difference(before.lost_kinds)):
-        newest = before.kinds[kind][-1]
-        if not _is_in_database(reader, kind, before.session_date, newest):
-            path = version_path(lake, kind, before.market, before.session_date, newest.version)
-            require_rows(path, newest.rows, newest.digest, "those of its metadata")
-            fewer.append(kind)
-    return fewer
-
-
-def _until_stopped(
-    batches: Iterable[pa.RecordBatch], session_date: str, stop: threading.Event
-) -> Iterator[pa.RecordBatch]:
-    for batch in batches:
-        if stop.is_set():
-            raise StoppedError(f"the sealing of {session_date} was interrupted")
-        yield batch
-
-
-def _write(
-    lake: Path,
-    source: _Source,
-    market: str,
-    session_date: str,
-    before: SealedDay | None,
-    now_ns: int,
-    stop: threading.Event,
-) -> Version:
-    kind = source.kind
-    number = before.last_number(kind) + 1 if before else 1
-    metadata = {
-        "kind": kind,
-        "market": market,
-        "session_date": session_date,
-        "version": str(number),
-        "sealed_at_ns": str(now_ns),
-        "schema_version": str(SCHEMA_VERSION),
-    }
-    staged = staging_path(lake, f"{kind}.{session_date}.{number}.parquet")
-    written = write_file(staged, kind, _until_stopped(source.batches, session_date, stop), metadata, source.uids)
-    rows = 0 if written is None else written.rows
-    if written is None or rows != source.rows:  # one transaction has counted and read them
-        text = f"{rows:,} rows of {kind} were read, but the database counts {source.rows:,}"
-        raise DataFileError(f"{session_date}: {text}: nothing is sealed; run `observer doctor --recount`")
-    require_rows(staged, written.rows, written.digest, "the rows that were read from the database")
-    final = version_path(lake, kind, market, session_date, number)
-    final.parent.mkdir(parents=True, exist_ok=True)
-    staged.replace(final)
-    sync_path(final.parent)
-    return Version(
-        version=number,
-        rows=written.rows,
-        digest=written.digest,
-        size_bytes=written.size_bytes,
-        sealed_at_ns=now_ns,
-        schema_version=SCHEMA_VERSION,
-        streams=written.streams,
-        is_distinct=written.is_distinct,
-    )
+    def _until_stopped(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            if self.stop.is_set():
+                raise StoppedError(f"the sealing of {self.before.session_date} was interrupted")
+            yield batch

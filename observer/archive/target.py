@@ -1,263 +1,188 @@
-"""The lake's copy in an object store: publishes sealed days, lists the published days, and verifies them.
+"""Where copies of sealed days go: a folder, as beside the packages, or an object store. It knows nothing of days.
 
-    URL/_versions/kind=K/market=M/session_date=D/N.parquet    every version
-    URL/kind=K/market=M/session_date=D/part-0.parquet         a copy of the newest one, for engines that read a glob
-    URL/_days/market=M/D.json                                 the day's manifest, written last
-
-The local lake stays the truth; the copy follows from it. A version is read back and compared with its file before
-anything names it. The manifest is written after everything that it names. Each object appears in one step. So a kill or
-a lost store leaves a day unchanged, and the next publication continues.
+Names are those of the lake's files below its folder. Each object appears in one step, whole, or not at all.
 """
 
+import contextlib
+import hashlib
+import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
-from observer.archive.day import (
-    DAYS,
-    SealedDay,
-    Version,
-    manifest_content,
-    manifest_from,
-    manifest_path,
-    path_of,
-    sealed_dates,
-    sealed_day,
-    version_path,
-    write_manifest,
-)
-from observer.archive.lost_versions import without
-from observer.archive.object_store import ObjectStore
-from observer.archive.repair import locked
-from observer.archive.verification import wrong_version
-from observer.base.errors import DataFileError
-from observer.store.kinds import REMOVABLE
+from observer.archive.day import DAYS
+from observer.base.errors import StoppedError
+from observer.base.files import PRIVATE_FILE, make_private_folder, replace_file, sync_path, to_disk
 
-Progress = Callable[[str, str], None]
-"""Is called with the day and the kind that begins."""
-
-_ROOT: Final = Path()  # the names at the target are the paths in the lake
-_AT_ONCE: Final = 8  # manifests
-_REMEDY: Final = "remove this object, and `observer lake publish` writes it again"
+PIECE_BYTES: Final = 4 * 1024 * 1024
+"""Read and written at a time; a request to stop is noticed between two."""
+_EARLIER_DAYS: Final = "_copied"
 
 
-def published_days(store: ObjectStore) -> list[SealedDay]:
-    """The days with a manifest at the target, by market and date.
+class Target(Protocol):
+    """A place of copies. Every method raises TargetError (an object store) or OSError (a folder) if it fails.
 
-    Raises:
-        TargetError: the target does not answer.
-        DataFileError: a manifest is damaged, or of a later version of Observer.
-    """
-    names = sorted(name for name in store.list(DAYS) if name.endswith(".json"))
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        found = pool.map(lambda name: _manifest(store, name), names)
-        return [day for day in found if day is not None]
-
-
-def publish_days(
-    lake: Path,
-    store: ObjectStore,
-    market: str,
-    stop: threading.Event,
-    progress: Progress = lambda _day, _kind: None,
-    again: str | None = None,
-) -> Iterator[SealedDay]:
-    """Bring the target to the sealed days of a market, the oldest first, and note in the lake's manifests what it has;
-    yields each day that changed there. Of the day `again` everything that is there is read and, where it is damaged,
-    replaced. A day or a kind that is wrong does not keep the others from being published.
-
-    Raises:
-        LakeInUseError: another process changes the lake.
-        DataFileError: days are wrong, here or there, as `publish_day` says; the other days are published.
-        TargetError, StoppedError, OSError: as `publish_day`, at once.
-    """
-    wrong: list[str] = []
-    with locked(lake):
-        dates = sorted(sealed_dates(lake))
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            there = [pool.submit(_manifest, store, manifest_path(_ROOT, market, date).as_posix()) for date in dates]
-        for date, known in zip(dates, there, strict=True):
-            try:
-                if (day := sealed_day(lake, market, date)) is None:  # of another market
-                    continue
-                done = publish_day(lake, store, day, known.result(), stop, progress, is_again=date == again)
-            except DataFileError as error:
-                wrong.append(str(error))
-                continue
-            published = {kind: found[-1].version for kind, found in done.there.kinds.items()}
-            if published != day.published:
-                write_manifest(lake, msgspec.structs.replace(day, published=published))
-            if done.problems:
-                wrong.append("; ".join(done.problems))
-            if done.is_changed:
-                yield day
-    if wrong:
-        count = f"{len(wrong)} of {len(dates)} days are not published or not whole: " if len(wrong) > 1 else ""
-        raise DataFileError(f"{count}{'; '.join(wrong)}")
-
-
-class Published(msgspec.Struct, frozen=True):
-    """The day as the target has it now, whether the publication changed it, and the problems of kinds that stayed
-    unchanged.
+    `url` names it in texts. `has_glob`: engines read it, so that it has the newest version of each kind under the
+    name that a glob finds, too.
     """
 
-    there: SealedDay
-    is_changed: bool
-    problems: Sequence[str] = ()
+    url: str
+    has_glob: bool
+
+    def names(self, folder: str) -> Sequence[str]:
+        """The names of all objects in a folder and those below it."""
+        ...
+
+    def read(self, name: str) -> bytes | None:
+        """The content of a small object; None where there is none."""
+        ...
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a small object, in the place of another one."""
+        ...
+
+    def put(self, path: Path, name: str, stop: threading.Event) -> None:
+        """Write a file's content as an object, in the place of another one. Read it again before anything names it.
+
+        Raises:
+            OSError: the file cannot be opened.
+            StoppedError: `stop` was set.
+        """
+        ...
+
+    def has(self, path: Path, name: str, stop: threading.Event) -> bool:
+        """Whether an object is there and has exactly a file's content; it is read whole.
+
+        Raises:
+            OSError: the file cannot be read.
+            StoppedError: `stop` was set.
+        """
+        ...
+
+    def copy(self, name: str, copied: str) -> None:
+        """Copy an object within the target in one step, in the place of another one."""
+        ...
 
 
-def publish_day(
-    lake: Path,
-    store: ObjectStore,
-    day: SealedDay,
-    known: SealedDay | None,
-    stop: threading.Event,
-    progress: Progress = lambda _day, _kind: None,
-    *,
-    is_again: bool = False,
-) -> Published:
-    """Publish a sealed day. `known` is its manifest there, None where it has none: what it names was verified before it
-    was written, and with `is_again` is verified now. A kind with a damaged file stays there as it was, and the manifest
-    there states what it lacks. Versions that the lake has lost and forgotten stay there. The caller holds the lock.
+def pieces_of(path: Path) -> Iterator[bytes]:
+    """The content of a file. Raises OSError when it cannot be read."""
+    with path.open("rb") as file:
+        while piece := file.read(PIECE_BYTES):
+            yield piece
+
+
+def is_content(found: Iterator[bytes], path: Path, stop: threading.Event) -> bool:
+    """Whether pieces are the content of a file.
 
     Raises:
-        TargetError: the target does not answer, or refuses.
-        DataFileError: the target has another lake's day of this name.
+        OSError: the file cannot be read.
         StoppedError: `stop` was set.
-        OSError: a file cannot be read.
     """
-    here, day = day.kinds, _as_there(day, known, store)
-    if known == day and not is_again:
-        return Published(day, is_changed=False)
-    if known is not None:
-        _require_same_lake(store, day, known)
-    behind: dict[str, Sequence[Version]] = {}
-    problems: list[str] = []
-    for kind, found in day.kinds.items():
-        there = known.kinds.get(kind, ()) if known is not None else ()
-        has = () if is_again else there
-        if has == found:
-            continue
-        progress(day.session_date, kind)
-        try:
-            for version in here.get(kind, ()):
-                if version not in has:
-                    _put_version(lake, store, day, kind, version, stop)
-        except DataFileError as error:
-            problems.append(str(error))
-            behind[kind] = [version for version in found if version not in there]
-            continue
-        # In front of the manifest: a day whose manifest is there has all its files.
-        store.copy(_version_name(day, kind, found[-1]), path_of(_ROOT, kind, day.market, day.session_date).as_posix())
-    published = without(day, behind) if any(behind.values()) else day
-    if is_changed := published != known or is_again:
-        store.write(_manifest_name(day), manifest_content(published))
-    return Published(published, is_changed, problems)
+    with path.open("rb") as file:
+        for piece in found:
+            go_on(stop)
+            if piece != file.read(len(piece)):
+                return False
+        return not file.read(1)
 
 
-def wrong_at_target(lake: Path, store: ObjectStore, day: SealedDay, stop: threading.Event) -> tuple[str, ...]:
-    """What is wrong with a sealed day's copy: its manifest, each version, and what a glob finds. All are read whole and
-    compared with the lake's files.
+def go_on(stop: threading.Event) -> None:
+    """Return, or raise StoppedError when `stop` is set."""
+    if stop.is_set():
+        raise StoppedError("the work on copies was interrupted")
+
+
+class _EarlierDay(msgspec.Struct):
+    day: msgspec.Raw
+
+
+class _EarlierNote(msgspec.Struct):
+    copied: _EarlierDay
+
+
+class FolderTarget:
+    """A folder. A file in it is a hard link to the lake's where the file systems allow it, else a copy."""
+
+    has_glob = False
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.url = str(folder)
+
+    def names(self, folder: str) -> Sequence[str]:
+        found = {path.relative_to(self.folder).as_posix() for path in (self.folder / folder).glob("**/*.json")}
+        if folder == DAYS:  # an earlier Observer's copy has its manifests inside other files
+            earlier = (self.folder / _EARLIER_DAYS).glob("*/*.json")
+            found |= {f"{DAYS}/{path.relative_to(self.folder / _EARLIER_DAYS).as_posix()}" for path in earlier}
+        return sorted(found)
+
+    def read(self, name: str) -> bytes | None:
+        with contextlib.suppress(FileNotFoundError):
+            return (self.folder / name).read_bytes()
+        with contextlib.suppress(FileNotFoundError):
+            content = (self.folder / name.replace(DAYS, _EARLIER_DAYS, 1)).read_bytes()
+            with contextlib.suppress(msgspec.DecodeError):  # a damaged one is no manifest either
+                return bytes(msgspec.json.decode(content, type=_EarlierNote).copied.day)
+            return content
+        return None
+
+    def write(self, name: str, content: bytes) -> None:
+        path = self.folder / name
+        make_private_folder(path.parent)
+        replace_file(path, content)
+        sync_path(path.parent)
+
+    def put(self, path: Path, name: str, stop: threading.Event) -> None:
+        make_private_folder((self.folder / name).parent)
+        bring(path, self.folder / name, stop)
+
+    def has(self, path: Path, name: str, stop: threading.Event) -> bool:
+        own = self.folder / name
+        if not own.exists():
+            return False
+        return own.samefile(path) or is_content(pieces_of(own), path, stop)
+
+    def copy(self, name: str, copied: str) -> None:
+        self.put(self.folder / name, copied, threading.Event())
+
+
+def bring(source: Path, target: Path, stop: threading.Event) -> None:
+    """Make the target a link to the source in one step, or a copy where there are no links. Its folder is there.
 
     Raises:
-        TargetError: the target does not answer.
+        OSError: the folder cannot be written, or the source is gone.
         StoppedError: `stop` was set.
-        OSError: a file of the lake cannot be read; one that is gone is passed over.
     """
-    try:
-        there = _manifest(store, _manifest_name(day))
-    except DataFileError as error:
-        return (str(error),)
-    day = _as_there(day, there, store)
-    if there is None or there.kinds != day.kinds:
-        text = "is not published" if there is None else "has another state there"
-        return (f"{day.session_date} {text}: `observer lake publish {day.session_date}`",)
-    problems = []
-    for kind, found in day.kinds.items():
-        names = {_version_name(day, kind, version): version for version in found}
-        names[path_of(_ROOT, kind, day.market, day.session_date).as_posix()] = found[-1]
-        for name, version in names.items():
-            path = version_path(lake, kind, day.market, day.session_date, version.version)
-            if path.exists() and not store.has(path, name, stop):  # a lost one is the lake's own problem
-                remedy = f"`observer lake publish {day.session_date}` replaces it"
-                problems.append(f"{store.url_of(name)} is not version {version.version}: {remedy}")
-    return tuple(problems)
-
-
-def state_at_target(day: SealedDay, there: Mapping[tuple[str, str], SealedDay]) -> str:
-    """What the target has of a sealed day, given its manifests by market and date."""
-    found = there.get((day.market, day.session_date))
-    if found is None:
-        return "no"
-    return "published" if found.kinds == _as_there(day, found).kinds else "behind"
-
-
-def _as_there(day: SealedDay, known: SealedDay | None, store: ObjectStore | None = None) -> SealedDay:
-    """The day as the target is to have it: versions that the lake has lost, and that the target's manifest names, are
-    not lacking there; with `store` only those with an object. Of a kind whose newest version is one of these the
-    database need not have the rows.
-    """
-
-    def is_kept(kind: str, version: Version) -> bool:
-        return version in day.lacking[kind] and (store is None or store.has_object(_version_name(day, kind, version)))
-
-    there = known.kinds if known is not None else {}
-    kept = {kind: [each for each in there.get(kind, ()) if is_kept(kind, each)] for kind in day.lacking}
-    left = {kind: tuple(each for each in lost if each not in kept[kind]) for kind, lost in day.lacking.items()}
-    kinds = {
-        **day.kinds,
-        **{
-            kind: tuple(sorted([*day.kinds.get(kind, ()), *found], key=lambda each: each.version))
-            for kind, found in kept.items()
-            if found
-        },
-    }
-    lacking = {kind: lost for kind, lost in left.items() if lost}
-    whole = msgspec.structs.replace(day, kinds=kinds, lacking=lacking, published={})
-    was_lost = REMOVABLE.intersection(day.lost_kinds).difference(whole.lost_kinds)
-    return msgspec.structs.replace(whole, removed=tuple(sorted(was_lost.union(day.removed))))
-
-
-def _put_version(
-    lake: Path, store: ObjectStore, day: SealedDay, kind: str, version: Version, stop: threading.Event
-) -> None:
-    path = version_path(lake, kind, day.market, day.session_date, version.version)
-    if wrong := wrong_version(path, version):
-        raise DataFileError(f"{kind} of {day.session_date} is not published: {wrong[0]}")
-    name = _version_name(day, kind, version)
-    if store.has(path, name, stop):  # an earlier publication, which did not end, has put it there
+    staged = target.with_name(f".{target.name}.part")
+    staged.unlink(missing_ok=True)  # of a process that was killed
+    if target.exists() and target.samefile(source):  # a name that replaces another one of its own file stays
         return
-    store.upload(path, name, stop)
-    if not store.has(path, name, stop):
-        text = f"{store.url_of(name)} is not what was written"
-        raise DataFileError(f"{kind} of {day.session_date} is not published: {text}")
+    try:
+        os.link(source, staged)
+    except OSError:  # another file system, one without links, or one that forbids them
+        copy_file(source, staged, stop)
+    staged.replace(target)
+    sync_path(target.parent)
 
 
-def _require_same_lake(store: ObjectStore, day: SealedDay, known: SealedDay) -> None:
-    """Require that the target's manifest names only versions of this lake: versions are only added. Other versions
-    belong to another lake, or to this lake before it was lost.
+def copy_file(source: Path, target: Path, stop: threading.Event) -> tuple[int, str]:
+    """Write a file's content to the disk as a new file of its owner alone; return its bytes and its SHA-256.
+
+    Raises:
+        OSError: the file cannot be read or written.
+        StoppedError: `stop` was set.
     """
-    for kind, found in known.kinds.items():
-        own = {(each.version, each.digest) for of in (day.kinds, day.lacking) for each in of.get(kind, ())}
-        if not {(version.version, version.digest) for version in found} <= own:
-            raise DataFileError(
-                f"{store.url} has another lake's {kind} of {day.session_date}: give this lake another prefix, or take "
-                "that lake's files back from there"
-            )
-
-
-def _manifest(store: ObjectStore, name: str) -> SealedDay | None:
-    content = store.read(name)
-    return None if content is None else manifest_from(content, store.url_of(name), _REMEDY)
-
-
-def _manifest_name(day: SealedDay) -> str:
-    return manifest_path(_ROOT, day.market, day.session_date).as_posix()
-
-
-def _version_name(day: SealedDay, kind: str, version: Version) -> str:
-    return version_path(_ROOT, kind, day.market, day.session_date, version.version).as_posix()
+    digest, size_bytes = hashlib.sha256(), 0
+    with source.open("rb") as reading:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        with os.fdopen(os.open(target, flags, PRIVATE_FILE), "wb") as writing:
+            to_disk(writing)  # of an empty file, too
+            while piece := reading.read(PIECE_BYTES):
+                go_on(stop)
+                digest.update(piece)
+                size_bytes += writing.write(piece)
+                to_disk(writing)  # each piece: a commit would wait until all of a large file is there
+    return size_bytes, digest.hexdigest()

@@ -1,18 +1,16 @@
 """Whether a sealed day is whole: its files, what a glob finds, and the database's own rows, each by the digest."""
 
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
-from observer.archive.day import SealedDay, Version, lost_text, path_of, sealed_day, sealed_days, version_path
+from observer.archive.day import SealedDay, Version, lost_text, sealed_day, sealed_days
 from observer.archive.digest import RowsDigest
 from observer.archive.merging import late_rows
 from observer.archive.parquet import as_in_file, columns_of, digest_of_file, file_schema, metadata_of, unknown_kind
-from observer.archive.repair import locked, publish
-from observer.base.errors import DataFileError, LakeInUseError, StoppedError
+from observer.base.errors import DataFileError, StoppedError
 from observer.store.kinds import KINDS
 from observer.store.sealing import SealingReader
 
@@ -31,29 +29,19 @@ class VerifiedDay(msgspec.Struct, frozen=True):
 
 
 def verify_stored_day(lake: Path, day: SealedDay, url: str, stop: threading.Event) -> VerifiedDay:
-    """As `verify_day`, with the present manifest of the day and the present rows of the database at `url`. A version
-    that is gone is put back from the glob's file before.
+    """As `verify_day`, with the present manifest of the day and the present rows of the database at `url`.
 
     Raises:
         DataFileError: the manifest cannot be read.
         StoreError, StoppedError: as `verify_day`.
     """
     now = sealed_day(lake, day.market, day.session_date) or day
-    newest = [
-        version_path(lake, kind, now.market, now.session_date, found[-1].version) for kind, found in now.kinds.items()
-    ]
-    if not all(path.exists() for path in newest):
-        with (
-            suppress(LakeInUseError, DataFileError, OSError),
-            locked(lake),
-        ):  # what cannot be put back is a problem below
-            publish(lake, now)
     with SealingReader(url, stop=stop) as reader:
         return verify_day(lake, now, reader, stop)
 
 
-def verify_day(lake: Path, day: SealedDay, reader: SealingReader | None, stop: threading.Event) -> VerifiedDay:
-    """Read every version of every kind, and the database's rows of the day where there is a reader.
+def verify_day(lake: Path, day: SealedDay, reader: SealingReader, stop: threading.Event) -> VerifiedDay:
+    """Read every version of every kind, and the database's rows of the day.
 
     If the database has no rows at all of the day, it is compared with its manifest alone: another database has it. Of a
     kind that is removed from the database, or whose sealed rows another database has, only the rows count that the
@@ -63,40 +51,26 @@ def verify_day(lake: Path, day: SealedDay, reader: SealingReader | None, stop: t
         StoreError: the database does not answer.
         StoppedError: `stop` was set.
     """
-    problems: list[str] = []
-    compared = 0
-    counts = {kind: reader.count(kind, day.session_date) for kind in KINDS} if reader is not None else {}
-    compares = reader if any(counts.values()) else None
-    uids = set(compares.marks()[1].values()) if compares is not None else set()
+    date, problems, compared = day.session_date, list[str](), 0
+    counts = {kind: reader.count(kind, date) for kind in KINDS}
+    is_compared = any(counts.values())
+    uids = reader.marks()[1] if is_compared else {}
     for kind, found in day.kinds.items():
         if kind not in KINDS:
-            problems.append(f"{kind} of {day.session_date}: {unknown_kind(kind)}")
+            problems.append(f"{kind} of {date}: {unknown_kind(kind)}")
             continue
-        for version in found:
-            if stop.is_set():
-                raise StoppedError(f"the verification of {day.session_date} was interrupted")
-            path = version_path(lake, kind, day.market, day.session_date, version.version)
-            if path.exists():
-                problems += wrong_version(path, version)
-            else:
-                problems.append(lost_text(str(path), kind, day.session_date))
-        problems += _wrong_glob(lake, day, kind, found[-1])
-        if compares is not None and (kind in day.removed or not found[-1].is_held_with(uids)):
-            problems += _late_rows(compares, day, kind, found[-1])
-        elif compares is not None:
+        problems += _wrong_files(lake, day, kind, stop)
+        if is_compared and (kind in day.removed or not found[-1].is_held_with(set(uids.values()))):
+            problems += _late_rows(reader, day, kind, uids)
+        elif is_compared:
             compared += found[-1].rows
-            problems += _wrong_rows(compares, lake, day, kind, found[-1])
+            problems += _wrong_rows(reader, lake, day, kind)
     problems += [
-        f"{kind} of {day.session_date}: version {day.last_number(kind)} is lost and forgotten"
-        for kind in day.lost_kinds
-    ]
-    problems += [
-        f"{kind} of {day.session_date}: the database has {rows:,} rows, the sealed day none: "
-        f"`observer lake seal {day.session_date}` adds them"
+        f"{kind} of {date}: the database has {rows:,} rows, the sealed day none: `observer lake seal {date}` adds them"
         for kind, rows in counts.items()
         if rows and kind not in day.kinds
     ]
-    return VerifiedDay(day.market, day.session_date, len(day.kinds), day.rows, compared, tuple(problems))
+    return VerifiedDay(day.market, date, len(day.kinds), day.rows, compared, tuple(problems))
 
 
 def verify_catalogue(lake: Path) -> Sequence[str]:
@@ -109,11 +83,33 @@ def verify_catalogue(lake: Path) -> Sequence[str]:
     return (text,)
 
 
-def wrong_version(path: Path, version: Version) -> list[str]:
-    """Return the problems of a version's file: in its rows or its metadata."""
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def _wrong_files(lake: Path, day: SealedDay, kind: str, stop: threading.Event) -> Iterator[str]:
+    for version in day.kinds[kind]:
+        if stop.is_set():
+            raise StoppedError(f"the verification of {day.session_date} was interrupted")
+        path = lake / day.name_of(kind, version)
+        if path.exists():
+            yield from wrong_version(path, version)
+        else:
+            yield lost_text(str(path), kind, day.session_date)
+    own, glob = lake / day.name_of(kind, version), lake / day.glob_name_of(kind)
+    is_linked = own.exists() and glob.exists() and own.samefile(glob)
+    if own.exists() and not is_linked and (wrong := wrong_version(glob, version)):  # a copy
+        yield f"{wrong[0]}: `observer lake seal {day.session_date}` publishes it again"
+
+
+def wrong_version(path: Path, version: Version) -> Sequence[str]:
+    """Return the problems of a version's file: in its size, its rows or its metadata."""
     try:
+        if (size_bytes := path.stat().st_size) != version.size_bytes:
+            return [f"{path} has {size_bytes:,} bytes, its manifest states {version.size_bytes:,}"]
         require_rows(path, version.rows, version.digest, "those of its manifest")
         stated = metadata_of(path)
+    except OSError as error:
+        return [f"{path}: {error.strerror}"]
     except DataFileError as error:
         return [str(error)]
     expected = {"rows": str(version.rows), "digest": version.digest, "version": str(version.version)}
@@ -122,52 +118,13 @@ def wrong_version(path: Path, version: Version) -> list[str]:
     return []
 
 
-def _wrong_glob(lake: Path, day: SealedDay, kind: str, newest: Version) -> list[str]:
-    path = path_of(lake, kind, day.market, day.session_date)
+def states_version(path: Path, version: Version) -> bool:
+    """Whether the file is there and says in its metadata that it is this version; its rows are not read."""
     try:
         stated = metadata_of(path)
-        if not path.samefile(version_path(lake, kind, day.market, day.session_date, newest.version)):  # a copy
-            require_rows(path, newest.rows, newest.digest, "those of its manifest")
-    except FileNotFoundError:
-        return []  # the version's file is gone, which is reported
-    except DataFileError as error:
-        return [f"{error}: `observer lake seal {day.session_date}` publishes it again"]
-    if (stated.get("version"), stated.get("digest")) != (str(newest.version), newest.digest):
-        return [f"{path} is not version {newest.version}: `observer lake seal {day.session_date}` publishes it again"]
-    return []
-
-
-def _wrong_rows(reader: SealingReader, lake: Path, day: SealedDay, kind: str, newest: Version) -> list[str]:
-    """Compare the columns of the newest version. A version of an earlier Observer lacks later columns: such a row has
-    no value there.
-    """
-    try:
-        sealed = columns_of(version_path(lake, kind, day.market, day.session_date, newest.version))
     except DataFileError:
-        return []  # the file is lost or damaged, which is reported
-    stored = file_schema(kind).names
-    digest, filled = RowsDigest([name for name in sealed if name in stored]), set[str]()
-    for batch in as_in_file(reader.batches(kind, day.session_date), kind):
-        digest.add(batch)
-        filled |= {name for name in stored if name not in sealed and batch[name].null_count < batch.num_rows}
-    if filled:  # the digest of the sealed columns does not show it
-        names = ", ".join(sorted(filled))
-        return [f"{kind} of {day.session_date}: the database has values of {names}, which the sealed day does not have"]
-    if (digest.rows, digest.hexdigest()) == (newest.rows, newest.digest):
-        return []
-    again = f": `observer lake seal {day.session_date}` makes a new version" if digest.rows > newest.rows else ""
-    return [
-        f"{kind} of {day.session_date}: the database has {digest.rows:,} rows, the sealed day {newest.rows:,}{again}"
-    ]
-
-
-def _late_rows(reader: SealingReader, day: SealedDay, kind: str, newest: Version) -> list[str]:
-    _, uids = reader.marks()
-    late = late_rows(as_in_file(reader.batches(kind, day.session_date), kind), newest.streams, uids)
-    if not (rows := sum(batch.num_rows for batch in late)):
-        return []
-    again = f"`observer lake seal {day.session_date}` makes a new version"
-    return [f"{kind} of {day.session_date}: {rows:,} rows of the database came after the sealing: {again}"]
+        return False
+    return (stated.get("version"), stated.get("digest")) == (str(version.version), version.digest)
 
 
 def require_rows(path: Path, rows: int, digest: str, source: str) -> None:
@@ -181,3 +138,34 @@ def require_rows(path: Path, rows: int, digest: str, source: str) -> None:
         raise DataFileError(
             f"{path}: {found[0]:,} rows with digest {found[1][:12]}, but {source} are {rows:,} with {digest[:12]}"
         )
+
+
+# --- rows of the database ---------------------------------------------------------------------------------------------
+
+
+def _wrong_rows(reader: SealingReader, lake: Path, day: SealedDay, kind: str) -> Iterator[str]:
+    """Compare the columns of the newest version. A version of an earlier Observer lacks later columns: such a row has
+    no value there.
+    """
+    newest, what = day.kinds[kind][-1], f"{kind} of {day.session_date}"
+    try:
+        sealed = columns_of(lake / day.name_of(kind, newest))
+    except DataFileError:
+        return  # the file is lost or damaged, which is reported
+    stored = file_schema(kind).names
+    digest, filled = RowsDigest([name for name in sealed if name in stored]), set[str]()
+    for batch in as_in_file(reader.batches(kind, day.session_date), kind):
+        digest.add(batch)
+        filled |= {name for name in stored if name not in sealed and batch[name].null_count < batch.num_rows}
+    if filled:  # the digest of the sealed columns does not show it
+        yield f"{what}: the database has values of {', '.join(sorted(filled))}, which the sealed day does not have"
+    elif (digest.rows, digest.hexdigest()) != (newest.rows, newest.digest):
+        again = f": `observer lake seal {day.session_date}` makes a new version" if digest.rows > newest.rows else ""
+        yield f"{what}: the database has {digest.rows:,} rows, the sealed day {newest.rows:,}{again}"
+
+
+def _late_rows(reader: SealingReader, day: SealedDay, kind: str, uids: Mapping[int, str]) -> Iterator[str]:
+    late = late_rows(as_in_file(reader.batches(kind, day.session_date), kind), day.kinds[kind][-1].streams, uids)
+    if rows := sum(batch.num_rows for batch in late):
+        again = f"`observer lake seal {day.session_date}` makes a new version"
+        yield f"{kind} of {day.session_date}: {rows:,} rows of the database came after the sealing: {again}"

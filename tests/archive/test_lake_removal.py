@@ -21,9 +21,9 @@ from observer.archive.day import (
     version_path,
     write_manifest,
 )
+from observer.archive.lock import confirmed
 from observer.archive.merging import merged
 from observer.archive.parquet import file_schema
-from observer.archive.repair import confirmed
 from observer.archive.sealing import seal_days
 from observer.archive.verification import verify_day, verify_stored_day
 from observer.base.errors import DataFileError

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
-from observer.archive.day import sealed_days
+from observer.archive.day import lost_files, sealed_days
 from observer.archive.settings import LakeSettings
-from observer.base.errors import StoreError
+from observer.base.errors import DataFileError, StoreError
 from observer.base.files import as_owner
 from observer.base.instance import Instance
 from observer.store.engine import parse_url
@@ -134,12 +134,24 @@ def _hosts(place: Place) -> str:
     return "the broker's hosts, and the resolver of their names" if place.settings else str(place.path)
 
 
+def _lake(place: Place) -> Path:
+    data = place.base.run.data if place.base else ""
+    return ((place.settings.lake if place.settings else None) or LakeSettings()).folder_in(data)
+
+
 def _sealed(place: Place) -> Callable[[], Sequence[SealedRows]]:
     """Gives the rows that the database need not have, as the lake's manifests say."""
-    data = place.base.run.data if place.base else ""
     market = place.base.instance.market if place.base else Instance().market
-    folder = ((place.settings.lake if place.settings else None) or LakeSettings()).folder_in(data)
-    return lambda: [rows for day in sealed_days(folder) if day.market == market for rows in day.removable_rows()]
+    return lambda: [rows for day in sealed_days(_lake(place)) if day.market == market for rows in day.removable_rows()]
+
+
+def _lost_files(place: Place) -> Sequence[str]:
+    """What is to say of files of sealed days that are gone, or of a manifest that cannot be read."""
+    lake = _lake(place)
+    try:
+        return [text for day in sealed_days(lake) for text in lost_files(lake, day)]
+    except DataFileError as error:
+        return [str(error)]
 
 
 def _of_stored(gather: Callable[[stored.Stored], _Facts | None]) -> Callable[[Place], _Facts | None]:
@@ -161,6 +173,7 @@ SUBJECTS: Final[Sequence[Subject[Any]]] = (
     Subject("runtime", installation_facts.runtime_facts, installation.judge_runtime, _runtime),
     Subject("database", _of_stored(stored.database_facts), stored.judge_database, _database),
     Subject("rows", _of_stored(_counted), stored.judge_rows, _database, limit_s=None),
+    Subject("lake", _lost_files, stored.judge_lake, lambda place: str(_lake(place))),
     Subject("outboxes", _of_stored(stored.outbox_facts), stored.judge_outboxes, _places),
     Subject("backup", _of_stored(stored.backup_facts), stored.judge_backup, _places),
     Subject("second copy", installation_facts.second_copy_facts, installation.judge_second_copy, _second_copy),

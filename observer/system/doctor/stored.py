@@ -25,6 +25,7 @@ from observer.system.doctor.finding import Finding, critical, ok, warning
 
 _DAY_NS: Final = 86_400 * NS_PER_S
 _BACKUP_DAYS: Final = 4  # a long weekend has no daily package
+_LOST_MAX: Final = 3  # files of the lake, in one finding
 _NEW_PACKAGE: Final = "`observer backup now`"
 _RESTORE: Final = "`observer backup list`, then `observer backup restore`: the outboxes' archives deliver what it lacks"
 
@@ -246,6 +247,14 @@ def judge_rows(facts: RowFacts) -> Iterator[Finding]:
     if found.ungrouped:
         text = f"{found.ungrouped:,} rows of trade_rows have a group that is not in trade_groups: no query sees them"
         yield critical("groups", text, _RESTORE)
+
+
+def judge_lake(lost: Sequence[str]) -> Iterator[Finding]:
+    """Files of sealed days that are gone; what is still there says nothing."""
+    if lost:
+        more = f"; and {len(lost) - _LOST_MAX} more" if len(lost) > _LOST_MAX else ""
+        remedy = "mount the lake, or `observer backup restore --lake`"
+        yield critical("lake", f"{'; '.join(lost[:_LOST_MAX])}{more}", remedy)
 
 
 def judge_outboxes(facts: OutboxFacts) -> Iterator[Finding]:
