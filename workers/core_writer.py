@@ -18,12 +18,12 @@ from bus.curve import UNKNOWN_CLIENTS
 from bus.delivery import Delivered
 from bus.feed import FeedPublisher
 from bus.ingest import Ingest, Listeners, ingest_socket
-from observer.archive.backup.jobs import BackupJobs
-from observer.archive.backup.package import cached_safe_marks, require_restored
-from observer.archive.backup.work import plan_of
-from observer.archive.lake.projection import DayFiles
-from observer.archive.lake.removal import Removal, RemovalJob
-from observer.archive.lake.settings import LakeSettings
+from observer.archive.backup import plan_of
+from observer.archive.backup_jobs import BackupJobs
+from observer.archive.day_files import DayFiles
+from observer.archive.package import cached_safe_marks, require_restored
+from observer.archive.removal import Removal, RemovalJob
+from observer.archive.settings import LakeSettings
 from observer.base.errors import StoreError
 from observer.monitoring.alerts.process import DATABASE_UNAVAILABLE, DATABASE_WENT_BACK
 from observer.store.exports import LedgerExport, Ledgers, ledgers_folder

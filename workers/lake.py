@@ -5,10 +5,10 @@ import os
 from collections.abc import Callable
 from typing import Final
 
-from observer.archive.lake.jobs import LakeJobs
-from observer.archive.lake.object_store import ObjectStore, open_target
-from observer.archive.lake.projection import DayFiles
-from observer.archive.lake.settings import TARGET_VARIABLES, LakeSettings
+from observer.archive.day_files import DayFiles
+from observer.archive.object_store import ObjectStore, open_target
+from observer.archive.settings import TARGET_VARIABLES, LakeSettings
+from observer.archive.upkeep import LakeJobs, LakeUpkeep
 from observer.base.environment import withhold
 from observer.store.exports import ledgers_folder
 from observer.system.worker import Worker, run
@@ -23,17 +23,17 @@ async def lake(worker: Worker) -> None:
     assert settings.lake is not None, "this process exists only with [lake]"
     async with worker.reader():
         pass  # only waits for the database; a sealing has a reader of its own
-    jobs = LakeJobs(
+    upkeep = LakeUpkeep(
         lake=settings.lake.folder_in(settings.run.data),
         url=settings.store.url,
         market=settings.instance.market,
-        today=worker.today,
-        clock=worker.clock,
-        alerts=worker.alerts,
+        now_ns=worker.clock.now_ns,
         day_files=DayFiles(ledgers_folder(settings.run.data), settings.provider),
         keep_days=settings.store.keep_days,
-        target=_target_of(settings.lake) if settings.lake.target else None,
+        has_target=bool(settings.lake.target),
     )
+    target = _target_of(settings.lake) if settings.lake.target else None
+    jobs = LakeJobs(upkeep, worker.today, worker.clock, worker.alerts, target)
     async with worker.producer():  # which publishes the alerts
         await worker.ready()
         await jobs.run()

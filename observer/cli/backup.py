@@ -2,23 +2,25 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final
 
 import click
 import msgspec
 from click.exceptions import Exit
-from rich.console import Console
 
 from bus.commands import Refused, RunJob, UnderWay
 from bus.control import ControlClient, ControlTimeoutError
-from observer.archive.backup.jobs import RESULT
-from observer.archive.backup.lake_copy import copy_of_lake, problems_in_copy
-from observer.archive.backup.making import unfinished_bytes
-from observer.archive.backup.manifest import is_package_name
-from observer.archive.backup.package import (
+from observer.archive.backup import Plan, back_up, plan_of
+from observer.archive.backup_jobs import RESULT
+from observer.archive.copying import copy_of_lake, problems_in_copy
+from observer.archive.day_files import DayFiles
+from observer.archive.making import unfinished_bytes
+from observer.archive.manifest import is_package_name
+from observer.archive.package import (
     MANIFEST,
     Package,
     manifest_of,
@@ -27,14 +29,10 @@ from observer.archive.backup.package import (
     read_package,
     verify,
 )
-from observer.archive.backup.work import Plan, back_up, plan_of
-from observer.archive.lake.projection import DayFiles
 from observer.base.clock import clock_from_environment
 from observer.base.errors import BackupFailedError, ConfigError, NoDataError, StoppedError, did_you_mean
-from observer.base.instance import Instance
 from observer.base.local_time import local_datetime, local_ns
 from observer.base.settings import endpoints_of
-from observer.base.signals import stopping_on_signals
 from observer.base.units import NS_PER_DAY, NS_PER_S
 from observer.cli.context import (
     ANSWER_S,
@@ -46,6 +44,7 @@ from observer.cli.context import (
 )
 from observer.cli.options import Argument, Option
 from observer.cli.removed import folder_of_lake
+from observer.cli.steps import Step, run_shown, shown
 from observer.cli.tables import Table
 from observer.cli.tables import show as show_table
 from observer.store.engine import parse_url
@@ -54,7 +53,6 @@ from observer.system.config import Settings
 from observer.system.processes import CORE_WRITER
 from observer.system.restoring import is_running
 
-_Result = TypeVar("_Result")
 _POLL_S: Final = 0.2
 _NEWEST: Final = "The package, as `observer backup list` names it, or its folder elsewhere; default: the newest."
 NameArgument = Annotated[str | None, Argument(help=_NEWEST)]
@@ -116,7 +114,7 @@ def now(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
 async def _make(system: System, *, as_json: bool) -> Package:
     if await is_running(system.settings.run):
-        return await shown(lambda show, stop: _order(system, show, stop), as_json=as_json)
+        return await shown(partial(_order, system), as_json=as_json)
 
     def work(stop: threading.Event) -> Package:
         now_ns = clock_from_environment().now_ns()
@@ -126,20 +124,24 @@ async def _make(system: System, *, as_json: bool) -> Package:
             raise BackupFailedError(f"{made.package.path} is whole, but: {'; '.join(made.failures)}")
         return made.package
 
-    async def making(show: Callable[[str], None], stop: threading.Event) -> Package:
+    async def making(show: Step, stop: threading.Event) -> Package:
         task = asyncio.create_task(asyncio.to_thread(work, stop))
         while not task.done():
-            show(f"making a package: {unfinished_bytes(system.plan.folder):,} bytes")
+            show(_step(system.plan))
             await asyncio.wait([task], timeout=_POLL_S)
         return task.result()
 
     return await shown(making, as_json=as_json)
 
 
-async def _order(system: System, show: Callable[[str], None], stop: threading.Event) -> Package:
+async def _order(system: System, show: Step, stop: threading.Event) -> Package:
     """Have the running system make a package; wait for it."""
-    folder, instance = system.plan.folder, system.plan.contents.instance
-    known = {package.name for package in packages_of(folder, instance)}
+    plan = system.plan
+    known = {package.name for package in packages_of(plan.folder, plan.contents.instance)}
+
+    def made() -> Sequence[Package]:
+        return [each for each in packages_of(plan.folder, plan.contents.instance) if each.name not in known]
+
     control = ControlClient(endpoints_of(system.settings.run).control)
     try:
         reply = await control.request(RunJob("backup"), ANSWER_S)
@@ -147,7 +149,7 @@ async def _order(system: System, show: Callable[[str], None], stop: threading.Ev
         while is_under_way:
             if stop.is_set():
                 raise StoppedError(f"{CORE_WRITER} goes on with the package: see `observer backup list`")
-            show(_step(system.plan, known))
+            show(_step(plan, made()))
             await asyncio.sleep(_POLL_S)
             reply = await control.request(RunJob("backup", [RESULT]), ANSWER_S)
             is_under_way = isinstance(reply, Refused) and reply.code == "busy"
@@ -157,16 +159,14 @@ async def _order(system: System, show: Callable[[str], None], stop: threading.Ev
         control.close()
     if isinstance(reply, Refused):
         raise BackupFailedError(f"{reply.message} ({reply.code})")
-    if made := [each for each in packages_of(folder, instance) if each.name not in known]:
-        return made[-1]
+    if found := made():
+        return found[-1]
     raise BackupFailedError(f"no package was made: the log of {CORE_WRITER} says why")
 
 
-def _step(plan: Plan, known: Collection[str]) -> str:
-    """What the running system does with the package now."""
-    made = [each.name for each in packages_of(plan.folder, plan.contents.instance) if each.name not in known]
+def _step(plan: Plan, made: Sequence[Package] = ()) -> str:
     if made:
-        return f"{made[-1]} is made; waiting for [backup] copy_to and command"
+        return f"{made[-1].name} is made; waiting for [backup] copy_to and command"
     return f"making a package: {unfinished_bytes(plan.folder):,} bytes"
 
 
@@ -202,7 +202,7 @@ def verify_command(
     """
     plan = system_of(config).plan
     wanted = packages(plan.folder) if every else [chosen_package(plan, name, None)]
-    found = asyncio.run(_verify(wanted, plan.contents.instance, as_json=as_json))
+    found = run_shown(partial(_verified, plan, wanted), as_json=as_json)
     if as_json:
         print_json(found)
     else:
@@ -213,25 +213,20 @@ def verify_command(
         raise Exit(1)
 
 
-async def _verify(wanted: Sequence[Package], instance: Instance, *, as_json: bool) -> Sequence[VerifiedPackage]:
-    async def verifying(show: Callable[[str], None], stop: threading.Event) -> Sequence[VerifiedPackage]:
-        now_ns = clock_from_environment().now_ns()
-        found = []
-        for package in wanted:
-            show(f"verifying {package.name}")
-            problems = await asyncio.to_thread(verify, package.path, now_ns, stop)
-            found.append(VerifiedPackage(package.name, str(package.path), problems))
-        for folder in dict.fromkeys(package.path.parent for package in wanted):
-            copy = copy_of_lake(folder, instance)
-            here = [package for package in wanted if package.path.parent == folder]
-            needed = {package.name: package.manifest.lake_days for package in here if package.manifest}
-            if copy.exists() or any(needed.values()):
-                show(f"verifying {copy}")
-                problems = await asyncio.to_thread(problems_in_copy, copy, needed, stop)
-                found.append(VerifiedPackage("lake", str(copy), problems))
-        return found
-
-    return await shown(verifying, as_json=as_json)
+def _verified(plan: Plan, wanted: Sequence[Package], show: Step, stop: threading.Event) -> Sequence[VerifiedPackage]:
+    now_ns = clock_from_environment().now_ns()
+    found = []
+    for package in wanted:
+        show(f"verifying {package.name}")
+        found.append(VerifiedPackage(package.name, str(package.path), verify(package.path, now_ns, stop)))
+    for folder in dict.fromkeys(package.path.parent for package in wanted):
+        copy = copy_of_lake(folder, plan.contents.instance)
+        here = [package for package in wanted if package.path.parent == folder]
+        needed = {package.name: package.manifest.lake_days for package in here if package.manifest}
+        if copy.folder.exists() or any(needed.values()):
+            show(f"verifying {copy.url}")
+            found.append(VerifiedPackage("lake", copy.url, problems_in_copy(copy, needed, stop)))
+    return found
 
 
 # --- shared ------------------------------------------------------------------------------------------------------
@@ -255,25 +250,21 @@ def chosen_package(plan: Plan, name: str | None, at: str | None) -> Package:
     """
     if name is not None and at is not None:
         raise ConfigError("give a package or --at, not both")
-    found = packages(plan.folder) if name is not None else packages_of(plan.folder, plan.contents.instance)
     if name is not None and Path(name).name != name:  # on a second target, say
         if not is_package_name(Path(name).name) and not (Path(name) / MANIFEST).is_file():
             raise ConfigError(
                 f"{name!r} names no package: give a name of `observer backup list`, or a package's folder"
             )
         return read_package(Path(name))
+    found = packages(plan.folder) if name is not None else packages_of(plan.folder, plan.contents.instance)
     if not found:
         raise NoDataError(f"there is no package in {plan.folder}: `observer backup now` makes one")
+    wanted = [each for each in found if name in (None, each.name) and (at is None or each.taken_ns <= _moment_ns(at))]
+    if wanted:
+        return wanted[-1]
     if name is not None:
-        by_name = {package.name: package for package in found}
-        if name not in by_name:
-            raise ConfigError(f"no package is named {name!r}{did_you_mean(name, by_name)}")
-        return by_name[name]
-    if at is not None:
-        found = [package for package in found if package.taken_ns <= _moment_ns(at)]
-        if not found:
-            raise NoDataError(f"no package is as old as {at}: see `observer backup list`")
-    return found[-1]
+        raise ConfigError(f"no package is named {name!r}{did_you_mean(name, [each.name for each in found])}")
+    raise NoDataError(f"no package is as old as {at}: see `observer backup list`")
 
 
 def _moment_ns(text: str) -> int:
@@ -284,25 +275,6 @@ def _moment_ns(text: str) -> int:
     if moment.tzinfo is not None:
         return int(moment.timestamp()) * NS_PER_S
     return local_ns(moment.date(), moment.hour, moment.minute, moment.second)
-
-
-async def shown(
-    work: Callable[[Callable[[str], None], threading.Event], Awaitable[_Result]], *, as_json: bool
-) -> _Result:
-    """The result of the work, which shows its steps on a terminal's stderr and ends soon after ctrl-C."""
-    stop, asked = threading.Event(), asyncio.Event()
-
-    async def pass_on() -> None:
-        await asked.wait()
-        stop.set()
-
-    console = Console(stderr=True, quiet=as_json)
-    with stopping_on_signals(asked), console.status("") as status:
-        passing = asyncio.create_task(pass_on())
-        try:
-            return await work(status.update, stop)
-        finally:
-            passing.cancel()
 
 
 def _listed(package: Package) -> ListedPackage:

@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,15 +13,22 @@ import click
 import msgspec
 from click.exceptions import Exit
 
-from observer.archive.backup.lake_copy import copy_of_lake
-from observer.archive.backup.lake_restoring import LakePlan, lacking, put_back
-from observer.archive.backup.making import unpack
-from observer.archive.backup.package import Package, manifest_of
+from observer.archive.copying import copy_of_lake
+from observer.archive.making import unpack
+from observer.archive.package import Package, manifest_of
+from observer.archive.restore import LakePlan, lacking, put_back
 from observer.base.clock import clock_from_environment
 from observer.base.errors import ConfigError
-from observer.cli.backup import NameArgument, System, chosen_package, counts_text, shown, system_of
+from observer.cli.backup import (
+    NameArgument,
+    System,
+    chosen_package,
+    counts_text,
+    system_of,
+)
 from observer.cli.context import ConfigOption, JsonOption, print_error, print_json
 from observer.cli.options import Option
+from observer.cli.steps import Step, run_shown, shown
 from observer.system.restoring import (
     RestoredLake,
     RestorePlan,
@@ -71,23 +79,19 @@ def restore_command(
     system = system_of(config)
     package = chosen_package(system.plan, name, at)
     if to is not None:
-        if to.exists() and any(to.iterdir()):
-            raise ConfigError(f"{to} is not empty: give a new folder")
-        asyncio.run(_unpack(package, to, as_json=as_json))
-        click.echo(f"{package.name} is in {to}: {counts_text(package)}", err=as_json)
+        _unpack(package, to, as_json=as_json)
         return
-    plan = asyncio.run(_lacking(system, package, as_json=as_json))
+    found = run_shown(partial(_lacking, system, package), as_json=as_json)
     if only_lake:
-        _restore_lake(system, package, plan, yes=yes, as_json=as_json)
+        _restore_lake(system, package, found, yes=yes, as_json=as_json)
         return
-    chosen = asyncio.run(_planned(system, package, plan, as_json=as_json))
+    chosen = asyncio.run(shown(partial(_planned, system, package, found), as_json=as_json))
     if not yes:
         _show_plan(chosen, as_json=as_json)
         raise Exit(1)
-    plan = asyncio.run(_put_back(system, package, plan, as_json=as_json))
-    chosen = msgspec.structs.replace(chosen, lake=_restored(plan))
+    chosen = msgspec.structs.replace(chosen, lake=_put_back(system, found, as_json=as_json))
     logging.getLogger("bus.sender").setLevel(logging.ERROR)  # a warning for each stream: the report has their sum
-    report = asyncio.run(_restore(system, package, chosen, as_json=as_json))
+    report = asyncio.run(shown(partial(_restored, system, package, chosen), as_json=as_json))
     if as_json:
         print_json(report)
     else:
@@ -96,84 +100,88 @@ def restore_command(
         raise Exit(1)
 
 
-def _restore_lake(system: System, package: Package, plan: LakePlan, *, yes: bool, as_json: bool) -> None:
+def _unpack(package: Package, folder: Path, *, as_json: bool) -> None:
+    if folder.exists() and any(folder.iterdir()):
+        raise ConfigError(f"{folder} is not empty: give a new folder")
+
+    def work(show: Step, stop: threading.Event) -> None:
+        show(f"verifying {package.name}")
+        require_sound(package, stop)
+        show(f"unpacking into {folder}")
+        unpack(package, folder, stop)
+
+    run_shown(work, as_json=as_json)
+    click.echo(f"{package.name} is in {folder}: {counts_text(package)}", err=as_json)
+
+
+async def _planned(system: System, package: Package, found: LakePlan, show: Step, stop: threading.Event) -> RestorePlan:
+    show(f"verifying {package.name}")
+    await asyncio.to_thread(require_sound, package, stop)
+    return await planned(system.settings, system.plan, package, system.database, _of_lake(found))
+
+
+async def _restored(
+    system: System, package: Package, chosen: RestorePlan, show: Step, stop: threading.Event
+) -> RestoreReport:
+    clock = clock_from_environment()
+    return await restore(system.settings, system.plan, package, chosen, clock=clock, show=show, stop=stop)
+
+
+# --- the lake ---------------------------------------------------------------------------------------------------------
+
+
+def _lacking(system: System, package: Package, show: Step, stop: threading.Event) -> LakePlan:
+    if (lake := system.plan.contents.lake) is None:
+        return LakePlan()
+    show(f"comparing {lake} with its copy")
+    copy = copy_of_lake(package.path.absolute().parent, system.plan.contents.instance)
+    return lacking(lake, copy, manifest_of(package).lake_days, stop)
+
+
+def _restore_lake(system: System, package: Package, found: LakePlan, *, yes: bool, as_json: bool) -> None:
     """Put the lake's files back, or say which.
 
     Raises:
         Exit: 1: without `yes`, or something cannot be put back.
     """
-    if yes:
-        plan = asyncio.run(_put_back(system, package, plan, as_json=as_json))
+    lake = _put_back(system, found, as_json=as_json) if yes else _of_lake(found)
     if as_json:
-        print_json(_restored(plan))
+        print_json(lake)
     else:
-        _show_lake(_restored(plan), "put back" if yes else "puts back")
+        _show_lake(lake, "put back" if yes else "puts back")
         if not yes:
             click.echo(f"Nothing was changed. To do it: observer backup restore {package.name} --lake --yes")
-    if not yes or plan.problems:
+    if not yes or lake.problems:
         raise Exit(1)
 
 
-async def _lacking(system: System, package: Package, *, as_json: bool) -> LakePlan:
-    async def work(show: Callable[[str], None], stop: threading.Event) -> LakePlan:
-        lake, copy = system.plan.contents.lake, _copy_beside(system, package)
-        needed = manifest_of(package).lake_days
-        if lake is None:
-            return LakePlan((), ())
-        show(f"comparing {lake} with its copy")
-        return await asyncio.to_thread(lacking, lake, copy, needed, stop)
+def _put_back(system: System, found: LakePlan, *, as_json: bool) -> RestoredLake:
+    """Put the plan's files back; return them with what is wrong in the lake then."""
 
-    return await shown(work, as_json=as_json)
-
-
-async def _put_back(system: System, package: Package, plan: LakePlan, *, as_json: bool) -> LakePlan:
-    """Put the plan's files back; return the plan with what is wrong in the lake then."""
-
-    async def work(show: Callable[[str], None], stop: threading.Event) -> LakePlan:
+    def work(show: Step, stop: threading.Event) -> Sequence[str]:
         lake = system.plan.contents.lake
-        if lake is None or plan.is_empty:
-            return plan
-        show(f"putting {len(plan.files)} files of the lake back")
-        wrong = await asyncio.to_thread(put_back, lake, _copy_beside(system, package), plan, stop)
-        problems = list(dict.fromkeys([*plan.problems, *wrong]))
-        return msgspec.structs.replace(plan, problems=problems)
+        if lake is None or found.is_empty:
+            return ()
+        show(f"putting {len(found.files)} files of the lake back")
+        return put_back(lake, found, stop)
 
-    return await shown(work, as_json=as_json)
-
-
-def _copy_beside(system: System, package: Package) -> Path:
-    return copy_of_lake(package.path.absolute().parent, system.plan.contents.instance)
+    wrong = run_shown(work, as_json=as_json)
+    return RestoredLake(list(found.files), list(dict.fromkeys([*found.problems, *wrong])))
 
 
-def _restored(plan: LakePlan) -> RestoredLake:
-    return RestoredLake(plan.files, plan.problems)
+def _of_lake(found: LakePlan) -> RestoredLake:
+    return RestoredLake(list(found.files), found.problems)
 
 
-async def _planned(system: System, package: Package, lake: LakePlan, *, as_json: bool) -> RestorePlan:
-    async def work(show: Callable[[str], None], stop: threading.Event) -> RestorePlan:
-        show(f"verifying {package.name}")
-        await asyncio.to_thread(require_sound, package, stop)
-        return await planned(system.settings, system.plan, package, system.database, _restored(lake))
-
-    return await shown(work, as_json=as_json)
-
-
-async def _restore(system: System, package: Package, chosen: RestorePlan, *, as_json: bool) -> RestoreReport:
-    async def work(show: Callable[[str], None], stop: threading.Event) -> RestoreReport:
-        clock = clock_from_environment()
-        return await restore(system.settings, system.plan, package, chosen, clock=clock, show=show, stop=stop)
-
-    return await shown(work, as_json=as_json)
+def _show_lake(lake: RestoredLake, verb: str) -> None:
+    if lake.files:
+        days = {Path(name).parent.name.partition("=")[2] for name in lake.files}
+        click.echo(f"{verb} {len(lake.files):,} files of the lake, of {len(days):,} days")
+    for problem in lake.problems:
+        print_error(problem)
 
 
-async def _unpack(package: Package, folder: Path, *, as_json: bool) -> None:
-    async def work(show: Callable[[str], None], stop: threading.Event) -> None:
-        show(f"verifying {package.name}")
-        await asyncio.to_thread(require_sound, package, stop)
-        show(f"unpacking into {folder}")
-        await asyncio.to_thread(unpack, package, folder, stop)
-
-    await shown(work, as_json=as_json)
+# --- texts ------------------------------------------------------------------------------------------------------------
 
 
 def _show_plan(chosen: RestorePlan, *, as_json: bool) -> None:
@@ -188,14 +196,6 @@ def _show_plan(chosen: RestorePlan, *, as_json: bool) -> None:
         click.echo(f"puts back {path}")
     _show_lake(chosen.lake, "puts back")
     click.echo(f"Nothing was changed. To do it: observer backup restore {chosen.package} --yes")
-
-
-def _show_lake(lake: RestoredLake, verb: str) -> None:
-    if lake.files:
-        days = {Path(name).parent.name.partition("=")[2] for name in lake.files}
-        click.echo(f"{verb} {len(lake.files):,} files of the lake, of {len(days):,} days")
-    for problem in lake.problems:
-        print_error(problem)
 
 
 def _show_report(report: RestoreReport) -> None:

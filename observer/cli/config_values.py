@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from observer.archive.backup.configuration import redacted
+from observer.archive.configuration import redacted
 from observer.base.files import read_file
 from observer.base.settings import RunSettings, read_settings_file
 from observer.base.settings_errors import SettingsFile, SettingsPath, decode_json, json_keys, toml_lines

@@ -14,7 +14,7 @@ import msgspec
 from click.exceptions import Exit
 from rich.console import Console
 
-from observer.archive.backup.settings import load_backup_settings
+from observer.archive.settings import load_backup_settings
 from observer.base.clock import RealClock
 from observer.base.errors import DatabaseInUseError, StoreError
 from observer.base.settings import load_base_settings

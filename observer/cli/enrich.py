@@ -13,7 +13,7 @@ from click.exceptions import Exit
 
 from bus.endpoints import Address
 from bus.events import EnrichmentCompleted, SectorAssigned
-from observer.archive.backup.settings import load_backup_settings
+from observer.archive.settings import load_backup_settings
 from observer.base.clock import clock_from_environment
 from observer.base.errors import ConfigError, NoDataError
 from observer.base.local_time import local_datetime

@@ -1,10 +1,9 @@
-"""`observer lake`: finished days are sealed, listed and verified."""
+"""`observer lake`: finished days are sealed, listed, verified and published."""
 
-import asyncio
 import os
 import sys
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -13,12 +12,11 @@ import click
 import msgspec
 from click.exceptions import Exit
 
-from observer.archive.lake.layout import SealedDay, forgotten_dates, sealed_days
-from observer.archive.lake.settings import LakeSettings, missing_libraries
+from observer.archive.day import SealedDay, sealed_day, sealed_days
+from observer.archive.settings import missing_libraries
 from observer.base.clock import clock_from_environment
 from observer.base.errors import ConfigError, DataFileError, NoDataError, TargetError
 from observer.base.local_time import local_datetime
-from observer.cli.backup import shown
 from observer.cli.context import (
     ConfigOption,
     DayArgument,
@@ -30,6 +28,8 @@ from observer.cli.context import (
     today,
 )
 from observer.cli.options import Option
+from observer.cli.removed import days_of_lake, folder_of_lake
+from observer.cli.steps import Step, run_shown
 from observer.cli.tables import Table
 from observer.cli.tables import show as show_table
 from observer.store.days import DayReader
@@ -37,8 +37,8 @@ from observer.store.exports import ledgers_folder
 from observer.system.config import Settings
 
 if TYPE_CHECKING:  # it loads pyarrow
-    from observer.archive.lake.object_store import ObjectStore
-    from observer.archive.lake.verification import VerifiedDay
+    from observer.archive.object_store import ObjectStore
+    from observer.archive.verification import VerifiedDay
     from observer.store.sealing import SealingReader
 
 _NAMED_KINDS_MAX: Final = 4
@@ -61,8 +61,7 @@ class StatusLine(msgspec.Struct, frozen=True):
     `database`: "hot", it has the day's rows; "removing", it need not have those of many rows, and has `rows_left` of
     them; "removed", it has none of them; empty, it does not have the day.
     `target`: "published", the object store has the day as it is here; "behind", it has an earlier state; "no", it has
-    none; None, there is no target, or it does not answer. `is_forgotten`: `observer lake forget` has it; of a sealed
-    day it has the kinds `lost`.
+    none; None, there is no target, or it does not answer.
     """
 
     session_date: str
@@ -77,8 +76,15 @@ class StatusLine(msgspec.Struct, frozen=True):
     database: str = "hot"
     rows_left: int = 0
     target: str | None = None
-    is_forgotten: bool = False
-    lost: Sequence[str] = ()
+
+
+class PublishedLine(msgspec.Struct, frozen=True):
+    """A day that was published, or brought up to date, at the object store."""
+
+    session_date: str
+    market: str
+    rows: int
+    size_bytes: int
 
 
 class Lake(msgspec.Struct, frozen=True):
@@ -86,29 +92,56 @@ class Lake(msgspec.Struct, frozen=True):
 
     settings: Settings
     folder: Path
-
-    @property
-    def url(self) -> str:
-        """The database's URL."""
-        return self.settings.store.url
-
-    @property
-    def market(self) -> str:
-        """The market of the instance."""
-        return self.settings.instance.market
+    url: str
+    market: str
 
     @property
     def sealed(self) -> Sequence[SealedDay]:
         """The sealed days of the market."""
-        return [day for day in sealed_days(self.folder) if day.market == self.market]
+        return days_of_lake(self.settings)
 
     def open_target(self) -> "ObjectStore | None":
         """The configured object store; None without one. Raises ConfigError: it has no keys."""
         if self.settings.lake is None or not self.settings.lake.target:
             return None
-        from observer.archive.lake.object_store import open_target
+        from observer.archive.object_store import open_target
 
         return open_target(self.settings.lake, os.environ)
+
+    def asked(self, day: str | None) -> str:
+        """The date as it was typed, or the last stored session."""
+        with DayReader(self.url) as reader:
+            return asked_day(reader, day, self.settings.run).session_date
+
+
+def lake_of(config: Path | None) -> Lake:
+    """The lake of the named configuration, or of the chosen one of this folder.
+
+    Raises:
+        ConfigError: it is wrong, or the extra is not installed.
+    """
+    settings = full_settings(config)
+    require_extra()
+    return Lake(settings, folder_of_lake(settings), settings.store.url, settings.instance.market)
+
+
+def require_extra() -> None:
+    """Return if what the lake needs is installed. Raises ConfigError otherwise."""
+    if text := missing_libraries():
+        raise ConfigError(text)
+
+
+def _require_one(day: str | None, *, every: bool) -> None:
+    if every and day is not None:
+        raise ConfigError("give a day or --all, not both")
+
+
+def _write_line(text: str) -> None:
+    """Write a line; on a terminal, above the line that shows the step."""
+    click.echo(text, file=None if sys.stdout.isatty() else sys.stdout)
+
+
+# --- seal -------------------------------------------------------------------------------------------------------------
 
 
 def seal_command(
@@ -123,53 +156,52 @@ def seal_command(
     wrong, or the database failed; 130 after ctrl-C.
     """
     lake = lake_of(config)
+    from observer.archive.day_files import DayFiles
+    from observer.archive.sealing import seal_days  # it loads pyarrow
+
     _require_one(day, every=every)
-    wanted = _finished(lake) if every else [finished_day(lake, day)]
-    out = None if sys.stdout.isatty() else sys.stdout  # on a terminal, above the line that shows the step
+    days = _finished(lake) if every else [_finished_day(lake, day)]
+    day_files = DayFiles(ledgers_folder(lake.settings.run.data), lake.settings.provider)
+    clock = clock_from_environment()
     found: list[SealedLine] = []
 
-    def take(line: SealedLine) -> None:
-        found.append(line)
-        if not as_json:
-            number = f"[{len(found)}/{len(wanted)}] " if every else ""
-            click.echo(f"{number}{_text(line)}", file=out)
+    def sealing(show: Step, stop: threading.Event) -> None:
+        def progress(day: str, kind: str, rows: int) -> None:
+            show(f"sealing {day}, {days.index(day) + 1} of {len(days)}: {rows:,} rows of {kind}")
+
+        for each in seal_days(lake.folder, lake.url, lake.market, days, clock.now_ns, stop, progress):
+            sealed = each.day
+            day_files.write(lake.folder, sealed)
+            line = SealedLine(sealed.session_date, sealed.market, each.written, sealed.rows, sealed.size_bytes)
+            found.append(line)
+            if not as_json:
+                _write_line(f"{f'[{len(found)}/{len(days)}] ' if every else ''}{_text(line)}")
 
     try:
-        lost = asyncio.run(_seal(lake, wanted, take, as_json=as_json))
+        run_shown(sealing, as_json=as_json)
     finally:
         if as_json:
             print_json(found)
         elif every:
-            click.echo(_totals(found, len(wanted)))
-    if lost and not every:
-        raise DataFileError("; ".join(lost))
+            click.echo(_totals(found, len(days)))
 
 
-async def _seal(lake: Lake, days: Sequence[str], take: Callable[[SealedLine], None], *, as_json: bool) -> Sequence[str]:
-    """Seal the days; return what to say of the kinds that are lost."""
-    from observer.archive.lake.projection import DayFiles
-    from observer.archive.lake.sealing import seal_days
+def _finished(lake: Lake) -> Sequence[str]:
+    """The stored days before the market's present one."""
+    from observer.store.sealing import SealingReader
 
-    clock = clock_from_environment()
-    day_files = DayFiles(ledgers_folder(lake.settings.run.data), lake.settings.provider)
+    now = today(lake.settings.run)
+    with SealingReader(lake.url) as reader:
+        return [day for day in reader.collected_days() if day < now]
 
-    lost: list[str] = []
 
-    async def sealing(show: Callable[[str], None], stop: threading.Event) -> None:
-        def work() -> None:
-            def progress(day: str, kind: str, rows: int) -> None:
-                show(f"sealing {day}, {days.index(day) + 1} of {len(days)}: {rows:,} rows of {kind}")
-
-            for each in seal_days(lake.folder, lake.url, lake.market, days, clock.now_ns, stop, progress):
-                day = each.day
-                day_files.write(lake.folder, day)
-                take(SealedLine(day.session_date, day.market, each.written, day.rows, day.size_bytes))
-                lost.extend(each.lost)
-
-        await asyncio.to_thread(work)
-
-    await shown(sealing, as_json=as_json)
-    return lost
+def _finished_day(lake: Lake, day: str | None) -> str:
+    """The stored day as it was typed, or the last one. Raises NoDataError: it is not stored, or not over."""
+    with DayReader(lake.url) as reader:
+        asked = stored_day(reader, day, lake.settings.run).session_date
+    if asked >= today(lake.settings.run):
+        raise NoDataError(f"{asked} is not over: seal it tomorrow; with [lake] its process does it after the backup")
+    return asked
 
 
 def _totals(found: Sequence[SealedLine], days: int) -> str:
@@ -186,6 +218,9 @@ def _text(line: SealedLine) -> str:
     return f"{line.session_date}: sealed {kinds}; {whole}"
 
 
+# --- status -----------------------------------------------------------------------------------------------------------
+
+
 def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """List the sealed days, and the stored days that are not.
 
@@ -197,63 +232,48 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     lake = lake_of(config)
     from observer.store.sealing import SealingReader
 
-    days = sealed_days(lake.folder)
-    published = _published(lake)
+    days, published, now = sealed_days(lake.folder), _published(lake), today(lake.settings.run)
     known = {day.session_date for day in days if day.market == lake.market}
-    now = today(lake.settings.run)
     with SealingReader(lake.url) as reader:
         stored = set(reader.collected_days())
-        found = [_status_line(day, _in_database(reader, day, stored), published) for day in days]
-    forgotten = forgotten_dates(lake.folder)
-    found = [msgspec.structs.replace(line, lost=day.lost_kinds) for line, day in zip(found, days, strict=True)]
-    found += [
-        StatusLine(day, lake.market, is_sealed=False, is_forgotten=day in forgotten)
-        for day in stored
-        if day < now and day not in known
-    ]
+        found = [_status_line(reader, day, stored, published) for day in days]
+    found += [StatusLine(day, lake.market, is_sealed=False) for day in stored if day < now and day not in known]
     found.sort(key=lambda line: (line.session_date, line.market))
     if as_json:
         print_json(found)
         return
     if not found:
         raise NoDataError(f"no day is stored, and none is sealed in {lake.folder}: `observer run` stores days")
-    columns = ["day", "market", "kinds", "rows", "MB", "bytes a trade", "version", "database", "target", "sealed"]
+    rows = [_cells(line, has_target=published is not None) for line in found]
     right = ("kinds", "rows", "MB", "bytes a trade", "version")
-    rows = [_row(line) for line in found]
-    if published is None:
-        place = columns.index("target")
-        columns.pop(place)
-        rows = [(*row[:place], *row[place + 1 :]) for row in rows]
-    show_table(Table(columns, rows, str(lake.folder), right, optional=("kinds", "market")))
+    cells = [list(row.values()) for row in rows]
+    show_table(Table(list(rows[0]), cells, str(lake.folder), right, optional=("kinds", "market")))
 
 
 def _published(lake: Lake) -> Mapping[tuple[str, str], SealedDay] | None:
     """The days at the target by market and date; None where there is no target, or it does not answer."""
-    from observer.archive.lake.target import published_days
+    from observer.archive.copying import copied_days
 
     try:
         if (store := lake.open_target()) is None:
             return None
-        return {(day.market, day.session_date): day for day in published_days(store)}
+        return {(day.market, day.session_date): day for day in copied_days(store)}
     except (ConfigError, DataFileError, TargetError) as error:
         click.echo(f"what is published is unknown: {error}", err=True)
         return None
 
 
-def _in_database(reader: "SealingReader", day: SealedDay, stored: Collection[str]) -> tuple[str, int]:
-    """What the database has of a sealed day, and of rows that it need not have, how many it has."""
-    if day.removed:
-        left = sum(map(reader.count_left, day.removable_rows()))
-        return ("removing" if left else "removed"), left
-    return ("hot" if day.session_date in stored else ""), 0
-
-
 def _status_line(
-    day: SealedDay, in_database: tuple[str, int], published: Mapping[tuple[str, str], SealedDay] | None
+    reader: "SealingReader",
+    day: SealedDay,
+    stored: Collection[str],
+    published: Mapping[tuple[str, str], SealedDay] | None,
 ) -> StatusLine:
-    from observer.archive.lake.target import state_at_target
+    from observer.archive.copying import state_at_target
 
     trades = day.newest("trades")
+    left = sum(map(reader.count_left, day.removable_rows()))
+    of_removed = "removing" if left else "removed"
     return StatusLine(
         day.session_date,
         day.market,
@@ -262,30 +282,37 @@ def _status_line(
         rows=day.rows,
         size_bytes=day.size_bytes,
         bytes_a_trade=trades.size_bytes / trades.rows if trades else None,
-        version=max(found[-1].version for found in day.kinds.values()) if day.kinds else None,
+        version=max((version.version for _, version in day.versions), default=None),
         sealed_at_ns=day.sealed_at_ns,
-        database=in_database[0],
-        rows_left=in_database[1],
+        database=of_removed if day.removed else "hot" if day.session_date in stored else "",
+        rows_left=left,
         target=None if published is None else state_at_target(day, published),
     )
 
 
-def _row(line: StatusLine) -> Sequence[str]:
-    if line.sealed_at_ns is None:
-        state = "lost" if line.is_forgotten else f"no: `observer lake seal {line.session_date}`"
-        return (line.session_date, line.market, *[""] * 5, line.database, "", state)
-    return (
-        line.session_date,
-        line.market,
-        f"{line.kinds}",
-        f"{line.rows:,}",
-        f"{line.size_bytes / 1e6:,.1f}",
-        "" if line.bytes_a_trade is None else f"{line.bytes_a_trade:.1f}",
-        "" if line.version is None else f"{line.version}",
-        f"{line.rows_left:,} left" if line.rows_left else line.database,
-        line.target or "",
-        f"lost: {', '.join(line.lost)}" if line.lost else local_datetime(line.sealed_at_ns).strftime("%Y-%m-%d %H:%M"),
-    )
+def _cells(line: StatusLine, *, has_target: bool) -> Mapping[str, str]:
+    """The line's texts by column."""
+
+    def text(value: float | None, form: str = ",") -> str:
+        return "" if value is None or line.sealed_at_ns is None else format(value, form)
+
+    return {
+        "day": line.session_date,
+        "market": line.market,
+        "kinds": text(line.kinds),
+        "rows": text(line.rows),
+        "MB": text(line.size_bytes / 1e6, ",.1f"),
+        "bytes a trade": text(line.bytes_a_trade, ".1f"),
+        "version": text(line.version),
+        "database": f"{line.rows_left:,} left" if line.rows_left else line.database,
+        **({"target": line.target or ""} if has_target else {}),
+        "sealed": f"no: `observer lake seal {line.session_date}`"
+        if line.sealed_at_ns is None
+        else local_datetime(line.sealed_at_ns).strftime("%Y-%m-%d %H:%M"),
+    }
+
+
+# --- verify -----------------------------------------------------------------------------------------------------------
 
 
 def verify_command(
@@ -301,14 +328,14 @@ def verify_command(
     _require_one(day, every=every)
     days = lake.sealed
     if not every:
-        with DayReader(lake.url) as reader:
-            asked = asked_day(reader, day, lake.settings.run).session_date
+        asked = lake.asked(day)
         days = [each for each in days if each.session_date == asked]
     if not days:
         raise NoDataError(
             f"{'no day is' if every else f'{asked} is not'} sealed in {lake.folder}: see `observer lake status`"
         )
-    found = asyncio.run(_verify(lake, days, as_json=as_json))
+    target = lake.open_target()
+    found = run_shown(partial(_verified, lake, days, target), as_json=as_json)
     if as_json:
         print_json(found)
     for each in () if as_json else found:
@@ -316,84 +343,73 @@ def verify_command(
             click.echo(f"{each.session_date}: {problem}", err=True)
         if not each.problems:
             compared = f"{each.compared_rows:,} compared with the database"
-            also = f", also at {lake.settings.lake.target}" if lake.settings.lake and lake.settings.lake.target else ""
+            also = f", also at {target.url}" if target else ""
             click.echo(f"{each.session_date}: whole, {each.rows:,} rows of {each.kinds} kinds, {compared}{also}")
     if any(each.problems for each in found):
         raise Exit(1)
 
 
-async def _verify(lake: Lake, days: Sequence[SealedDay], *, as_json: bool) -> Sequence["VerifiedDay"]:
-    from observer.archive.lake.layout import sealed_day
-    from observer.archive.lake.publishing import confirmed
-    from observer.archive.lake.target import wrong_at_target
-    from observer.archive.lake.verification import verify_catalogue, verify_stored_day
+def _verified(
+    lake: Lake, days: Sequence[SealedDay], target: "ObjectStore | None", show: Step, stop: threading.Event
+) -> Sequence["VerifiedDay"]:
+    from observer.archive.copying import wrong_at_target
+    from observer.archive.lock import confirmed
+    from observer.archive.verification import verify_catalogue, verify_stored_day
 
-    target = lake.open_target()
+    def whole(day: SealedDay) -> "VerifiedDay":
+        show(f"verifying {day.session_date}: {day.rows:,} rows")
+        verified = verify_stored_day(lake.folder, day, lake.url, stop)
+        if target is None:
+            return verified
+        show(f"verifying {day.session_date} at {target.url}: {day.size_bytes:,} bytes")
+        now = sealed_day(lake.folder, day.market, day.session_date) or day  # it may have been sealed again
+        wrong = wrong_at_target(lake.folder, target, now, stop)
+        return msgspec.structs.replace(verified, problems=(*verified.problems, *wrong))
 
-    async def verifying(show: Callable[[str], None], stop: threading.Event) -> Sequence["VerifiedDay"]:
-        def whole(day: SealedDay) -> "VerifiedDay":
-            show(f"verifying {day.session_date}: {day.rows:,} rows")
-            verified = verify_stored_day(lake.folder, day, lake.url, stop)
-            if target is None:
-                return verified
-            show(f"verifying {day.session_date} at {target.url}: {day.size_bytes:,} bytes")
-            now = sealed_day(lake.folder, day.market, day.session_date) or day  # it may have been sealed again
-            wrong = wrong_at_target(lake.folder, target, now, stop)
-            return msgspec.structs.replace(verified, problems=(*verified.problems, *wrong))
+    def waiting() -> None:
+        show("waiting for the process that changes the lake")
 
-        def waiting() -> None:
-            show("waiting for the process that changes the lake")
-
-        def work() -> list["VerifiedDay"]:
-            found = [
-                confirmed(lake.folder, partial(whole, day), lambda each: each.problems, stop, waiting) for day in days
-            ]
-            show("verifying the catalogue")
-            wrong = confirmed(lake.folder, partial(verify_catalogue, lake.folder), lambda each: each, stop, waiting)
-            last = msgspec.structs.replace(found[-1], problems=(*found[-1].problems, *wrong))
-            return [*found[:-1], last]
-
-        return await asyncio.to_thread(work)
-
-    return await shown(verifying, as_json=as_json)
+    found = [confirmed(lake.folder, partial(whole, day), lambda each: each.problems, stop, waiting) for day in days]
+    show("verifying the catalogue")
+    wrong = confirmed(lake.folder, partial(verify_catalogue, lake.folder), lambda each: each, stop, waiting)
+    return [*found[:-1], msgspec.structs.replace(found[-1], problems=(*found[-1].problems, *wrong))]
 
 
-def lake_of(config: Path | None) -> Lake:
-    """The lake of the named configuration, or of the chosen one of this folder.
+# --- publish ----------------------------------------------------------------------------------------------------------
 
-    Raises:
-        ConfigError: it is wrong, or the extra is not installed.
+
+def publish_command(day: DayArgument = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Publish sealed days at the object store.
+
+    All days that are not at the target of [lake], or not as they are here; the lake's process does it each day after
+    the sealing. Of a named day everything there is read again, and what is damaged is replaced.
+
+    Exit status 1: the object store does not answer or refuses, or another process changes the lake; what was published
+    until then stays, and the next publication goes on there.
     """
-    settings = full_settings(config)
-    require_extra()
-    return Lake(settings, (settings.lake or LakeSettings()).folder_in(settings.run.data))
+    from observer.archive.copying import publish_days
 
+    lake = lake_of(config)
+    again = None if day is None else lake.asked(day)
+    days = lake.sealed
+    if again is not None and again not in {each.session_date for each in days}:
+        raise NoDataError(f"{again} is not sealed in {lake.folder}: see `observer lake status`")
+    if (store := lake.open_target()) is None:
+        raise ConfigError('no object store is configured: add target = "s3://BUCKET/PREFIX" to [lake]')
 
-def require_extra() -> None:
-    """Return if what the lake needs is installed. Raises ConfigError otherwise."""
-    if text := missing_libraries():
-        raise ConfigError(text)
+    def publishing(show: Step, stop: threading.Event) -> Sequence[PublishedLine]:
+        def progress(session_date: str, kind: str) -> None:
+            show(f"publishing {session_date}: {kind}")
 
+        found = []
+        for each in publish_days(lake.folder, store, lake.market, stop, progress, again):
+            found.append(PublishedLine(each.session_date, each.market, each.rows, each.size_bytes))
+            if not as_json:
+                _write_line(f"{each.session_date}: published, {each.rows:,} rows, {each.size_bytes:,} bytes")
+        return found
 
-def _finished(lake: Lake) -> Sequence[str]:
-    """The stored days before the market's present one, but for those whose files are lost."""
-    from observer.store.sealing import SealingReader
-
-    now = today(lake.settings.run)
-    forgotten = forgotten_dates(lake.folder)
-    with SealingReader(lake.url) as reader:
-        return [day for day in reader.collected_days() if day < now and day not in forgotten]
-
-
-def _require_one(day: str | None, *, every: bool) -> None:
-    if every and day is not None:
-        raise ConfigError("give a day or --all, not both")
-
-
-def finished_day(lake: Lake, day: str | None) -> str:
-    """The stored day as it was typed, or the last one. Raises NoDataError: it is not stored, or not over."""
-    with DayReader(lake.url) as reader:
-        asked = stored_day(reader, day, lake.settings.run).session_date
-    if asked >= today(lake.settings.run):
-        raise NoDataError(f"{asked} is not over: seal it tomorrow; with [lake] its process does it after the backup")
-    return asked
+    found = run_shown(publishing, as_json=as_json)
+    if as_json:
+        print_json(found)
+    else:
+        click.echo(f"{len(days)} sealed days: {len(found)} published now, {len(days) - len(found)} were there")

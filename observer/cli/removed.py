@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from observer.archive.lake.layout import SealedDay, sealed_days
-from observer.archive.lake.settings import LakeSettings
+from observer.archive.day import SealedDay, sealed_days
+from observer.archive.settings import LakeSettings
 from observer.base.errors import NoDataError
 from observer.store.removal import SealedRows
 from observer.system.config import Settings

@@ -66,11 +66,3 @@ def rows_removed(day: str) -> NoDataError:
         f"the rows of {day} were removed from this database ([store] keep_days): open its configuration or the folder "
         "of its lake, which has them"
     )
-
-
-def rows_lost(kind: str, day: str, path: str) -> NoDataError:
-    """The error for sealed rows whose file was lost and forgotten, or is not published; `path` is where it was."""
-    return NoDataError(
-        f"the {kind} of {day} are lost, or not published: there is no {path}: bring that file back, then "
-        f"`observer lake seal {day}`, or publish it: `observer lake publish {day}`"
-    )

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
-from observer.archive.lake.layout import SealedDay, SealedDays, sealed_dates, sealed_day, sealed_markets, version_path
-from observer.archive.lake.settings import TARGET_SCHEME, LakeSettings
+from observer.archive.day import SealedDay, SealedDays, sealed_dates, sealed_day, sealed_markets, version_path
+from observer.archive.settings import TARGET_SCHEME, LakeSettings
 from observer.base.errors import ConfigError, NoDataError
 from observer.base.local_time import use_zone
 from observer.base.settings import RunSettings, load_base_settings, read_settings_file
@@ -108,11 +108,11 @@ def open_parts(
 
 def _open_published(url: str, tz: str | None) -> Store:
     """Open a lake that is published at an object store: its days as they are there now."""
-    from observer.archive.lake.object_store import open_url
-    from observer.archive.lake.target import published_days
+    from observer.archive.copying import copied_days
+    from observer.archive.object_store import open_url
 
     store = open_url(url)
-    days = published_days(store)
+    days = copied_days(store)
     if not days:
         raise NoDataError(f"{url} has no sealed day: `observer lake publish` puts them there")
     market = days[0].market
@@ -157,8 +157,7 @@ def _files(
     version. A database with the streams `uids` need not have the rows of a kind that is removed or that another
     database sealed.
     """
-    lost = {kind: day.lacking[kind][-1] for kind in day.lost_kinds}
-    newest = {**{kind: versions[-1] for kind, versions in day.kinds.items()}, **lost}
+    newest = {kind: versions[-1] for kind, versions in day.kinds.items()}
     return {
         kind: SealedFile(
             path(kind, day.market, day.session_date, version.version),
@@ -168,7 +167,6 @@ def _files(
             kind in day.removed,
             version.is_distinct,
             is_of_another=uids is not None and not version.is_held_with(uids),
-            is_lost=kind in lost,
         )
         for kind, version in newest.items()
     }

@@ -15,13 +15,13 @@ from typing import Final
 import msgspec
 import polars as pl
 
-from observer.archive.lake.layout import lost_text, sealed_rows
-from observer.archive.lake.parquet import NAMES_IN_FILE
+from observer.archive.day import lost_text
+from observer.archive.parquet import NAMES_IN_FILE
 from observer.base.errors import DataFileError, StoreError
 from observer.base.lines import stock_of
 from observer.gaps.completeness import WITH_TRADES
 from observer.research.database_rows import DatabaseRows, stored_schema
-from observer.research.errors import rows_lost, rows_removed, unknown_symbol
+from observer.research.errors import rows_removed, unknown_symbol
 from observer.research.kept import Kept
 from observer.research.sealed_file import SealedFile
 from observer.store.kinds import POSITION, REMOVABLE, kind_named
@@ -105,7 +105,7 @@ class Rows:
         """The day's rows of a kind with the columns as stored, of some lines or of all; sorted by line and time.
 
         Raises:
-            NoDataError: they are lost, or were removed from a database without its lake.
+            NoDataError: they were removed from a database without its lake.
             DataFileError: their file is gone.
             StoreError: they went to the lake while the store was open.
         """
@@ -113,10 +113,6 @@ class Rows:
         if kept is not None:
             return _of_lines(kept.lazy(), kind, lines)
         file = self._sealed.get(day, {}).get(kind)
-        if file is not None and file.is_lost:
-            if not self._is_in_database(kind, day, file):
-                raise rows_lost(kind, day, str(file.path))
-            return self._of_database(kind, day, lines)
         if file is not None and file.is_joined:
             sealed = self._of_file(kind, day, lines)
             if not self._count(kind, day):
@@ -271,11 +267,6 @@ class Rows:
         file = self._sealed[day].get(kind)
         return self._count(kind, day) > (0 if file is None else file.rows)
 
-    def _is_in_database(self, kind: str, day: str, file: SealedFile) -> bool:
-        """Whether the database has the file's rows, by their positions: as many rows can be others."""
-        rows = sealed_rows(kind, day, file.streams)
-        return self._database is not None and self._count(kind, day) >= file.rows and self._database.has_rows(rows)
-
     def _count(self, kind: str, day: str) -> int:
         """The database's rows of a sealed day's kind; asked once, so that an open store does not change.
 
@@ -299,12 +290,11 @@ class Rows:
             self._counted[kind, day] = counts[day]
 
     def _is_hot(self, kind: str, day: str) -> bool:
-        """Whether all rows of the day's kind are those of the database, and none of them was lost."""
+        """Whether all rows of the day's kind are those of the database."""
         if self._database is None or self.kept.get((kind, day)) is not None:
             return False
         file = self._sealed.get(day, {}).get(kind)
-        is_elsewhere = file is not None and (file.is_joined or file.is_lost)
-        return not is_elsewhere and (day not in self._sealed or self._is_behind(kind, day))
+        return not (file is not None and file.is_joined) and (day not in self._sealed or self._is_behind(kind, day))
 
     def _require_there(self, kind: str, days: Sequence[str]) -> None:
         """Check that the database has the rows of these days which have no sealed file.

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import msgspec
 
-from observer.archive.lake.layout import StreamRows
+from observer.archive.day import StreamRows
 
 
 class SealedFile(msgspec.Struct, frozen=True):
     """The file with the sealed rows of a kind of a day (a path, or a URL), their number, the version, the positions of
-    the rows, whether they were removed from the database, `Version.is_distinct`, whether another database has rows of
-    it, and whether the day lacks the version.
+    the rows, whether they were removed from the database, `Version.is_distinct`, and whether another database has rows
+    of it.
     """
 
     path: Path | str
@@ -21,12 +21,11 @@ class SealedFile(msgspec.Struct, frozen=True):
     is_removed: bool
     is_distinct: bool = False
     is_of_another: bool = False
-    is_lost: bool = False
 
     @property
     def is_joined(self) -> bool:
         """Whether the database need not have the rows: those that it has at other positions join them."""
-        return not self.is_lost and (self.is_removed or self.is_of_another)
+        return self.is_removed or self.is_of_another
 
     @property
     def removed_version(self) -> int:

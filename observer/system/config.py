@@ -13,8 +13,7 @@ from typing import Annotated, Any, Final, ParamSpec, TypeVar
 
 import msgspec
 
-from observer.archive.backup.settings import BackupSettings
-from observer.archive.lake.settings import LakeSettings, missing_libraries
+from observer.archive.settings import BackupSettings, LakeSettings, missing_libraries
 from observer.base.errors import ConfigError, did_you_mean
 from observer.base.extras import install_command
 from observer.base.files import read_file

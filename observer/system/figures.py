@@ -9,8 +9,8 @@ from typing import Final
 import msgspec
 
 from bus.commands import Sample
-from observer.archive.backup.manifest import moment_in
-from observer.archive.backup.package import newest_packages
+from observer.archive.manifest import moment_in
+from observer.archive.package import newest_packages
 from observer.base.units import NS_PER_S
 from observer.calendar.phases import DayPlan
 from observer.monitoring.metrics.readiness import DayState

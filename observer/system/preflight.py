@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from observer.archive.backup.settings import BackupSettings
+from observer.archive.settings import BackupSettings
 from observer.base.clock import RealClock
 from observer.base.errors import ConfigError
 from observer.base.files import read_file
@@ -55,7 +55,7 @@ def require_usable_machine(settings: Settings) -> None:
         require_writable(database, "store.url")
         require_own_file(database, settings.instance, system, RealClock().now_ns())
         if not database.exists():
-            from observer.archive.backup.package import require_restored  # it loads SQLAlchemy
+            from observer.archive.package import require_restored  # it loads SQLAlchemy
 
             require_restored(settings.store.url, settings.backup.folder_of(run), settings.instance)
     else:

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from observer.archive.lake.settings import TARGET_VARIABLES
+from observer.archive.settings import TARGET_VARIABLES
 from observer.brokers.accounts.pool import key_variables
 from observer.supervisor.child import Child
 from observer.system.config import Settings

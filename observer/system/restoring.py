@@ -21,10 +21,10 @@ from bus.endpoints import Address
 from bus.outbox import Outbox, OutboxInUseError
 from bus.producer import delivering
 from bus.segments import published_by_stream
-from observer.archive.backup.bundles import HeldFile, held_files, put_back
-from observer.archive.backup.manifest import Manifest, stamp_of
-from observer.archive.backup.package import Package, manifest_of, problems_in
-from observer.archive.backup.work import Plan
+from observer.archive.backup import Plan
+from observer.archive.bundles import HeldFile, held_files, put_back
+from observer.archive.manifest import Manifest, stamp_of
+from observer.archive.package import Package, manifest_of, problems_in
 from observer.base.clock import Clock
 from observer.base.errors import ConfigError, DataFileError, StoreError, StoreFailedError
 from observer.base.settings import RunSettings, endpoints_of, is_reachable

@@ -19,7 +19,7 @@ from litestar.openapi.spec import Parameter as OpenAPIParameter
 from litestar.params import FromQuery, PathParameter, QueryParameter
 from litestar.types import ControllerRouterHandler
 
-from observer.archive.lake.settings import LakeSettings
+from observer.archive.settings import LakeSettings
 from observer.system.config import Settings
 from observer.web import data_questions as questions
 from observer.web.data_answers import Answers

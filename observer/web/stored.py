@@ -8,8 +8,8 @@ from typing import Final
 import msgspec
 
 from bus.events import Event, GapRecovered, GapUnrecoverable, ListingChanged, MasterFileChecked
-from observer.archive.backup.manifest import moment_in
-from observer.archive.backup.package import newest_packages
+from observer.archive.manifest import moment_in
+from observer.archive.package import newest_packages
 from observer.base.errors import NoDataError
 from observer.base.units import NS_PER_DAY, NS_PER_S
 from observer.brokers.accounts.clients import capacity_of

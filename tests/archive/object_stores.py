@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 import boto3
 import httpx
 
-from observer.archive.lake.object_store import ObjectStore, StoreKeys
+from observer.archive.object_store import ObjectStore, StoreKeys
 from tests.waiting import until
 
 REGION: Final = "us-east-1"

@@ -4,10 +4,10 @@ import threading
 from pathlib import Path
 
 from bus.delivery import Delivered
-from observer.archive.backup.making import make
-from observer.archive.backup.package import Package
-from observer.archive.backup.settings import BackupSettings
-from observer.archive.backup.work import Plan, plan_of
+from observer.archive.backup import Plan, plan_of
+from observer.archive.making import make
+from observer.archive.package import Package
+from observer.archive.settings import BackupSettings
 from observer.base.instance import Instance
 from observer.base.local_time import local_ns
 from observer.base.settings import RunSettings

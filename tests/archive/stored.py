@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 
 from bus.delivery import Delivered
 from bus.events import Document, Event, SweepCompleted, UniverseBuilt
-from observer.archive.lake.layout import sealed_days
-from observer.archive.lake.removal import Removal
-from observer.archive.lake.sealing import seal_days
+from observer.archive.day import sealed_days
+from observer.archive.removal import Removal
+from observer.archive.sealing import seal_days
 from observer.base.local_time import local_ns
 from observer.store.kinds import KINDS, TABLE_NAMES
 from observer.store.writer import StoreWriter

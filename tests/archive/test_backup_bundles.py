@@ -10,14 +10,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from observer.archive.backup import bundles as bundles_module
-from observer.archive.backup import making
-from observer.archive.backup import package as package_module
-from observer.archive.backup.bundles import by_month, files_in, held_files, put_back
-from observer.archive.backup.making import copy_package, unpack
-from observer.archive.backup.manifest import Bundle, decoded, digest_line_of, encoded
-from observer.archive.backup.package import manifest_of, packages, safe_marks, unverify, verify
-from observer.archive.backup.work import back_up
+from observer.archive import bundles as bundles_module
+from observer.archive import making
+from observer.archive import package as package_module
+from observer.archive.backup import back_up
+from observer.archive.bundles import by_month, files_in, held_files, put_back
+from observer.archive.making import copy_package, unpack
+from observer.archive.manifest import Bundle, decoded, digest_line_of, encoded
+from observer.archive.package import manifest_of, packages, safe_marks, unverify, verify
 from observer.base.errors import DataFileError, StoppedError
 from observer.base.units import NS_PER_S
 from tests.archive.scene import GO_ON, NOW_NS, package_of, plan_in

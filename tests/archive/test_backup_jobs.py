@@ -5,8 +5,7 @@ import hashlib
 import os
 import sqlite3
 import sys
-from collections.abc import Sequence
-from contextlib import closing
+from contextlib import asynccontextmanager, closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,16 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.commands import Refused, RunJob, UnderWay
-from bus.events import AlertRaised, AlertRepeated, AlertResolved, BackupCompleted, Event, UniverseBuilt
-from observer.archive.backup.jobs import MISSED, RESULT, BackupJobs, is_missing, last_due_ns
-from observer.archive.backup.manifest import Kept, Kind, outdated
-from observer.archive.backup.package import newest_packages, packages, packages_of, read_package
-from observer.archive.backup.process import back_up_apart
-from observer.archive.backup.settings import BackupSettings
-from observer.archive.backup.work import back_up
-from observer.archive.lake.projection import DayFiles
-from observer.archive.lake.sealing import seal_days
-from observer.base.clock import ManualClock
+from bus.events import AlertRaised, AlertRepeated, AlertResolved, BackupCompleted, UniverseBuilt
+from observer.archive.backup import back_up, back_up_apart
+from observer.archive.backup_jobs import MISSED, RESULT, BackupJobs, is_missing, last_due_ns
+from observer.archive.day_files import DayFiles
+from observer.archive.manifest import Manifest
+from observer.archive.package import Package, newest_packages, outdated, packages, packages_of, read_package
+from observer.archive.sealing import seal_days
+from observer.archive.settings import BackupSettings
 from observer.base.errors import StoreError
 from observer.base.instance import Instance
 from observer.base.local_time import local_ns
@@ -52,8 +49,20 @@ def url(tmp_path):
     return found
 
 
+MIDNIGHT_NS = local_ns(DAY) + NS_PER_DAY
+
+
+def of_another_instance(plan):
+    other = msgspec.structs.replace(plan.contents.instance, name="second")
+    return msgspec.structs.replace(plan, contents=msgspec.structs.replace(plan.contents, instance=other))
+
+
 def kept(count, kind, *, is_verified=True, first=1):
-    return [Kept(f"{kind} {number}", kind, number, is_verified) for number in range(first, first + count)]
+    stated = {"instance": Instance(), "database": "", "schema": None, "schema_revision": "", "marks": {}, "files": []}
+    return [
+        Package(Path(f"{kind} {number}"), Manifest(kind=kind, taken_ns=number, **stated), 1 if is_verified else None)
+        for number in range(first, first + count)
+    ]
 
 
 def test_packages_by_hand_take_the_turn_of_no_daily_one():
@@ -62,7 +71,7 @@ def test_packages_by_hand_take_the_turn_of_no_daily_one():
 
 
 def test_a_package_that_was_not_verified_takes_no_turn_and_goes_when_it_is_older():
-    damaged = [Kept("daily 0", "daily", 0, False), Kept("daily 5", "daily", 5, False)]
+    damaged = [*kept(1, "daily", is_verified=False, first=0), *kept(1, "daily", is_verified=False, first=5)]
     found = [*kept(2, "daily"), *damaged, *kept(1, "daily", first=6)]
     assert outdated(found, {"daily": 2, "manual": 7}) == ["daily 0", "daily 1"]
     assert outdated(found, {"daily": 4, "manual": 7}) == []
@@ -70,7 +79,7 @@ def test_a_package_that_was_not_verified_takes_no_turn_and_goes_when_it_is_older
 
 def test_the_oldest_packages_of_a_kind_are_deleted(url, tmp_path):
     plan = plan_in(tmp_path, url, BackupSettings(daily_kept=2, manual_kept=1))
-    kinds: Sequence[Kind] = ("daily", "daily", "manual", "daily", "manual")
+    kinds = ("daily", "daily", "manual", "daily", "manual")
     for number, kind in enumerate(kinds):
         back_up(plan, kind, NOW_NS + number * NS_PER_S, GO_ON)
     assert [package.name for package in packages(plan.folder)] == [
@@ -83,9 +92,7 @@ def test_the_oldest_packages_of_a_kind_are_deleted(url, tmp_path):
 
 def test_a_package_of_another_instance_in_the_folder_is_left_alone(url, tmp_path):
     plan = plan_in(tmp_path, url, BackupSettings(manual_kept=1))
-    other = msgspec.structs.replace(plan.contents.instance, name="second")
-    contents = msgspec.structs.replace(plan.contents, instance=other)
-    back_up(msgspec.structs.replace(plan, contents=contents), "manual", NOW_NS, GO_ON)
+    back_up(of_another_instance(plan), "manual", NOW_NS, GO_ON)
     for number in (1, 2):
         back_up(plan, "manual", NOW_NS + number * NS_PER_S, GO_ON)
     assert len(packages(plan.folder)) == 2
@@ -94,19 +101,18 @@ def test_a_package_of_another_instance_in_the_folder_is_left_alone(url, tmp_path
 def test_packages_of_two_instances_of_one_second_are_both_kept_in_a_folder_and_a_second_target(url, tmp_path):
     (target := tmp_path / "nas").mkdir()
     plan = plan_in(tmp_path, url, BackupSettings(copy_to=str(target)))
-    other = msgspec.structs.replace(plan.contents.instance, name="second")
-    of_other = msgspec.structs.replace(plan, contents=msgspec.structs.replace(plan.contents, instance=other))
-    for each in (plan, of_other):
+    other = of_another_instance(plan)
+    for each in (plan, other):
         assert back_up(each, "daily", NOW_NS, GO_ON).failures == []
     names = ["20261118T210000-daily-main", "20261118T210000-daily-second"]
     for folder in (plan.folder, target):
         assert [package.name for package in packages(folder)] == names
-    assert newest_packages(plan.folder, other) == {"daily": names[1]}
+    assert newest_packages(plan.folder, other.contents.instance) == {"daily": names[1]}
 
 
 def test_a_package_whose_name_has_no_instance_is_found_by_its_manifest_and_takes_its_turn(url, tmp_path):
     plan = plan_in(tmp_path, url, BackupSettings(manual_kept=1))
-    other = msgspec.structs.replace(plan.contents.instance, name="second")
+    other = of_another_instance(plan).contents.instance
     earlier = package_of(plan).path
     earlier = earlier.rename(earlier.with_name("20261118T210000-manual"))
     assert newest_packages(plan.folder, plan.contents.instance) == {"manual": earlier.name}
@@ -203,13 +209,11 @@ def collected(url, tmp_path):
 
 
 @pytest.mark.parametrize(("since_backup_s", "is_written"), [(-60, False), (60, True)])
-def test_a_package_by_hand_writes_the_day_files_of_a_day_whose_backup_was_due(
+async def test_a_package_by_hand_writes_the_day_files_of_a_day_whose_backup_was_due(
     collected, tmp_path, since_backup_s, is_written
 ):
-    publication = Publication()
-    jobs = jobs_of(collected, tmp_path, ManualClock(NOW_NS + since_backup_s * NS_PER_S), publication)
-    made = asyncio.run(jobs.make_now(publication))  # type: ignore[arg-type]
-    assert isinstance(made, str)
+    scene = Scene(collected, tmp_path, NOW_NS + since_backup_s * NS_PER_S)
+    assert isinstance(await scene.jobs.make_now(scene), str)
     assert (tmp_path / TRADES_OF_THE_DAY).exists() == is_written
 
 
@@ -230,57 +234,68 @@ def test_day_files_that_cannot_be_written_are_a_failure_beside_a_whole_package(c
     assert packages(collected.folder) == [made.package]
 
 
-class Publication:
-    """Keeps what is published."""
-
-    def __init__(self):
-        self.events: list[Event] = []
-
-    def publish(self, *events):
-        self.events += events
-
-
 async def back_up_here(plan, kind, now_ns, last_day):
     """As `back_up_apart`, in a thread: a process takes a second to load (tests/archive/test_backup_process.py)."""
     return await asyncio.to_thread(back_up, plan, kind, now_ns, GO_ON, last_day)
 
 
-def jobs_of(
-    plan,
-    folder,
-    clock,
-    publication,
-    how=back_up_here,
-):
-    write_trading_days(folder, [TradingDay(DAY + timedelta(days=ahead), True, "trial") for ahead in (0, 1)])
-    today = TradingDayService(folder, RULES, clock)
-    return BackupJobs(
-        plan=plan,
-        turn=asyncio.Lock(),
-        today=today,
-        clock=clock,
-        alerts=Alerts(clock, "core-writer", publication.publish),
-        back_up=how,
-    )
+class Scene:
+    """The backup jobs of a plan, their clock, and what they published."""
 
+    def __init__(self, plan, folder, now_ns=NOW_NS, how=back_up_here):
+        self.plan, self.clock, self.events = plan, WatchedClock(now_ns), []
+        write_trading_days(folder, [TradingDay(DAY + timedelta(days=ahead), True, "trial") for ahead in (0, 1)])
+        self.alerts = Alerts(self.clock, "core-writer", self.publish)
+        self.jobs = BackupJobs(
+            plan=plan,
+            turn=asyncio.Lock(),
+            today=TradingDayService(folder, RULES, self.clock),
+            clock=self.clock,
+            alerts=self.alerts,
+            back_up=how,
+        )
 
-def test_the_day_s_package_is_made_once_also_by_a_process_that_starts_later(url, tmp_path):
-    plan = plan_in(tmp_path, url)
+    def publish(self, *events):
+        self.events += events
 
-    async def until_the_day_is_done(starts_ns):
-        clock, midnight_ns, publication = WatchedClock(starts_ns), local_ns(DAY) + 86_400 * NS_PER_S, Publication()
-        jobs = jobs_of(plan, tmp_path, clock, publication)
-        running = asyncio.create_task(jobs.run(publication))  # type: ignore[arg-type]
-        await until_async(lambda: NOW_NS in clock.waits, "the time of the backup is waited for")
-        await clock.advance(max(0, NOW_NS - starts_ns) / NS_PER_S)
-        await until_async(lambda: midnight_ns in clock.waits, "the day is done")
+    @property
+    def names(self):
+        return [package.name for package in packages(self.plan.folder)]
+
+    @property
+    def kinds(self):
+        return [type(event) for event in self.events if not isinstance(event, AlertRepeated)]
+
+    @asynccontextmanager
+    async def beside(self, job):
+        running = asyncio.create_task(job)
+        yield running
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
 
-    asyncio.run(until_the_day_is_done(NOW_NS - 60 * NS_PER_S))
-    assert [package.name for package in packages(plan.folder)] == ["20261118T210000-daily-main"]
-    asyncio.run(until_the_day_is_done(NOW_NS + 60 * NS_PER_S))
-    assert len(packages(plan.folder)) == 1
+    async def waits_for(self, moment_ns):
+        await until_async(lambda: moment_ns in self.clock.waits, "that moment is waited for")
+
+    async def run_until(self, moment_ns):
+        """Make the packages that are due until that moment is waited for."""
+        async with self.beside(self.jobs.run(self)):
+            await self.waits_for(moment_ns)
+
+    async def watched(self, seconds):
+        """Let so much time pass for the watch."""
+        await self.clock.advance(seconds)
+        await self.waits_for(self.clock.now_ns() + 600 * NS_PER_S)
+
+
+async def test_the_day_s_package_is_made_once_also_by_a_process_that_starts_later(url, tmp_path):
+    plan = plan_in(tmp_path, url)
+    for from_backup_s in (-60, 60):
+        scene = Scene(plan, tmp_path, NOW_NS + from_backup_s * NS_PER_S)
+        async with scene.beside(scene.jobs.run(scene)):
+            await scene.waits_for(NOW_NS)
+            await scene.clock.advance(max(0, -from_backup_s))
+            await scene.waits_for(MIDNIGHT_NS)
+        assert scene.names == ["20261118T210000-daily-main"]
 
 
 @given(
@@ -312,7 +327,7 @@ def test_a_package_is_made_up_for_when_the_last_one_that_was_due_is_missing(
     ],
     ids=["none at all", "the last one failed", "the last one is there", "a new database"],
 )
-def test_a_system_that_starts_after_midnight_makes_up_at_once_for_the_package_of_the_night(
+async def test_a_system_that_starts_after_midnight_makes_up_at_once_for_the_package_of_the_night(
     tmp_path, created_ns, packages_before, made
 ):
     url = f"sqlite:///{tmp_path}/data/observer.db"
@@ -321,131 +336,80 @@ def test_a_system_that_starts_after_midnight_makes_up_at_once_for_the_package_of
     plan = plan_in(tmp_path, url)
     for moment_ns in packages_before:
         back_up(plan, "daily", moment_ns, GO_ON)
-    before = {package.name for package in packages(plan.folder)}
-
-    async def scenario():
-        clock, publication = WatchedClock(NOW_NS + 10 * 3_600 * NS_PER_S), Publication()
-        jobs = jobs_of(plan, tmp_path, clock, publication)
-        running = asyncio.create_task(jobs.run(publication))  # type: ignore[arg-type]
-        await until_async(lambda: NOW_NS + NS_PER_DAY in clock.waits, "the next package is waited for")
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-
-    asyncio.run(scenario())
-    assert [package.name for package in packages(plan.folder) if package.name not in before] == made
+    scene = Scene(plan, tmp_path, NOW_NS + 10 * 3_600 * NS_PER_S)
+    before = scene.names
+    await scene.run_until(NOW_NS + NS_PER_DAY)
+    assert [name for name in scene.names if name not in before] == made
 
 
 async def test_an_order_for_a_package_has_its_result_when_the_command_on_it_has_ended(url, tmp_path):
     os.mkfifo(gate := tmp_path / "gate")
     program = f"open({str(gate)!r}).read(); raise SystemExit('no route to the other machine')"
     plan = plan_in(tmp_path, url, BackupSettings(command=(sys.executable, "-c", program, "{package}")))
-    publication = Publication()
-    jobs = jobs_of(plan, tmp_path, ManualClock(NOW_NS), publication)
-
-    orders = WorkerOrders("core-writer", Alerts(ManualClock(NOW_NS), "core-writer", publication.publish))
-    orders.jobs = {"backup": lambda: jobs.make_now(publication)}  # type: ignore[arg-type]
-    orders.directed_jobs = {"backup": jobs.result}
-    none = await orders.obey(RunJob("backup", [RESULT]))
-    assert isinstance(none, Refused)
-    assert none.message.startswith("no package was made")
+    scene = Scene(plan, tmp_path)
+    orders = WorkerOrders("core-writer", scene.alerts)
+    orders.jobs = {"backup": lambda: scene.jobs.make_now(scene)}
+    orders.directed_jobs = {"backup": scene.jobs.result}
+    assert (await orders.obey(RunJob("backup", [RESULT]))).message.startswith("no package was made")
     assert isinstance(await orders.obey(RunJob("backup")), UnderWay)
-    await until_async(lambda: bool(packages(plan.folder)), "the package is there")
-    waiting = await orders.obey(RunJob("backup", [RESULT]))
-    assert isinstance(waiting, Refused)
-    assert waiting.code == "busy"
+    await until_async(lambda: scene.names, "the package is there")
+    assert (await orders.obey(RunJob("backup", [RESULT]))).code == "busy"
     await asyncio.to_thread(gate.write_text, "go on")
     await until_async(lambda: not orders.turn.locked(), "the command has ended")
-    ended = await orders.obey(RunJob("backup", [RESULT]))
-    assert isinstance(ended, Refused)
-    assert "no route to the other machine" in ended.message
+    assert "no route to the other machine" in (await orders.obey(RunJob("backup", [RESULT]))).message
 
 
-def test_a_daily_package_of_another_instance_does_not_count_as_the_day_s(url, tmp_path):
+async def test_a_daily_package_of_another_instance_does_not_count_as_the_day_s(url, tmp_path):
     plan = plan_in(tmp_path, url)
-    other = msgspec.structs.replace(plan.contents.instance, name="second")
-    contents = msgspec.structs.replace(plan.contents, instance=other)
-    back_up(msgspec.structs.replace(plan, contents=contents), "daily", NOW_NS, GO_ON)
-
-    async def scenario():
-        clock, publication = WatchedClock(NOW_NS + NS_PER_S), Publication()
-        jobs = jobs_of(plan, tmp_path, clock, publication)
-        running = asyncio.create_task(jobs.run(publication))  # type: ignore[arg-type]
-        await until_async(lambda: local_ns(DAY) + NS_PER_DAY in clock.waits, "the day is done")
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-
-    asyncio.run(scenario())
-    assert [package.name for package in packages(plan.folder)] == [
-        "20261118T210000-daily-second",
-        "20261118T210001-daily-main",
-    ]
+    back_up(of_another_instance(plan), "daily", NOW_NS, GO_ON)
+    scene = Scene(plan, tmp_path, NOW_NS + NS_PER_S)
+    await scene.run_until(MIDNIGHT_NS)
+    assert scene.names == ["20261118T210000-daily-second", "20261118T210001-daily-main"]
 
 
-def test_a_failed_daily_package_is_tried_again_each_hour_and_its_alert_is_open_until_one_succeeds(url, tmp_path):
-    plan = plan_in(tmp_path, url)
+async def test_a_failed_daily_package_is_tried_again_each_hour_and_its_alert_is_open_until_one_succeeds(url, tmp_path):
     database, away = tmp_path / "data" / "observer.db", tmp_path / "away.db"
     database.rename(away)
-
-    async def scenario():
-        clock, publication = WatchedClock(NOW_NS), Publication()
-        jobs = jobs_of(plan, tmp_path, clock, publication)
-        running = asyncio.create_task(jobs.run(publication))  # type: ignore[arg-type]
+    scene = Scene(plan_in(tmp_path, url), tmp_path)
+    async with scene.beside(scene.jobs.run(scene)):
         for hours in (1, 2, 3, 4):  # past midnight, too
-            again_ns = NOW_NS + hours * 3_600 * NS_PER_S
-            await until_async(lambda: again_ns in clock.waits, "the next attempt is waited for")  # noqa: B023
-            assert {type(event) for event in publication.events} <= {AlertRaised, AlertRepeated}
+            await scene.waits_for(NOW_NS + hours * 3_600 * NS_PER_S)
+            assert set(scene.kinds) <= {AlertRaised}
             if hours == 4:
                 away.rename(database)
-            await clock.advance(3_600)
-        await until_async(lambda: clock.waits[-1] == NOW_NS + NS_PER_DAY, "the next day is waited for")
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-        kinds = [type(event) for event in publication.events if not isinstance(event, AlertRepeated)]
-        assert kinds == [AlertRaised, BackupCompleted, AlertResolved]
-
-    asyncio.run(scenario())
-    assert [package.name for package in packages(plan.folder)] == ["20261119T010000-daily-main"]
+            await scene.clock.advance(3_600)
+        await until_async(lambda: scene.clock.waits[-1] == NOW_NS + NS_PER_DAY, "the next day is waited for")
+    assert scene.kinds == [AlertRaised, BackupCompleted, AlertResolved]
+    assert scene.names == ["20261119T010000-daily-main"]
 
 
 async def test_a_daily_package_that_is_not_made_within_two_hours_is_an_alert_until_one_is(tmp_path):
     (tmp_path / "data").mkdir()
     claim(url := f"sqlite:///{tmp_path}/data/observer.db", Instance(), ["kis"], NOW_NS - 2 * NS_PER_DAY)
-    plan = plan_in(tmp_path, url)
-
-    clock, publication = WatchedClock(NOW_NS - 3_600 * NS_PER_S), Publication()
-    jobs = jobs_of(plan, tmp_path, clock, publication)
-    back_up(plan, "daily", NOW_NS - NS_PER_DAY, GO_ON)  # the day before's
-    watching = asyncio.create_task(jobs.watch())
-    await until_async(lambda: clock.waits, "the start is waited for")
-    for minutes, seen in ((120, []), (50, []), (20, [AlertRaised])):  # NOW_NS is the time of the day's package
-        await clock.advance(minutes * 60)
-        next_ns = clock.now_ns() + 600 * NS_PER_S
-        await until_async(lambda: next_ns in clock.waits, "it has looked")  # noqa: B023
-        assert [type(event) for event in publication.events] == seen
-    back_up(plan, "daily", clock.now_ns(), GO_ON)
-    await clock.advance(600)
-    await until_async(lambda: AlertResolved in map(type, publication.events), "the package is there")
-    watching.cancel()
-    await asyncio.gather(watching, return_exceptions=True)
+    scene = Scene(plan_in(tmp_path, url), tmp_path, NOW_NS - 3_600 * NS_PER_S)
+    back_up(scene.plan, "daily", NOW_NS - NS_PER_DAY, GO_ON)  # the day before's
+    async with scene.beside(scene.jobs.watch()):
+        await until_async(lambda: scene.clock.waits, "the start is waited for")
+        for minutes, seen in ((120, []), (50, []), (20, [AlertRaised])):  # NOW_NS is the time of the day's package
+            await scene.watched(minutes * 60)
+            assert scene.kinds == seen
+        back_up(scene.plan, "daily", scene.clock.now_ns(), GO_ON)
+        await scene.clock.advance(600)
+        await until_async(lambda: AlertResolved in scene.kinds, "the package is there")
 
 
 async def test_a_second_target_that_is_not_mounted_is_an_alert_until_it_is(url, tmp_path):
     target = tmp_path / "mounted later"
-    plan = plan_in(tmp_path, url, BackupSettings(copy_to=str(target)))
-
-    clock, publication = WatchedClock(NOW_NS - 3_600 * NS_PER_S), Publication()
-    watching = asyncio.create_task(jobs_of(plan, tmp_path, clock, publication).watch())
-    await until_async(lambda: publication.events, "it has looked")
-    [alert] = publication.events
-    assert isinstance(alert, AlertRaised)
-    assert (alert.identity, alert.severity) == ("backup_target", "critical")
-    assert f"{target}: no such folder: mount" in alert.text
-    target.mkdir()
-    await until_async(lambda: clock.now_ns() + 600 * NS_PER_S in clock.waits, "it waits")
-    await clock.advance(600)
-    await until_async(lambda: AlertResolved in map(type, publication.events), "the folder is there")
-    watching.cancel()
-    await asyncio.gather(watching, return_exceptions=True)
+    scene = Scene(plan_in(tmp_path, url, BackupSettings(copy_to=str(target))), tmp_path, NOW_NS - 3_600 * NS_PER_S)
+    async with scene.beside(scene.jobs.watch()):
+        await until_async(lambda: scene.events, "it has looked")
+        [alert] = scene.events
+        assert (alert.identity, alert.severity) == ("backup_target", "critical")
+        assert f"{target}: no such folder: mount" in alert.text
+        target.mkdir()
+        await scene.waits_for(scene.clock.now_ns() + 600 * NS_PER_S)
+        await scene.clock.advance(600)
+        await until_async(lambda: AlertResolved in scene.kinds, "the folder is there")
 
 
 @pytest.mark.parametrize("fault", ["none", "no database", "no list of the packages"])
@@ -457,57 +421,39 @@ async def test_the_watch_of_a_new_process_judges_by_the_packages_at_once_and_sur
     if fault == "no database":
         (tmp_path / "data" / "observer.db").write_bytes(b"no database" * 1_000)
     elif fault == "no list of the packages":
-        plan = msgspec.structs.replace(plan, folder=tmp_path / ("x" * 300))  # longer than a name may be
+        plan = without_a_list(plan, tmp_path)
+    scene = Scene(plan, tmp_path, NOW_NS + 3 * 3_600 * NS_PER_S)
+    scene.alerts.report(MISSED, "critical", "kept by the process before")
+    async with scene.beside(scene.jobs.watch()) as watching:
+        for _ in range(20):
+            await scene.waits_for(scene.clock.now_ns() + 600 * NS_PER_S)
+            await scene.clock.advance(600)
+        assert not watching.done()
+    assert scene.kinds == [AlertRaised, *([AlertResolved] if fault != "no list of the packages" else [])]
 
-    clock, publication = WatchedClock(NOW_NS + 3 * 3_600 * NS_PER_S), Publication()
-    jobs = jobs_of(plan, tmp_path, clock, publication)
-    jobs._alerts.report(MISSED, "critical", "kept by the process before")
-    watching = asyncio.create_task(jobs.watch())
-    for _ in range(20):
-        await until_async(lambda: clock.now_ns() + 600 * NS_PER_S in clock.waits, "it has looked")
-        await clock.advance(600)
-    assert not watching.done()
-    watching.cancel()
-    await asyncio.gather(watching, return_exceptions=True)
-    kinds = [type(event) for event in publication.events]
-    assert kinds == [AlertRaised, *([AlertResolved] if fault != "no list of the packages" else [])]
+
+def without_a_list(plan, folder):
+    """The plan with a folder whose name is longer than one may be."""
+    return msgspec.structs.replace(plan, folder=folder / ("x" * 300))
 
 
 async def test_packages_that_cannot_be_listed_end_no_job_and_are_an_alert(url, tmp_path):
-    plan = msgspec.structs.replace(plan_in(tmp_path, url), folder=tmp_path / ("x" * 300))
-
-    clock, publication = WatchedClock(NOW_NS), Publication()
-    running = asyncio.create_task(jobs_of(plan, tmp_path, clock, publication).run(publication))  # type: ignore[arg-type]
-    await until_async(lambda: NOW_NS + 3_600 * NS_PER_S in clock.waits, "the next attempt is waited for")
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
-    [alert] = publication.events
-    assert isinstance(alert, AlertRaised)
+    scene = Scene(without_a_list(plan_in(tmp_path, url), tmp_path), tmp_path)
+    await scene.run_until(NOW_NS + 3_600 * NS_PER_S)
+    [alert] = scene.events
     assert "the packages cannot be listed" in alert.text
 
 
-def test_a_daily_package_whose_copy_failed_is_not_made_again(url, tmp_path):
-    plan = plan_in(tmp_path, url, BackupSettings(copy_to="/nowhere"))
-
-    async def scenario():
-        clock, publication = WatchedClock(NOW_NS), Publication()
-        jobs = jobs_of(plan, tmp_path, clock, publication)
-        running = asyncio.create_task(jobs.run(publication))  # type: ignore[arg-type]
-        await until_async(lambda: local_ns(DAY) + NS_PER_DAY in clock.waits, "the day is done")
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-
-    asyncio.run(scenario())
-    assert len(packages(plan.folder)) == 1
+async def test_a_daily_package_whose_copy_failed_is_not_made_again(url, tmp_path):
+    scene = Scene(plan_in(tmp_path, url, BackupSettings(copy_to="/nowhere")), tmp_path)
+    await scene.run_until(MIDNIGHT_NS)
+    assert len(scene.names) == 1
 
 
-def test_a_package_by_hand_is_published_with_the_digest_of_its_manifest(url, tmp_path):
-    publication = Publication()
-    jobs = jobs_of(plan_in(tmp_path, url), tmp_path, ManualClock(NOW_NS), publication, back_up_apart)
-    reply = asyncio.run(jobs.make_now(publication))  # type: ignore[arg-type]
-    [completed] = publication.events
-    assert isinstance(completed, BackupCompleted)
-    assert isinstance(reply, str)
+async def test_a_package_by_hand_is_published_with_the_digest_of_its_manifest(url, tmp_path):
+    scene = Scene(plan_in(tmp_path, url), tmp_path, how=back_up_apart)
+    reply = await scene.jobs.make_now(scene)
+    [completed] = scene.events
     assert reply.startswith(completed.path)
     content = (Path(completed.path) / "manifest.json").read_bytes()
     assert completed.sha256 == hashlib.sha256(content).hexdigest()
@@ -516,28 +462,20 @@ def test_a_package_by_hand_is_published_with_the_digest_of_its_manifest(url, tmp
 @pytest.mark.parametrize(
     ("settings", "packages_made"), [(BackupSettings(copy_to="/nowhere"), 1), (BackupSettings(), 0)]
 )
-def test_a_failure_is_an_alert_and_a_refusal(url, tmp_path, settings, packages_made):
-    publication = Publication()
-    plan = plan_in(tmp_path, url, settings)
+async def test_a_failure_is_an_alert_and_a_refusal(url, tmp_path, settings, packages_made):
+    scene = Scene(plan_in(tmp_path, url, settings), tmp_path)
     if not packages_made:
         (tmp_path / "data" / "observer.db").unlink()
-    jobs = jobs_of(plan, tmp_path, ManualClock(NOW_NS), publication)
-    reply = asyncio.run(jobs.make_now(publication))  # type: ignore[arg-type]
-    assert isinstance(reply, Refused)
-    [alert] = [event for event in publication.events if isinstance(event, AlertRaised)]
+    assert isinstance(await scene.jobs.make_now(scene), Refused)
+    [alert] = [event for event in scene.events if isinstance(event, AlertRaised)]
     assert alert.severity == "critical"
-    assert len(packages(plan.folder)) == packages_made
+    assert len(scene.names) == packages_made
 
 
 async def test_a_job_that_is_cancelled_ends_its_work(url, tmp_path):
-    program = "import time; time.sleep(600)"
     started = tmp_path / "started"
-    words = (sys.executable, "-c", f"open({str(started)!r}, 'w'); {program}", "{package}")
-    publication = Publication()
-    plan = plan_in(tmp_path, url, BackupSettings(command=words))
-    jobs = jobs_of(plan, tmp_path, ManualClock(NOW_NS), publication, back_up_apart)
-
-    making = asyncio.create_task(jobs.make_now(publication))  # type: ignore[arg-type]
-    await until_async(started.exists, "the command runs")
-    making.cancel()
-    await asyncio.gather(making, return_exceptions=True)
+    program = f"open({str(started)!r}, 'w'); import time; time.sleep(600)"
+    plan = plan_in(tmp_path, url, BackupSettings(command=(sys.executable, "-c", program, "{package}")))
+    scene = Scene(plan, tmp_path, how=back_up_apart)
+    async with scene.beside(scene.jobs.make_now(scene)):
+        await until_async(started.exists, "the command runs")

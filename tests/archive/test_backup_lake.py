@@ -6,22 +6,24 @@ import shutil
 import signal
 import threading
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 import pytest
 
-from observer.archive.backup.bundles import held_files
-from observer.archive.backup.lake_copy import LakeCopied, copy_lake, copy_of_lake, notes_in, problems_in_copy
-from observer.archive.backup.lake_restoring import LakePlan, lacking, put_back
-from observer.archive.backup.package import manifest_of, packages
-from observer.archive.backup.settings import BackupSettings
-from observer.archive.backup.work import back_up
-from observer.archive.lake.catalogue import outdated_tables
-from observer.archive.lake.layout import path_of, sealed_day, sealed_days, version_path
-from observer.archive.lake.parquet import file_schema
-from observer.archive.lake.projection import DayFiles
-from observer.archive.lake.publishing import locked
-from observer.archive.lake.sealing import seal_days
+from observer.archive.backup import back_up
+from observer.archive.bundles import held_files
+from observer.archive.catalogue import outdated_tables
+from observer.archive.copying import LakeCopied, copy_lake, copy_of_lake, problems_in_copy
+from observer.archive.day import path_of, sealed_day, sealed_days, version_path
+from observer.archive.day_files import DayFiles
+from observer.archive.lock import locked
+from observer.archive.package import manifest_of, packages
+from observer.archive.parquet import file_schema
+from observer.archive.restore import LakePlan, lacking, put_back
+from observer.archive.sealing import seal_days
+from observer.archive.settings import BackupSettings
+from observer.archive.target import FolderTarget
 from observer.base.errors import LakeInUseError, StoppedError
 from observer.base.instance import Instance
 from observer.base.units import NS_PER_S
@@ -56,7 +58,7 @@ def plan(tmp_path, url, lake):
 
 @pytest.fixture
 def copy(plan):
-    return copy_of_lake(plan.folder, Instance())
+    return copy_of_lake(plan.folder, Instance()).folder
 
 
 def sealed(lake, url, *days, now_ns=1, remove=False):
@@ -67,7 +69,25 @@ def sealed(lake, url, *days, now_ns=1, remove=False):
 
 
 def copied(lake, copy):
-    return copy_lake(lake, copy, GO_ON)
+    return copy_lake(lake, FolderTarget(copy), GO_ON)
+
+
+def restored(lake, copy):
+    """Put back what the lake lacks."""
+    put_back(lake, lacks(lake, copy), GO_ON)
+
+
+def lacks(lake, copy, *needed):
+    return lacking(lake, FolderTarget(copy), needed, GO_ON)
+
+
+def wrong(copy, needed=MappingProxyType({})):
+    return problems_in_copy(FolderTarget(copy), needed, GO_ON)
+
+
+def notes(copy):
+    """The manifests at the copy."""
+    return sorted((copy / "_days").glob("*/*.json"))
 
 
 def identities(copy):
@@ -93,8 +113,8 @@ def test_each_version_is_copied_once_and_a_new_one_beside_it(plan, lake, copy, u
     second = identities(copy)
     assert second.keys() - first.keys() == {f"_versions/kind=trades/market={MARKET}/session_date={DAY}/2.parquet"}
     assert {name: second[name] for name in first} == first
-    assert copied(lake, copy) == LakeCopied(0, 0, 0, [])
-    assert problems_in_copy(copy, {}, GO_ON) == []
+    assert copied(lake, copy) == LakeCopied(0, 0, [])
+    assert wrong(copy) == []
 
 
 def test_a_package_has_the_ledgers_but_not_the_day_files_beside_them(plan, lake):
@@ -129,14 +149,14 @@ def test_another_file_system_gets_copies_that_are_read_back(lake, copy, monkeypa
     own, other = (version_path(each, "trades", MARKET, DAY, 1) for each in (lake, copy))
     assert own.read_bytes() == other.read_bytes()
     assert not own.samefile(other)
-    assert problems_in_copy(copy, {}, GO_ON) == []
+    assert wrong(copy) == []
 
 
 def test_the_second_target_gets_the_lake_too(plan, tmp_path):
     (target := tmp_path / "nas").mkdir()
     with_target = msgspec.structs.replace(plan, settings=BackupSettings(copy_to=str(target)))
     assert back_up(with_target, "manual", NOW_NS, GO_ON).failures == []
-    assert len(identities(copy_of_lake(target, Instance()))) == 2 * FILES_A_DAY
+    assert len(identities(copy_of_lake(target, Instance()).folder)) == 2 * FILES_A_DAY
 
 
 def killed_after(steps, lake, copy):
@@ -169,8 +189,8 @@ def test_a_backup_that_is_killed_at_any_step_goes_on_with_the_next_one(lake, cop
     for steps in range(4 * 2 * FILES_A_DAY + 2 * 2 + 1):
         shutil.rmtree(copy, ignore_errors=True)
         killed_after(steps, lake, copy)
-        assert problems_in_copy(copy, {}, GO_ON) == [], "what a note names is whole"
-        days.append(len(notes_in(copy)))
+        assert wrong(copy) == [], "what a note names is whole"
+        days.append(len(notes(copy)))
         assert copied(lake, copy).problems == []
         assert len(identities(copy)) == 2 * FILES_A_DAY
         assert not list(copy.rglob("*.parquet.part"))
@@ -182,27 +202,46 @@ def test_a_stop_leaves_whole_days(lake, copy):
     stop = threading.Event()
     stop.set()
     with pytest.raises(StoppedError):
-        copy_lake(lake, copy, stop)
-    assert notes_in(copy) == []
+        copy_lake(lake, FolderTarget(copy), stop)
+    assert notes(copy) == []
 
 
 def test_a_damaged_file_of_the_lake_is_not_copied_and_the_other_days_are(lake, copy):
     damage(version_path(lake, "trades", MARKET, DAY, 1))
     [problem] = copied(lake, copy).problems
     assert str(version_path(lake, "trades", MARKET, DAY, 1)) in problem
-    assert [path.stem for path in notes_in(copy)] == [NEXT_DAY]
+    assert [path.stem for path in notes(copy)] == [NEXT_DAY]
 
 
 def test_a_file_that_is_gone_from_the_copy_is_copied_again(lake, copy):
     copied(lake, copy)
     version_path(copy, "trades", MARKET, DAY, 1).unlink()
-    notes_in(copy)[1].write_text("damaged")
-    assert [text.partition(":")[0] for text in problems_in_copy(copy, {}, GO_ON)] == [
-        version_path(Path(), "trades", MARKET, DAY, 1).as_posix(),
-        f"{notes_in(copy)[1]} is damaged",
-    ]
-    assert copied(lake, copy).files == 1 + FILES_A_DAY
-    assert problems_in_copy(copy, {}, GO_ON) == []
+    note = notes(copy)[1]
+    note.write_text("damaged")
+    first, second = wrong(copy)
+    assert first.startswith(str(version_path(copy, "trades", MARKET, DAY, 1)))
+    assert second.startswith(str(note))
+    found = copied(lake, copy)
+    assert (found.files, len(found.problems)) == (1, 1), "what it named is not known"
+    note.unlink()
+    assert copied(lake, copy).problems == []
+    assert wrong(copy) == []
+
+
+def test_the_copy_of_an_earlier_observer_is_known_and_put_back(lake, copy):
+    """Its manifests were in other files."""
+    copied(lake, copy)
+    (copy / "_days").rename(copy / "_copied")
+    for path in (copy / "_copied").glob("*/*.json"):
+        path.write_bytes(b'{"sha256": "", "copied": {"day": ' + path.read_bytes() + b', "files": []}}')
+    assert copied(lake, copy) == LakeCopied(0, 0, [])
+    assert wrong(copy) == []
+    days = sealed_days(lake)
+    shutil.rmtree(lake)
+    restored(lake, copy)
+    assert [msgspec.structs.replace(day, marks={}) for day in days] == sealed_days(lake)
+    (copy / f"_copied/market={MARKET}/{DAY}.json").write_bytes(b"{}")
+    assert [text.partition(":")[0] for text in wrong(copy)] == [f"{copy}/_days/market={MARKET}/{DAY}.json"]
 
 
 def test_a_lost_lake_is_stated_by_each_backup_and_put_back(plan, lake, copy, url, tmp_path):
@@ -215,12 +254,12 @@ def test_a_lost_lake_is_stated_by_each_backup_and_put_back(plan, lake, copy, url
     shutil.rmtree(lake)
     [failure] = back_up(plan, "manual", NOW_NS + NS_PER_S, GO_ON).failures
     assert failure.startswith(f"the lake has no more {DAY}, {NEXT_DAY}: `observer backup restore --lake`")
-    found = lacking(lake, copy, [DAY], GO_ON)
-    assert (len(found.files), found.problems) == (2 * FILES_A_DAY, [])
-    put_back(lake, copy, found, GO_ON)
+    found = lacks(lake, copy, DAY)
+    assert (len(found.files), found.problems) == (2 * FILES_A_DAY, ())
+    put_back(lake, found, GO_ON)
     assert lake_rows([path_of(lake, "trades", MARKET, DAY)], COLUMNS) == before
     assert outdated_tables(lake, days) == []
-    assert lacking(lake, copy, [DAY], GO_ON) == LakePlan([], [])
+    assert lacks(lake, copy, DAY) == LakePlan()
     sealed(lake, url, now_ns=2)
     assert sealed_days(lake) == days
     assert back_up(plan, "manual", NOW_NS + 2 * NS_PER_S, GO_ON).failures == []
@@ -229,8 +268,8 @@ def test_a_lost_lake_is_stated_by_each_backup_and_put_back(plan, lake, copy, url
 def test_a_package_whose_days_are_in_no_lake_says_so(plan, lake, copy):
     text = f"{DAY}: its rows are in the lake alone, and neither the lake nor its copy has it"
     shutil.rmtree(lake)
-    assert lacking(lake, copy, [DAY], GO_ON) == LakePlan([], [text])
-    assert problems_in_copy(copy, {"20261118T210000-daily": [DAY]}, GO_ON) == [
+    assert lacks(lake, copy, DAY) == LakePlan(problems=(text,))
+    assert wrong(copy, {"20261118T210000-daily": [DAY]}) == [
         f"20261118T210000-daily needs 1 days of the lake that are not copied: {DAY}"
     ]
 
@@ -240,26 +279,26 @@ def test_a_damaged_file_of_the_lake_is_replaced_by_its_copy(lake, copy):
     before = lake_rows([path_of(lake, "trades", MARKET, DAY)], COLUMNS)
     damage(path := version_path(lake, "trades", MARKET, DAY, 1))
     path_of(lake, "trades", MARKET, DAY).unlink()
-    found = lacking(lake, copy, [], GO_ON)
-    assert (found.files, found.problems) == ([path.relative_to(lake).as_posix()], [])
-    put_back(lake, copy, found, GO_ON)
+    found = lacks(lake, copy)
+    assert (list(found.files), found.problems) == ([path.relative_to(lake).as_posix()], ())
+    put_back(lake, found, GO_ON)
     assert lake_rows([path_of(lake, "trades", MARKET, DAY)], COLUMNS) == before
 
 
 def test_a_damaged_copy_is_found_and_never_put_back(lake, copy):
     copied(lake, copy)
     damage(version_path(copy, "trades", MARKET, DAY, 1))
-    name = version_path(Path(), "trades", MARKET, DAY, 1).as_posix()
-    assert problems_in_copy(copy, {}, GO_ON) == [f"{name} is damaged: its digest differs"]
-    assert lacking(lake, copy, [], GO_ON) == LakePlan([], []), "the lake's own file is whole"
+    [problem] = wrong(copy)
+    assert problem.startswith(str(path := version_path(copy, "trades", MARKET, DAY, 1)))
+    assert lacks(lake, copy) == LakePlan(), "the lake's own file is whole"
     shutil.rmtree(lake)
-    found = lacking(lake, copy, [DAY], GO_ON)
-    assert [day.day.session_date for day in found.days] == [NEXT_DAY]
-    assert found.problems == [
-        f"the lake lacks {name}, and its copy is damaged: {name} is damaged: its digest differs",
+    found = lacks(lake, copy, DAY)
+    assert [day.session_date for day in found.days] == [NEXT_DAY]
+    assert found.problems == (
+        f"the lake lacks {path.relative_to(copy)}, and its copy is damaged: {problem}",
         f"{DAY}: its rows are in the lake alone, and neither the lake nor its copy has it",
-    ]
-    put_back(lake, copy, found, GO_ON)
+    )
+    put_back(lake, found, GO_ON)
     assert [day.session_date for day in sealed_days(lake)] == [NEXT_DAY]
 
 
@@ -270,7 +309,7 @@ def test_a_lake_that_went_back_gets_its_later_versions_again(lake, copy, url, tm
     copied(lake, copy)
     shutil.rmtree(lake)
     shutil.copytree(tmp_path / "earlier", lake)
-    put_back(lake, copy, lacking(lake, copy, [], GO_ON), GO_ON)
+    restored(lake, copy)
     day = sealed_day(lake, MARKET, DAY)
     assert day is not None
     assert [version.rows for version in day.kinds["trades"]] == [60, 61]
@@ -282,7 +321,7 @@ def test_newer_versions_than_the_copy_has_are_not_removed_with_a_lost_manifest(l
     append(url, trade(99, symbol="000010"))
     sealed(lake, url, now_ns=2)
     (lake / f"_days/market={MARKET}/{DAY}.json").unlink()
-    [problem] = lacking(lake, copy, [], GO_ON).problems
+    [problem] = lacks(lake, copy).problems
     assert problem == (
         f"{version_path(lake, 'trades', MARKET, DAY, 2)} is newer than the copy and has no manifest: "
         "`observer lake seal` makes one"
@@ -300,7 +339,7 @@ def test_a_lake_that_was_sealed_again_with_other_rows_replaces_no_copied_file(la
     assert {name: each for name, each in identities(copy).items() if DAY in name} == {
         name: each for name, each in before.items() if DAY in name
     }
-    assert ["other rows of trades" in text for text in lacking(lake, copy, [], GO_ON).problems] == [True]
+    assert ["other rows of trades" in text for text in lacks(lake, copy).problems] == [True]
 
 
 def test_a_lake_that_was_sealed_again_without_removed_rows_costs_the_copy_none_and_gets_them_back(lake, copy, url):
@@ -308,20 +347,20 @@ def test_a_lake_that_was_sealed_again_without_removed_rows_costs_the_copy_none_a
     remove_sealed(url, lake)
     before = lake_rows([path_of(lake, "trades", MARKET, DAY)], COLUMNS)
     copied(lake, copy)
-    notes = [path.read_bytes() for path in notes_in(copy)]
+    before_notes = [path.read_bytes() for path in notes(copy)]
     shutil.rmtree(lake)
     sealed(lake, url, DAY, now_ns=3)
     day = sealed_day(lake, MARKET, DAY)
     assert day is not None
     assert sorted(day.kinds) == ["sweeps", "universes"]
     assert "other rows of trades" in copied(lake, copy).problems[0]
-    assert [path.read_bytes() for path in notes_in(copy)] == notes
-    found = lacking(lake, copy, [DAY], GO_ON)
-    assert (len(found.files), found.problems) == (2 * FILES_A_DAY, [])
-    put_back(lake, copy, found, GO_ON)
+    assert [path.read_bytes() for path in notes(copy)] == before_notes
+    found = lacks(lake, copy, DAY)
+    assert (len(found.files), found.problems) == (FILES_A_DAY + 1, ())
+    put_back(lake, found, GO_ON)
     assert lake_rows([path_of(lake, "trades", MARKET, DAY)], COLUMNS) == before
     assert copied(lake, copy).problems == []
-    assert problems_in_copy(copy, {}, GO_ON) == []
+    assert wrong(copy) == []
 
 
 def test_a_day_whose_rows_left_the_database_after_the_backup_is_removed_when_it_is_put_back_and_sealed(lake, copy, url):
@@ -329,7 +368,7 @@ def test_a_day_whose_rows_left_the_database_after_the_backup_is_removed_when_it_
     sealed(lake, url, remove=True)
     remove_sealed(url, lake)
     shutil.rmtree(lake)
-    put_back(lake, copy, lacking(lake, copy, [], GO_ON), GO_ON)
+    restored(lake, copy)
     sealed(lake, url, now_ns=2)
     assert [day.removed for day in sealed_days(lake)] == [("trades",), ()]
     append(url, trade(99, symbol="000010"))
@@ -344,7 +383,7 @@ def test_more_late_rows_than_sealed_ones_join_those_of_a_removed_day_that_was_pu
     remove_sealed(url, lake)
     copied(lake, copy)
     shutil.rmtree(lake)
-    put_back(lake, copy, lacking(lake, copy, [], GO_ON), GO_ON)
+    restored(lake, copy)
     append(url, *(trade(number, symbol="000010") for number in range(100, 161)))
     sealed(lake, url, now_ns=2)
     assert len(lake_rows([path_of(lake, "trades", MARKET, DAY)], COLUMNS)) == 60 + 61
@@ -355,25 +394,25 @@ def test_a_lake_that_went_back_costs_the_copy_no_later_version(lake, copy, url, 
     append(url, trade(99, symbol="000010"))
     sealed(lake, url, now_ns=2)
     copied(lake, copy)
-    notes = [path.read_bytes() for path in notes_in(copy)]
+    before_notes = [path.read_bytes() for path in notes(copy)]
     shutil.rmtree(lake)
     shutil.copytree(tmp_path / "earlier", lake)
     assert ["other rows of trades" in text for text in copied(lake, copy).problems] == [True]
-    assert [path.read_bytes() for path in notes_in(copy)] == notes
+    assert [path.read_bytes() for path in notes(copy)] == before_notes
 
 
 def test_a_lake_that_was_sealed_again_with_the_same_rows_is_copied_again(lake, copy, url):
     copied(lake, copy)
     shutil.rmtree(lake)
     sealed(lake, url, now_ns=2)
-    assert lacking(lake, copy, [], GO_ON) == LakePlan([], [])
+    assert lacks(lake, copy) == LakePlan()
     assert (copied(lake, copy).files, copied(lake, copy).files) == (2 * FILES_A_DAY, 0)
 
 
 def test_nothing_is_put_back_while_another_process_seals(lake, copy):
     copied(lake, copy)
     shutil.rmtree(lake / "_versions")
-    found = lacking(lake, copy, [], GO_ON)
+    found = lacks(lake, copy)
     with locked(lake), pytest.raises(LakeInUseError):
-        put_back(lake, copy, found, GO_ON)
+        put_back(lake, found, GO_ON)
     assert not (lake / "_versions").exists()

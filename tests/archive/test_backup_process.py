@@ -8,9 +8,9 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from observer.archive.backup.package import manifest_of, packages
-from observer.archive.backup.process import back_up_apart
-from observer.archive.backup.settings import BackupSettings
+from observer.archive.backup import back_up_apart
+from observer.archive.package import manifest_of, packages
+from observer.archive.settings import BackupSettings
 from observer.base.errors import DataFileError
 from tests.archive.scene import NOW_NS, commit, plan_in
 from tests.store.migrated import make_database

@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 from pyiceberg.manifest import read_manifest_list
 
-from observer.archive.lake import catalogue
-from observer.archive.lake.catalogue import MARKS, NAMESPACE, open_catalogue, outdated_tables
-from observer.archive.lake.catalogue_files import KEPT_NS, SCHEME
-from observer.archive.lake.layout import CATALOGUE, glob_of, sealed_days
-from observer.archive.lake.parquet import file_schema
-from observer.archive.lake.sealing import seal_days
+from observer.archive import catalogue
+from observer.archive.catalogue import KEPT_NS, MARKS, NAMESPACE, SCHEME, open_catalogue, outdated_tables
+from observer.archive.day import CATALOGUE, glob_of, sealed_days
+from observer.archive.parquet import file_schema
+from observer.archive.sealing import seal_days
 from observer.base.errors import DataFileError, UntidyCatalogueError
 from observer.base.units import NS_PER_DAY
 from tests.archive.stored import DAY, MARKET, NEXT_DAY, STREAM, append, day_of, lake_rows, make_stored, two_sealed_days

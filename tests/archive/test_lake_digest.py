@@ -6,7 +6,7 @@ import struct
 import pyarrow as pa
 import pytest
 
-from observer.archive.lake.digest import digest_of
+from observer.archive.digest import digest_of
 
 ROWS = {
     "words": pa.array(["a", "", "가나", "a"]),

@@ -9,23 +9,15 @@ from pathlib import Path
 import pytest
 
 from bus.delivery import Delivered
-from bus.events import BackupCompleted, SweepCompleted, TradesConflated
-from observer.archive.lake.jobs import LakeJobs
-from observer.archive.lake.layout import (
-    CATALOGUE,
-    forget_day,
-    manifest_content,
-    manifest_path,
-    sealed_days,
-    version_path,
-)
-from observer.archive.lake.object_store import open_target
-from observer.archive.lake.projection import DayFiles
-from observer.archive.lake.publishing import locked
-from observer.archive.lake.sealing import seal_days
-from observer.archive.lake.settings import LakeSettings
-from observer.archive.lake.target import publish_days, published_days
-from observer.archive.lake.upkeep import CHECKED_AGAIN, days_to_seal, days_with_more
+from bus.events import BackupCompleted, TradesConflated
+from observer.archive.copying import copied_days, publish_days
+from observer.archive.day import CATALOGUE, manifest_content, manifest_path, sealed_days, version_path
+from observer.archive.day_files import DayFiles
+from observer.archive.lock import locked
+from observer.archive.object_store import open_target
+from observer.archive.sealing import seal_days
+from observer.archive.settings import LakeSettings
+from observer.archive.upkeep import CHECKED_AGAIN, LakeJobs, LakeUpkeep, days_to_seal, days_with_more
 from observer.base.local_time import local_ns
 from observer.base.units import NS_PER_S
 from observer.calendar.day_file import write_trading_days
@@ -66,17 +58,16 @@ class Scene:
         self.alerts = Alerts(self.clock, "lake")
         write_trading_days(folder, [TradingDay(DATE + timedelta(days=ahead), True, "test") for ahead in (0, 1)])
         today = TradingDayService(folder, RULES, self.clock)
-        self.jobs = LakeJobs(
+        upkeep = LakeUpkeep(
             lake=self.lake,
             url=self.url,
             market=MARKET,
-            today=today,
-            clock=self.clock,
-            alerts=self.alerts,
+            now_ns=self.clock.now_ns,
             day_files=DayFiles(folder / "observer", "kis"),
             keep_days=keep_days,
-            target=target,
+            has_target=target is not None,
         )
+        self.jobs = LakeJobs(upkeep, today, self.clock, self.alerts, target)
 
     @property
     def sealed(self):
@@ -279,23 +270,6 @@ def test_bars_of_an_old_day_are_sealed_that_an_earlier_database_has_more_fetches
         assert not days_with_more(sealed_days(scene.lake)[:1], reader), "they are not sealed again and again"
 
 
-def test_a_forgotten_day_is_no_alert_any_more(tmp_path):
-    scene = Scene(tmp_path, DAY_BEFORE)
-    append(scene.url, SweepCompleted("kis", DAY_BEFORE, 1, 2, 3, 1, 1, 0))  # its snapshot is in no database
-
-    async def scenario():
-        await until_async(lambda: scene.alerts.are_open("lake"), "the alert is open")
-        [alert] = scene.alerts.open
-        assert f"`observer lake forget {DAY_BEFORE}`" in alert.text
-        await scene.waits_for(scene.clock.now_ns() + 3_600 * NS_PER_S)
-        forget_day(scene.lake, MARKET, DAY_BEFORE)
-        await scene.clock.advance(3_600)
-        await until_async(lambda: not scene.alerts.are_open("lake"), "the alert is resolved")
-        assert scene.sealed == []
-
-    scene.run(scenario)
-
-
 @pytest.mark.slow  # of the target alone: tests/archive/test_lake_target.py
 def test_a_lost_target_is_an_alert_with_ever_longer_waits_until_it_is_back_and_rows_stay_until_then(tmp_path, server):
     days = [(DATE - timedelta(days=back)).isoformat() for back in range(4, 0, -1)]
@@ -318,7 +292,7 @@ def test_a_lost_target_is_an_alert_with_ever_longer_waits_until_it_is_back_and_r
             await scene.clock.advance(waited_s)
         await until_async(lambda: not scene.alerts.are_open("target"), "the alert is resolved")
         assert removed() == days[:2]
-        assert [day.removed for day in published_days(store)][:3] == [("trades",), ("trades",), ()]
+        assert [day.removed for day in copied_days(store)][:3] == [("trades",), ("trades",), ()]
 
     scene.run(scenario)
     gate.stop()
@@ -335,7 +309,7 @@ def test_a_day_that_cannot_be_published_keeps_the_rows_of_no_other_day_in_the_da
         assert [day.session_date for day in sealed_days(scene.lake) if day.published] == days[1:]
         assert [day.session_date for day in sealed_days(scene.lake) if day.removed] == days[1:2]
         store.write(manifest_path(Path(), MARKET, days[0]).as_posix(), manifest_content(sealed_days(scene.lake)[0]))
-        assert [day.removed for day in published_days(store)][:3] == [(), ("trades",), ()]
+        assert [day.removed for day in copied_days(store)][:3] == [(), ("trades",), ()]
 
     scene.run(scenario)
 

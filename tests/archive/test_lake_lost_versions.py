@@ -1,5 +1,6 @@
 """A version whose file is gone comes back from the file that a glob finds, or is named with the remedy."""
 
+import json
 import os
 import shutil
 import threading
@@ -7,12 +8,21 @@ import threading
 import msgspec
 import pytest
 
-from observer.archive.lake.catalogue import open_catalogue
-from observer.archive.lake.layout import CATALOGUE, path_of, sealed_day, sealed_days, version_path, write_manifest
-from observer.archive.lake.lost_versions import lost_versions
-from observer.archive.lake.sealing import seal_days
-from observer.archive.lake.verification import verify_catalogue, verify_stored_day
+from observer.archive.catalogue import open_catalogue
+from observer.archive.day import (
+    CATALOGUE,
+    lost_files,
+    manifest_path,
+    path_of,
+    sealed_day,
+    sealed_days,
+    version_path,
+    write_manifest,
+)
+from observer.archive.sealing import seal_days
+from observer.archive.verification import verify_catalogue, verify_stored_day
 from observer.base.errors import DataFileError
+from observer.system.doctor import stored
 from tests.archive.stored import DAY, MARKET, NEXT_DAY, append, remove_sealed, two_sealed_days
 from tests.builders import trade
 
@@ -132,21 +142,11 @@ def test_of_a_kind_that_a_later_observer_sealed_only_what_is_gone_is_lost(scene,
         scene.version("later").unlink()
     if gone == "both":
         scene.glob("later").unlink()
-        assert list(lost_versions(scene.lake, sealed_day(scene.lake, MARKET, DAY) or day)) == ["later"]
         with pytest.raises(DataFileError, match="is gone, which has the later of 2026-11-18"):
             scene.seal()
     else:
-        assert lost_versions(scene.lake, sealed_day(scene.lake, MARKET, DAY) or day) == {}
         scene.seal()
         assert scene.glob("later").samefile(scene.version("later"))
-
-
-def test_an_earlier_version_that_is_gone_is_named(scene):
-    append(scene.url, trade(99, symbol="000010"))
-    scene.seal()
-    scene.version().unlink()
-    with pytest.raises(DataFileError, match=r"trades.*1\.parquet is gone, which has the trades of 2026-11-18"):
-        scene.seal(NEXT_DAY)
 
 
 def test_a_lost_version_costs_the_catalogue_no_table_and_is_added_once_it_is_back(scene):
@@ -162,3 +162,41 @@ def test_a_lost_version_costs_the_catalogue_no_table_and_is_added_once_it_is_bac
     os.rename(away, scene.version())  # noqa: PTH104 - as a mount does
     scene.seal()
     assert verify_catalogue(scene.lake) == ()
+
+
+def test_an_earlier_version_that_is_gone_is_named_and_keeps_nothing_from_being_sealed(scene):
+    append(scene.url, trade(99, symbol="000010"))
+    scene.seal()
+    scene.version().unlink()
+    scene.seal(NEXT_DAY)
+    text = f"{scene.version()} is gone, which has the trades of {DAY}: mount the lake"
+    [day, _] = sealed_days(scene.lake)
+    for found in (scene.problems(), lost_files(scene.lake, day)):
+        [problem] = found
+        assert problem.startswith(text)
+    [finding] = stored.lake(scene.lake)
+    assert (finding.level, finding.text.startswith(text)) == ("critical", True)
+    assert list(stored.lake(scene.lake.parent)) == []
+
+
+def test_what_an_earlier_observer_had_given_up_is_named_as_lost_until_it_is_back(scene):
+    """It stated such versions apart, as `lacking`, and let the database keep the rows of the kind."""
+    scene.remove_rows()
+    append(scene.url, trade(99, symbol="000010"))
+    path = manifest_path(scene.lake, MARKET, DAY)
+    stated = json.loads(path.read_text())
+    stated |= {"lacking": {"trades": stated["kinds"].pop("trades")}, "removed": []}
+    path.write_text(json.dumps(stated))
+    away = scene.version().rename(scene.lake / "away")
+    scene.glob().unlink()
+    day = sealed_day(scene.lake, MARKET, DAY)
+    assert (day.removed, [text.partition(" ")[0] for text in lost_files(scene.lake, day)]) == (
+        ("trades",),
+        [str(scene.version())],
+    )
+    with pytest.raises(DataFileError, match=r"1\.parquet is gone"):
+        scene.seal()
+    away.rename(scene.version())
+    scene.seal()
+    assert [each.rows for each in sealed_day(scene.lake, MARKET, DAY).kinds["trades"]] == [60, 61]
+    assert scene.problems() == ()

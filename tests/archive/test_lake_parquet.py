@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from observer.archive.lake.digest import digest_of
-from observer.archive.lake.layout import StreamRows, sealed_days
-from observer.archive.lake.parquet import GROUP_ROWS, NAMES_IN_FILE, as_in_file, file_schema, read_file, write_file
-from observer.archive.lake.sealing import seal_days
+from observer.archive.day import StreamRows, sealed_days
+from observer.archive.digest import digest_of
+from observer.archive.parquet import GROUP_ROWS, NAMES_IN_FILE, as_in_file, file_schema, read_file, write_file
+from observer.archive.sealing import seal_days
 from observer.store.arrow import schema_of
 from observer.store.kinds import KINDS
 from tests.archive.stored import DAY, MARKET, day_of, make_stored

@@ -6,9 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from bus.events import TradesConflated
-from observer.archive.lake.layout import version_path
-from observer.archive.lake.projection import DayFiles
-from observer.archive.lake.sealing import seal_days
+from observer.archive.day import version_path
+from observer.archive.day_files import DayFiles
+from observer.archive.sealing import seal_days
 from observer.base.errors import DataFileError
 from tests.archive.stored import DAY, MARKET, append, day_of, make_stored, of_every_kind
 from tests.builders import trade

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from bus.delivery import Delivered
-from observer.archive.lake.layout import (
+from observer.archive.day import (
     SealedDay,
     days_to_remove,
     path_of,
@@ -21,11 +21,11 @@ from observer.archive.lake.layout import (
     version_path,
     write_manifest,
 )
-from observer.archive.lake.merging import merged
-from observer.archive.lake.parquet import file_schema
-from observer.archive.lake.publishing import confirmed
-from observer.archive.lake.sealing import seal_days
-from observer.archive.lake.verification import verify_day, verify_stored_day
+from observer.archive.lock import confirmed
+from observer.archive.merging import merged
+from observer.archive.parquet import file_schema
+from observer.archive.sealing import seal_days
+from observer.archive.verification import verify_day, verify_stored_day
 from observer.base.errors import DataFileError
 from observer.store.kinds import KINDS
 from observer.store.sealing import SealingReader

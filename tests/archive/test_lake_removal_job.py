@@ -6,9 +6,9 @@ from datetime import timedelta
 import pytest
 
 from bus.events import AlertRaised, AlertResolved, Event
-from observer.archive.lake.layout import path_of, version_path
-from observer.archive.lake.removal import Removal, RemovalJob
-from observer.archive.lake.sealing import seal_days
+from observer.archive.day import path_of, version_path
+from observer.archive.removal import Removal, RemovalJob
+from observer.archive.sealing import seal_days
 from observer.base.errors import StoreError
 from observer.base.local_time import local_ns
 from observer.base.units import NS_PER_S

@@ -2,7 +2,7 @@
 
 import threading
 
-from observer.archive.lake.removal import Removal
+from observer.archive.removal import Removal
 from observer.base.errors import StoreError
 from observer.store.removal import SealedRows
 from tests.archive.stored import DAY, STREAM

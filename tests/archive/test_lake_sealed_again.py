@@ -7,9 +7,8 @@ import threading
 import msgspec
 import pytest
 
-from observer.archive.lake.layout import path_of, sealed_day, sealed_days, version_path, write_manifest
-from observer.archive.lake.lost_versions import lost_versions, without
-from observer.archive.lake.sealing import seal_days
+from observer.archive.day import path_of, sealed_day, sealed_days, version_path, write_manifest
+from observer.archive.sealing import seal_days
 from observer.base.errors import DataFileError, StoppedError
 from tests.archive.stored import (
     DAY,
@@ -37,15 +36,6 @@ def sealed(lake, url, *days, remove=()):
 def day_in(lake, session_date=DAY):
     day = sealed_day(lake, MARKET, session_date)
     assert day is not None
-    return day
-
-
-def forget_trades(lake):
-    """Lose the only version of the first day's trades, and have the manifest say so."""
-    version_path(lake, "trades", MARKET, DAY, 1).unlink()
-    path_of(lake, "trades", MARKET, DAY).unlink()
-    day = without(day_in(lake), lost_versions(lake, day_in(lake)))
-    write_manifest(lake, day)
     return day
 
 
@@ -96,43 +86,6 @@ def test_what_a_manifest_says_of_the_target_and_the_database_outlives_a_sealing(
     day = day_in(lake)
     assert (day.removed, day.published) == (before.removed, before.published)
     assert len(day.kinds["trades"]) == 1 + is_late
-
-
-@pytest.mark.parametrize("others", [0, 70])
-def test_a_forgotten_version_stays_lost_while_the_database_does_not_have_its_rows(others):
-    lake, url = first_day_removed()
-    before = forget_trades(lake)
-    append(url, *(trade(1_000 + number, symbol="000010") for number in range(others)))
-    text = (
-        f"{DAY}: version 1 of trades is lost, and the database does not have its 60 rows: "
-        f"bring its file back, then `observer lake seal {DAY}`"
-    )
-    [result] = sealed(lake, url)
-    assert (result.written, result.lost, result.day) == ((), (text,), before)
-    append(url, *of_every_kind(DAY, "000010", 1, ["quality"]))
-    [result] = sealed(lake, url)
-    assert (result.written, result.lost) == (("quality",), (text,))
-    assert (day_in(lake).lacking, day_in(lake).lost_kinds) == (before.lacking, ["trades"])
-
-
-def test_a_forgotten_version_of_a_kind_of_a_later_observer_stays_lost():
-    lake, url = two_sealed_days()
-    day = day_in(lake)
-    write_manifest(lake, msgspec.structs.replace(day, lacking={"dreams": day.kinds["sweeps"]}))
-    [result] = sealed(lake, url)
-    [text] = result.lost
-    assert (result.written, "version 1 of dreams is lost" in text) == ((), True)
-
-
-@pytest.mark.parametrize("late", [0, 1])
-def test_a_forgotten_version_whose_rows_the_database_has_is_followed_by_a_next_one(late):
-    lake, url = two_sealed_days()
-    before = forget_trades(lake)
-    append(url, *[LATE] * late)
-    [result] = sealed(lake, url)
-    assert (result.written, result.lost) == (("trades",), ())
-    assert [(each.version, each.rows) for each in day_in(lake).kinds["trades"]] == [(2, 60 + late)]
-    assert (day_in(lake).lacking, day_in(lake).lost_kinds) == (before.lacking, [])
 
 
 def test_an_unchanged_day_s_copy_with_another_byte_is_replaced():

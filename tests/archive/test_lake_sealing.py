@@ -15,20 +15,13 @@ import pytest
 
 from bus.delivery import Delivered
 from bus.events import SCHEMA_VERSION, BackupCompleted
-from observer.archive.lake.digest import digest_of
-from observer.archive.lake.layout import (
-    glob_of,
-    path_of,
-    sealed_day,
-    sealed_days,
-    version_path,
-    versions,
-    write_manifest,
-)
-from observer.archive.lake.parquet import file_schema, metadata_of, read_file
-from observer.archive.lake.publishing import confirmed, locked, publish, repair
-from observer.archive.lake.sealing import seal, seal_days
-from observer.archive.lake.verification import verify_catalogue, verify_day, verify_stored_day
+from observer.archive.day import glob_of, path_of, sealed_day, sealed_days, version_path, write_manifest
+from observer.archive.digest import digest_of
+from observer.archive.lock import confirmed, locked
+from observer.archive.parquet import file_schema, metadata_of, read_file
+from observer.archive.repair import publish, repair
+from observer.archive.sealing import seal, seal_days
+from observer.archive.verification import verify_catalogue, verify_day, verify_stored_day
 from observer.base.errors import DataFileError, LakeInUseError, StoppedError
 from observer.store.arrow import schema_of
 from observer.store.sealing import SealingReader
@@ -118,12 +111,10 @@ def test_a_day_that_changed_gets_a_new_version_and_the_old_one_stays(lake, url):
     seal_day(lake, url, now_ns=1)
     append(url, trade(99, symbol="000010", gap_id="late"))
     assert seal_day(lake, url, now_ns=2).written == ("trades",)
-    found = versions(lake, "trades", DAY)
-    assert [(version.version, version.rows, version.sealed_at_ns) for version, _path in found] == [
-        (1, 60, 1),
-        (2, 61, 2),
-    ]
-    assert [sum(batch.num_rows for batch in read_file(path)) for _version, path in found] == [60, 61]
+    [day] = sealed_days(lake)
+    assert [(each.version, each.rows, each.sealed_at_ns) for each in day.kinds["trades"]] == [(1, 60, 1), (2, 61, 2)]
+    paths = [version_path(lake, "trades", MARKET, DAY, number) for number in (1, 2)]
+    assert [sum(batch.num_rows for batch in read_file(path)) for path in paths] == [60, 61]
     assert metadata_of(path_of(lake, "trades", MARKET, DAY))["version"] == "2"
     assert verified(lake, url).problems == ()
 
@@ -245,8 +236,7 @@ def test_only_one_process_changes_a_lake(lake):
         pass
 
 
-def test_a_verification_s_look_at_the_lock_keeps_no_process_from_taking_it(lake, monkeypatch):
-    monkeypatch.setattr("observer.archive.lake.publishing._TAKE_S", 60.0)
+def test_a_verification_s_look_at_the_lock_keeps_no_process_from_taking_it(lake):
     with locked(lake):
         looking = (lake / "_lock").open("rb")
     fcntl.flock(looking, fcntl.LOCK_SH)
@@ -258,7 +248,7 @@ def test_a_verification_s_look_at_the_lock_keeps_no_process_from_taking_it(lake,
 
     looked = threading.Timer(0.02, end_look)
     looked.start()
-    with locked(lake):
+    with locked(lake, take_s=60.0):
         assert is_over.is_set()
     looked.join()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-from observer.archive.lake.settings import TARGET_VARIABLES, LakeSettings
+from observer.archive.settings import TARGET_VARIABLES, LakeSettings
 from observer.base.errors import ConfigError
 from observer.base.extras import install_command
 from observer.system.config import load_settings

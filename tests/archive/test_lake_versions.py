@@ -11,15 +11,15 @@ import pytest
 
 import observer
 from bus.events import Event, ExpectedPrice, MarketStateChanged
-from observer.archive.backup.lake_copy import LakeCopied, copy_lake
-from observer.archive.backup.lake_restoring import LakePlan, lacking, put_back
-from observer.archive.lake.catalogue import NAMESPACE, open_catalogue, outdated_tables, update_catalogue
-from observer.archive.lake.layout import path_of, sealed_day, sealed_days, version_path
-from observer.archive.lake.parquet import columns_of, file_schema
-from observer.archive.lake.publishing import publish
-from observer.archive.lake.sealing import seal_days
-from observer.archive.lake.target import publish_days, wrong_at_target
-from observer.archive.lake.verification import verify_day
+from observer.archive.catalogue import NAMESPACE, open_catalogue, outdated_tables, update_catalogue
+from observer.archive.copying import LakeCopied, copy_lake, publish_days, wrong_at_target
+from observer.archive.day import path_of, sealed_day, sealed_days, version_path
+from observer.archive.parquet import columns_of, file_schema
+from observer.archive.repair import publish
+from observer.archive.restore import LakePlan, lacking, put_back
+from observer.archive.sealing import seal_days
+from observer.archive.target import FolderTarget
+from observer.archive.verification import verify_day
 from observer.base.errors import DataFileError
 from observer.store.sealing import SealingReader
 from tests.archive.object_stores import store_at
@@ -94,7 +94,7 @@ def test_another_value_in_a_column_that_both_have_is_found(lake, url, kind):
 def test_a_file_with_a_column_that_this_program_does_not_know_is_stated(lake, url):
     path = version_path(lake, "trades", MARKET, DAY, 1)
     pq.write_table(pq.ParquetFile(path).read().append_column("dreams", pa.nulls(1, pa.string())), path)
-    assert problems(lake, url)[0].startswith(f"{path}: 1 rows with digest ")
+    assert problems(lake, url)[0].startswith(f"{path} has ")
 
 
 @EACH_ADDED
@@ -118,12 +118,12 @@ def test_its_rows_are_removed_and_a_late_one_joins_them(lake, url):
 
 def test_its_versions_are_copied_and_put_back(lake, tmp_path):
     copy, days = tmp_path / "copy", sealed_days(lake)
-    assert copy_lake(lake, copy, STOP) == LakeCopied(1, len(KEPT), sum(day.size_bytes for day in days), [])
+    assert copy_lake(lake, FolderTarget(copy), STOP) == LakeCopied(1, len(KEPT), [])
     shutil.rmtree(lake)
-    found = lacking(lake, copy, [DAY], STOP)
-    assert (len(found.files), found.problems) == (len(KEPT), [])
-    put_back(lake, copy, found, STOP)
-    assert lacking(lake, copy, [DAY], STOP) == LakePlan([], [])
+    found = lacking(lake, FolderTarget(copy), [DAY], STOP)
+    assert (len(found.files), found.problems) == (len(KEPT), ())
+    put_back(lake, found, STOP)
+    assert lacking(lake, FolderTarget(copy), [DAY], STOP) == LakePlan()
     assert day_in(lake).kinds == days[0].kinds
 
 

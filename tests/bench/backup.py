@@ -17,9 +17,8 @@ from typing import Final
 import msgspec
 
 from bus.producer import delivering
-from observer.archive.backup.process import back_up_apart
-from observer.archive.backup.settings import BackupSettings
-from observer.archive.backup.work import Plan, plan_of
+from observer.archive.backup import Plan, back_up_apart, plan_of
+from observer.archive.settings import BackupSettings
 from observer.base.clock import RealClock
 from observer.system.config import load_settings
 from tests.bench.child import BenchError

@@ -22,10 +22,10 @@ import pyarrow.parquet as pq
 
 from bus.delivery import Delivered
 from bus.events import Event, SlotAssigned, UniverseBuilt, UniverseMember
-from observer.archive.lake.layout import sealed_day, version_path, write_manifest
-from observer.archive.lake.parquet import GROUP_ROWS, as_in_file, file_options, read_file, write_file
-from observer.archive.lake.publishing import publish
-from observer.archive.lake.sealing import seal_days
+from observer.archive.day import sealed_day, version_path, write_manifest
+from observer.archive.parquet import GROUP_ROWS, as_in_file, file_options, read_file, write_file
+from observer.archive.repair import publish
+from observer.archive.sealing import seal_days
 from observer.base.clock import RealClock
 from observer.base.files import sync_path
 from observer.base.local_time import local_ns, use_zone

@@ -8,7 +8,7 @@ import duckdb
 import msgspec
 import polars as pl
 
-from observer.archive.lake.layout import glob_of, path_of
+from observer.archive.day import glob_of, path_of
 from observer.research.store import Store
 
 _TOP: Final = 10

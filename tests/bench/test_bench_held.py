@@ -6,7 +6,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from observer.archive.lake.parquet import as_in_file, write_file
+from observer.archive.parquet import as_in_file, write_file
 from observer.store.arrow import schema_of
 from observer.store.sealing import SealingReader
 from observer.store.writer import StoreWriter

@@ -40,11 +40,11 @@ from sqlalchemy import Connection
 
 from bus.delivery import Delivered
 from bus.events import Event
-from observer.archive.lake.layout import sealed_days
-from observer.archive.lake.object_store import ObjectStore
-from observer.archive.lake.removal import Removal
-from observer.archive.lake.sealing import seal_days
-from observer.archive.lake.target import publish_days
+from observer.archive.copying import publish_days
+from observer.archive.day import sealed_days
+from observer.archive.object_store import ObjectStore
+from observer.archive.removal import Removal
+from observer.archive.sealing import seal_days
 from observer.store.kinds import KINDS, REMOVABLE
 from observer.store.removal import SealedRows
 from observer.store.scan import read_spans

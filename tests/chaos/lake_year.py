@@ -27,12 +27,12 @@ import tomli_w
 from sqlalchemy import make_url
 
 from bus.delivery import Delivered
-from observer.archive.backup.package import safe_marks
-from observer.archive.backup.work import back_up, plan_of
-from observer.archive.lake.layout import CATALOGUE, days_to_remove, sealed_days
-from observer.archive.lake.projection import DayFiles
-from observer.archive.lake.removal import Removal
-from observer.archive.lake.upkeep import LakeUpkeep
+from observer.archive.backup import back_up, plan_of
+from observer.archive.day import CATALOGUE, days_to_remove, sealed_days
+from observer.archive.day_files import DayFiles
+from observer.archive.package import safe_marks
+from observer.archive.removal import Removal
+from observer.archive.upkeep import LakeUpkeep
 from observer.base.instance import schema_in
 from observer.base.local_time import local_ns
 from observer.base.units import NS_PER_DAY

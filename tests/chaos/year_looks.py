@@ -15,7 +15,7 @@ from sqlalchemy import make_url
 
 import observer as research
 from bus.commands import Status, StatusReply
-from observer.archive.lake.layout import CATALOGUE
+from observer.archive.day import CATALOGUE
 from observer.base.clock import CLOCK_VARIABLE, ScaledClock
 from observer.base.errors import ConfigError
 from observer.base.local_time import local_ns

@@ -16,8 +16,8 @@ from bus.commands import Done, Refused, RunJob, StatusReply, UnderWay
 from bus.endpoints import Endpoints
 from bus.events import UniverseBuilt
 from bus.outbox import Outbox
-from observer.archive.backup.settings import BackupSettings
-from observer.archive.backup.work import back_up, plan_of
+from observer.archive.backup import back_up, plan_of
+from observer.archive.settings import BackupSettings
 from observer.base.clock import CLOCK_VARIABLE, ScaledClock
 from observer.base.errors import BackupFailedError, ConfigError, DataFileError, NoDataError
 from observer.base.instance import Instance

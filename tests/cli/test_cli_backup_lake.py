@@ -8,9 +8,8 @@ import pytest
 import tomli_w
 from click.testing import CliRunner
 
-from bus.events import SweepCompleted
-from observer.archive.lake.layout import path_of, version_path
-from observer.archive.lake.sealing import seal_days
+from observer.archive.day import path_of, version_path
+from observer.archive.sealing import seal_days
 from observer.base.errors import BackupFailedError
 from observer.base.instance import Instance
 from observer.cli.app import command_line
@@ -98,7 +97,7 @@ def test_a_damaged_copy_is_named_by_verification_and_by_the_restore(scene):
     copy.unlink()
     copy.write_bytes(content[:100] + b"x" + content[101:])
     verified = scene.typed("backup", "verify")
-    assert (verified.exit_code, "is damaged: its digest differs" in verified.stderr) == (1, True)
+    assert (verified.exit_code, str(copy) in verified.stderr) == (1, True)
     shutil.rmtree(scene.lake)
     done = scene.typed("backup", "restore", "--lake", "--yes")
     assert done.exit_code == 1
@@ -132,24 +131,3 @@ def test_a_version_without_a_copy_is_put_back_from_the_glob_s_file(scene):
     done = scene.typed("backup", "restore", "--lake", "--yes")
     assert (done.exit_code, done.stdout) == (0, "put back 1 files of the lake, of 1 days\n"), done.output
     assert scene.typed("lake", "verify", "--all").exit_code == 0
-
-
-def test_a_day_is_not_forgotten_that_a_copy_has(scene):
-    scene.typed("backup", "now")
-    for path in (version_path(scene.lake, "trades", MARKET, DAY, 1), path_of(scene.lake, "trades", MARKET, DAY)):
-        path.unlink()
-    words = ["lake", "forget", DAY, "--yes"]
-    assert "has a copy of 2026-11-18: `observer backup restore --lake --yes`" in str(scene.typed(*words).exception)
-    append(scene.url, SweepCompleted("kis", DAY, 2, 2, 3, 1, 1, 0))  # its snapshot is in no database
-    shutil.rmtree(scene.lake)
-    assert "has a copy of 2026-11-18: `observer backup restore --lake --yes`" in str(scene.typed(*words).exception)
-    away = shutil.move(scene.folder / "data/backup/lake", scene.folder / "away")
-    assert f"{scene.folder}/data/backup/lake/main, which is not there" in scene.typed(*words[:-1]).stdout
-    assert scene.typed(*words).exit_code == 0
-    shutil.move(away, scene.folder / "data/backup/lake")
-    assert scene.typed("backup", "restore", "--lake", "--yes").exit_code == 0
-    assert scene.trades() == 65
-    assert [line["is_forgotten"] for line in msgspec.json.decode(scene.typed("lake", "status", "--json").stdout)] == [
-        False,
-        False,
-    ]

@@ -1,7 +1,6 @@
 """`observer lake`: a day is sealed, listed and verified by a person, and mistakes are answered in one line."""
 
 import json
-import shutil
 import signal
 import subprocess
 import threading
@@ -12,19 +11,17 @@ import pytest
 import tomli_w
 from click.testing import CliRunner
 
-import observer
-from bus.events import SweepCompleted
-from observer.archive.lake.layout import path_of, version_path
-from observer.archive.lake.publishing import locked
-from observer.archive.lake.sealing import seal_days
-from observer.archive.lake.settings import TARGET_VARIABLES
+from observer.archive.day import path_of, version_path
+from observer.archive.lock import locked
+from observer.archive.sealing import seal_days
+from observer.archive.settings import TARGET_VARIABLES
 from observer.base.errors import ConfigError, DataFileError, LakeInUseError, MissingKeysError, NoDataError, TargetError
 from observer.base.extras import install_command
 from observer.cli.app import command_line
 from observer.cli.removed import require_hot
 from observer.system.config import load_settings
 from tests.archive.object_stores import KEYS
-from tests.archive.stored import DAY, NEXT_DAY, append, day_of, make_stored, of_every_kind, remove_sealed
+from tests.archive.stored import DAY, NEXT_DAY, append, day_of, make_stored, remove_sealed
 from tests.builders import trade
 from tests.waiting import DEADLINE_S, until
 from tests.whole.running import OBSERVER
@@ -88,74 +85,6 @@ def test_each_day_has_its_line_and_the_last_line_has_the_sums(scene):
     assert lines[0].startswith("[1/2] 2026-11-18: unchanged since it was sealed, 62 rows, ")
     assert lines[1].startswith("[2/2] 2026-11-19: sealed trades, sweeps, universes; 22 rows, ")
     assert lines[2:] == ["2 days: 1 sealed, 1 unchanged"]
-
-
-def test_a_day_whose_files_are_lost_is_forgotten_until_they_are_back(scene):
-    assert "is not lost: `observer lake seal 2026-11-18`" in str(scene.typed("forget", DAY).exception)
-    append(scene.url, *day_of(NEXT_DAY, market=MARKET, symbols=1), SweepCompleted("kis", DAY, 2, 2, 3, 1, 1, 0))
-    assert isinstance(scene.typed("seal", "--all").exception, DataFileError)
-    shown = scene.typed("forget", DAY)
-    assert (shown.exit_code, "Nothing was changed" in shown.stdout) == (1, True)
-    assert f"{DAY}: lost are its files; looked for in {scene.lake}; " in shown.stdout
-    assert isinstance(scene.typed("seal", "--all").exception, DataFileError), "it is not forgotten"
-    assert scene.typed("forget", DAY, "--yes").stdout.startswith("2026-11-18: its files are lost")
-    assert [line["session_date"] for line in json.loads(scene.typed("seal", "--all", "--json").stdout)] == [NEXT_DAY]
-    assert [line["is_forgotten"] for line in json.loads(scene.typed("status", "--json").stdout)] == [True, False]
-    append(scene.url, *of_every_kind(DAY, "000010", 1, ["snapshots"]))  # as a restored database has them
-    scene.typed("seal", DAY)
-    assert [line["is_forgotten"] for line in json.loads(scene.typed("status", "--json").stdout)] == [False, False]
-
-
-@pytest.mark.slow
-def test_lost_versions_of_a_day_are_forgotten_until_their_files_are_back(scene):
-    append(scene.url, *day_of(NEXT_DAY, market=MARKET, symbols=1))
-    scene.typed("seal", "--all")
-    seal_and_allow(scene)
-    remove_sealed(scene.url, scene.lake)
-    path = version_path(scene.lake, "trades", MARKET, DAY, 1)
-    away = path.rename(scene.folder / "away.parquet")
-    path_of(scene.lake, "trades", MARKET, DAY).unlink()
-    with observer.open_store(scene.configuration) as store, pytest.raises(DataFileError, match="mount the lake"):
-        store.trades(None, DAY).collect()
-    shown = scene.typed("forget", DAY)
-    assert f"{DAY}: lost are version 1 of trades (60 rows); looked for in {scene.lake}; " in shown.stdout
-    assert scene.typed("forget", DAY, "--yes").exit_code == 0
-    late = trade(99, symbol="000010")
-    append(scene.url, late, *of_every_kind(DAY, "000010", 1, ["quality"]))
-    lines = json.loads(scene.typed("seal", "--all", "--json").stdout)
-    assert [(line["session_date"], line["written"]) for line in lines] == [(DAY, ["quality"]), (NEXT_DAY, [])]
-    assert [line["lost"] for line in json.loads(scene.typed("status", "--json").stdout)] == [["trades"], []]
-    assert "lost: trades" in scene.typed("status").stdout
-    assert "version 1 of trades is lost, and the database does not have its 60 rows" in str(
-        scene.typed("seal", DAY).exception
-    )
-    assert "version 1 is lost and forgotten" in scene.typed("verify", DAY).stderr
-    with observer.open_store(scene.configuration) as store:
-        with pytest.raises(
-            NoDataError, match=r"the trades of 2026-11-18 are lost, or not published: there is no .*1\.p"
-        ):
-            store.trades(None, DAY).collect()
-        assert store.rows.scan("sweeps", DAY).collect().height == 1, "the other kinds are read"
-    away.rename(path)
-    assert scene.typed("seal", DAY).exit_code == 0
-    first, _ = json.loads(scene.typed("status", "--json").stdout)
-    assert (first["lost"], first["rows"]) == ([], 64)
-    assert scene.typed("verify", DAY).exit_code == 0
-    with observer.open_store(scene.configuration) as store:
-        assert store.trades(None, DAY).collect().height == 61
-
-
-def test_a_forgotten_version_is_written_anew_once_the_database_has_its_rows_again(scene):
-    seal_and_allow(scene)
-    whole = shutil.copy(scene.url.removeprefix("sqlite:///"), scene.folder / "whole.sqlite3")
-    remove_sealed(scene.url, scene.lake)
-    version_path(scene.lake, "trades", MARKET, DAY, 1).unlink()
-    path_of(scene.lake, "trades", MARKET, DAY).unlink()
-    scene.typed("forget", DAY, "--yes")
-    shutil.move(whole, scene.url.removeprefix("sqlite:///"))
-    assert scene.typed("seal", DAY).exit_code == 0
-    assert version_path(scene.lake, "trades", MARKET, DAY, 2).exists()
-    assert scene.typed("verify", DAY).exit_code == 0
 
 
 def test_the_lines_of_the_other_days_are_there_when_a_day_is_wrong(scene):

@@ -108,7 +108,7 @@ NOT_ASKED: Final[Mapping[str, Sequence[str]]] = {  # by the reason: commands, or
     "follows or is a running system": ("capture", "demo", "run", "simulator", "tail"),
     "measures": ("bench",),
     "needs samples of master files": ("enrich learn", "enrich run", "master update"),
-    "writes configurations, keys or databases": ("backup", "init", "keys", "lake forget", "lake seal", "replay"),
+    "writes configurations, keys or databases": ("backup", "init", "keys", "lake seal", "replay"),
 }
 VALUES: Final[Mapping[str, Sequence[Any]]] = {  # by the name of a parameter, of a method or of a route
     "adjusted": (True,),

@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from observer.archive.backup.making import make
-from observer.archive.backup.package import packages, read_package, require_restored, safe_marks, verify
+from observer.archive.making import make
+from observer.archive.package import packages, read_package, require_restored, safe_marks, verify
 from observer.base.errors import DatabaseInUseError, DataFileError, StoppedError, StoreFailedError
 from observer.base.instance import Instance
 from observer.store.backup import copy_name

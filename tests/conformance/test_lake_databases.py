@@ -4,9 +4,9 @@ import threading
 
 import pytest
 
-from observer.archive.lake.layout import sealed_days
-from observer.archive.lake.sealing import seal_days
-from observer.archive.lake.verification import verify_day
+from observer.archive.day import sealed_days
+from observer.archive.sealing import seal_days
+from observer.archive.verification import verify_day
 from observer.store.scan import ROWS_MIN
 from observer.store.sealing import SealingReader
 from observer.store.tables import TRADE_ROWS

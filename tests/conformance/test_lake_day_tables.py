@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from bus.events import TradesConflated
-from observer.archive.lake.projection import DayFiles
-from observer.archive.lake.sealing import seal_days
+from observer.archive.day_files import DayFiles
+from observer.archive.sealing import seal_days
 from observer.base.errors import DataFileError, StoppedError
 from tests.archive.stored import DAY, MARKET, NEXT_DAY, append, day_of, of_every_kind
 from tests.builders import trade

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from observer.archive.backup import configuration, manifest, package
+from observer.archive import configuration, manifest, package
 from observer.base.clock import ManualClock
 from observer.base.errors import ConfigError, ObserverError
 from observer.base.instance import Instance

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bus.delivery import Delivered
-from observer.archive.backup.settings import load_backup_settings
+from observer.archive.settings import load_backup_settings
 from observer.base.clock import ManualClock
 from observer.base.local_time import local_ns
 from observer.reference.sectors import jobs as sectors

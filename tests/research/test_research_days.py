@@ -26,7 +26,7 @@ from bus.events import (
     UniverseBuilt,
     UniverseMember,
 )
-from observer.archive.lake.sealing import seal_days
+from observer.archive.sealing import seal_days
 from observer.base.errors import DataFileError, NoDataError
 from observer.research.kept import Kept
 from observer.store.kinds import KINDS

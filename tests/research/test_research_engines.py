@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from observer.archive.lake.sealing import seal_days
+from observer.archive.sealing import seal_days
 from tests.comparison.engine_child import ENGINES, QUESTIONS
 from tests.comparison.engines import SEES, copy_without_a_trade, last_day, right_answers
 from tests.research.stored import DAY, MARKET, make_store, url_of

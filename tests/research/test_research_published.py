@@ -7,8 +7,8 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import observer
-from observer.archive.lake.sealing import seal_days
-from observer.archive.lake.target import publish_days
+from observer.archive.copying import publish_days
+from observer.archive.sealing import seal_days
 from observer.base.errors import ConfigError, MissingKeysError, NoDataError, TargetError
 from tests.archive.object_stores import KEYS, store_at
 from tests.research.stored import DAY, MARKET, NEXT_DAY, make_store, url_of

@@ -8,9 +8,8 @@ from polars.testing import assert_frame_equal
 
 import observer
 from bus.events import DailyBar, SweepCompleted, TradesConflated
-from observer.archive.lake.layout import manifest_path, sealed_days, write_manifest
-from observer.archive.lake.lost_versions import without
-from observer.archive.lake.sealing import seal_days
+from observer.archive.day import manifest_path, sealed_days
+from observer.archive.sealing import seal_days
 from observer.base.errors import DataFileError, NoDataError, StoreError
 from tests.archive.stored import remove_sealed, removing
 from tests.folders import as_made
@@ -95,17 +94,6 @@ def test_between_two_batches_of_a_removal_and_with_a_late_row_no_row_is_lost_or_
     assert_same_trades(folder, beside)
     remove_sealed(url_of(folder), folder / "data" / "lake")
     assert_same_trades(folder, beside)
-
-
-def test_other_rows_of_the_database_are_not_taken_for_those_of_a_lost_version():
-    folder = as_made(make_removed)
-    lake = folder / "data" / "lake"
-    [day] = sealed_days(lake)
-    write_manifest(lake, without(day, {"trades": day.kinds["trades"]}))
-    late = [traded("005930", f"10:10:{second:02}", 70_000, 1, 200) for second in range(30)]
-    append(url_of(folder), STREAM, *late)
-    with observer.open_store(folder) as opened, pytest.raises(NoDataError, match="the trades of 2026-11-18 are lost"):
-        opened.trades("005930", DAY).collect()
 
 
 def test_a_database_without_its_lake_says_that_the_rows_were_removed(tmp_path):

@@ -7,7 +7,7 @@ from polars.testing import assert_frame_equal
 
 import observer
 from bus.events import TAPE, BarsFetched, TapeJudged, TapePage, TapeSpan
-from observer.archive.lake.sealing import seal_days
+from observer.archive.sealing import seal_days
 from tests.research.stored import DAY, MARKET, NEXT_DAY, STREAM, append, at, make_store, traded, url_of
 
 LINE = "247540"  # without a slot

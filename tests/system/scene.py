@@ -13,8 +13,8 @@ from bus.codec import decode_events, unpack
 from bus.delivery import Delivered, Lost
 from bus.outbox import Outbox
 from bus.segments import Packed
-from observer.archive.backup.settings import BackupSettings
-from observer.archive.backup.work import back_up, plan_of
+from observer.archive.backup import back_up, plan_of
+from observer.archive.settings import BackupSettings
 from observer.base.clock import RealClock
 from observer.base.instance import Instance
 from observer.base.local_time import local_ns

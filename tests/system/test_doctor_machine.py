@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.delivery import Delivered
-from observer.archive.backup.settings import BackupSettings
-from observer.archive.backup.work import back_up, plan_of
-from observer.archive.lake.layout import SealedDay, Version, write_manifest
+from observer.archive.backup import back_up, plan_of
+from observer.archive.day import SealedDay, Version, write_manifest
+from observer.archive.settings import BackupSettings
 from observer.base.instance import Instance
 from observer.base.settings import RunSettings
 from observer.base.units import NS_PER_DAY

@@ -7,7 +7,7 @@ from bus.delivery import Delivered, Lost
 from bus.events import PhaseChanged
 from bus.outbox import Outbox
 from bus.segments import Packed
-from observer.archive.backup.work import back_up
+from observer.archive.backup import back_up
 from observer.base.units import NS_PER_DAY
 from observer.store.summary import RowsAndMarks, SummaryReader
 from observer.store.writer import StoreWriter

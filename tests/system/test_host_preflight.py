@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from observer.archive.backup.settings import BackupSettings
+from observer.archive.settings import BackupSettings
 from observer.base.errors import ConfigError
 from observer.base.settings import endpoints_of
 from observer.cli.failures import failure

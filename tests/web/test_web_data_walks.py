@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import observer
-from observer.archive.lake.sealing import seal_days
+from observer.archive.sealing import seal_days
 from observer.base.errors import StoreError
 from observer.research.reading import Rows
 from observer.research.store import Store

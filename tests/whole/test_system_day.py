@@ -10,7 +10,7 @@ from contextlib import closing
 
 import pytest
 
-from observer.archive.backup.package import verify
+from observer.archive.package import verify
 from observer.cli.demo import TRADES_QUERY
 from observer.demo.day import MARKER
 from observer.gaps.recovery import RecoverySettings

@@ -12,9 +12,9 @@ from bus.delivery import Delivered
 from bus.endpoints import Endpoints
 from bus.outbox import Outbox
 from bus.producer import Producer
-from observer.archive.lake.layout import SealedDay, write_manifest
-from observer.archive.lake.sealing import seal_days
-from observer.archive.lake.settings import LakeSettings
+from observer.archive.day import SealedDay, write_manifest
+from observer.archive.sealing import seal_days
+from observer.archive.settings import LakeSettings
 from observer.base.clock import ManualClock
 from observer.base.local_time import local_ns
 from observer.base.units import NS_PER_S

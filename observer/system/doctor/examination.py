@@ -9,8 +9,8 @@ from typing import Final
 
 import msgspec
 
-from observer.archive.lake.layout import sealed_days
-from observer.archive.lake.settings import LakeSettings
+from observer.archive.day import sealed_days
+from observer.archive.settings import LakeSettings
 from observer.base.errors import StoreError
 from observer.base.files import as_owner
 from observer.base.instance import Instance
@@ -125,12 +125,15 @@ def _hosts(place: Place) -> str:
     return "the broker's hosts, and the resolver of their names" if place.settings else str(place.path)
 
 
+def _lake(place: Place) -> Path:
+    data = place.base.run.data if place.base else ""
+    return ((place.settings.lake if place.settings else None) or LakeSettings()).folder_in(data)
+
+
 def _sealed(place: Place) -> Callable[[], Sequence[SealedRows]]:
     """Gives the rows that the database need not have, as the lake's manifests say."""
-    data = place.base.run.data if place.base else ""
     market = place.base.instance.market if place.base else Instance().market
-    folder = ((place.settings.lake if place.settings else None) or LakeSettings()).folder_in(data)
-    return lambda: [rows for day in sealed_days(folder) if day.market == market for rows in day.removable_rows()]
+    return lambda: [rows for day in sealed_days(_lake(place)) if day.market == market for rows in day.removable_rows()]
 
 
 def _of_stored(look: Callable[[stored.Stored], Iterable[Finding]]) -> Callable[[Place], Iterable[Finding]]:
@@ -147,6 +150,7 @@ CHECKS: Final = (
     Check("runtime", installation.runtime, _runtime),
     Check("database", _of_stored(stored.database), _database),
     Check("rows", _of_stored(stored.rows), _database, limit_s=None),
+    Check("lake", lambda place: stored.lake(_lake(place)), lambda place: str(_lake(place))),
     Check("outboxes", _of_stored(stored.outboxes), _places),
     Check("backup", _of_stored(stored.backup), _places),
     Check("second copy", installation.second_copy, _second_copy),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from bus.endpoints import BusError, Endpoints
-from observer.archive.backup.package import packages_of
+from observer.archive.package import packages_of
 from observer.base.errors import ConfigError, MissingKeysError
 from observer.base.files import as_owner, read_file
 from observer.base.local_time import local_datetime

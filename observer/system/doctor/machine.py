@@ -23,11 +23,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
-from observer.archive.backup.bundles import SHARED_BY_MAX
-from observer.archive.backup.manifest import Manifest
-from observer.archive.backup.package import packages_of
-from observer.archive.lake.layout import CATALOGUE, newest_sealed_days, sealed_dates
-from observer.archive.lake.projection import table_bytes
+from observer.archive.bundles import SHARED_BY_MAX
+from observer.archive.day import CATALOGUE, newest_sealed_days, sealed_dates
+from observer.archive.day_files import table_bytes
+from observer.archive.manifest import Manifest
+from observer.archive.package import packages_of
 from observer.base.clock import RealClock
 from observer.base.errors import ConfigError
 from observer.base.extras import installer

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from observer.archive.backup.settings import BackupSettings
+from observer.archive.settings import BackupSettings
 from observer.base.errors import ConfigError
 from observer.base.settings import BaseSettings, load_base_settings
 from observer.system.config import Settings, load_settings

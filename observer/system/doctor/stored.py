@@ -12,7 +12,8 @@ from typing import Final
 import msgspec
 
 from bus.segments import published_by_stream
-from observer.archive.backup.package import Package, packages, packages_of
+from observer.archive.day import lost_files, sealed_days
+from observer.archive.package import Package, packages, packages_of
 from observer.base.errors import DataFileError, StoreError
 from observer.base.instance import Instance
 from observer.base.units import NS_PER_S
@@ -26,6 +27,7 @@ from observer.system.doctor.finding import Finding, critical, ok, warning
 
 _DAY_NS: Final = 86_400 * NS_PER_S
 _BACKUP_DAYS: Final = 4  # a long weekend has no daily package
+_LOST_MAX: Final = 3  # files of the lake, in one finding
 _NEW_PACKAGE: Final = "`observer backup now`"
 _RESTORE: Final = "`observer backup list`, then `observer backup restore`: the outboxes' archives deliver what it lacks"
 
@@ -154,6 +156,18 @@ def is_readable(url: str) -> bool:
     except StoreError:
         return False
     return True
+
+
+def lake(folder: Path) -> Iterator[Finding]:
+    """Files of sealed days that are gone, or a manifest that cannot be read; what is there says nothing."""
+    try:
+        lost = [text for day in sealed_days(folder) for text in lost_files(folder, day)]
+    except DataFileError as error:
+        lost = [str(error)]
+    if lost:
+        more = f"; and {len(lost) - _LOST_MAX} more" if len(lost) > _LOST_MAX else ""
+        remedy = "mount the lake, or `observer backup restore --lake`"
+        yield critical("lake", f"{'; '.join(lost[:_LOST_MAX])}{more}", remedy)
 
 
 def outboxes(stored: Stored) -> Iterator[Finding]:

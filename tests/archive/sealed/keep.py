@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 
 from bus.events import SCHEMA_VERSION, Event
-from observer.archive.lake.sealing import seal_days
+from observer.archive.sealing import seal_days
 from tests.archive.stored import DAY, MARKET, make_stored, of_every_kind
 
 FOLDER = Path(__file__).parent

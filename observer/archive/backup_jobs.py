@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 from bus.commands import Refused
 from bus.events import BackupCompleted
-from observer.archive.backup.manifest import Kind, encoded
-from observer.archive.backup.package import Package, manifest_of, packages_of
-from observer.archive.backup.process import back_up_apart
-from observer.archive.backup.work import Made, Plan
+from observer.archive.backup import Made, Plan, back_up_apart
+from observer.archive.manifest import Kind, encoded
+from observer.archive.package import Package, manifest_of, packages_of
 from observer.base.clock import Clock
 from observer.base.errors import ObserverError, StoreError
 from observer.base.local_time import local_datetime

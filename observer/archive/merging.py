@@ -14,8 +14,8 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from observer.archive.lake.layout import StreamRows
-from observer.archive.lake.parquet import file_schema
+from observer.archive.day import StreamRows
+from observer.archive.parquet import file_schema
 from observer.store.kinds import kind_named
 
 _POSITION: Final = ("stream", "sequence")

@@ -8,7 +8,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from observer.archive.lake.parquet import file_options, footer_of
+from observer.archive.parquet import file_options, footer_of
 from observer.base.errors import DataFileError
 from observer.base.files import sync_path
 from observer.store.shares import unheld

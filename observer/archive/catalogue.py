@@ -3,17 +3,19 @@
 A table's files are the newest versions. A snapshot replaces a version by the next version, so the snapshot before it
 still reads the earlier version. Each snapshot's summary holds the high-water marks of the streams of the days that it
 changed. Few snapshots stay: every sealing reads and writes a table's metadata, which would grow with each day. Files
-that no snapshot needs are deleted a week later (`observer.archive.lake.catalogue_files`). The files of all versions
-stay in any case. A catalogue that is lost, damaged or of another folder is made again from the manifests, without its
-earlier snapshots.
+that no snapshot needs are deleted a week later: a list of manifests stays while the table has its snapshot, and a
+week longer; a manifest stays while any list that stays names it, and at least a week. So an engine that read a
+table's state at most a week ago still finds all files of it. The files of all versions stay in any case. A catalogue
+that is lost, damaged or of another folder is made again from the manifests, without its earlier snapshots.
 """
 
+import contextlib
 import hashlib
 import logging
+import os
 import shutil
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +28,7 @@ from pyiceberg.io.pyarrow import (
     data_file_statistics_from_parquet_metadata,
     parquet_path_to_id_mapping,
 )
-from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
+from pyiceberg.manifest import DataFile, DataFileContent, FileFormat, read_manifest_list
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table, Transaction
@@ -38,10 +40,10 @@ from pyiceberg.transforms import IdentityTransform
 from pyiceberg.typedef import Record
 from pyiceberg.types import BooleanType, DoubleType, IcebergType, LongType, NestedField, StringType
 
-from observer.archive.lake.catalogue_files import SCHEME, delete_unneeded, leaving
-from observer.archive.lake.layout import CATALOGUE, PARTITIONED_BY, SealedDay, version_name
-from observer.archive.lake.parquet import file_schema, footer_of
+from observer.archive.day import CATALOGUE, PARTITIONED_BY, SealedDay
+from observer.archive.parquet import file_schema, footer_of
 from observer.base.errors import DataFileError, UntidyCatalogueError
+from observer.base.units import NS_PER_DAY
 from observer.store.kinds import KINDS
 
 logger = logging.getLogger(__name__)
@@ -53,6 +55,13 @@ NAME: Final = "observer"
 MARKS: Final = "observer.marks"
 """The key in a snapshot's summary: the marks of each changed day as JSON, by market and date."""
 
+KEPT_NS: Final = 7 * NS_PER_DAY
+"""How long lists of snapshots stay that are gone, and every manifest: counted back from the file time of the newest
+metadata.
+"""
+SCHEME: Final = "file://"
+_LIST: Final = "snap-"
+_SUFFIX: Final = ".avro"
 _FILE: Final = "catalogue.sqlite3"
 # The snapshots of a table that stay: the newest ones, and of older ones those with an earlier version. Each commit
 # copies them several times.
@@ -84,13 +93,6 @@ _PROPERTIES: Final = {
 }
 
 
-class _File(msgspec.Struct, frozen=True):
-    """A file of a table, with its day."""
-
-    path: str
-    day: SealedDay
-
-
 def catalogue_uri(lake: Path) -> str:
     """The address of the catalogue, for Iceberg's readers."""
     return f"sqlite:///{(lake / CATALOGUE).absolute() / _FILE}"
@@ -101,7 +103,7 @@ def _address(path: Path | str) -> str:
     return f"{SCHEME}{path}"
 
 
-@contextmanager
+@contextlib.contextmanager
 def open_catalogue(lake: Path) -> Iterator[SqlCatalog]:
     """The catalogue; an empty one is made where there is none."""
     folder = (lake / CATALOGUE).absolute()
@@ -114,10 +116,10 @@ def open_catalogue(lake: Path) -> Iterator[SqlCatalog]:
         catalogue.close()
 
 
-def update_catalogue(lake: Path, days: Sequence[SealedDay], before: Sequence[SealedDay] = ()) -> tuple[str, ...]:
-    """Bring the tables to the newest versions of `days`, which are all sealed days; return the changed kinds. Each kind
-    is one commit. A damaged catalogue is removed and made again. A version without its file is left out until the file
-    is back. The caller holds the lake's lock.
+def update_catalogue(lake: Path, days: Sequence[SealedDay], before: Sequence[SealedDay] = ()) -> None:
+    """Bring the tables to the newest versions of `days`, which are all sealed days. Each kind is one commit. A damaged
+    catalogue is removed and made again. A version without its file is left out until the file is back. The caller holds
+    the lake's lock.
 
     `before` are the days at the last update. Of a table that has exactly their files, only the entries of changed days
     are read.
@@ -126,51 +128,33 @@ def update_catalogue(lake: Path, days: Sequence[SealedDay], before: Sequence[Sea
         UntidyCatalogueError: another process uses the catalogue, its folder cannot be written, or it keeps unneeded
             files; the days are unchanged.
     """
-    try:
-        changed, untidy = _updated(lake, days, before)
-    except OSError as error:
-        raise _untidy(lake, str(error)) from error
-    if untidy:
-        raise _untidy(lake, "; ".join(dict.fromkeys(untidy)))
-    return changed
-
-
-def _untidy(lake: Path, text: str) -> UntidyCatalogueError:
-    again = "mend it, and `observer lake seal` of any day does it again"
-    return UntidyCatalogueError(f"the catalogue {lake / CATALOGUE} is not up to date or not tidied: {text}; {again}")
-
-
-def _updated(
-    lake: Path, days: Sequence[SealedDay], before: Sequence[SealedDay]
-) -> tuple[tuple[str, ...], Sequence[str]]:
-    _forget_other_place(lake)
-    try:
-        return _update_tables(lake, days, before)
-    except Exception as error:
-        if not _is_damage(error):
-            raise _untidy(lake, str(error)) from error
-        logger.warning("%s is damaged and is made again: %s", lake / CATALOGUE, error)
-    shutil.rmtree(lake / CATALOGUE)
-    _forget_other_place(lake)
-    try:
-        return _update_tables(lake, days, ())
-    except Exception as error:
-        raise _untidy(lake, str(error)) from error
-
-
-def _update_tables(
-    lake: Path, days: Sequence[SealedDay], before: Sequence[SealedDay]
-) -> tuple[tuple[str, ...], Sequence[str]]:
-    """Return the changed kinds, and what could not be tidied."""
-    earlier = _newest(lake, before)
     untidy: list[str] = []
+    try:
+        try:
+            _update_tables(lake, days, before, untidy)
+        except Exception as error:
+            if not _is_damage(error):
+                raise
+            logger.warning("%s is damaged and is made again: %s", lake / CATALOGUE, error)
+            shutil.rmtree(lake / CATALOGUE)
+            _update_tables(lake, days, (), untidy)
+    except Exception as error:  # noqa: BLE001 - the libraries have no common error
+        untidy.append(str(error))
+    if untidy:
+        again = "mend it, and `observer lake seal` of any day does it again"
+        said = "; ".join(dict.fromkeys(untidy))
+        raise UntidyCatalogueError(f"the catalogue {lake / CATALOGUE} is not up to date or not tidied: {said}; {again}")
+
+
+def _update_tables(lake: Path, days: Sequence[SealedDay], before: Sequence[SealedDay], untidy: list[str]) -> None:
+    """Update each kind's table; add what could not be tidied."""
+    _forget_other_place(lake)
+    earlier = _newest(lake, before)
     with open_catalogue(lake) as catalogue:
-        changed = tuple(
-            kind
-            for kind, files in _newest(lake, days).items()
-            if _update_table(catalogue, kind, files, earlier.get(kind, {}), untidy)
-        )
-    return changed, untidy
+        for kind, files in _newest(lake, days).items():
+            table = _table(catalogue, kind)
+            _update_table(table, files, earlier.get(kind, {}), untidy)
+            delete_unneeded(table, untidy)  # what could not be deleted is said until it is
 
 
 def _is_damage(error: Exception) -> bool:
@@ -180,11 +164,6 @@ def _is_damage(error: Exception) -> bool:
     return isinstance(error, FileNotFoundError) or not isinstance(error, OSError)
 
 
-def _failed(lake: Path, error: Exception) -> Exception:
-    """Return the error to raise: an error of the folder as it is, any other error as one of ours."""
-    return error if isinstance(error, OSError) else DataFileError(f"{lake / CATALOGUE}: {error}")
-
-
 def outdated_tables(lake: Path, days: Sequence[SealedDay]) -> list[str]:
     """The kinds whose tables do not have exactly the newest versions of these days, which are all."""
     wanted = _newest(lake, days)
@@ -192,7 +171,7 @@ def outdated_tables(lake: Path, days: Sequence[SealedDay]) -> list[str]:
         held = _held_by_kind(lake)
     except Exception as error:
         if not _is_damage(error):
-            raise _failed(lake, error) from error
+            raise error if isinstance(error, OSError) else DataFileError(f"{lake / CATALOGUE}: {error}") from error
         logger.warning("%s is damaged: %s", lake / CATALOGUE, error)
         held = {}
     return sorted(kind for kind in {*wanted, *held} if set(held.get(kind, ())) != set(wanted.get(kind, ())))
@@ -204,16 +183,14 @@ def _held_by_kind(lake: Path) -> dict[str, dict[str, DataFile]]:
         return {kind: _held(catalogue.load_table((NAMESPACE, kind))) for kind in there}
 
 
-def _newest(lake: Path, days: Sequence[SealedDay]) -> dict[str, dict[str, _File]]:
-    """The files of the newest versions, by kind and address. The tables of a kind that a later Observer sealed stay."""
-    found: dict[str, dict[str, _File]] = {}
+def _newest(lake: Path, days: Sequence[SealedDay]) -> dict[str, dict[str, SealedDay]]:
+    """The days by kind and address of their newest version. The tables of a kind that a later Observer sealed stay."""
+    found: dict[str, dict[str, SealedDay]] = {}
     whole = str(lake.absolute())
     for day in days:
         for kind, versions in day.kinds.items():
-            if kind not in KINDS:
-                continue
-            path = f"{whole}/{version_name(kind, day.market, day.session_date, versions[-1].version)}"
-            found.setdefault(kind, {})[_address(path)] = _File(path, day)
+            if kind in KINDS:
+                found.setdefault(kind, {})[_address(f"{whole}/{day.name_of(kind, versions[-1])}")] = day
     return found
 
 
@@ -240,24 +217,21 @@ def _forget_other_place(lake: Path) -> None:
 
 
 def _update_table(
-    catalogue: SqlCatalog, kind: str, files: Mapping[str, _File], earlier: Mapping[str, _File], untidy: list[str]
-) -> bool:
-    table = _table(catalogue, kind)
+    table: Table, files: Mapping[str, SealedDay], earlier: Mapping[str, SealedDay], untidy: list[str]
+) -> None:
     if (stated := table.properties.get(_FILES)) == _digest_of(files):
-        delete_unneeded(table, untidy)  # what could not be deleted is said until it is
-        return False
+        return
     is_as_before = stated == _digest_of(earlier)
-    changed = [file.day.session_date for uri, file in earlier.items() if uri not in files]
+    changed = [day.session_date for uri, day in earlier.items() if uri not in files]
     entries = _held(table, changed if is_as_before else None)
     gone = [entry for uri, entry in entries.items() if uri not in files]
     held = earlier.keys() if is_as_before else entries.keys()
-    new = {uri: file for uri, file in files.items() if uri not in held}
-    added = {uri: entry for uri, file in new.items() if (entry := _data_file(table, uri, file)) is not None}
+    new = {uri: day for uri, day in files.items() if uri not in held}
+    added = {uri: entry for uri, day in new.items() if (entry := _data_file(table, uri, day)) is not None}
     digest = _digest_of(files.keys() - (new.keys() - added.keys()))
     if digest == stated:
-        delete_unneeded(table, untidy)
-        return False
-    marks = {f"{new[uri].day.market} {new[uri].day.session_date}": new[uri].day.marks for uri in added}
+        return
+    marks = {f"{new[uri].market} {new[uri].session_date}": new[uri].marks for uri in added}
     summary = {MARKS: msgspec.json.encode(marks).decode()}
     expired = leaving(_expired(table), untidy)
     with _Transaction(table) as transaction:
@@ -270,8 +244,6 @@ def _update_table(
         transaction.set_properties({**_PROPERTIES, _FILES: digest})  # a table of an earlier Observer has fewer
         if expired:
             ExpireSnapshots(transaction).by_ids([each.snapshot_id for each in expired]).commit()
-    delete_unneeded(table, untidy)
-    return True
 
 
 class _Transaction(Transaction):
@@ -344,10 +316,11 @@ def iceberg_schema(kind: str) -> Schema:
     )
 
 
-def _data_file(table: Table, uri: str, file: _File) -> DataFile | None:
+def _data_file(table: Table, uri: str, day: SealedDay) -> DataFile | None:
     """Return the entry of a file; None for a missing or damaged file."""
+    path = Path(uri.removeprefix(SCHEME))
     try:
-        footer = footer_of(Path(file.path))
+        footer = footer_of(path)
     except DataFileError as error:
         logger.warning("the catalogue lacks a file: %s", error)
         return None
@@ -361,11 +334,72 @@ def _data_file(table: Table, uri: str, file: _File) -> DataFile | None:
         content=DataFileContent.DATA,
         file_path=uri,
         file_format=FileFormat.PARQUET,
-        partition=Record(file.day.market, file.day.session_date),
-        file_size_in_bytes=Path(file.path).stat().st_size,
+        partition=Record(day.market, day.session_date),
+        file_size_in_bytes=path.stat().st_size,
         sort_order_id=None,
         spec_id=table.spec().spec_id,
         equality_ids=None,
         key_metadata=None,
         **statistics.to_serialized_dict(),
     )
+
+
+# --- files that no snapshot needs ----------------------------------------------------------------------------
+
+
+def leaving(snapshots: Iterable[Snapshot], untidy: list[str]) -> list[Snapshot]:
+    """Begin the week of grace of these snapshots' lists. Returns the snapshots whose week began; adds the other
+    failures to `untidy`. Call before the commit that removes the snapshots from the table: a kill after that commit
+    must not leave lists that look old.
+    """
+    begun: list[Snapshot] = []
+    for each in snapshots:
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                os.utime(each.manifest_list.removeprefix(SCHEME))
+            begun.append(each)
+        except OSError as error:
+            untidy.append(f"a snapshot stays: {error}")
+    return begun
+
+
+def delete_unneeded(table: Table, untidy: list[str]) -> None:
+    """Delete the lists and manifests that are not needed. What cannot be read or deleted is added to `untidy` and tried
+    again at the next sealing: none fails for it. Lists go first: what a kill leaves is found at the next commit
+    with an old list. The caller holds the lake's lock.
+    """
+    try:
+        _delete(table)
+    except OSError as error:
+        untidy.append(f"what is not needed stays: {error}")
+
+
+def _delete(table: Table) -> None:
+    newest = Path(table.metadata_location.removeprefix(SCHEME))
+    limit_ns = newest.stat().st_mtime_ns - KEPT_NS
+    written = {each.path: each.stat().st_mtime_ns for each in os.scandir(newest.parent) if each.name.endswith(_SUFFIX)}
+    kept = {each.manifest_list.removeprefix(SCHEME) for each in table.snapshots()}
+    lists = {path for path in written if Path(path).name.startswith(_LIST)}
+    gone = {path for path in lists - kept if written[path] < limit_ns}
+    if not gone:
+        return
+    needed: set[str] = set()
+    for path in lists - gone:
+        needed |= _manifests_of(table, path, is_kept=path in kept)
+    unneeded = {path for path in written.keys() - lists - needed if written[path] < limit_ns}
+    for path in (*gone, *unneeded):
+        Path(path).unlink(missing_ok=True)
+
+
+def _manifests_of(table: Table, path: str, *, is_kept: bool) -> set[str]:
+    """The manifests that a list names. Raises OSError when it cannot be read."""
+    try:
+        found = read_manifest_list(table.io.new_input(f"{SCHEME}{path}"))
+        return {each.manifest_path.removeprefix(SCHEME) for each in found}
+    except OSError:
+        raise
+    except Exception as error:  # of a library that has no common error
+        if is_kept:
+            raise OSError(f"{path} is damaged, and what it needs is not known: {error}") from error
+        logger.warning("%s names no manifests, a killed sealing left it: %s", path, error)
+        return set()

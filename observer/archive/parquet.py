@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from observer.archive.lake.digest import RowsDigest, digest_of
-from observer.archive.lake.layout import PARTITIONED_BY, StreamRows
+from observer.archive.day import PARTITIONED_BY, StreamRows
+from observer.archive.digest import RowsDigest, digest_of
 from observer.base.errors import DataFileError, UnreadableFileError
 from observer.base.files import sync_path
 from observer.store.arrow import in_tables, schema_of

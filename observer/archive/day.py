@@ -1,4 +1,4 @@
-"""Where the lake's files are, and which days are sealed. It reads and writes names and manifests, never Parquet.
+"""Where the lake's files are, and what a sealed day is. It reads and writes names and manifests, never Parquet.
 
     LAKE/kind=K/market=M/session_date=D/part-0.parquet    the newest version, for any engine that reads a glob
     LAKE/_versions/kind=K/market=M/session_date=D/N.parquet    every version, never changed; N is 1, 2 ...
@@ -7,12 +7,14 @@
     LAKE/_staging/                                        files that are being written
 
 A day is sealed when its manifest is there, and as the manifest says: its replacement is the one step that commits a
-sealing. The glob's files and the catalogue follow from the manifests (`observer.archive.lake.publishing`), so after a
-kill they can be behind, and nothing unfinished is ever visible. Engines ignore names that begin with an underscore.
+sealing. The glob's files and the catalogue follow from the manifests (`observer.archive.repair`), so after a kill they
+can be behind, and nothing unfinished is ever visible. Engines ignore names that begin with an underscore. A copy of the
+lake (`observer.archive.copying`) has its versions and manifests under the same names.
 """
 
-import os
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from glob import glob
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +22,7 @@ import msgspec
 
 from observer.base.errors import DataFileError
 from observer.base.files import read_file, replace_file, sync_path
+from observer.store.kinds import REMOVABLE
 from observer.store.removal import SealedRows
 
 FORMAT: Final = 1
@@ -30,10 +33,11 @@ STAGING: Final = "_staging"
 CATALOGUE: Final = "_catalogue"
 DAYS: Final = "_days"
 _VERSIONS: Final = "_versions"
-_REMEDY: Final = "remove it, and `observer lake seal` makes it again from its files"
 _FILE: Final = "part-0.parquet"
-_ENDING: Final = ".parquet"
-_FORGOTTEN: Final = ".forgotten"
+_VERSION_NAME: Final = re.compile(rf"{_VERSIONS}/kind=(.+)/market=(.+)/session_date=(.+)/(\d+)\.parquet")
+_REMEDY: Final = "remove it, and `observer lake seal` makes it again from its files"
+# An earlier Observer stated versions whose files were given up apart from the others.
+_LACKING: Final = re.compile(rb'"lacking":\s*\{\s*"')
 
 
 class StreamRows(msgspec.Struct, frozen=True):
@@ -56,10 +60,9 @@ def sealed_rows(kind: str, session_date: str, streams: Sequence[StreamRows]) -> 
 
 
 class Version(msgspec.Struct, frozen=True):
-    """One version of a kind's rows of a day: how many rows, their digest (`observer.archive.lake.digest`), the bytes of
-    the file, when it was sealed (UTC ns), the version of the events' schema, the positions of the rows, and whether it
-    is known that no two rows have the same symbol and order (`observer.store.kinds`), as a trade that is stored twice
-    has.
+    """One version of a kind's rows of a day: how many rows, their digest (`observer.archive.digest`), the bytes of the
+    file, when it was sealed (UTC ns), the version of the events' schema, the positions of the rows, and whether it is
+    known that no two rows have the same symbol and order (`observer.store.kinds`), as a trade that is stored twice has.
     """
 
     version: int
@@ -83,8 +86,6 @@ class SealedDay(msgspec.Struct, frozen=True):
     transaction that read the rows.
     `removed` are the kinds whose sealed rows the database need not have any more: they are being removed from it, or
     were. Such a kind's rows are those of its newest version, and those of the database at other positions.
-    `lacking` are versions that the day had and whose files are not here, by kind: lost and forgotten in the lake, or
-    damaged there and so not published at a target.
     `published` is the newest version of each kind that the lake's target has; empty where there is none. Only the local
     manifest states it.
     """
@@ -96,7 +97,6 @@ class SealedDay(msgspec.Struct, frozen=True):
     marks: Mapping[str, int] = {}
     removed: tuple[str, ...] = ()
     published: Mapping[str, int] = {}
-    lacking: Mapping[str, tuple[Version, ...]] = {}
     format: int = FORMAT
 
     def newest(self, kind: str) -> Version | None:
@@ -104,14 +104,18 @@ class SealedDay(msgspec.Struct, frozen=True):
         found = self.kinds.get(kind, ())
         return found[-1] if found else None
 
-    def last_number(self, kind: str) -> int:
-        """The highest number of a version of a kind, here or lacking; 0 without one."""
-        return max((each.version for found in (self.kinds, self.lacking) for each in found.get(kind, ())), default=0)
-
     @property
-    def lost_kinds(self) -> Sequence[str]:
-        """The kinds whose newest version is lacking: readers refuse them."""
-        return [kind for kind, found in sorted(self.lacking.items()) if found[-1].version == self.last_number(kind)]
+    def versions(self) -> Sequence[tuple[str, Version]]:
+        """All versions, each with its kind."""
+        return [(kind, version) for kind, found in self.kinds.items() for version in found]
+
+    def name_of(self, kind: str, version: Version) -> str:
+        """The name of a version's file below the lake's folder."""
+        return version_name(kind, self.market, self.session_date, version.version)
+
+    def glob_name_of(self, kind: str) -> str:
+        """The name of the file where a glob finds the newest version of a kind."""
+        return f"{_partition(kind, self.market, self.session_date)}/{_FILE}"
 
     def removable_rows(self, *, published_only: bool = False) -> Sequence[SealedRows]:
         """The positions of the rows that the database need not have; or of those only that the target has, too."""
@@ -134,7 +138,11 @@ class SealedDay(msgspec.Struct, frozen=True):
         return sum(found[-1].size_bytes for found in self.kinds.values())
 
 
-_decoder: Final = msgspec.json.Decoder(SealedDay)
+class _Lacking(msgspec.Struct):
+    lacking: Mapping[str, tuple[Version, ...]]
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
 
 
 def path_of(lake: Path, kind: str, market: str, day: str) -> Path:
@@ -154,61 +162,55 @@ def version_path(lake: Path, kind: str, market: str, day: str, version: int) -> 
 
 def version_name(kind: str, market: str, day: str, version: int) -> str:
     """The same file by its name below the lake's folder: to make a path of pathlib of each file takes long."""
-    return f"{_VERSIONS}/{_partition(kind, market, day)}/{version}{_ENDING}"
+    return f"{_VERSIONS}/{_partition(kind, market, day)}/{version}.parquet"
+
+
+def _partition(kind: str, market: str, day: str) -> str:
+    return f"kind={kind}/market={market}/session_date={day}"
 
 
 class VersionFile(msgspec.Struct, frozen=True):
-    """The file of a version, as its folders and its name say."""
+    """The file of a version, as its name below the lake's folder says."""
 
-    folder: str
+    name: str
     kind: str
     market: str
     session_date: str
     version: int
 
-    @property
-    def path(self) -> Path:
-        return Path(self.folder, f"{self.version}{_ENDING}")
+
+def version_files(lake: Path) -> Sequence[VersionFile]:
+    """The files of all versions, also those that no manifest names."""
+    pattern = f"{_VERSIONS}/kind=*/market=*/session_date=*/*.parquet"
+    names = sorted(glob(pattern, root_dir=lake))  # noqa: PTH207 - paths of pathlib take ten times as long
+    found = [match for name in names if (match := _VERSION_NAME.fullmatch(name))]
+    return [VersionFile(each[0], each[1], each[2], each[3], int(each[4])) for each in found]
 
 
 def lost_text(path: str, kind: str, day: str, what: str = "is gone") -> str:
     """What to say of the file of a version that is gone or damaged, with the remedies."""
     return (
         f"{path} {what}, which has the {kind} of {day}: mount the lake, `observer lake seal {day}` or "
-        f"`observer backup restore --lake`; without a copy `observer lake forget {day}`"
+        "`observer backup restore --lake`"
     )
 
 
-def version_files(lake: Path) -> list[VersionFile]:
-    """The files of all versions, also those that no manifest names."""
-    folders: list[tuple[str, tuple[str, ...]]] = [(str(lake / _VERSIONS), ())]
-    for column in ("kind", *PARTITIONED_BY):
-        folders = [
-            (f"{folder}/{name}", (*values, value))
-            for folder, values in folders
-            for name, (found, _, value) in ((each, each.partition("=")) for each in _names(folder))
-            if found == column
-        ]
-    return [
-        VersionFile(folder, kind, market, day, int(name.removesuffix(_ENDING)))
-        for folder, (kind, market, day) in folders
-        for name in _names(folder)
-        if name.endswith(_ENDING) and name.removesuffix(_ENDING).isdecimal()
-    ]
+def lost_files(lake: Path, day: SealedDay) -> Sequence[str]:
+    """What to say of the day's versions whose file is gone or has another size than stated; no file is read."""
+    return [text for kind, version in day.versions if (text := lost_file(lake, day, kind, version))]
 
 
-def _names(folder: str) -> Sequence[str]:
-    """The sorted names in a folder; none where there is no folder. A lake has as many folders as kinds and days: paths
-    of pathlib would take ten times as long.
-    """
+def lost_file(lake: Path, day: SealedDay, kind: str, version: Version) -> str:
+    """What to say of a version's file that is gone or has another size than stated; empty of any other."""
+    path = lake / day.name_of(kind, version)
     try:
-        return sorted(os.listdir(folder))  # noqa: PTH208
-    except (FileNotFoundError, NotADirectoryError):
-        return ()
+        is_whole = path.stat().st_size == version.size_bytes
+    except FileNotFoundError:
+        return lost_text(str(path), kind, day.session_date)
+    return "" if is_whole else lost_text(str(path), kind, day.session_date, "is damaged")
 
 
-def _partition(kind: str, market: str, day: str) -> str:
-    return f"kind={kind}/market={market}/session_date={day}"
+# --- manifests --------------------------------------------------------------------------------------------------------
 
 
 def sealed_days(lake: Path) -> list[SealedDay]:
@@ -217,7 +219,7 @@ def sealed_days(lake: Path) -> list[SealedDay]:
     Raises:
         DataFileError: a manifest cannot be read, or is of a later version of Observer.
     """
-    return [manifest_at(path) for path in _manifests(lake)]
+    return [manifest_at(path) for path in manifests(lake)]
 
 
 def newest_sealed_days(lake: Path, count: int) -> list[SealedDay]:
@@ -226,13 +228,13 @@ def newest_sealed_days(lake: Path, count: int) -> list[SealedDay]:
     Raises:
         DataFileError: as for `sealed_days`.
     """
-    newest = sorted(_manifests(lake), key=lambda path: path.stem)[-count:]
+    newest = sorted(manifests(lake), key=lambda path: path.stem)[-count:]
     return [manifest_at(path) for path in newest]
 
 
 def sealed_markets(lake: Path) -> Sequence[str]:
     """The markets with a sealed day, sorted; no manifest is read."""
-    return sorted({path.parent.name.removeprefix("market=") for path in _manifests(lake)})
+    return sorted({path.parent.name.removeprefix("market=") for path in manifests(lake)})
 
 
 class SealedDays(Mapping[str, SealedDay]):
@@ -244,45 +246,28 @@ class SealedDays(Mapping[str, SealedDay]):
     """
 
     def __init__(self, lake: Path, market: str) -> None:
-        self._contents = {path: _manifest_bytes(path) for path in _manifests(lake, market)}
-        self._paths = {path.stem: path for path in self._contents}
+        self._contents = {path.stem: (path, _content_of(path)) for path in manifests(lake, market)}
 
     def __getitem__(self, day: str) -> SealedDay:
         """The day's manifest, decoded anew each time."""
-        path = self._paths[day]
-        return manifest_from(self._contents[path], str(path), _REMEDY)
+        path, content = self._contents[day]
+        return manifest_from(content, str(path), _REMEDY)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._paths)
+        return iter(self._contents)
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self._contents)
 
 
-def _manifests(lake: Path, market: str = "*") -> Sequence[Path]:
+def manifests(lake: Path, market: str = "*") -> Sequence[Path]:
+    """The files of the manifests, by market and date."""
     return sorted((lake / DAYS).glob(f"market={market}/*.json"))
 
 
 def sealed_dates(lake: Path) -> set[str]:
     """The dates that have a manifest, of any market; it is not read."""
-    return {path.stem for path in (lake / DAYS).glob("market=*/*.json")}
-
-
-def forget_day(lake: Path, market: str, day: str) -> None:
-    """State that the day's files are lost and are not expected back, so that no sealing looks for them any more.
-
-    Raises:
-        OSError: the folder cannot be written.
-    """
-    path = manifest_path(lake, market, day).with_suffix(_FORGOTTEN)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()
-    sync_path(path.parent)
-
-
-def forgotten_dates(lake: Path) -> set[str]:
-    """The dates whose files are lost and are not expected back. A day that has a manifest again is not among them."""
-    return {path.stem for path in (lake / DAYS).glob(f"market=*/*{_FORGOTTEN}")} - sealed_dates(lake)
+    return {path.stem for path in manifests(lake)}
 
 
 def sealed_day(lake: Path, market: str, day: str) -> SealedDay | None:
@@ -293,20 +278,6 @@ def sealed_day(lake: Path, market: str, day: str) -> SealedDay | None:
     """
     path = manifest_path(lake, market, day)
     return manifest_at(path) if path.exists() else None
-
-
-def versions(lake: Path, kind: str, day: str) -> list[tuple[Version, Path]]:
-    """The versions of a kind's rows of a day with their files, in the order of markets and versions.
-
-    Raises:
-        DataFileError: as for `sealed_days`.
-    """
-    found = [each for each in sealed_days(lake) if each.session_date == day]
-    return [
-        (version, version_path(lake, kind, each.market, day, version.version))
-        for each in found
-        for version in each.kinds.get(kind, ())
-    ]
 
 
 def write_manifest(lake: Path, day: SealedDay) -> None:
@@ -325,6 +296,11 @@ def manifest_path(lake: Path, market: str, day: str) -> Path:
     return lake / DAYS / f"market={market}" / f"{day}.json"
 
 
+def manifest_name(market: str, day: str) -> str:
+    """The name of a day's manifest below the lake's folder."""
+    return f"{DAYS}/market={market}/{day}.json"
+
+
 def manifest_content(day: SealedDay) -> bytes:
     return msgspec.json.format(msgspec.json.encode(day), indent=1) + b"\n"
 
@@ -336,12 +312,26 @@ def manifest_from(content: bytes, name: str, remedy: str) -> SealedDay:
         DataFileError: it is damaged, or of a later version of Observer.
     """
     try:
-        manifest = _decoder.decode(content)
+        manifest = msgspec.json.decode(content, type=SealedDay)
+        if _LACKING.search(content):
+            manifest = _with_lacking(manifest, msgspec.json.decode(content, type=_Lacking).lacking)
     except (ValueError, RecursionError) as error:
         raise DataFileError(f"{name}: {error}; {remedy}") from error
     if manifest.format > FORMAT:
         raise DataFileError(f"{name}: format {manifest.format}, this program knows {FORMAT}: use the newer one")
     return manifest
+
+
+def _with_lacking(day: SealedDay, lacking: Mapping[str, tuple[Version, ...]]) -> SealedDay:
+    """The day with the versions that an earlier Observer had given up: they are named as lost until they are back. The
+    database did not have their rows, and need not have them.
+    """
+    kinds = {
+        kind: tuple(sorted((*day.kinds.get(kind, ()), *lacking.get(kind, ())), key=lambda each: each.version))
+        for kind in {**day.kinds, **lacking}
+    }
+    lost = {kind for kind, found in lacking.items() if kinds[kind][-1] == found[-1]}
+    return msgspec.structs.replace(day, kinds=kinds, removed=tuple(sorted({*day.removed, *(lost & REMOVABLE)})))
 
 
 def manifest_at(path: Path) -> SealedDay:
@@ -350,10 +340,10 @@ def manifest_at(path: Path) -> SealedDay:
     Raises:
         DataFileError: as for `sealed_days`.
     """
-    return manifest_from(_manifest_bytes(path), str(path), _REMEDY)
+    return manifest_from(_content_of(path), str(path), _REMEDY)
 
 
-def _manifest_bytes(path: Path) -> bytes:
+def _content_of(path: Path) -> bytes:
     try:
         return read_file(path)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What a package states about itself, and which packages are kept. Pure."""
+"""What a package states about itself. Pure."""
 
 import hashlib
 import re
@@ -36,7 +36,7 @@ class PackagedFile(msgspec.Struct, frozen=True):
 
 
 class Bundle(msgspec.Struct, frozen=True):
-    """A file of a package that holds others (`observer.archive.backup.bundles`): the digest of names, sizes and times
+    """A file of a package that holds others (`observer.archive.bundles`): the digest of names, sizes and times
     of the files that it was made from, and how many it holds.
     """
 
@@ -86,15 +86,6 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
 
     verified_ns: Stored
     manifest_sha256: str
-
-
-class Kept(msgspec.Struct, frozen=True):
-    """What decides whether a package is kept: its name, kind, time, and whether it was verified."""
-
-    name: str
-    kind: Kind
-    taken_ns: int
-    is_verified: bool
 
 
 def is_package_name(name: str) -> bool:
@@ -165,17 +156,3 @@ def is_below(path: str) -> bool:
 def digest_line_of(content: bytes) -> bytes:
     """The content of `manifest.sha256`, as `sha256sum` writes it."""
     return f"{hashlib.sha256(content).hexdigest()}  manifest.json\n".encode()
-
-
-def outdated(packages: Sequence[Kept], kept: Mapping[Kind, int]) -> Sequence[str]:
-    """The names of the packages that go: of each kind those before the newest verified ones, as many as `kept` says.
-
-    A package that is damaged or was not verified takes the turn of no other one, and goes when it is older than those.
-    """
-    gone: list[str] = []
-    for kind, count in kept.items():
-        own = sorted((each for each in packages if each.kind == kind), key=lambda each: (each.taken_ns, each.name))
-        verified = [each for each in own if each.is_verified][-count:]
-        if len(verified) == count:
-            gone += [each.name for each in own[: own.index(verified[0])]]
-    return gone

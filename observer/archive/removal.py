@@ -1,7 +1,7 @@
 """Removes rows that the lake has from the database. The core writer does it, on its own thread, while no event waits.
 
 The order of things makes a kill harmless. A day's rows are removed only when its manifest says that the database need
-not have them (`observer.archive.lake.sealing.allow_removal`), and from then on every reader takes them from the sealed
+not have them (`observer.archive.sealing.allow_removal`), and from then on every reader takes them from the sealed
 file. What is removed follows from the manifests, batch by batch, each in one transaction, again after a restart. Rows
 whose sealed file is not there stay.
 """
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
-from observer.archive.lake.layout import SealedDay, days_to_remove, lost_text, sealed_days, version_path
+from observer.archive.day import days_to_remove, lost_file, sealed_days
 from observer.base.clock import Clock
 from observer.base.errors import DataFileError, StoreError
 from observer.base.units import NS_PER_S
@@ -175,22 +175,14 @@ class RemovalJob:
             for day in reversed(days_to_remove(sealed_days(self._lake), self._market, self._keep_days)):
                 of_day = day.removable_rows(published_only=self._published_only)
                 left = dict.fromkeys(each.kind for each in of_day if not self._removal.is_done(each))
-                lost_here = {kind: text for kind in left if (text := _lost(self._lake, day, kind))}
+                newest = {kind: day.kinds[kind][-1] for kind in left}  # readers take the kind's rows from its file
+                lost_here = {
+                    kind: text
+                    for kind, version in newest.items()
+                    if (text := lost_file(self._lake, day, kind, version))
+                }
                 lost += lost_here.values()
                 rows += [each for each in of_day if each.kind not in lost_here]
         except (DataFileError, OSError) as error:
             return str(error)
         return rows, lost
-
-
-def _lost(lake: Path, day: SealedDay, kind: str) -> str:
-    """What to say of the file that readers take the kind's rows from, if it is gone or has another size than stated;
-    it is not read.
-    """
-    newest = day.kinds[kind][-1]
-    path = version_path(lake, kind, day.market, day.session_date, newest.version)
-    try:
-        is_whole = path.stat().st_size == newest.size_bytes
-    except FileNotFoundError:
-        return lost_text(str(path), kind, day.session_date)
-    return "" if is_whole else lost_text(str(path), kind, day.session_date, "is damaged")

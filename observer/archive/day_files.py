@@ -23,7 +23,7 @@ from typing import Any, Final
 
 import msgspec
 
-from observer.archive.lake.layout import PARTITIONED_BY, SealedDay, version_path
+from observer.archive.day import PARTITIONED_BY, SealedDay
 from observer.base.errors import DataFileError, StoppedError
 from observer.base.files import make_private_folder, read_file, replace_file, replacing, sync_path
 from observer.store.day_rows import DayRowsReader
@@ -87,10 +87,7 @@ class DayFiles(msgspec.Struct, frozen=True):
             DataFileError: a version's file is damaged or gone.
             OSError: likewise, or the folder cannot be written.
         """
-        from observer.archive.lake.publishing import (  # they load pyarrow, which a backup does without
-            is_same,
-            put_in_place,
-        )
+        from observer.archive.repair import is_same, put_in_place  # they load pyarrow, which a backup does without
 
         changed = []
         for track, kinds in _KINDS.items():
@@ -98,11 +95,11 @@ class DayFiles(msgspec.Struct, frozen=True):
             for kind in kinds:
                 if (newest := day.newest(kind)) is None:
                     continue
-                source = version_path(lake, kind, day.market, day.session_date, newest.version)
+                source = lake / day.name_of(kind, newest)
                 target = folder / f"{kind}{_SUFFIX}"
                 staged = target.with_suffix(_STAGED_SUFFIX)
                 if kind == _CONFLATED and (trades := day.newest(_TRADES)) is not None:
-                    of_trades = version_path(lake, _TRADES, day.market, day.session_date, trades.version)
+                    of_trades = lake / day.name_of(_TRADES, trades)
                     is_done = is_same(of_trades, target.with_stem(_TRADES))
                     versions = f"{newest.version} {trades.version}".encode()
                     found = _put_unheld(source, of_trades, target, staged, versions, is_done=is_done)
@@ -154,8 +151,8 @@ def _put_unheld(source: Path, trades: Path, target: Path, staged: Path, versions
     """Reduce the file of conflated rows to the shares that only they hold. Returns whether the file changed. `is_done`:
     the trades' file is unchanged, so the target changes only if the conflated rows did.
     """
-    from observer.archive.lake.publishing import is_same, put_in_place
-    from observer.archive.lake.unheld import versions_of, write_unheld
+    from observer.archive.repair import is_same, put_in_place
+    from observer.archive.unheld import versions_of, write_unheld
 
     is_current = versions_of(target) == versions
     if is_current or (is_done and is_same(source, target)):

@@ -16,36 +16,34 @@ from typing import Final
 
 import msgspec
 
-from observer.archive.backup.bundles import bundle, by_month, files_in, held_files, link_from, put_back
-from observer.archive.backup.configuration import configuration_files
-from observer.archive.backup.lake_copy import removed_days
-from observer.archive.backup.manifest import (
+from observer.archive.bundles import bundle, by_month, files_in, held_files, link_from, put_back
+from observer.archive.configuration import configuration_files
+from observer.archive.copying import removed_days
+from observer.archive.manifest import (
     Bundle,
-    Kept,
     Kind,
     Manifest,
     PackagedFile,
     digest_line_of,
     encoded,
-    outdated,
     package_name,
 )
-from observer.archive.backup.package import (
+from observer.archive.package import (
     DIGEST,
     MANIFEST,
-    PORTION_BYTES,
     VERIFIED,
     Package,
     digest_of,
-    go_on,
     manifest_of,
+    outdated,
     packages_of,
     problem_of,
     read_package,
     verify,
 )
+from observer.archive.target import copy_file
 from observer.base.errors import DataFileError
-from observer.base.files import PRIVATE_FILE, make_private_folder, replace_file, sync_path, to_disk
+from observer.base.files import PRIVATE_FILE, make_private_folder, replace_file, sync_path
 from observer.base.instance import Instance
 from observer.store.backup import SQLITE_COPY, content_of, copy_database, copy_name, selected_schema
 
@@ -56,8 +54,8 @@ _LOCK: Final = ".lock"
 class Contents(msgspec.Struct, frozen=True):
     """What goes into a package: the database, folders by their names in the package, and the configuration that names
     further files (None: without it). An absent folder is left out. The files of the lake are copied beside the packages
-    (`observer.archive.backup.lake_copy`), and a folder's day files, which follow from them, are left out. The files of
-    the folders in `bundled` go into one file a month (`observer.archive.backup.bundles`).
+    (`observer.archive.copying`), and a folder's day files, which follow from them, are left out. The files of
+    the folders in `bundled` go into one file a month (`observer.archive.bundles`).
     """
 
     url: str
@@ -196,22 +194,14 @@ def _pack_folders(
 
 def _copy_file(source: Path, package: Path, name: str, stop: threading.Event) -> PackagedFile | None:
     """Copy into the package, and to the disk; None for a file that was removed meanwhile, as old universes are."""
-    copied = package / name
-    digest, size_bytes = hashlib.sha256(), 0
-    try:
-        reading = source.open("rb")
-    except FileNotFoundError:
+    if not source.exists():
         return None
     for parent in reversed(Path(name).parents):
         make_private_folder(package / parent)
-    with reading, os.fdopen(os.open(copied, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE), "wb") as writing:
-        while portion := reading.read(PORTION_BYTES):
-            go_on(stop)
-            digest.update(portion)
-            size_bytes += writing.write(portion)
-            to_disk(writing)  # each portion: a commit would wait until all of a large file is there
-        to_disk(writing)  # of an empty file, too
-    return PackagedFile(name, size_bytes, digest.hexdigest())
+    try:
+        return PackagedFile(name, *copy_file(source, package / name, stop))
+    except FileNotFoundError:
+        return None
 
 
 def _copy_configuration(contents: Contents, unfinished: Path) -> Iterator[PackagedFile]:
@@ -282,20 +272,14 @@ def unpack(package: Package, folder: Path, stop: threading.Event) -> None:
 
 
 def delete_outdated(folder: Path, instance: Instance, kept: Mapping[Kind, int]) -> Sequence[str]:
-    """Delete the packages of the instance that are too many, and return their names (`manifest.outdated`).
+    """Delete the packages of the instance that are too many, and return their names (`package.outdated`).
 
     Raises:
         DataFileError: the disk refused, or another process makes a package.
     """
-    states = [_kept(each) for each in packages_of(folder, instance) if each.manifest]
     with _errors_of(folder), _alone(folder):
-        for name in (gone := outdated(states, kept)):
+        for name in (gone := outdated(packages_of(folder, instance), kept)):
             leaving = folder / f".{name}.unfinished"  # half of a package must not look like one
             (folder / name).rename(leaving)
             shutil.rmtree(leaving)
     return gone
-
-
-def _kept(package: Package) -> Kept:
-    manifest = manifest_of(package)
-    return Kept(package.name, manifest.kind, manifest.taken_ns, package.verified_ns is not None)

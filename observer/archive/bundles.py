@@ -20,17 +20,16 @@ from typing import Final
 
 import msgspec
 
-from observer.archive.backup.manifest import Bundle, PackagedFile, is_below
-from observer.archive.backup.package import (
-    PORTION_BYTES,
+from observer.archive.day_files import is_day_file
+from observer.archive.manifest import Bundle, PackagedFile, is_below
+from observer.archive.package import (
     Package,
     digest_of,
-    go_on,
     manifest_of,
     problem_of,
     unverify,
 )
-from observer.archive.lake.projection import is_day_file
+from observer.archive.target import PIECE_BYTES, go_on
 from observer.base.errors import DataFileError
 from observer.base.files import PRIVATE_FILE, make_private_folder, replacing, to_disk
 
@@ -243,7 +242,7 @@ def _take_out(tar: tarfile.TarFile, entry: tarfile.TarInfo, target: Path, stop: 
     content = tar.extractfile(entry)
     assert content is not None, "a bundle has files only"
     with replacing(target) as file:
-        while portion := content.read(PORTION_BYTES):
+        while portion := content.read(PIECE_BYTES):
             go_on(stop)
             file.write(portion)
     os.utime(target, (entry.mtime, entry.mtime))

@@ -7,7 +7,7 @@ name. Every failure is a `TargetError` with the remedy, and no text has a key.
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -16,8 +16,9 @@ import msgspec
 import pyarrow as pa
 from pyarrow import fs
 
-from observer.archive.lake.settings import TARGET_SCHEME, TARGET_VARIABLES, LakeSettings
-from observer.base.errors import ConfigError, MissingKeysError, StoppedError, TargetError
+from observer.archive.settings import TARGET_SCHEME, TARGET_VARIABLES, LakeSettings
+from observer.archive.target import PIECE_BYTES, go_on, is_content
+from observer.base.errors import ConfigError, MissingKeysError, TargetError
 from observer.base.private_file import read_privately
 from observer.base.text import conceal, without_secrets
 
@@ -29,7 +30,6 @@ _REGION: Final = "us-east-1"
 _CONNECT_S: Final = 5.0
 _REQUEST_S: Final = 15.0  # without any byte
 _ATTEMPTS: Final = 3  # of a request
-_PIECE_BYTES: Final = 8_000_000  # at a time; a request to stop is noticed between two
 _REFUSAL: Final = re.compile(
     r"AWS Error (ACCESS_DENIED|INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH|INVALID_CLIENT_TOKEN_ID|"
     r"MISSING_AUTHENTICATION_TOKEN|\w+ \(HTTP status 40[13]\))"
@@ -112,6 +112,8 @@ class ObjectStore:
     refuses. Names are relative to the URL.
     """
 
+    has_glob = True
+
     def __init__(self, url: str, endpoint: str, region: str, keys: StoreKeys) -> None:
         self.url = url.rstrip("/")
         self._endpoint = endpoint
@@ -147,15 +149,13 @@ class ObjectStore:
         }
         return {"max_retries": _ATTEMPTS - 1, **{name: value for name, value in options.items() if value}}
 
-    def list(self, folder: str) -> Mapping[str, int]:
-        """The bytes of each object below a folder, by name."""
+    def names(self, folder: str) -> Sequence[str]:
         with self._errors():
             found = self._files.get_file_info(fs.FileSelector(self._path(folder), recursive=True, allow_not_found=True))
         begin = len(self._root) + 1
-        return {each.path[begin:]: each.size for each in found if each.type == fs.FileType.File}
+        return sorted(each.path[begin:] for each in found if each.type == fs.FileType.File)
 
     def read(self, name: str) -> bytes | None:
-        """The content of a small object; None where there is none."""
         with self._errors():
             try:
                 with self._files.open_input_stream(self._path(name)) as stream:
@@ -165,63 +165,30 @@ class ObjectStore:
         return content
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a small object in one step, in the place of another one."""
         with self._errors(), self._files.open_output_stream(self._path(name)) as stream:
             stream.write(content)
 
-    def upload(self, path: Path, name: str, stop: threading.Event) -> None:
-        """Write a file's content as an object, in the place of another one.
-
-        The library ends an upload also after a failure here, so read the object again before anything names it.
-
-        Raises:
-            OSError: the file cannot be opened.
-            StoppedError: `stop` was set.
-        """
+    def put(self, path: Path, name: str, stop: threading.Event) -> None:
+        """As `Target.put`. The library ends an upload also after a failure here."""
         with path.open("rb") as file, self._errors(), self._files.open_output_stream(self._path(name)) as stream:
-            while piece := file.read(_PIECE_BYTES):
-                _require_going(stop, name)
+            while piece := file.read(PIECE_BYTES):
+                go_on(stop)
                 stream.write(piece)
 
     def has(self, path: Path, name: str, stop: threading.Event) -> bool:
-        """Whether an object is there and has exactly a file's content; it is read whole.
-
-        Raises:
-            OSError: the file cannot be read.
-            StoppedError: `stop` was set.
-        """
-        if self._size_of(name) != path.stat().st_size:
-            return False
-        with path.open("rb") as file:
-            for piece in self._pieces(name):
-                _require_going(stop, name)
-                if piece != file.read(len(piece)):
-                    return False
-            return not file.read(1)
-
-    def _pieces(self, name: str) -> Iterator[bytes]:
-        with self._errors():
-            stream = self._files.open_input_stream(self._path(name))
-        with stream:
-            while True:
-                with self._errors():
-                    piece: bytes = stream.read(_PIECE_BYTES)
-                if not piece:
-                    return
-                yield piece
-
-    def has_object(self, name: str) -> bool:
-        return self._size_of(name) is not None
-
-    def copy(self, name: str, copied: str) -> None:
-        """Copy an object within the store in one step, in the place of another one."""
-        with self._errors():
-            self._files.copy_file(self._path(name), self._path(copied))
-
-    def _size_of(self, name: str) -> int | None:
         with self._errors():
             found = self._files.get_file_info(self._path(name))
-        return found.size if found.type == fs.FileType.File else None
+        is_there = found.type == fs.FileType.File and found.size == path.stat().st_size
+        return is_there and is_content(self._pieces(name), path, stop)
+
+    def _pieces(self, name: str) -> Iterator[bytes]:
+        with self._errors(), self._files.open_input_stream(self._path(name)) as stream:
+            while piece := stream.read(PIECE_BYTES):
+                yield piece
+
+    def copy(self, name: str, copied: str) -> None:
+        with self._errors():
+            self._files.copy_file(self._path(name), self._path(copied))
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"
@@ -241,8 +208,3 @@ class ObjectStore:
         if "NO_SUCH_BUCKET" in text:
             return f"{self.url}: the bucket does not exist: make it, or correct [lake] target: {text}"
         return f"{self.url} does not answer as it should: {text}"
-
-
-def _require_going(stop: threading.Event, name: str) -> None:
-    if stop.is_set():
-        raise StoppedError(f"the transfer of {name} was interrupted")

@@ -1,13 +1,13 @@
 """Packages in a folder: listed and verified.
 
 <stamp>-<kind>-<instance>/     a package; it has this name once it is whole and on the disk
-    manifest.json              see `observer.archive.backup.manifest`
+    manifest.json              see `observer.archive.manifest`
     manifest.sha256            the digest of manifest.json, as `sha256sum --check` reads it
     verified.json              when the package was last found whole
     database.sqlite3           or database.dump
     universe/ master/ configuration/
-    ledgers/                   a file for each month (`observer.archive.backup.bundles`), and those without a date
-lake/                          the sealed days' files, see `observer.archive.backup.lake_copy`
+    ledgers/                   a file for each month (`observer.archive.bundles`), and those without a date
+lake/                          the sealed days' files, see `observer.archive.copying`
 .<name>.unfinished/            a package that is being made; a killed process leaves it to the next backup
 .lock                          held while a process makes or deletes packages
 """
@@ -21,7 +21,8 @@ from typing import Final
 
 import msgspec
 
-from observer.archive.backup.manifest import (
+from observer.archive.manifest import (
+    Kind,
     Manifest,
     PackagedFile,
     Verified,
@@ -30,7 +31,8 @@ from observer.archive.backup.manifest import (
     is_package_name,
     moment_in,
 )
-from observer.base.errors import DataFileError, StoppedError, StoreError, StoreFailedError
+from observer.archive.target import go_on, pieces_of
+from observer.base.errors import DataFileError, StoreError, StoreFailedError
 from observer.base.files import replace_file, sync_path
 from observer.base.instance import Instance
 from observer.store.backup import (
@@ -43,7 +45,6 @@ from observer.store.engine import parse_url, sqlite_path
 MANIFEST: Final = "manifest.json"
 DIGEST: Final = "manifest.sha256"
 VERIFIED: Final = "verified.json"
-PORTION_BYTES: Final = 4 * 1024 * 1024
 _LOOK_S: Final = 60.0  # machine seconds
 
 
@@ -84,6 +85,21 @@ def is_of(package: Package, instance: Instance) -> bool:
     if package.manifest is not None:
         return package.manifest.instance == instance
     return instance_in(package.name) in (None, instance.name)
+
+
+def outdated(found: Sequence[Package], kept: Mapping[Kind, int]) -> Sequence[str]:
+    """The names of the packages that go: of each kind those before the newest verified ones, as many as `kept` says.
+
+    A package that is damaged or was not verified takes the turn of no other one, and goes when it is older than those.
+    """
+    gone: list[str] = []
+    for kind, count in kept.items():
+        of_kind = (each for each in found if each.manifest is not None and each.manifest.kind == kind)
+        own = sorted(of_kind, key=lambda each: (each.taken_ns, each.name))
+        verified = [each for each in own if each.verified_ns is not None][-count:]
+        if len(verified) == count:
+            gone += [each.name for each in own[: own.index(verified[0])]]
+    return gone
 
 
 def newest_packages(folder: Path, instance: Instance) -> Mapping[str, str]:
@@ -227,43 +243,23 @@ def _problems(path: Path, manifest: Manifest, stop: threading.Event) -> Sequence
 
 def problem_of(package: Path, file: PackagedFile, stop: threading.Event) -> str:
     """What is wrong with a file of a package; empty if nothing is. Raises StoppedError when `stop` is set."""
-    try:
-        return loss_of(package, file, stop)
-    except OSError as error:
-        return f"{file.path}: {error.strerror}"
-
-
-def loss_of(package: Path, file: PackagedFile, stop: threading.Event) -> str:
-    """Why a file of a package is lost: it is gone or damaged; empty if it is whole.
-
-    Raises:
-        OSError: it cannot be read; it may be whole.
-        StoppedError: `stop` was set.
-    """
     path = package / file.path
     try:
         size_bytes = path.stat().st_size
-    except FileNotFoundError as error:
+        if size_bytes != file.size_bytes:
+            return f"{file.path} has {size_bytes:,} bytes, the manifest states {file.size_bytes:,}"
+        return "" if digest_of(path, stop) == file.sha256 else f"{file.path} is damaged: its digest differs"
+    except OSError as error:
         return f"{file.path}: {error.strerror}"
-    if size_bytes != file.size_bytes:
-        return f"{file.path} has {size_bytes:,} bytes, the manifest states {file.size_bytes:,}"
-    return "" if digest_of(path, stop) == file.sha256 else f"{file.path} is damaged: its digest differs"
 
 
 def digest_of(path: Path, stop: threading.Event) -> str:
     """The digest of a file's content. Raises StoppedError when `stop` is set."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while portion := file.read(PORTION_BYTES):
-            go_on(stop)
-            digest.update(portion)
+    for piece in pieces_of(path):
+        go_on(stop)
+        digest.update(piece)
     return digest.hexdigest()
-
-
-def go_on(stop: threading.Event) -> None:
-    """Return, or raise StoppedError when `stop` is set."""
-    if stop.is_set():
-        raise StoppedError("the work on a package was interrupted")
 
 
 def manifest_of(package: Package) -> Manifest:

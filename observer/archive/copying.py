@@ -1,0 +1,304 @@
+"""Copies of the lake at a target: publication at an object store, and the copy beside the packages.
+
+    TARGET/_versions/kind=K/market=M/session_date=D/N.parquet    every version
+    TARGET/kind=K/market=M/session_date=D/part-0.parquet         the newest one, where engines read a glob
+    TARGET/_days/market=M/D.json                                 the day's manifest, written last
+
+The lake stays the truth; a copy follows from it. Each version is copied once: its rows are compared with its manifest
+before, and the copy is read back before anything names it. So a kill or a lost target leaves a day there as it was, and
+the next copying continues. Nothing is deleted, and no copied version gives way to other rows: a lake that lost some and
+was sealed again could have the only ones there.
+"""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from observer.archive.day import (
+    DAYS,
+    SealedDay,
+    Version,
+    lost_file,
+    manifest_content,
+    manifest_from,
+    manifest_name,
+    sealed_dates,
+    sealed_day,
+    sealed_days,
+    write_manifest,
+)
+from observer.archive.lock import locked
+from observer.archive.settings import missing_libraries
+from observer.archive.target import FolderTarget, Target, go_on
+from observer.base.errors import DataFileError
+from observer.base.instance import Instance
+
+Progress = Callable[[str, str], None]
+"""Is called with the day and the kind that begins."""
+
+_FOLDER: Final = "lake"  # beside the packages
+_AT_ONCE: Final = 8  # manifests
+_NAMED_MAX: Final = 3
+_REMEDY: Final = "remove it, and `observer lake publish` or the next backup writes it again"
+
+
+class LakeCopied(msgspec.Struct, frozen=True):
+    """What a backup added to the copy, and the days that it could not copy, each with the reason."""
+
+    days: int
+    files: int
+    problems: Sequence[str]
+
+
+def copy_of_lake(folder: Path, instance: Instance) -> FolderTarget:
+    """The copy of the lake beside the packages in `folder`."""
+    return FolderTarget(folder / _FOLDER / instance.name)
+
+
+def copied_days(target: Target) -> list[SealedDay]:
+    """The days with a manifest at the target, by market and date.
+
+    Raises:
+        TargetError, OSError: the target does not answer.
+        DataFileError: a manifest is damaged, or of a later version of Observer.
+    """
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return [day for day in pool.map(lambda name: day_at(target, name), notes_in(target)) if day is not None]
+
+
+def notes_in(target: Target) -> Sequence[str]:
+    """The names of the manifests at the target."""
+    return [name for name in target.names(DAYS) if name.endswith(".json")]
+
+
+def day_at(target: Target, name: str) -> SealedDay | None:
+    """The day that a manifest at the target states; None where there is none. Raises as `copied_days`."""
+    content = target.read(name)
+    return None if content is None else manifest_from(content, f"{target.url}/{name}", _REMEDY)
+
+
+def copy_day(
+    lake: Path,
+    target: Target,
+    day: SealedDay,
+    known: SealedDay | None,
+    stop: threading.Event,
+    progress: Progress = lambda _day, _kind: None,
+) -> Sequence[str] | None:
+    """Copy the versions of a sealed day that `known`, the day as the target has it, does not name; return their names,
+    None where the target had the day as it is.
+
+    Raises:
+        TargetError: the target does not answer, or refuses.
+        DataFileError: a file is damaged, or the target has other rows of the day than the lake.
+        StoppedError: `stop` was set.
+        OSError: a file cannot be read or written.
+    """
+    wanted = msgspec.structs.replace(day, published={})
+    if known == wanted:
+        return None
+    has = set(known.versions) if known is not None else set()
+    if known is not None and (kind := other_rows(known, day)):
+        raise DataFileError(
+            f"{day.session_date}: the lake has fewer or other rows of {kind} than {target.url}, which stays as it is: "
+            "`observer backup restore --lake` says more; of another lake, give this one another target"
+        )
+    added: list[str] = []
+    for kind, found in day.kinds.items():
+        if not (new := [version for version in found if (kind, version) not in has]):
+            continue
+        progress(day.session_date, kind)
+        for version in new:
+            _put_version(lake, target, day, kind, version, stop)
+            added.append(day.name_of(kind, version))
+        if target.has_glob:
+            target.copy(day.name_of(kind, found[-1]), day.glob_name_of(kind))
+    target.write(manifest_name(day.market, day.session_date), manifest_content(wanted))
+    return added
+
+
+def _put_version(
+    lake: Path, target: Target, day: SealedDay, kind: str, version: Version, stop: threading.Event
+) -> None:
+    name = day.name_of(kind, version)
+    go_on(stop)
+    if wrong := wrong_file(lake / name, version):
+        raise DataFileError(f"{kind} of {day.session_date} is not copied: {wrong[0]}")
+    if target.has(lake / name, name, stop):  # an earlier copying, which did not end, has put it there
+        return
+    target.put(lake / name, name, stop)
+    if not target.has(lake / name, name, stop):
+        raise DataFileError(f"{kind} of {day.session_date} is not copied: {target.url}/{name} is not what was written")
+
+
+def wrong_file(path: Path, version: Version) -> Sequence[str]:
+    """The problems of a file that should be this version; it is read whole."""
+    if missing := missing_libraries():
+        return [missing]
+    from observer.archive.verification import wrong_version  # it loads pyarrow, which a backup does without
+
+    return wrong_version(path, version)
+
+
+def other_rows(copied: SealedDay, day: SealedDay) -> str:
+    """A kind with a copied version that the day does not have, or has with other rows; empty if there is none."""
+    return min((kind for kind, *_ in _rows_of(copied) - _rows_of(day)), default="")
+
+
+def _rows_of(day: SealedDay) -> set[tuple[str, int, int, str]]:
+    return {(kind, version.version, version.rows, version.digest) for kind, version in day.versions}
+
+
+# --- publication ------------------------------------------------------------------------------------------------------
+
+
+def publish_days(
+    lake: Path,
+    target: Target,
+    market: str,
+    stop: threading.Event,
+    progress: Progress = lambda _day, _kind: None,
+    again: str | None = None,
+) -> Iterator[SealedDay]:
+    """Bring the target to the sealed days of a market, the oldest first, and note in the lake's manifests what it has;
+    yields each day that changed there. Of the day `again` everything that is there is read and, where it is damaged,
+    replaced. A day that is wrong does not keep the others from being published.
+
+    Raises:
+        LakeInUseError: another process changes the lake.
+        DataFileError: days are wrong, here or there, as `copy_day` says; the other days are published.
+        TargetError, StoppedError, OSError: as `copy_day`, at once.
+    """
+    wrong: list[str] = []
+    with locked(lake):
+        dates = sorted(sealed_dates(lake))
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            there = [pool.submit(day_at, target, manifest_name(market, date)) for date in dates]
+        for date, found in zip(dates, there, strict=True):
+            try:
+                if (day := sealed_day(lake, market, date)) is None:  # of another market
+                    continue
+                known = found.result()
+                if date == again and known is not None and not other_rows(known, day):
+                    known = None
+                is_changed = copy_day(lake, target, day, known, stop, progress) is not None
+            except DataFileError as error:
+                wrong.append(str(error))
+                continue
+            published = {kind: versions[-1].version for kind, versions in day.kinds.items()}
+            if published != day.published:
+                write_manifest(lake, msgspec.structs.replace(day, published=published))
+            if is_changed:
+                yield day
+    if wrong:
+        count = f"{len(wrong)} of {len(dates)} days are not published: " if len(wrong) > 1 else ""
+        raise DataFileError(f"{count}{'; '.join(wrong)}")
+
+
+def wrong_at_target(lake: Path, target: Target, day: SealedDay, stop: threading.Event) -> tuple[str, ...]:
+    """What is wrong with a sealed day's copy: its manifest, each version, and what a glob finds. All are read whole and
+    compared with the lake's files.
+
+    Raises:
+        TargetError: the target does not answer.
+        StoppedError: `stop` was set.
+        OSError: a file of the lake cannot be read; one that is gone is passed over.
+    """
+    try:
+        there = day_at(target, manifest_name(day.market, day.session_date))
+    except DataFileError as error:
+        return (str(error),)
+    if there is None or there.kinds != day.kinds:
+        text = "is not published" if there is None else "has another state there"
+        return (f"{day.session_date} {text}: `observer lake publish {day.session_date}`",)
+    names = [(day.name_of(kind, version), kind, version) for kind, version in day.versions]
+    names += [(day.glob_name_of(kind), kind, found[-1]) for kind, found in day.kinds.items()]
+    return tuple(
+        f"{target.url}/{name} is not version {version.version}: `observer lake publish {day.session_date}` replaces it"
+        for name, kind, version in names
+        if (path := lake / day.name_of(kind, version)).exists() and not target.has(path, name, stop)
+    )
+
+
+def state_at_target(day: SealedDay, there: Mapping[tuple[str, str], SealedDay]) -> str:
+    """What the target has of a sealed day, given its manifests by market and date."""
+    found = there.get((day.market, day.session_date))
+    if found is None:
+        return "no"
+    return "published" if found.kinds == day.kinds else "behind"
+
+
+# --- beside the packages ----------------------------------------------------------------------------------------------
+
+
+def removed_days(lake: Path | None) -> Sequence[str]:
+    """The days whose rows the database need not have; none where the manifests cannot be read, as `copy_lake` says."""
+    with contextlib.suppress(DataFileError, OSError):
+        return [day.session_date for day in sealed_days(lake) if day.removed] if lake is not None else []
+    return []
+
+
+def copy_lake(lake: Path, copy: FolderTarget, stop: threading.Event) -> LakeCopied:
+    """Copy the versions that the copy does not have. No lock of the lake is needed, because a version's file never
+    changes once a manifest names it.
+
+    Raises:
+        DataFileError: a manifest of the lake cannot be read.
+        OSError: a folder cannot be written.
+        StoppedError: `stop` was set. What is copied by then is whole.
+    """
+    days = sealed_days(lake)
+    added: list[Sequence[str]] = []
+    problems: list[str] = []
+    for day in days:
+        go_on(stop)
+        try:
+            known = day_at(copy, manifest_name(day.market, day.session_date))
+            if (found := copy_day(lake, copy, day, known and _still_there(copy, known), stop)) is not None:
+                added.append(found)
+        except DataFileError as error:
+            problems.append(str(error))
+    known_names = {manifest_name(day.market, day.session_date) for day in days}
+    if lost := [Path(name).stem for name in notes_in(copy) if name not in known_names]:
+        more = f" and {len(lost) - _NAMED_MAX} more" if len(lost) > _NAMED_MAX else ""
+        named = ", ".join(lost[:_NAMED_MAX]) + more
+        problems.append(f"the lake has no more {named}: `observer backup restore --lake` puts copied days back")
+    return LakeCopied(len(added), sum(map(len, added)), problems)
+
+
+def _still_there(copy: FolderTarget, known: SealedDay) -> SealedDay:
+    """The day without the versions whose files are gone from the copy, or have another size: they are copied again."""
+    kinds = {
+        kind: tuple(each for each in found if not lost_file(copy.folder, known, kind, each))
+        for kind, found in known.kinds.items()
+    }
+    return known if kinds == known.kinds else msgspec.structs.replace(known, kinds=kinds)
+
+
+def problems_in_copy(copy: FolderTarget, needed: Mapping[str, Sequence[str]], stop: threading.Event) -> Sequence[str]:
+    """Read every file of the copy again; return what is wrong. `needed` are the days that packages state as being in
+    the lake alone, by the package's name.
+
+    Raises:
+        StoppedError: `stop` was set.
+    """
+    problems: list[str] = []
+    for name in (names := notes_in(copy)):
+        try:
+            day = day_at(copy, name)
+        except DataFileError as error:
+            problems.append(str(error))
+            continue
+        for kind, version in day.versions if day is not None else ():
+            go_on(stop)
+            problems += wrong_file(copy.folder / day.name_of(kind, version), version) if day is not None else ()
+    known = {Path(name).stem for name in names}
+    for package, days in needed.items():
+        if absent := sorted(set(days) - known):
+            problems.append(f"{package} needs {len(absent)} days of the lake that are not copied: {', '.join(absent)}")
+    return problems

@@ -1,1 +1,0 @@
-"""Sealed days: Parquet files that any engine reads, their catalogue and their verification."""

@@ -1,0 +1,202 @@
+"""What follows from the manifests: the files that a glob finds, and the removal of files that no manifest names.
+
+Each sealing begins with it, so it repairs what a kill left undone, and finds what is lost. Of 5,000 files (250 days) it
+takes 0.17 s of processor time: the names and the manifests are read, and no Parquet.
+"""
+
+import errno
+import filecmp
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from observer.archive.day import (
+    STAGING,
+    SealedDay,
+    Version,
+    VersionFile,
+    lost_text,
+    path_of,
+    sealed_days,
+    version_files,
+    write_manifest,
+)
+from observer.archive.parquet import metadata_of
+from observer.archive.verification import states_version, wrong_version
+from observer.base.errors import DataFileError
+from observer.base.files import sync_path
+
+# A file system without hard links says one of these.
+_NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EXDEV, errno.EMLINK, errno.ENOSYS})
+
+
+class Repaired(msgspec.Struct, frozen=True):
+    """What a start found undone: removed files, and days whose files were published. `days` are the sealed days,
+    `problems` the newest versions that are lost.
+    """
+
+    removed: int
+    published: int
+    days: Sequence[SealedDay]
+    problems: Sequence[str] = ()
+
+
+def scratch_folder(lake: Path) -> Path:
+    """The folder of files that are being written, on the lake's own file system."""
+    folder = lake / STAGING
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def repair(lake: Path) -> Repaired:
+    """Make lost manifests again, remove what an unfinished sealing left, and publish what the manifests say. The caller
+    holds the lock.
+
+    A day without a manifest was sealed if a glob finds a file of it or a kind has a second version; its manifest is
+    made from the metadata of the versions' files. The versions of other days without one are the rest of a first
+    sealing that a kill ended, and of a sealed day the versions above its newest ones.
+
+    Raises:
+        DataFileError: a manifest, or a file of a day without one, cannot be read; nothing is removed then.
+        OSError: the folder cannot be written.
+    """
+    files = version_files(lake)
+    days = sealed_days(lake)
+    if lost := _files_of_lost_manifests(lake, files, days):
+        made = [_from_files(lake, found) for found in lost.values()]
+        for day in made:
+            write_manifest(lake, day)
+        days = sealed_days(lake)
+    newest = {
+        (day.market, day.session_date, kind): found[-1].version for day in days for kind, found in day.kinds.items()
+    }
+    unnamed = [each for each in files if each.version > newest.get((each.market, each.session_date, each.kind), 0)]
+    for file in unnamed:
+        (lake / file.name).unlink()
+    removed = len(unnamed) + _remove_staged(lake)
+    published, problems = 0, []
+    for day in days:
+        try:
+            published += publish(lake, day)
+        except DataFileError as error:
+            problems.append(str(error))
+    return Repaired(removed, published, days, problems)
+
+
+def _files_of_lost_manifests(
+    lake: Path, files: Sequence[VersionFile], days: Sequence[SealedDay]
+) -> Mapping[tuple[str, str], Sequence[VersionFile]]:
+    """The versions' files of each market and day that was sealed and has no manifest."""
+    known = {(day.market, day.session_date) for day in days}
+    found: dict[tuple[str, str], list[VersionFile]] = {}
+    for file in files:
+        if (file.market, file.session_date) not in known:
+            found.setdefault((file.market, file.session_date), []).append(file)
+    return {day: each for day, each in found.items() if any(_was_sealed(lake, file) for file in each)}
+
+
+def _was_sealed(lake: Path, file: VersionFile) -> bool:
+    return file.version > 1 or path_of(lake, file.kind, file.market, file.session_date).exists()
+
+
+def _from_files(lake: Path, files: Sequence[VersionFile]) -> SealedDay:
+    """The manifest as the files' metadata give it; they have no marks, which the next sealing adds."""
+    kinds: dict[str, tuple[Version, ...]] = {}
+    for file in sorted(files, key=lambda each: (each.kind, each.version)):
+        kinds[file.kind] = (*kinds.get(file.kind, ()), _version_of(lake / file.name, file.version))
+    sealed_at_ns = max(version.sealed_at_ns for found in kinds.values() for version in found)
+    return SealedDay(files[0].market, files[0].session_date, sealed_at_ns, kinds)
+
+
+def _version_of(path: Path, number: int) -> Version:
+    stated = metadata_of(path)
+    try:
+        streams = msgspec.json.decode(stated.get("streams", "[]"))
+        found = {**stated, "streams": streams, "version": number, "size_bytes": path.stat().st_size}
+        return msgspec.convert(found, Version, strict=False)  # all but these are texts
+    except msgspec.MsgspecError as error:
+        raise DataFileError(f"{path}: the day has no manifest, and the file's metadata lack it: {error}") from error
+
+
+def _remove_staged(lake: Path) -> int:
+    """Remove what a killed sealing was writing; return how many files."""
+    staged = list((lake / STAGING).glob("*"))
+    for path in staged:
+        path.unlink()
+    return len(staged)
+
+
+# --- what a glob finds ------------------------------------------------------------------------------------------------
+
+
+def publish(lake: Path, day: SealedDay, *, by_content: bool = False) -> bool:
+    """Put the newest versions where a glob finds them, each in one step; return whether one was not there yet.
+
+    A copy (where there are no hard links) is compared by its size and its time, with `by_content` also by its bytes. A
+    version that is gone or damaged, and that the glob's file is, is put back from that.
+
+    Raises:
+        DataFileError: versions are lost; those of the other kinds are where a glob finds them.
+        OSError: the folder cannot be written.
+    """
+    changed, lost = False, []
+    for kind, found in day.kinds.items():
+        own, target = lake / day.name_of(kind, found[-1]), lake / day.glob_name_of(kind)
+        is_there = own.exists()
+        if is_there and is_same(own, target, by_content=by_content):
+            continue
+        source = own
+        if not is_there or (states_version(target, found[-1]) and wrong_version(own, found[-1])):
+            if wrong_version(target, found[-1]):
+                lost.append(lost_text(str(own), kind, day.session_date, "is damaged" if is_there else "is gone"))
+                continue
+            source, target = target, own
+        _replace_by_link(source, target, scratch_folder(lake) / f"{kind}.{day.session_date}.link")
+        changed = True
+    if lost:
+        raise DataFileError("; ".join(lost))
+    return changed
+
+
+def put_in_place(source: Path, target: Path, staged: Path) -> bool:
+    """Make the target a link to the source in one step, or a copy where there are no links; return whether it was
+    another file. `staged` is a path on the target's file system.
+
+    Raises:
+        OSError: the folder cannot be written, or the source is gone.
+    """
+    if is_same(source, target):
+        return False
+    _replace_by_link(source, target, staged)
+    return True
+
+
+def is_same(source: Path, target: Path, *, by_content: bool = False) -> bool:
+    """Whether the target is this version: the same file, or a copy of it."""
+    own = source.stat()
+    try:
+        there = target.stat()
+    except FileNotFoundError:
+        return False
+    if os.path.samestat(own, there):
+        return True
+    is_alike = (own.st_size, own.st_mtime_ns) == (there.st_size, there.st_mtime_ns)
+    return is_alike and (not by_content or filecmp.cmp(source, target, shallow=False))
+
+
+def _replace_by_link(source: Path, target: Path, staged: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    staged.unlink(missing_ok=True)
+    try:
+        os.link(source, staged)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        shutil.copy2(source, staged)
+        sync_path(staged)
+    staged.replace(target)
+    sync_path(target.parent)
