@@ -6,12 +6,12 @@ refused: without it the command would mean something else (a dry run would be a 
 time (`_s`); only `market_time_ns` is market time.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Final, Literal, dataclass_transform, get_args
 
 import msgspec
 
-from bus.decoding import decode, tag_of
+from bus.decoding import decoder_of, tag_of
 from bus.roles import Role
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
@@ -318,43 +318,8 @@ Reply = StatusReply | ReloadReply | EachReply | OrderReply
 REQUEST_BYTES_MAX: Final = 65_536  # the largest real one is far below 1 KiB; libzmq disconnects a peer that sends more
 REPLY_BYTES_MAX: Final = 4 * 1024 * 1024  # a status with some thousand alerts
 
-_request_decoder: Final[msgspec.msgpack.Decoder[Request]] = msgspec.msgpack.Decoder(Request)
-_reply_decoder: Final[msgspec.msgpack.Decoder[Reply]] = msgspec.msgpack.Decoder(Reply)
-_order_decoder: Final[msgspec.msgpack.Decoder[Order]] = msgspec.msgpack.Decoder(Order)
-_order_reply_decoder: Final[msgspec.msgpack.Decoder[OrderReply]] = msgspec.msgpack.Decoder(OrderReply)
-
-
-def decode_request(content: bytes) -> Request:
-    """Decode a request.
-
-    Raises:
-        DecodeError: the bytes are no request.
-    """
-    return decode(_request_decoder, content, REQUEST_BYTES_MAX)
-
-
-def decode_reply(content: bytes) -> Reply:
-    """Decode the supervisor's reply.
-
-    Raises:
-        DecodeError: the bytes are no reply.
-    """
-    return decode(_reply_decoder, content, REPLY_BYTES_MAX)
-
-
-def decode_order(content: bytes) -> Order:
-    """Decode an order.
-
-    Raises:
-        DecodeError: the bytes are no order.
-    """
-    return decode(_order_decoder, content, REPLY_BYTES_MAX)
-
-
-def decode_order_reply(content: bytes) -> OrderReply:
-    """A worker's answer to an order.
-
-    Raises:
-        DecodeError: there is none.
-    """
-    return decode(_order_reply_decoder, content, REQUEST_BYTES_MAX)
+# Each raises `DecodeError` for anything else.
+decode_request: Final[Callable[[bytes], Request]] = decoder_of(Request, REQUEST_BYTES_MAX)
+decode_reply: Final[Callable[[bytes], Reply]] = decoder_of(Reply, REPLY_BYTES_MAX)
+decode_order: Final[Callable[[bytes], Order]] = decoder_of(Order, REPLY_BYTES_MAX)
+decode_order_reply: Final[Callable[[bytes], OrderReply]] = decoder_of(OrderReply, REQUEST_BYTES_MAX)

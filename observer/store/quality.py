@@ -28,8 +28,7 @@ from observer.gaps.reconciliation import Piece, SymbolDay
 from observer.gaps.stock_quality import StockQuality, stock_qualities
 from observer.store.decisions import acknowledged_times
 from observer.store.gaps import GapStory, gap_stories, unresolved_cuts
-from observer.store.rows import event_of
-from observer.store.session import DatabaseReader
+from observer.store.session import DatabaseReader, events_in
 from observer.store.slots import day_bounds, stream_times
 from observer.store.tables import EVENT_TABLES
 from observer.store.trades import trades_of
@@ -97,12 +96,9 @@ def symbol_days(
 
 def judged(connection: Connection, session_date: str, symbol: str | None = None) -> list[QualityJudged]:
     """The stored quality reports of a day by symbol; the latest of several."""
-    table = EVENT_TABLES[QualityJudged]
-    wanted = select(table).where(table.c.session_date == session_date)
-    if symbol is not None:
-        wanted = wanted.where(table.c.symbol == symbol)
-    in_order = connection.execute(wanted.order_by(table.c.judged_ns, table.c.stream, table.c.sequence))
-    last_of_each = {row.symbol: event_of(QualityJudged, row) for row in in_order}
+    order = "judged_ns stream sequence"
+    reports = events_in(connection, QualityJudged, session_date=session_date, symbol=symbol, order=order)
+    last_of_each = {each.symbol: each for each in reports}
     return [last_of_each[name] for name in sorted(last_of_each)]
 
 
@@ -125,17 +121,15 @@ def _daily_volumes(connection: Connection, session_date: str) -> dict[str, dict[
 def _symbol_day(
     connection: Connection, session_date: str, symbol: str, times: Sequence[Interval], gaps: Sequence[GapStory]
 ) -> SymbolDay:
-    bars = EVENT_TABLES[MinuteBarRecovered]
     from_ns, to_ns = day_bounds(session_date)
-    minute = bars.c.minute_start_ns
-    wanted = select(bars).where(bars.c.symbol == symbol, minute >= from_ns, minute < to_ns)
+    of_day = EVENT_TABLES[MinuteBarRecovered].c.minute_start_ns.between(from_ns, to_ns - 1)
     return SymbolDay(
         provider=_provider(connection, session_date, symbol, gaps),
         symbol=symbol,
         session_date=session_date,
         intervals=times,
         pieces=_pieces(connection, session_date, symbol),
-        bars=[event_of(MinuteBarRecovered, row) for row in connection.execute(wanted)] if gaps else [],
+        bars=events_in(connection, MinuteBarRecovered, of_day, symbol=symbol) if gaps else [],
         gaps=[story.gap for story in gaps],
         closed_gaps=frozenset(story.gap.gap_id for story in gaps if not story.is_open),
     )
@@ -183,9 +177,8 @@ class VolumeObservations:
         ]
         self._received: defaultdict[str, list[int]] = defaultdict(list)
         self._asked: defaultdict[str, list[VolumeObservation]] = defaultdict(list)
-        watches = EVENT_TABLES[WatchChanged]
-        for row in connection.execute(select(watches).where(watches.c.session_date == session_date)):
-            self._take(event_of(WatchChanged, row))
+        for changed in events_in(connection, WatchChanged, session_date=session_date):
+            self._take(changed)
 
     def _take(self, changed: WatchChanged) -> None:
         change = changed.change

@@ -7,14 +7,13 @@ import pytest
 from alembic import command
 from sqlalchemy import inspect, make_url
 
-from bus.delivery import Delivered
 from observer.store.engine import alembic_config, migrate, open_existing, open_writer
 from observer.store.schema import SCHEMA_REVISION
-from observer.store.writer import StoreWriter
 from tests.conformance.test_store_schema import assert_is_current
-from tests.store.filled import STREAM, events
+from tests.store.filled import events
 from tests.store.migrated import make_database
 from tests.store.raw import execute, query
+from tests.store.stored import stored
 
 BASELINE = "0008"
 INDEX = "ix_order_books_session_date"
@@ -61,10 +60,7 @@ def to(url, revision):
 def older_url(empty_database_url):
     """A database of the first schema with rows: those of the newest one, taken back."""
     make_database(empty_database_url)
-    writer = StoreWriter(empty_database_url)
-    writer.open()
-    writer.commit([Delivered("track-b", STREAM, 1, events())])
-    writer.close()
+    stored(empty_database_url, *events())
     with configured(empty_database_url) as config:
         command.downgrade(config, BASELINE)
     return empty_database_url

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select, text
 
-from bus.delivery import Delivered
 from bus.events import Trade
 from observer.base.errors import StoppedError, StoreError
 from observer.store.arrow import fetched, read_batches, schema_of
@@ -21,7 +20,6 @@ from observer.store.engine import open_reader
 from observer.store.scan import ROWS_MIN, read_spans, spans_of
 from observer.store.sealing import SealingReader
 from observer.store.tables import EVENT_TABLES
-from observer.store.writer import StoreWriter
 from tests.archive.stored import make_stored, of_every_kind
 from tests.builders import trade
 
@@ -30,20 +28,6 @@ STREAMS = ("5" * 32, "6" * 32)
 
 Store = Callable[..., None]
 needs_adbc = pytest.mark.skipif(not can_read_columns(), reason="adbc-driver-sqlite is not installed")
-
-
-@pytest.fixture
-def store(database_url):
-    """Stores events, at the end of the first stream unless another one is named."""
-    writer = StoreWriter(database_url)
-    writer.open()
-
-    def append(*events, stream=STREAMS[0]):
-        mark = writer.high_water_marks([stream])[stream]
-        writer.commit([Delivered("track-b", stream, mark + 1, list(events))])
-
-    yield append
-    writer.close()
 
 
 @pytest.fixture

@@ -86,8 +86,8 @@ def quick(monkeypatch):
     monkeypatch.setattr(routing, "FIRST_RETRY_NS", 300_000_000)  # a sending takes half a second of a processor
 
 
-def test_an_alert_and_its_end_reach_the_target(tmp_path):
-    async def body(target):
+async def test_an_alert_and_its_end_reach_the_target(tmp_path):
+    with listening() as target:
         scene = Scene(tmp_path, {"phone": target.url})
         async with scene.running():
             scene.raise_alert("disk_full")
@@ -97,12 +97,9 @@ def test_an_alert_and_its_end_reach_the_target(tmp_path):
         assert target.messages[0]["type"] == "failure"
         assert target.paths[0] == f"/{SECRET}"
 
-    with listening() as target:
-        asyncio.run(body(target))
 
-
-def test_a_target_that_hangs_stops_neither_the_host_nor_another_target(tmp_path):
-    async def body(hanging, other):
+async def test_a_target_that_hangs_stops_neither_the_host_nor_another_target(tmp_path):
+    with listening() as hanging, listening() as other:
         hanging.hangs.set()
         scene = Scene(tmp_path, {"phone": hanging.url, "mail": other.url}, timeout_s=600.0)
         scene.raise_alert("disk_full")
@@ -113,15 +110,12 @@ def test_a_target_that_hangs_stops_neither_the_host_nor_another_target(tmp_path)
             await until_async(lambda: "queue" in other.text)
             assert hanging.messages == []
 
-    with listening() as hanging, listening() as other:
-        asyncio.run(body(hanging, other))
-
 
 @pytest.mark.slow  # `test_alerts_sending.py` gives it up, and a refusal's alert is in every run
-def test_a_message_without_an_end_is_given_up_is_an_alert_at_the_other_targets_and_is_sent_again(
+async def test_a_message_without_an_end_is_given_up_is_an_alert_at_the_other_targets_and_is_sent_again(
     tmp_path,
 ):
-    async def body(hanging, other):
+    with listening() as hanging, listening() as other:
         scene = Scene(tmp_path, {"phone": hanging.url}, timeout_s=0.5)
         hanging.hangs.set()
         scene.raise_alert("disk_full")
@@ -138,12 +132,9 @@ def test_a_message_without_an_end_is_given_up_is_an_alert_at_the_other_targets_a
             assert "disk_full" in hanging.text
             assert "undelivered" not in hanging.text
 
-    with listening() as hanging, listening() as other:
-        asyncio.run(body(hanging, other))
 
-
-def test_a_refusal_is_an_alert_without_the_url_and_is_tried_again_until_the_target_accepts(tmp_path, caplog):
-    async def body(target):
+async def test_a_refusal_is_an_alert_without_the_url_and_is_tried_again_until_the_target_accepts(tmp_path, caplog):
+    with listening() as target:
         target.status = 503
         scene = Scene(tmp_path, {"phone": target.url})
         scene.raise_alert("disk_full")
@@ -156,12 +147,9 @@ def test_a_refusal_is_an_alert_without_the_url_and_is_tried_again_until_the_targ
         kept = "".join(path.read_text() for path in (tmp_path / "alert_targets").iterdir())
         assert SECRET not in caplog.text + kept
 
+
+async def test_a_host_that_starts_again_sends_no_alert_twice_and_its_end(tmp_path):
     with listening() as target:
-        asyncio.run(body(target))
-
-
-def test_a_host_that_starts_again_sends_no_alert_twice_and_its_end(tmp_path):
-    async def body(target):
         scene = Scene(tmp_path, {"phone": target.url})
         scene.raise_alert("disk_full")
         async with scene.running():
@@ -174,12 +162,9 @@ def test_a_host_that_starts_again_sends_no_alert_twice_and_its_end(tmp_path):
             await until_async(lambda: target.text.count("resolved ") >= 2)
         assert target.text.count("CRITICAL track-b: disk_full") == 1
 
+
+async def test_a_target_without_its_url_is_an_alert_and_a_corrected_file_counts_at_once(tmp_path):
     with listening() as target:
-        asyncio.run(body(target))
-
-
-def test_a_target_without_its_url_is_an_alert_and_a_corrected_file_counts_at_once(tmp_path):
-    async def body(target):
         scene = Scene(tmp_path, {"phone": target.url})
         scene.write({})
         scene.raise_alert("disk_full")
@@ -188,9 +173,6 @@ def test_a_target_without_its_url_is_an_alert_and_a_corrected_file_counts_at_onc
             assert f'set OBSERVER_ALERTS_PHONE, or write phone = "URL" in {scene.file}' in scene.undelivered[0]
             scene.write({"phone": target.url})
             await until_async(lambda: "disk_full" in target.text)
-
-    with listening() as target:
-        asyncio.run(body(target))
 
 
 async def test_an_error_of_the_sending_is_a_failed_delivery_with_its_back_off_and_without_the_error_s_text(
@@ -214,8 +196,8 @@ async def test_an_error_of_the_sending_is_a_failed_delivery_with_its_back_off_an
     assert SECRET not in caplog.text
 
 
-def test_a_look_that_fails_is_an_alert_and_the_next_look_goes_on(tmp_path):
-    async def body(target):
+async def test_a_look_that_fails_is_an_alert_and_the_next_look_goes_on(tmp_path):
+    with listening() as target:
         scene = Scene(tmp_path, {"phone": target.url})
         scene.others = [None]  # type: ignore[list-item]
         async with scene.running():
@@ -225,9 +207,6 @@ def test_a_look_that_fails_is_an_alert_and_the_next_look_goes_on(tmp_path):
             await until_async(lambda: not scene.undelivered)
             scene.raise_alert("disk_full")
             await until_async(lambda: "disk_full" in target.text)
-
-    with listening() as target:
-        asyncio.run(body(target))
 
 
 async def test_the_alert_about_a_target_ends_when_it_is_configured_no_more(tmp_path):
