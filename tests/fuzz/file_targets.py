@@ -28,7 +28,7 @@ from observer.calendar.phases import DayRules, contradictions
 from observer.calendar.session_file import SHIPPED, parse_session_rules
 from observer.calendar.trading_day import TradingDay
 from observer.monitoring.alerts.decisions import Condition
-from observer.monitoring.alerts.process import _kept
+from observer.monitoring.alerts.process import _file
 from observer.monitoring.alerts.silences import Silences
 from observer.reference.etf.manual import parse_manual
 from observer.reference.etf.settings import KrxSettings
@@ -215,7 +215,7 @@ def manifests() -> Sequence[bytes]:
 
 
 def read_alerts(content: bytes) -> None:
-    msgspec.json.encode(_kept(file_of("runtime", "core-writer.json", content)))
+    msgspec.json.encode(_file(file_of("runtime", "core-writer.json", content)).read())
 
 
 def read_silences(content: bytes) -> None:
