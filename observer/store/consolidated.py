@@ -18,7 +18,7 @@ from bus.events import DailyBar, OrderBook, QualityJudged, Snapshot, Trade, Trad
 from observer.base.lines import stock_of
 from observer.base.local_time import local_datetime
 from observer.gaps.intervals import UnheldRow
-from observer.gaps.stock_quality import StockQuality, stock_qualities
+from observer.gaps.reconciliation import StockQuality, stock_qualities
 from observer.store.lines import lines_of_stock
 from observer.store.quality import judged
 from observer.store.session import DatabaseReader

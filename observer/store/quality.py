@@ -22,8 +22,7 @@ from bus.events import (
     WatchStarted,
 )
 from observer.gaps.intervals import Interval, VolumeObservation, with_observed
-from observer.gaps.judging import AUCTION_OVER_AFTER_NS
-from observer.gaps.reconciliation import Piece, SymbolDay
+from observer.gaps.reconciliation import AUCTION_OVER_AFTER_NS, Piece, SymbolDay
 from observer.store.decisions import acknowledged_times
 from observer.store.gaps import GapStory, gap_stories, unresolved_cuts
 from observer.store.rows import event_of

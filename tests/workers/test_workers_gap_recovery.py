@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from random import Random
@@ -23,12 +22,11 @@ from observer.base.clock import CLOCK_VARIABLE
 from observer.base.units import NS_PER_S
 from observer.demo.configuration import DAY
 from observer.gaps.recovery import RecoverySettings
-from observer.simulator.market.market import OfferedTrade
 from observer.store.reader import StoreReader
 from observer.system.worker import Worker
 from tests import waiting
 from tests.bench.child import running_child
-from tests.workers.three_accounts import Scene, run, scene
+from tests.workers.three_accounts import Scene, scene
 from workers.gap_recovery import gap_recovery
 
 GAP = 3  # trades
@@ -97,7 +95,7 @@ async def recovery():
 
 def gaps(day, count):
     """`count` gaps in the market's trades before eleven, and the missing trades of each."""
-    found: list[tuple[GapDetected, Sequence[OfferedTrade]]] = []
+    found = []
     began_ns = day.clock.now_ns() - 60 * NS_PER_S
     for instrument in day.simulator.market.instruments:
         trades = [each for each in day.simulator.market.offered(instrument.symbol) if each.exchange_time_ns < began_ns]
@@ -151,24 +149,20 @@ def test_kills_at_random_moments_leave_no_gap_forgotten_and_none_filled_twice(ki
 
 
 @pytest.mark.slow  # `test_gaps_recovery.py` has the rule
-def test_a_gap_older_than_a_week_is_given_up():
-    async def scenario():
-        async with recovery() as found:
-            [(gap, _missing)] = gaps(found.day, 1)
-            old = msgspec.structs.replace(gap, session_date=(DAY - timedelta(days=8)).isoformat())
-            await found.report(old)
-            async with found.at_work():
+async def test_a_gap_older_than_a_week_is_given_up():
+    async with recovery() as found:
+        [(gap, _missing)] = gaps(found.day, 1)
+        old = msgspec.structs.replace(gap, session_date=(DAY - timedelta(days=8)).isoformat())
+        await found.report(old)
+        async with found.at_work():
 
-                def story():
-                    return found.reader.gap(old.gap_id)
+            def story():
+                return found.reader.gap(old.gap_id)
 
-                await found.day.until(lambda: not story().is_open, "it is given up")
-                lost = found.reader.gap(old.gap_id)
-                assert lost is not None
-                assert lost.unrecoverable is not None
-                assert lost.unrecoverable.reason == "its day is more than 7 days ago"
-
-    waiting.run(scenario())
+            await found.day.until(lambda: not story().is_open, "it is given up")
+            lost = found.reader.gap(old.gap_id)
+            assert lost.unrecoverable is not None
+            assert lost.unrecoverable.reason == "its day is more than 7 days ago"
 
 
 async def kill_at_work(found, gaps):
@@ -185,74 +179,64 @@ async def kill_at_work(found, gaps):
 
 
 @pytest.mark.slow
-def test_a_gap_of_a_day_that_is_over_gets_its_minutes_or_is_given_up_with_the_reason():
-    async def scenario():
-        async with recovery() as found:
-            yesterday = DAY - timedelta(days=1)
-            day_ns = 24 * 3600 * NS_PER_S
-            [(today, _missing)] = gaps(found.day, 1)
-            past = msgspec.structs.replace(
-                today, gap_id="past", session_date=yesterday.isoformat(),
-                from_ns=today.from_ns - day_ns, to_ns=today.from_ns - day_ns + 120 * NS_PER_S,
-            )  # fmt: skip
-            unknown = msgspec.structs.replace(past, gap_id="unknown", symbol="999999")
-            await found.report(past, unknown)
-            async with found.at_work():
-                await found.day.until(
-                    lambda: all(not story.is_open for story in found.reader.gaps(yesterday.isoformat())),
-                    "both have an outcome",
-                )
-            outcomes = {story.gap.gap_id: story for story in found.reader.gaps(yesterday.isoformat())}
-            filled, lost = outcomes["past"].recovered, outcomes["unknown"].unrecoverable
-            assert filled is not None
-            assert (filled.source, filled.complete) == ("minute_bars", False)
-            assert filled.rows == len(found.reader.recovered_rows(past)) > 0
-            assert isinstance(lost, GapUnrecoverable)
-            assert "attempts failed" in lost.reason
-
-    run(scenario)
+async def test_a_gap_of_a_day_that_is_over_gets_its_minutes_or_is_given_up_with_the_reason():
+    async with recovery() as found:
+        yesterday = DAY - timedelta(days=1)
+        day_ns = 24 * 3600 * NS_PER_S
+        [(today, _missing)] = gaps(found.day, 1)
+        past = msgspec.structs.replace(
+            today, gap_id="past", session_date=yesterday.isoformat(),
+            from_ns=today.from_ns - day_ns, to_ns=today.from_ns - day_ns + 120 * NS_PER_S,
+        )  # fmt: skip
+        unknown = msgspec.structs.replace(past, gap_id="unknown", symbol="999999")
+        await found.report(past, unknown)
+        async with found.at_work():
+            await found.day.until(
+                lambda: all(not story.is_open for story in found.reader.gaps(yesterday.isoformat())),
+                "both have an outcome",
+            )
+        outcomes = {story.gap.gap_id: story for story in found.reader.gaps(yesterday.isoformat())}
+        filled, lost = outcomes["past"].recovered, outcomes["unknown"].unrecoverable
+        assert (filled.source, filled.complete) == ("minute_bars", False)
+        assert filled.rows == len(found.reader.recovered_rows(past)) > 0
+        assert isinstance(lost, GapUnrecoverable)
+        assert "attempts failed" in lost.reason
 
 
-def test_a_retry_fills_a_gap_that_was_given_up_and_refuses_a_complete_one():
-    async def scenario():
-        async with recovery() as found:
-            expected = gaps(found.day, 1)
-            [(gap, _missing)] = expected
-            await found.report(gap, GapUnrecoverable(gap.gap_id, gap.symbol, gap.to_ns, "too busy"))
-            async with found.at_work() as worker:
-                assert worker.orders.gaps is not None
-                assert await worker.orders.gaps.retry([]) == Done("gap-recovery", "gaps to be tried now: 0")
-                reported = await worker.orders.gaps.retry([gap.gap_id])
-                assert reported == Done("gap-recovery", "gaps to be tried now: 1")
-                await found.day.until(lambda: found.outcomes()[0].recovered is not None, "it is filled")
-                assert_filled_once(found, expected)
-                again = await worker.orders.gaps.retry([gap.gap_id])
-                assert isinstance(again, Refused)
-                assert again.code == "not_needed"
-                nobody = await worker.orders.gaps.retry(["zz"])
-                assert isinstance(nobody, Refused)
-                assert nobody.code == "unknown_gap"
-
-    run(scenario)
+async def test_a_retry_fills_a_gap_that_was_given_up_and_refuses_a_complete_one():
+    async with recovery() as found:
+        expected = gaps(found.day, 1)
+        [(gap, _missing)] = expected
+        await found.report(gap, GapUnrecoverable(gap.gap_id, gap.symbol, gap.to_ns, "too busy"))
+        async with found.at_work() as worker:
+            assert worker.orders.gaps is not None
+            assert await worker.orders.gaps.retry([]) == Done("gap-recovery", "gaps to be tried now: 0")
+            reported = await worker.orders.gaps.retry([gap.gap_id])
+            assert reported == Done("gap-recovery", "gaps to be tried now: 1")
+            await found.day.until(lambda: found.outcomes()[0].recovered is not None, "it is filled")
+            assert_filled_once(found, expected)
+            again = await worker.orders.gaps.retry([gap.gap_id])
+            assert isinstance(again, Refused)
+            assert again.code == "not_needed"
+            nobody = await worker.orders.gaps.retry(["zz"])
+            assert isinstance(nobody, Refused)
+            assert nobody.code == "unknown_gap"
 
 
 @pytest.mark.slow
-def test_a_day_that_misses_the_targets_of_recovery_raises_an_alert_for_each():
+async def test_a_day_that_misses_the_targets_of_recovery_raises_an_alert_for_each():
     unreachable = RecoverySettings(max_attempts=1, detected_within_seconds=1e-9, recovered_within_seconds=1e-9)
 
-    async def scenario():
-        async with recovery() as found, found.at_work(unreachable):
-            now_ns = found.day.clock.now_ns()
-            [gap] = [msgspec.structs.replace(gap, detected_ns=now_ns) for gap, _missing in gaps(found.day, 1)]
-            lost = msgspec.structs.replace(gap, gap_id="lost", symbol="999999")
-            await found.report(gap, lost)
-            await found.day.until(lambda: found.open_gaps() == 0, "both have an outcome")
-            await found.day.until(
-                lambda: all(any(part in text for text in missed(found)) for part in EACH), "each is reported"
-            )
-            assert len(missed(found)) == len(EACH)
-
-    run(scenario)
+    async with recovery() as found, found.at_work(unreachable):
+        now_ns = found.day.clock.now_ns()
+        [gap] = [msgspec.structs.replace(gap, detected_ns=now_ns) for gap, _missing in gaps(found.day, 1)]
+        lost = msgspec.structs.replace(gap, gap_id="lost", symbol="999999")
+        await found.report(gap, lost)
+        await found.day.until(lambda: found.open_gaps() == 0, "both have an outcome")
+        await found.day.until(
+            lambda: all(any(part in text for text in missed(found)) for part in EACH), "each is reported"
+        )
+        assert len(missed(found)) == len(EACH)
 
 
 EACH = ("s of the cut or next trade", "s of the first call", "were filled; target")
@@ -264,22 +248,18 @@ def missed(found):
 
 
 @pytest.mark.slow  # a retry of a gap that was given up is in every run
-def test_a_retry_of_a_partly_filled_gap_adds_only_the_rest():
-    async def scenario():
-        async with recovery() as found:
-            [(gap, missing)] = expected = gaps(found.day, 1)
-            await found.report(gap)
-            async with found.at_work():
-                await found.day.until(lambda: found.open_gaps() == 0, "it is filled")
-            [closed] = [story.recovered for story in found.outcomes()]
-            assert closed is not None
-            partly = msgspec.structs.replace(closed, recovered_ns=closed.recovered_ns + 1, rows=1, complete=False)
-            await found.report(partly)  # as if the source had lagged behind at the last attempt
-            async with found.at_work() as worker:
-                assert worker.orders.gaps is not None
-                await worker.orders.gaps.retry([gap.gap_id])
-                await found.day.until(lambda: found.reader.row_counts()["gap_recoveries"] == 3, "it is filled again")
-            assert found.reader.duplicate_trades(DAY.isoformat()) == 0
-            assert len(found.reader.recovered_rows(gap)) == len(missing) == len(expected[0][1])
-
-    run(scenario)
+async def test_a_retry_of_a_partly_filled_gap_adds_only_the_rest():
+    async with recovery() as found:
+        [(gap, missing)] = expected = gaps(found.day, 1)
+        await found.report(gap)
+        async with found.at_work():
+            await found.day.until(lambda: found.open_gaps() == 0, "it is filled")
+        [closed] = [story.recovered for story in found.outcomes()]
+        partly = msgspec.structs.replace(closed, recovered_ns=closed.recovered_ns + 1, rows=1, complete=False)
+        await found.report(partly)  # as if the source had lagged behind at the last attempt
+        async with found.at_work() as worker:
+            assert worker.orders.gaps is not None
+            await worker.orders.gaps.retry([gap.gap_id])
+            await found.day.until(lambda: found.reader.row_counts()["gap_recoveries"] == 3, "it is filled again")
+        assert found.reader.duplicate_trades(DAY.isoformat()) == 0
+        assert len(found.reader.recovered_rows(gap)) == len(missing) == len(expected[0][1])

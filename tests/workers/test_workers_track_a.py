@@ -135,15 +135,12 @@ async def sweep(day):
     return day.reported(Snapshot, "track-a"), completed
 
 
-def test_all_accounts_together_sweep_the_market_once():
-    async def scenario():
-        async with scene(10, symbols=100) as day:
-            snapshots, completed = await sweep(day)
-            symbols = [member.symbol for member in members_of(day)]
-            assert sorted(snapshot.symbol for snapshot in snapshots) == sorted(symbols)
-            assert (completed.requested, completed.received) == (len(symbols), len(symbols))
-
-    run(scenario)
+async def test_all_accounts_together_sweep_the_market_once():
+    async with scene(10, symbols=100) as day:
+        snapshots, completed = await sweep(day)
+        symbols = [member.symbol for member in members_of(day)]
+        assert sorted(snapshot.symbol for snapshot in snapshots) == sorted(symbols)
+        assert (completed.requested, completed.received) == (len(symbols), len(symbols))
 
 
 @pytest.mark.parametrize(("volume", "price"), [(0.0, None), (1.0, 10_000.0)])
@@ -153,15 +150,12 @@ def test_a_snapshot_has_a_price_from_the_days_first_trade_on(volume, price):
     assert snapshot_of("kis", quote, DAY.isoformat(), 1, 5).price == price
 
 
-def test_a_sweep_is_complete_when_the_broker_refuses_one_of_the_accounts():
-    async def scenario():
-        async with scene(10, symbols=100) as day:
-            assert len(day.usable()) == len(NAMES)
-            day.refuse(ILL)
-            _, completed = await sweep(day)
-            assert completed.received == completed.requested
-
-    run(scenario)
+async def test_a_sweep_is_complete_when_the_broker_refuses_one_of_the_accounts():
+    async with scene(10, symbols=100) as day:
+        assert len(day.usable()) == len(NAMES)
+        day.refuse(ILL)
+        _, completed = await sweep(day)
+        assert completed.received == completed.requested
 
 
 # --- two venues ----------------------------------------------------------------------------------------------
@@ -186,7 +180,6 @@ async def sweep_of(day, *venues):
     try:
         async with worker.producer() as producer, day.brokers.rest() as rest, worker.reader() as reader:
             plan = worker.today.known()
-            assert plan is not None
             wanted = Sweep(1, plan.opens_ns, frozenset(venues))
             await sweeps_of(worker, producer, rest, reader)._sweep(plan, wanted, lines_of(day))
     finally:
@@ -195,36 +188,30 @@ async def sweep_of(day, *venues):
     return day.reported(Snapshot, "track-a"), completed
 
 
-def test_a_sweep_of_both_venues_has_each_line_s_own_volume_thirty_lines_a_call():
-    async def scenario():
-        async with scene(10, symbols=100, speed=1.0, configured=BOTH) as day:
-            snapshots, completed = await sweep_of(day, "KRX", "NXT")
-            market, lines = day.simulator.market, [member.symbol for member in lines_of(day)]
-            assert sorted(seen.symbol for seen in snapshots) == sorted(lines)
-            assert completed.requests == -(-len(lines) // 30)
-            for snapshot in snapshots:
-                stock, _, venue = snapshot.symbol.partition(".")
-                view = market.view("NXT" if venue else "KRX")
-                volume = view.state_at(stock, snapshot.receive_time_ns).cumulative_volume
-                assert snapshot.cumulative_volume <= volume
-                assert (snapshot.venue, snapshot.session) == (venue or "KRX", "regular")
-            traded = {seen.symbol: seen.cumulative_volume for seen in snapshots}
-            pairs = [(traded[line], traded[line.partition(".")[0]]) for line in traded if "." in line]
-            assert pairs
-            assert sum(further for further, _ in pairs) < sum(main for _, main in pairs)
-
-    run(scenario)
+async def test_a_sweep_of_both_venues_has_each_line_s_own_volume_thirty_lines_a_call():
+    async with scene(10, symbols=100, speed=1.0, configured=BOTH) as day:
+        snapshots, completed = await sweep_of(day, "KRX", "NXT")
+        market, lines = day.simulator.market, [member.symbol for member in lines_of(day)]
+        assert sorted(seen.symbol for seen in snapshots) == sorted(lines)
+        assert completed.requests == -(-len(lines) // 30)
+        for snapshot in snapshots:
+            stock, _, venue = snapshot.symbol.partition(".")
+            view = market.view("NXT" if venue else "KRX")
+            volume = view.state_at(stock, snapshot.receive_time_ns).cumulative_volume
+            assert snapshot.cumulative_volume <= volume
+            assert (snapshot.venue, snapshot.session) == (venue or "KRX", "regular")
+        traded = {seen.symbol: seen.cumulative_volume for seen in snapshots}
+        pairs = [(traded[line], traded[line.partition(".")[0]]) for line in traded if "." in line]
+        assert pairs
+        assert sum(further for further, _ in pairs) < sum(main for _, main in pairs)
 
 
-def test_a_sweep_asks_only_lines_of_its_venues():
-    async def scenario():
-        async with scene(8, 10, symbols=100, speed=1.0, configured=BOTH) as day:
-            snapshots, completed = await sweep_of(day, "NXT")
-            assert {seen.venue for seen in snapshots} == {"NXT"}
-            assert {seen.session for seen in snapshots} == {"pre"}
-            assert completed.requested == completed.received == len(snapshots)
-
-    run(scenario)
+async def test_a_sweep_asks_only_lines_of_its_venues():
+    async with scene(8, 10, symbols=100, speed=1.0, configured=BOTH) as day:
+        snapshots, completed = await sweep_of(day, "NXT")
+        assert {seen.venue for seen in snapshots} == {"NXT"}
+        assert {seen.session for seen in snapshots} == {"pre"}
+        assert completed.requested == completed.received == len(snapshots)
 
 
 # --- the day's universe --------------------------------------------------------------------------------------
@@ -266,74 +253,62 @@ def requested(day):
     return [sweep.requested for sweep in day.reported(SweepCompleted, "track-a")]
 
 
-def test_a_day_without_a_universe_uses_the_last_one_to_the_end_and_raises_one_alert():
-    async def scenario():
-        async with scene(15, 28, speed=480, held=True) as day:
-            store(day, "a", *built(day, YESTERDAY, 1, 4))
-            async with running(day) as sweeping:
-                await day.until(lambda: day.reported(AlertRaised, "track-a"), "the last one is taken")
-                store(day, "b", *built(day, DAY.isoformat(), day.clock.now_ns(), 7))
-                day.clock.start()
-                await sweeping
-            assert set(requested(day)) == {4}
-            [alert] = day.reported(AlertRaised, "track-a")
-            assert (alert.severity, YESTERDAY in alert.text) == ("critical", True)
-            [resolved] = day.reported(AlertResolved, "track-a")
-            assert (resolved.identity, resolved.count) == ("no_universe", 1)
-
-    run(scenario)
+async def test_a_day_without_a_universe_uses_the_last_one_to_the_end_and_raises_one_alert():
+    async with scene(15, 28, speed=480, held=True) as day:
+        store(day, "a", *built(day, YESTERDAY, 1, 4))
+        async with running(day) as sweeping:
+            await day.until(lambda: day.reported(AlertRaised, "track-a"), "the last one is taken")
+            store(day, "b", *built(day, DAY.isoformat(), day.clock.now_ns(), 7))
+            day.clock.start()
+            await sweeping
+        assert set(requested(day)) == {4}
+        [alert] = day.reported(AlertRaised, "track-a")
+        assert (alert.severity, YESTERDAY in alert.text) == ("critical", True)
+        [resolved] = day.reported(AlertResolved, "track-a")
+        assert (resolved.identity, resolved.count) == ("no_universe", 1)
 
 
-def test_a_start_in_the_evening_misses_no_universe():
-    async def scenario():
-        async with scene(22, 30, speed=480) as day:
-            async with running(day) as sweeping:
-                await sweeping
-            assert not day.reported(AlertRaised, "track-a")
-
-    run(scenario)
+async def test_a_start_in_the_evening_misses_no_universe():
+    async with scene(22, 30, speed=480) as day:
+        async with running(day) as sweeping:
+            await sweeping
+        assert not day.reported(AlertRaised, "track-a")
 
 
-def test_a_universe_older_than_allowed_is_refused_with_an_alert_until_one_is_built():
-    async def scenario():
-        async with scene(12, speed=480, held=True) as day:
-            store(day, "a", *built(day, OLD, 1, 4))
-            async with running(day) as sweeping:
-                day.clock.move_to(local_ns(DAY, 12, 10))
-                await day.until(lambda: day.reported(AlertRaised, "track-a"), "the old one is refused")
-                store(day, "b", *built(day, DAY.isoformat(), day.clock.now_ns(), 7))
-                day.clock.move_to(local_ns(DAY, 15, 28))
-                day.clock.start()
-                await sweeping
-            assert set(requested(day)) == {7}
-            [alert] = day.reported(AlertRaised, "track-a")
-            assert (alert.severity, f"that of {OLD} is refused" in alert.text) == ("critical", True)
-            assert "track_a.universe_weekdays_max" in alert.text
-
-    run(scenario)
+async def test_a_universe_older_than_allowed_is_refused_with_an_alert_until_one_is_built():
+    async with scene(12, speed=480, held=True) as day:
+        store(day, "a", *built(day, OLD, 1, 4))
+        async with running(day) as sweeping:
+            day.clock.move_to(local_ns(DAY, 12, 10))
+            await day.until(lambda: day.reported(AlertRaised, "track-a"), "the old one is refused")
+            store(day, "b", *built(day, DAY.isoformat(), day.clock.now_ns(), 7))
+            day.clock.move_to(local_ns(DAY, 15, 28))
+            day.clock.start()
+            await sweeping
+        assert set(requested(day)) == {7}
+        [alert] = day.reported(AlertRaised, "track-a")
+        assert (alert.severity, f"that of {OLD} is refused" in alert.text) == ("critical", True)
+        assert "track_a.universe_weekdays_max" in alert.text
 
 
-def test_a_process_that_resumes_a_day_raises_no_second_alert():
-    async def scenario():
-        async with scene(15, 28, speed=480, held=True) as day:
-            store(day, "a", *built(day, YESTERDAY, 1, 4))
-            async with running(day):
-                await day.until(lambda: day.reported(AlertRaised, "track-a"), "the alert")
-            async with running(day) as sweeping:
-                day.clock.start()
-                await sweeping
-            assert set(requested(day)) == {4}
-            [alert] = day.reported(AlertRaised, "track-a")
-            assert (alert.severity, alert.identity) == ("critical", "no_universe")
-            [resolved] = day.reported(AlertResolved, "track-a")
-            assert resolved.text == f"the sweeps of {DAY} are over", "it is critical no more in the evening"
-            day.clock.move_to(local_ns(TOMORROW, 15, 28))
-            async with running(day, day_plan(TOMORROW)):
-                await day.until(lambda: len(day.reported(AlertRaised, "track-a")) == 2, "the next day raises its own")
-            texts = [alert.text for alert in day.reported(AlertRaised, "track-a")]
-            assert sum(f"no universe for {TOMORROW} when it was due" in text for text in texts) == 1
-
-    run(scenario)
+async def test_a_process_that_resumes_a_day_raises_no_second_alert():
+    async with scene(15, 28, speed=480, held=True) as day:
+        store(day, "a", *built(day, YESTERDAY, 1, 4))
+        async with running(day):
+            await day.until(lambda: day.reported(AlertRaised, "track-a"), "the alert")
+        async with running(day) as sweeping:
+            day.clock.start()
+            await sweeping
+        assert set(requested(day)) == {4}
+        [alert] = day.reported(AlertRaised, "track-a")
+        assert (alert.severity, alert.identity) == ("critical", "no_universe")
+        [resolved] = day.reported(AlertResolved, "track-a")
+        assert resolved.text == f"the sweeps of {DAY} are over", "it is critical no more in the evening"
+        day.clock.move_to(local_ns(TOMORROW, 15, 28))
+        async with running(day, day_plan(TOMORROW)):
+            await day.until(lambda: len(day.reported(AlertRaised, "track-a")) == 2, "the next day raises its own")
+        texts = [alert.text for alert in day.reported(AlertRaised, "track-a")]
+        assert sum(f"no universe for {TOMORROW} when it was due" in text for text in texts) == 1
 
 
 def test_a_first_universe_that_is_built_in_its_time_is_no_alert(monkeypatch):
@@ -362,22 +337,19 @@ def test_a_first_universe_that_is_built_in_its_time_is_no_alert(monkeypatch):
     run(scenario)
 
 
-def test_a_day_without_any_universe_uses_the_first_one_that_is_built():
-    async def scenario():
-        async with scene(12, speed=480, held=True) as day:
-            async with running(day) as sweeping:
-                day.clock.move_to(local_ns(DAY, 12, 10))
-                await day.until(lambda: day.reported(AlertRaised, "track-a"), "that there is none")
-                now_ns, today = day.clock.now_ns(), DAY.isoformat()
-                store(day, "a", *built(day, today, now_ns, 4), *built(day, today, now_ns + 1, 7))
-                day.clock.move_to(local_ns(DAY, 15, 28))
-                day.clock.start()
-                await sweeping
-            assert set(requested(day)) == {4}
-            [alert] = day.reported(AlertRaised, "track-a")
-            assert (alert.severity, "the first one that is built" in alert.text) == ("critical", True)
-
-    run(scenario)
+async def test_a_day_without_any_universe_uses_the_first_one_that_is_built():
+    async with scene(12, speed=480, held=True) as day:
+        async with running(day) as sweeping:
+            day.clock.move_to(local_ns(DAY, 12, 10))
+            await day.until(lambda: day.reported(AlertRaised, "track-a"), "that there is none")
+            now_ns, today = day.clock.now_ns(), DAY.isoformat()
+            store(day, "a", *built(day, today, now_ns, 4), *built(day, today, now_ns + 1, 7))
+            day.clock.move_to(local_ns(DAY, 15, 28))
+            day.clock.start()
+            await sweeping
+        assert set(requested(day)) == {4}
+        [alert] = day.reported(AlertRaised, "track-a")
+        assert (alert.severity, "the first one that is built" in alert.text) == ("critical", True)
 
 
 # --- between two sweeps --------------------------------------------------------------------------------------
@@ -440,29 +412,25 @@ def known_so_far(day, *, starts_late=False):
     "starts_late",
     [pytest.param(False, id="history at once"), pytest.param(True, id="history later", marks=pytest.mark.slow)],
 )
-def test_a_surge_between_two_sweeps_is_published_before_the_next_sweep_with_both_ends_of_its_rise(starts_late):
-    async def scenario():
-        # At this speed the next sweep is 130 s away: later than the test's deadline.
-        async with scene(9, 31, symbols=100, speed=4, held=True, change_market=calm_but_one) as day:
-            market = day.simulator.market
-            surging = busiest(market)
-            store(day, "a", *known_so_far(day, starts_late=starts_late))
-            async with running(day) as sweeping:
-                day.clock.start()
-                await day.until(lambda: day.reported(VolumeRise, "track-a") or sweeping.done(), "the surge is seen")
-                day.clock.move_to(market.open_ns + NEXT_SWEEP_S * NS_PER_S)
-                await day.until(lambda: day.reported(AttentionCompleted, "track-a"), "the next sweep begins")
-            [rise] = day.reported(VolumeRise, "track-a")
-            assert rise.symbol == surging
-            assert SURGED_S < (rise.receive_time_ns - market.open_ns) / NS_PER_S < NEXT_SWEEP_S
-            assert rise.cumulative_volume - rise.since_volume >= 3 * rise.usual_volume
-            assert rise.since_volume <= market.state_at(surging, rise.since_ns).cumulative_volume
-            assert rise.cumulative_volume <= market.state_at(surging, rise.receive_time_ns).cumulative_volume
-            [counts] = day.reported(AttentionCompleted, "track-a")
-            assert (counts.sweep, counts.rises) == (4, 1)
-            assert counts.received == counts.requested > 0
-
-    run(scenario)
+async def test_a_surge_between_two_sweeps_is_published_before_the_next_sweep_with_both_ends_of_its_rise(starts_late):
+    async with scene(9, 31, symbols=100, speed=4, held=True, change_market=calm_but_one) as day:
+        market = day.simulator.market
+        surging = busiest(market)
+        store(day, "a", *known_so_far(day, starts_late=starts_late))
+        async with running(day) as sweeping:
+            day.clock.start()
+            await day.until(lambda: day.reported(VolumeRise, "track-a") or sweeping.done(), "the surge is seen")
+            day.clock.move_to(market.open_ns + NEXT_SWEEP_S * NS_PER_S)
+            await day.until(lambda: day.reported(AttentionCompleted, "track-a"), "the next sweep begins")
+        [rise] = day.reported(VolumeRise, "track-a")
+        assert rise.symbol == surging
+        assert SURGED_S < (rise.receive_time_ns - market.open_ns) / NS_PER_S < NEXT_SWEEP_S
+        assert rise.cumulative_volume - rise.since_volume >= 3 * rise.usual_volume
+        assert rise.since_volume <= market.state_at(surging, rise.since_ns).cumulative_volume
+        assert rise.cumulative_volume <= market.state_at(surging, rise.receive_time_ns).cumulative_volume
+        [counts] = day.reported(AttentionCompleted, "track-a")
+        assert (counts.sweep, counts.rises) == (4, 1)
+        assert counts.received == counts.requested > 0
 
 
 async def one_alert(identity, begin, end):
@@ -489,54 +457,42 @@ def renamed(day, name, to):
         connection.execute(f"ALTER TABLE {name} RENAME TO {to}")
 
 
-def test_slots_that_cannot_be_read_for_five_minutes_are_one_alert_until_they_are_read():
-    async def scenario():
-        await one_alert(
-            "attention_slots",
-            lambda day: renamed(day, "slot_assignments", "away"),
-            lambda day: renamed(day, "away", "slot_assignments"),
-        )
-
-    run(scenario)
+async def test_slots_that_cannot_be_read_for_five_minutes_are_one_alert_until_they_are_read():
+    await one_alert(
+        "attention_slots",
+        lambda day: renamed(day, "slot_assignments", "away"),
+        lambda day: renamed(day, "away", "slot_assignments"),
+    )
 
 
-def test_requests_without_an_answer_for_five_minutes_are_one_alert_until_one_is_answered():
-    async def scenario():
-        await one_alert(
-            "attention_answers",
-            lambda day: [day.refuse(name) for name in NAMES],
-            lambda day: [day.admit(name) for name in NAMES],
-        )
-
-    run(scenario)
+async def test_requests_without_an_answer_for_five_minutes_are_one_alert_until_one_is_answered():
+    await one_alert(
+        "attention_answers",
+        lambda day: [day.refuse(name) for name in NAMES],
+        lambda day: [day.admit(name) for name in NAMES],
+    )
 
 
-def test_earlier_sweeps_that_cannot_be_read_are_an_alert_at_once():
-    async def scenario():
-        async with scene(9, 31, symbols=100, speed=120, held=True, change_market=calm) as day:
-            store(day, "a", *known_so_far(day))
-            renamed(day, "snapshots", "away")
-            async with running(day):
-                day.clock.start()
-                await day.until(lambda: day.reported(AlertRaised, "track-a"), "the alert")
-            assert [(alert.identity, alert.severity) for alert in day.reported(AlertRaised, "track-a")] == [
-                ("attention_sweeps", "warning")
-            ]
-
-    run(scenario)
+async def test_earlier_sweeps_that_cannot_be_read_are_an_alert_at_once():
+    async with scene(9, 31, symbols=100, speed=120, held=True, change_market=calm) as day:
+        store(day, "a", *known_so_far(day))
+        renamed(day, "snapshots", "away")
+        async with running(day):
+            day.clock.start()
+            await day.until(lambda: day.reported(AlertRaised, "track-a"), "the alert")
+        assert [(alert.identity, alert.severity) for alert in day.reported(AlertRaised, "track-a")] == [
+            ("attention_sweeps", "warning")
+        ]
 
 
-def test_requests_between_sweeps_have_their_share_of_the_limit_that_refusals_taught():
-    async def scenario():
-        async with scene(9, 31, symbols=100, held=True, change_market=calm) as day:
-            account = day.account(NAMES[0])
-            worker = Worker("track-a", day.settings, day.clock)
-            async with worker.producer() as producer, day.brokers.rest() as rest, worker.reader() as reader:
-                requests = sweeps_of(worker, producer, rest, reader)._requests
-                assert requests._limit_of(account) == day.settings.broker.rate_limit.calls_per_second
-                with contextlib.closing(account._rate_limiter()) as limiter:
-                    teach(limiter, 3)
-                assert requests._limit_of(account) == 3
-            worker.control.close()
-
-    run(scenario)
+async def test_requests_between_sweeps_have_their_share_of_the_limit_that_refusals_taught():
+    async with scene(9, 31, symbols=100, held=True, change_market=calm) as day:
+        account = day.account(NAMES[0])
+        worker = Worker("track-a", day.settings, day.clock)
+        async with worker.producer() as producer, day.brokers.rest() as rest, worker.reader() as reader:
+            requests = sweeps_of(worker, producer, rest, reader)._requests
+            assert requests._limit_of(account) == day.settings.broker.rate_limit.calls_per_second
+            with contextlib.closing(account._rate_limiter()) as limiter:
+                teach(limiter, 3)
+            assert requests._limit_of(account) == 3
+        worker.control.close()
