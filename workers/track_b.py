@@ -9,6 +9,7 @@ from observer.brokers.accounts.clients import Brokers
 from observer.calendar.phases import DayPlan
 from observer.collection.day import StreamingDay
 from observer.collection.late_end import TradesAroundStop
+from observer.collection.parts import DayParts
 from observer.collection.pins import Pins
 from observer.collection.recorder import SOURCE
 from observer.collection.stream_alerts import resolve_earlier_alerts
@@ -26,19 +27,18 @@ async def track_b(worker: Worker) -> None:
         async with worker.reader() as reader, brokers.rest() as rest:
 
             def new_day(plan: DayPlan, past: WholeDay | None, clock: Clock) -> StreamingDay:
-                return StreamingDay(
-                    plan=plan,
-                    settings=worker.settings.streaming,
-                    brokers=brokers,
+                parts = DayParts(
+                    provider=brokers.provider,
                     quotes=past or rest,
+                    producer=producer,
+                    clock=clock,
+                    alerts=worker.alerts,
                     halts=rest,
                     stop_volumes=past or TradesAroundStop(rest, clock, plan),
-                    producer=producer,
-                    alerts=worker.alerts,
                     reader=reader,
                     feed_address=worker.endpoints.feed,
-                    clock=clock,
                 )
+                return StreamingDay(plan, worker.settings.streaming, brokers, parts)
 
             unfinished = Unfinished(
                 reader=reader,

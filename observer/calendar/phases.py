@@ -8,7 +8,7 @@ process, however late it starts.
 from collections.abc import Iterator, Sequence
 from datetime import date
 from itertools import accumulate, pairwise
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -23,7 +23,6 @@ from observer.calendar.sessions import (
     sessions_under,
     span_of,
     trading_hours,
-    trading_span,
     usual_sessions,
     windows_of,
     with_reports,
@@ -45,6 +44,8 @@ _PHASES: Final[Sequence[Phase]] = (
     "SHUTDOWN",  # from track_a_stop
     "IDLE",  # from backup
 )
+
+_NOT_OF_THE_MORNING: Final = ("master_files", "backup", "proactive_renewal")
 
 TimeOfDay = Annotated[str, msgspec.Meta(description="a Korean local time, HH:MM or HH:MM:SS")]
 
@@ -212,29 +213,30 @@ def midnight_of(day: date) -> int:
 def _planned(usual: DaySessions, found: DaySessions, rules: DayRules) -> DayPlan:
     midnight_ns = midnight_of(found.day)
     ends_ns = midnight_ns + DAY_S * NS_PER_S
-    settings = rules.schedule
     collected = track_span(rules, found, "track_a")
     shown = usual if collected is None else found
     track_a_start_ns, track_a_stop_ns = track_span(rules, shown, "track_a") or (ends_ns, ends_ns)
     track_b_start_ns, track_b_stop_ns = track_span(rules, shown, "track_b") or (track_a_stop_ns, track_a_stop_ns)
     opens_ns, closes_ns = shown.regular_hours(rules.venue) or (track_a_start_ns, track_a_stop_ns)
     usual_opens_ns, _ = usual.regular_hours(rules.venue) or (opens_ns, closes_ns)
-    preparation_ns = min(0, track_a_start_ns - usual_opens_ns)
-    trades_from_ns, trades_to_ns = trading_span(shown, usual) or (midnight_ns, ends_ns)
-
-    def moment(text: str, shift_ns: int = 0) -> int:
-        return midnight_ns + _seconds_of("time", text) * NS_PER_S + shift_ns
-
-    wake_up_ns = moment(settings.wake_up, preparation_ns)
-    backup_ns = moment(settings.backup)
-    boundaries = (wake_up_ns, track_a_start_ns, track_b_start_ns, track_b_stop_ns, track_a_stop_ns, backup_ns)
+    trading = tuple(trading_hours(shown, usual))
+    trades_from_ns, trades_to_ns = span_of(trading) or (midnight_ns, ends_ns)
+    moments = _moments(rules.schedule, midnight_ns, min(0, track_a_start_ns - usual_opens_ns))
+    boundaries = (
+        moments["wake_up_ns"],
+        track_a_start_ns,
+        track_b_start_ns,
+        track_b_stop_ns,
+        track_a_stop_ns,
+        moments["backup_ns"],
+    )
     return DayPlan(
         day=found.day,
         trades=collected is not None,
         has_usual_hours=not found.shift,
         sessions=found,
         venue=rules.venue,
-        trading=tuple(trading_hours(shown, usual)),
+        trading=trading,
         windows=tuple(with_reports(windows_of(rules.sessions, found, "track_b", rules.track_b), found)),
         opens_ns=opens_ns,
         closes_ns=closes_ns,
@@ -244,22 +246,23 @@ def _planned(usual: DaySessions, found: DaySessions, rules: DayRules) -> DayPlan
         starts_ns=midnight_ns,
         ends_ns=ends_ns,
         phases=_phases(midnight_ns, boundaries if collected is not None else ()),
-        master_files_ns=moment(settings.master_files),
-        wake_up_ns=wake_up_ns,
-        token_renewal_ns=moment(settings.token_renewal, preparation_ns),
-        stream_connect_ns=moment(settings.stream_connect, preparation_ns),
-        warm_up_ns=moment(settings.warm_up, preparation_ns),
-        health_check_ns=moment(settings.health_check, preparation_ns),
-        second_renewal_ns=moment(settings.second_renewal, preparation_ns),
-        ready_ns=moment(settings.ready, preparation_ns),
         track_a_start_ns=track_a_start_ns,
         context_sync_ns=track_b_start_ns - round(CONTEXT_BEFORE_S * NS_PER_S),
         track_b_start_ns=track_b_start_ns,
         track_b_stop_ns=track_b_stop_ns,
         track_a_stop_ns=track_a_stop_ns,
-        backup_ns=backup_ns,
-        proactive_renewal_ns=moment(settings.proactive_renewal),
+        **moments,
     )
+
+
+def _moments(schedule: ScheduleSettings, midnight_ns: int, preparation_ns: int) -> dict[str, Any]:
+    """The moments of the schedule by their fields of the plan; those of the morning are moved by `preparation_ns`."""
+    return {
+        f"{key}_ns": midnight_ns
+        + _seconds_of(key, getattr(schedule, key)) * NS_PER_S
+        + (0 if key in _NOT_OF_THE_MORNING else preparation_ns)
+        for key in schedule.__struct_fields__
+    }
 
 
 def _phases(midnight_ns: int, boundaries: Sequence[int]) -> tuple[PhaseSpan, ...]:

@@ -18,7 +18,7 @@ from typing import Final
 import msgspec
 
 from observer.base.errors import DataFileError
-from observer.calendar.day_file import CalendarFiles, Question, answers, keep_answer
+from observer.calendar.day_file import CalendarFiles, Question, answers, write_trading_days
 from observer.calendar.trading_day import TradingDay
 
 MARGIN: Final = timedelta(days=14)
@@ -49,7 +49,8 @@ async def keep_trading_days(
     if answers(runtime, question):
         return False
     further = msgspec.structs.replace(question, last=last + MARGIN)
-    keep_answer(runtime, further, await (compute or trading_days_apart)(files, first, further.last))
+    days = await (compute or trading_days_apart)(files, first, further.last)
+    write_trading_days(runtime, days, further)
     return True
 
 
@@ -75,14 +76,13 @@ async def trading_days_apart(files: CalendarFiles, first: date, last: date) -> l
     """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *(
-            "-P",
-            "-m",
-            "observer.calendar.process",
-            *map(str, (files.overlay, files.sessions)),
-            first.isoformat(),
-            last.isoformat(),
-        ),
+        "-P",
+        "-m",
+        "observer.calendar.process",
+        files.overlay,
+        files.sessions,
+        first.isoformat(),
+        last.isoformat(),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

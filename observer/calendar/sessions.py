@@ -267,14 +267,6 @@ def span_of(windows: Sequence[Window]) -> tuple[int, int] | None:
     return min(each.from_ns for each in windows), max(each.to_ns for each in windows)
 
 
-def trading_span(*days: DaySessions) -> tuple[int, int] | None:
-    """From the first opening of all venues to the last report of a trade, in UTC ns; None without a session."""
-    sessions = [each for day in days for each in day.sessions]
-    if not sessions:
-        return None
-    return min(each.opens_ns for each in sessions), max(each.reported_until_ns for each in sessions)
-
-
 def trading_hours(*days: DaySessions) -> Iterator[Window]:
     """Of each venue, the time from its first opening to the last report of a trade, breaks included."""
     sessions = [each for day in days for each in day.sessions]

@@ -27,7 +27,7 @@ from observer.cli.context import (
     print_json,
 )
 from observer.cli.tables import Table, show
-from observer.selection.slots import held_by_account
+from observer.selection.allocation import held_by_account
 from observer.store.reader import StoreReader
 from observer.system.config import Settings
 

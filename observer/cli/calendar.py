@@ -10,9 +10,9 @@ import msgspec
 
 from observer.base.errors import ConfigError, NoDataError
 from observer.base.local_time import local_datetime
+from observer.calendar.checks import ExplainedDay, explained, time_of
 from observer.calendar.day_file import CalendarFiles
 from observer.calendar.process import trading_days_apart
-from observer.calendar.unusual import ExplainedDay, explained, time_of
 from observer.cli.context import ConfigOption, JsonOption, full_settings, market_time_ns, print_json
 from observer.cli.options import Option
 from observer.cli.tables import Table, show

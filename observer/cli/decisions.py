@@ -21,7 +21,7 @@ from observer.cli.tables import show_text
 from observer.collection.decisions import DecisionComparison, DecisionReplay, verified
 from observer.collection.earlier import earlier_days
 from observer.reference.universe.eligibility import KOREAN_STOCKS
-from observer.selection.selector import Selector, selector_of
+from observer.selection.selector import Selector
 from observer.selection.settings import DaySettings, settings_differences, stored_settings
 from observer.store.reader import StoreReader
 from observer.store.slots import day_bounds
@@ -75,9 +75,7 @@ def verified_day(reader: StoreReader, session_date: str) -> DecisionComparison:
     def new_selector(began: DayBegan) -> Selector:
         settings = stored_settings(began)
         members = reader.universe(began.universe, KOREAN_STOCKS, began.built_ns)
-        return selector_of(
-            members, settings, earlier_days(reader, session_date, midnight_ns, settings.selection, began)
-        )
+        return Selector(members, settings, earlier_days(reader, session_date, midnight_ns, settings.selection, began))
 
     snapshots = reader.snapshots(session_date, midnight_ns, ends_ns)
     members_of = partial(reader.universe, session_date, KOREAN_STOCKS)

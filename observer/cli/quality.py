@@ -31,9 +31,7 @@ from observer.cli.tables import Table, show, show_text
 from observer.cli.tape_progress import held_of_market, market_line
 from observer.gaps.completeness import HeldShare
 from observer.gaps.intervals import Interval, utilization
-from observer.gaps.judging import GAP_RATE_LIMIT, gap_rate
-from observer.gaps.reconciliation import reconcile
-from observer.gaps.stock_quality import StockQuality
+from observer.gaps.reconciliation import GAP_RATE_LIMIT, StockQuality, gap_rate, reconcile
 from observer.store.reader import StoreReader
 
 

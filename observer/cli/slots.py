@@ -41,10 +41,10 @@ from observer.cli.options import Argument
 from observer.cli.tables import Table, show_text
 from observer.cli.tables import show as show_table
 from observer.reference.universe.eligibility import KOREAN_STOCKS, exclusion, judged_close
+from observer.selection.allocation import empty_slots
 from observer.selection.pins import WAITING, standing_pins
 from observer.selection.settings import UniverseSettings
 from observer.selection.slot_projection import SlotInterval, SlotStatuses
-from observer.selection.slots import empty_slots
 from observer.store.reader import StoreReader
 from observer.store.slots import SlotChange, day_bounds
 

@@ -127,12 +127,7 @@ class AttentionRequests:
 
     async def _begin(self, plan: DayPlan, universe: StoredUniverse) -> Attention:
         """What Track A knows of the day so far, and of earlier days."""
-        day = DaySettings(
-            selection=self._selection,
-            accounts=(),
-            allocation_strategy="round_robin",
-            sweep_interval_s=self._settings.interval_s,
-        )
+        day = DaySettings(selection=self._selection, accounts=(), sweep_interval_s=self._settings.interval_s)
         begun = await earlier_in_time(self._reader, plan, day, universe, _EARLIER_DAYS_LIMIT_S)
         if begun.failure:
             self._alerts.report("earlier_days", "warning", begun.failure)
@@ -231,15 +226,26 @@ class AttentionRequests:
         if counts.requests:
             self._producer.publish(
                 AttentionCompleted(
-                    *(self._provider, session_date, sweep, counts.started_ns, self._clock.now_ns()),
-                    *(counts.requested, counts.received, counts.requests, counts.rises),
+                    self._provider,
+                    session_date,
+                    sweep,
+                    counts.started_ns,
+                    self._clock.now_ns(),
+                    counts.requested,
+                    counts.received,
+                    counts.requests,
+                    counts.rises,
                 )
             )
 
 
 def _rise(provider: str, quote: Quote, session_date: str, now_ns: int, rise: Rise, venue: str) -> VolumeRise:
     return VolumeRise(
-        *(provider, quote.symbol, session_date, rise.since_ns, now_ns),
+        provider,
+        quote.symbol,
+        session_date,
+        rise.since_ns,
+        now_ns,
         rise.since_volume,
         quote.cumulative_volume,
         rise.usual_volume,

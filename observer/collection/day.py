@@ -10,7 +10,6 @@ from typing import Final
 
 import msgspec
 
-from bus.endpoints import Address
 from bus.events import (
     AccountsClosed,
     AccountSlots,
@@ -35,36 +34,40 @@ from bus.events import (
     VolumeRise,
 )
 from bus.feed import FeedSubscriber
-from bus.producer import Producer
-from observer.base.clock import Clock
 from observer.base.errors import StoreError
 from observer.base.lines import stock_of
 from observer.base.units import NS_PER_S
 from observer.brokers.accounts.clients import Brokers
 from observer.brokers.accounts.failover import StreamOutages
-from observer.brokers.broker import HaltSource, QuoteSource
 from observer.brokers.joint_stream import JointStream
 from observer.calendar.phases import DayPlan
 from observer.collection import decisions
-from observer.collection.earlier import count_quarantine, earlier_in_time, marks_of, opening_in_time, state_failure
+from observer.collection.earlier import (
+    LastEvaluated,
+    count_quarantine,
+    earlier_in_time,
+    last_evaluated,
+    marks_of,
+    missed_since,
+    opening_in_time,
+    state_failure,
+)
 from observer.collection.halt_poller import HaltPoller
 from observer.collection.hours import hours_of, openings_of, slot_windows
-from observer.collection.late_end import LateEnd, StopVolumes
+from observer.collection.late_end import LateEnd
 from observer.collection.market_watch import left_free, watched
-from observer.collection.missed import LastEvaluated, last_evaluated, missed_since
+from observer.collection.parts import DayParts
 from observer.collection.receiver import NOT_STREAMED, StreamReceiver
 from observer.collection.settings import StreamingSettings
 from observer.collection.stream_alerts import OVERFLOW, report_held_back, report_market_stops, resolve_stream_alerts
 from observer.gaps.detector import Mark
 from observer.gaps.plausibility import state_of
-from observer.monitoring.alerts.process import Alerts
 from observer.reference.universe.in_force import later_build, oldest_fallback, universe_of
 from observer.selection import context
 from observer.selection.overflow import OverflowLevel, OverflowWatch, rates_of
 from observer.selection.pins import kept_pins
-from observer.selection.selector import Selector, selector_of
+from observer.selection.selector import Selector
 from observer.selection.settings import DaySettings
-from observer.store.reader import StoreReader
 from observer.store.universes import StoredUniverse
 
 logger = logging.getLogger(__name__)
@@ -81,49 +84,25 @@ class StreamingDay:
         plan: the moments of the day.
         settings: of selection, Track B and the sweeps.
         brokers: the brokers to stream from.
-        quotes: REST quotes for data that the market data stream does not carry.
-        halts: the broker's halt queries.
-        stop_volumes: the volumes at Track B's stop, for a day that is ended after it.
-        producer: publishes the events.
-        alerts: of the process.
-        reader: stored data of earlier days, Track A and an earlier process of this day.
-        feed_address: the feed of committed snapshots.
-        clock: market time.
+        parts: of the process.
     """
 
-    def __init__(
-        self,
-        *,
-        plan: DayPlan,
-        settings: StreamingSettings,
-        brokers: Brokers,
-        quotes: QuoteSource,
-        halts: HaltSource,
-        stop_volumes: StopVolumes,
-        producer: Producer,
-        alerts: Alerts,
-        reader: StoreReader,
-        feed_address: Address,
-        clock: Clock,
-    ) -> None:
+    def __init__(self, plan: DayPlan, settings: StreamingSettings, brokers: Brokers, parts: DayParts) -> None:
         self._plan = plan
         self._session_date = plan.day.isoformat()
         self._settings = settings
         self._brokers = brokers
-        self._producer = producer
-        self._alerts = alerts
-        self._reader = reader
-        self._feed_address = feed_address
-        self._clock = clock
-        sampling = settings.track_b.sampling
+        self._feed_address = parts.feed_address
+        self._producer, self._alerts = parts.producer, parts.alerts
+        self._reader, self._clock = parts.reader, parts.clock
         self._kept_pause_ns = round(settings.track_b.keep_over_pause_s * NS_PER_S)
-        self._late_end = LateEnd(stop_volumes, plan, reader, clock, alerts)
+        self._late_end = LateEnd(parts.stop_volumes, plan, parts.reader, parts.clock, parts.alerts)
         self.receiver = StreamReceiver(
-            *(brokers.provider, producer, quotes, clock, sampling, hours_of(plan)),
-            sessions=plan.sessions,
-            alerts=alerts,
+            parts,
+            settings.track_b,
+            hours_of(plan),
+            plan.sessions,
             is_outage_of_stream_alone=brokers.is_outage_of_stream_alone,
-            quarantine_bytes_max=settings.track_b.quarantine_bytes_max,
             late_end=self._late_end,
         )
         self.trades = self.receiver.trades
@@ -134,7 +113,7 @@ class StreamingDay:
         self.stream = JointStream({account.name: account.stream for account in brokers.accounts}, self.receiver)
         self._stream_monitor = self.receiver.monitor
         self._deciding: Sequence[asyncio.Task[None]] = ()
-        self._halt_poller = HaltPoller(brokers.provider, halts, clock, self.receiver.on_facts, alerts)
+        self._halt_poller = HaltPoller(parts.provider, parts.halts, parts.clock, self.receiver.on_facts, parts.alerts)
 
     async def connect(self) -> bool:
         """Wait for the connection time. Returns False if the day's streaming is over already."""
@@ -199,7 +178,11 @@ class StreamingDay:
         logger.info(
             "%s: %d duplicate trades dropped, %d trades of unsubscribed symbols, %d that overlap the trade before, "
             "%d that contradict it",
-            *(reason, detector.duplicates, detector.unwatched, detector.inconsistent, detector.contradictions),
+            reason,
+            detector.duplicates,
+            detector.unwatched,
+            detector.inconsistent,
+            detector.contradictions,
         )
 
     def moment(self) -> int:
@@ -248,7 +231,7 @@ class StreamingDay:
         self._first_step = begun.step
         self._built = universe.built if universe is not None else None
         state_failure(self._alerts, "earlier_days", begun.failure, "the earlier days are read")
-        selector = selector_of(members, settings, begun.earlier)
+        selector = Selector(members, settings, begun.earlier)
         if (later := await self._later_build()) is not None:
             self._built = later.built
             self._first_step = msgspec.structs.replace(begun.step, history_ns=later.built.built_ns)
@@ -383,8 +366,14 @@ class StreamingDay:
             return
         limit = rise.upper_limit
         step = RiseApplied(
-            *(rise.symbol, rise.since_ns, rise.since_volume, rise.receive_time_ns, rise.cumulative_volume),
-            *(rise.high, rise.low, limit is not None and rise.price >= limit),
+            rise.symbol,
+            rise.since_ns,
+            rise.since_volume,
+            rise.receive_time_ns,
+            rise.cumulative_volume,
+            rise.high,
+            rise.low,
+            limit is not None and rise.price >= limit,
         )
         now_ns = self.moment()
         self.carry_out(selector, step, now_ns, selector.evaluate_rise(step, now_ns))

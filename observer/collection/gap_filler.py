@@ -37,9 +37,16 @@ from observer.brokers.quarantine import ROWS_PER_MINUTE_MAX
 from observer.calendar.phases import DayPlan
 from observer.collection.sweep_times import session_of
 from observer.gaps import recovery
-from observer.gaps.queue import Attempt, RecoveryQueue
-from observer.gaps.recovery import RecoveryPlan, RecoverySettings, TimeAndSalesRow
-from observer.gaps.targets import RecoveryTargets, TargetChange, text_of
+from observer.gaps.recovery import (
+    Attempt,
+    RecoveryPlan,
+    RecoveryQueue,
+    RecoverySettings,
+    RecoveryTargets,
+    TargetChange,
+    TimeAndSalesRow,
+    text_of,
+)
 from observer.monitoring.alerts.process import Alerts
 from observer.monitoring.metrics.counters import COUNTERS
 from observer.store.reader import StoreReader
@@ -371,7 +378,7 @@ class GapFiller:
         gap = plan.gap
         if plan.source == "time_and_sales":
             reported = await self._history.trades_between(
-                *(gap.symbol, plan.from_ns, plan.to_ns), after_volume=gap.after_volume, rows_max=plan.rows_max
+                gap.symbol, plan.from_ns, plan.to_ns, after_volume=gap.after_volume, rows_max=plan.rows_max
             )
             found = recovery.select(reported, gap, self._clock.now_ns())
             self._worklist.quarantine(gap, found.misdated, self._producer)

@@ -17,12 +17,11 @@ from typing import Final, NoReturn
 import msgspec
 
 from bus.events import InputQuarantined, Trade
-from observer.base.clock import Clock
 from observer.base.errors import ProviderError
-from observer.brokers.broker import Quote, QuoteSource, chunks
+from observer.brokers.broker import Quote, chunks
+from observer.collection.parts import StreamParts
 from observer.gaps.detector import GapDetector
 from observer.gaps.plausibility import TradeScreen, continues, observed_state, run_length, vote
-from observer.monitoring.alerts.process import Alerts
 
 logger = logging.getLogger(__name__)
 
@@ -68,11 +67,9 @@ class HeldTrades:
     """The held trades of one day's stream.
 
     Args:
+        parts: `quotes` return the state of the symbols whose trades are held.
         screen: judges the trades.
         detector: knows the last accepted trade of each symbol.
-        quotes: returns the state of the symbols whose trades are held.
-        clock: market time.
-        alerts: of the process.
         quarantine: takes each trade that is refuted.
         release: takes each trade that is confirmed.
         interrupt: takes a symbol with trades that could not be held: the exchange's volume says whether they were real.
@@ -81,23 +78,20 @@ class HeldTrades:
 
     def __init__(
         self,
+        parts: StreamParts,
         screen: TradeScreen,
         detector: GapDetector,
-        quotes: QuoteSource,
-        clock: Clock,
         *,
-        alerts: Alerts,
         quarantine: Callable[[InputQuarantined], None],
         release: Callable[[Trade], None],
         interrupt: Callable[[str], None],
         account_of: Callable[[str], str],
     ) -> None:
+        self._parts = parts
+        self._quotes = parts.quotes
         self._screen = screen
         self._detector = detector
-        self._quotes = quotes
-        self._clock = clock
         self._take_refuted = quarantine
-        self._alerts = alerts
         self._release = release
         self._interrupt = interrupt
         self._account_of = account_of
@@ -197,7 +191,9 @@ class HeldTrades:
     def _decide_by_quote(self, symbol: str, quote: Quote) -> None:
         """Judge the held trades once more, now that the broker's quote is known."""
         limits, prices = (quote.lower_limit, quote.upper_limit), (quote.price, quote.high, quote.low)
-        self._screen.observe(symbol, observed_state(quote.cumulative_volume, self._clock.now_ns(), limits, prices))
+        self._screen.observe(
+            symbol, observed_state(quote.cumulative_volume, self._parts.clock.now_ns(), limits, prices)
+        )
         self._judge_again(symbol, f"the quote says {quote.cumulative_volume:,.10g}")
 
     def _judge_again(self, symbol: str, quoted: str = "") -> None:
@@ -267,4 +263,4 @@ class HeldTrades:
         self._take_refuted(InputQuarantined(source, trade.receive_time_ns, reason, msgspec.json.encode(trade)))
         account = self._account_of(trade.symbol)
         text = f"a trade of {trade.symbol} (account {account}) is in quarantine: {reason}"
-        self._alerts.happened("implausible_trades", "warning", text)
+        self._parts.alerts.happened("implausible_trades", "warning", text)

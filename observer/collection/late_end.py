@@ -13,7 +13,7 @@ from observer.brokers.broker import HistorySource, PastTrade
 from observer.calendar.phases import DayPlan
 from observer.collection.hours import slot_stop
 from observer.gaps.intervals import VOLUME_NOISE
-from observer.gaps.late_end import volume_at, volumes_after
+from observer.gaps.recovery import volume_at, volumes_after
 from observer.monitoring.alerts.process import Alerts, identity_of
 from observer.selection.settings import VenueWindow
 from observer.store.reader import StoreReader

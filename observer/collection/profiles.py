@@ -15,8 +15,8 @@ from observer.base.errors import StoreError
 from observer.base.lines import venue_of
 from observer.calendar.phases import DayPlan
 from observer.calendar.service import TradingDayService
-from observer.gaps.judging import SETTLED_AFTER_NS
-from observer.selection.trigger_settings import ProfileSettings
+from observer.gaps.reconciliation import SETTLED_AFTER_NS
+from observer.selection.triggers import ProfileSettings
 from observer.store.reader import StoreReader
 
 logger = logging.getLogger(__name__)

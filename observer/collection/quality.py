@@ -29,9 +29,8 @@ from observer.base.lines import venue_of
 from observer.base.local_time import local_datetime
 from observer.calendar.phases import DayPlan
 from observer.calendar.service import TradingDayService
-from observer.gaps import judging
+from observer.gaps import reconciliation
 from observer.gaps.intervals import Interval, seconds_of
-from observer.gaps.reconciliation import reconcile
 from observer.gaps.recovery import DAYS_BACK
 from observer.monitoring.alerts.process import Alerts
 from observer.monitoring.metrics.counters import COUNTERS
@@ -87,7 +86,7 @@ class QualityJudge:
             tasks.create_task(self._judge_again(reader, producer))
             async for plan in self._today.days():
                 if plan.trades:
-                    await self._clock.sleep_until(self._session(plan.day).to_ns + judging.SETTLED_AFTER_NS)
+                    await self._clock.sleep_until(self._session(plan.day).to_ns + reconciliation.SETTLED_AFTER_NS)
                     await self._judge_when_due(reader, producer, plan)
 
     async def judge_now(self, producer: Producer) -> str:
@@ -107,7 +106,7 @@ class QualityJudge:
             feed.close()
 
     async def _judge_when_due(self, reader: StoreReader, producer: Producer, plan: DayPlan) -> None:
-        session_date, closed_ns = plan.day.isoformat(), self._session(plan.day).to_ns + judging.SETTLED_AFTER_NS
+        session_date, closed_ns = plan.day.isoformat(), self._session(plan.day).to_ns + reconciliation.SETTLED_AFTER_NS
         while True:
             try:
                 reports = await asyncio.to_thread(reader.quality, session_date)
@@ -124,8 +123,8 @@ class QualityJudge:
     def _is_due(self, reader: StoreReader, plan: DayPlan) -> bool:
         session_date, closed_ns = plan.day.isoformat(), self._session(plan.day).to_ns
         swept = reader.last_sweep(session_date)
-        is_swept = swept is not None and swept.started_ns >= closed_ns + judging.AUCTION_OVER_AFTER_NS
-        return judging.is_due(
+        is_swept = swept is not None and swept.started_ns >= closed_ns + reconciliation.AUCTION_OVER_AFTER_NS
+        return reconciliation.is_due(
             plan.track_b_stop_ns,
             closed_ns,
             open_gaps=len(reader.open_gaps(session_date)),
@@ -166,7 +165,7 @@ class QualityJudge:
         self, reader: StoreReader, session_date: str, reports: Sequence[QualityJudged], *, is_past: bool
     ) -> frozenset[str]:
         closings = [
-            judging.Closing(story.gap.symbol, story.closed_ns)
+            reconciliation.Closing(story.gap.symbol, story.closed_ns)
             for story in reader.gaps(session_date)
             if story.closed_ns is not None
         ]
@@ -174,7 +173,7 @@ class QualityJudge:
         unknown = [report.symbol for report in reports if report.day_volume is None]
         volumes = reader.day_volumes(session_date, self._session(date.fromisoformat(session_date)), unknown)
         seconds = {symbol: seconds_of(each) for symbol, each in times.items()}
-        return judging.outdated(reports, closings, seconds, volumes)
+        return reconciliation.outdated(reports, closings, seconds, volumes)
 
     async def _judge(
         self, reader: StoreReader, producer: Producer, session_date: str, symbols: Collection[str] | None = None
@@ -189,7 +188,7 @@ class QualityJudge:
         def reconciled() -> list[tuple[list[ReconciliationResult], QualityJudged]]:
             session = self._session(date.fromisoformat(session_date))
             days = reader.symbol_days(session_date, now_ns, session, symbols)
-            return [_at_venue(reconcile(day, now_ns), venue_of(day.symbol, main_venue)) for day in days]
+            return [_at_venue(reconciliation.reconcile(day, now_ns), venue_of(day.symbol, main_venue)) for day in days]
 
         found = await asyncio.to_thread(reconciled)
         for books, _report in found:
@@ -197,8 +196,8 @@ class QualityJudge:
                 producer.publish(interval)
         if found:
             reports = [comparison for _books, comparison in found]
-            reported = judging.gap_rate_alert(session_date, reports) if symbols is None else None
-            if symbols is None and (rate := judging.gap_rate(reports)) is not None:
+            reported = reconciliation.gap_rate_alert(session_date, reports) if symbols is None else None
+            if symbols is None and (rate := reconciliation.gap_rate(reports)) is not None:
                 COUNTERS.set("observer_gap_rate_ratio", to=rate)
             if reported:
                 alert = self._alerts.reported("gap_rate", "warning", reported)

@@ -16,22 +16,20 @@ from bus.events import (
     OrderBook,
     Trade,
 )
-from bus.producer import Producer
-from observer.base.clock import Clock
 from observer.brokers.accounts.failover import StreamOutages
-from observer.brokers.broker import QuoteSource, StreamFact
+from observer.brokers.broker import StreamFact
 from observer.brokers.connection_end import CONNECTION_LOST, REMOVED_BESIDE, UNREAD_BESIDE
-from observer.brokers.quarantine import DAY_BYTES_MAX
 from observer.calendar.sessions import DaySessions
 from observer.collection.late_end import LateEnd
+from observer.collection.parts import StreamParts
 from observer.collection.recorder import NO_ACCOUNT, TradeRecorder
+from observer.collection.settings import TrackBSettings
 from observer.collection.stream_monitor import STREAM, StreamMonitor
 from observer.collection.sweep_times import session_of
 from observer.collection.unreadable import TRADES_PER_MINUTE_MAX, UnreadableInputs
 from observer.gaps.detector import Mark, in_order
 from observer.gaps.plausibility import TradeScreen, TradingHours
-from observer.monitoring.alerts.process import Alerts
-from observer.selection.sampling import Kept, SamplingSettings
+from observer.selection.sampling import Kept
 from observer.selection.selector import Selector
 
 # Gap reasons of symbols with a slot that are not subscribed, by the connection's wording; any other is a reconnection.
@@ -48,17 +46,12 @@ class StreamReceiver:
     """Satisfies `StreamListener`. Trades reach the selection only after `selector` is set.
 
     Args:
-        provider: the broker of the market data stream.
-        producer: publishes the events.
-        quotes: REST quotes for data that the market data stream does not carry.
-        clock: market time.
-        sampling: the conflation settings under load.
+        parts: of the day.
+        settings: of Track B.
         hours: the day and its hours of trading.
         sessions: the day's, for records that state none.
-        alerts: of the process.
         is_outage_of_stream_alone: whether an outage of this account's stream is not one of the account, which has an
             alert.
-        quarantine_bytes_max: the bound of a day's unreadable inputs.
         late_end: bounds volumes that are asked for after the day's stop.
     """
 
@@ -67,35 +60,29 @@ class StreamReceiver:
 
     def __init__(
         self,
-        provider: str,
-        producer: Producer,
-        quotes: QuoteSource,
-        clock: Clock,
-        sampling: SamplingSettings,
+        parts: StreamParts,
+        settings: TrackBSettings,
         hours: TradingHours,
-        *,
         sessions: DaySessions,
-        alerts: Alerts,
+        *,
         is_outage_of_stream_alone: Callable[[str], bool],
-        quarantine_bytes_max: int = DAY_BYTES_MAX,
-        late_end: LateEnd | None = None,
+        late_end: LateEnd,
     ) -> None:
         self.selector: Selector | None = None
-        self.unreadable = UnreadableInputs(producer, alerts, clock, quarantine_bytes_max)
+        self.unreadable = UnreadableInputs(parts.producer, parts.alerts, parts.clock, settings.quarantine_bytes_max)
         self.trades = TradeRecorder(
-            *(provider, producer, quotes, clock, sampling, TradeScreen(hours), self.update_kept),
-            alerts=alerts,
+            parts,
+            TradeScreen(hours),
+            apply=self.update_kept,
             quarantine=partial(self.unreadable.take, rows_max=TRADES_PER_MINUTE_MAX),
             account_of=self._account_of,
+            sampling=settings.sampling,
             late_end=late_end,
         )
-        self.monitor = StreamMonitor(
-            self.trades, quotes, alerts, clock, hours.session_date, beside=self._symbols_beside
-        )
-        self._alerts = alerts
+        self.monitor = StreamMonitor(parts, self.trades, hours.session_date, beside=self._symbols_beside)
+        self._alerts = parts.alerts
         self._is_outage_of_stream_alone = is_outage_of_stream_alone
-        self._producer = producer
-        self._clock = clock
+        self._producer = parts.producer
         self._session_date = hours.session_date
         self._sessions = sessions
         self._venues = frozenset(each.venue for each in sessions.sessions)

@@ -31,17 +31,16 @@ from bus.events import (
     WatchStarted,
     WatchStopped,
 )
-from bus.producer import Producer
-from observer.base.clock import Clock
 from observer.base.errors import ProviderError
 from observer.base.units import NS_PER_MINUTE
-from observer.brokers.broker import QuoteSource, chunks
+from observer.brokers.broker import chunks
 from observer.collection.held_trades import HeldTrades
 from observer.collection.late_end import Counted, LateEnd
+from observer.collection.parts import StreamParts
 from observer.gaps.detector import Mark
 from observer.gaps.outages import GapTracker, Resolution
 from observer.gaps.plausibility import AHEAD_MAX_NS, TradeScreen
-from observer.monitoring.alerts.process import Alerts, identity_of
+from observer.monitoring.alerts.process import identity_of
 from observer.monitoring.metrics.counters import COUNTERS
 from observer.selection.sampling import Conflation, Kept, Sampling, SamplingSettings
 
@@ -53,6 +52,7 @@ CONTRADICTIONS_MAX: Final = 5
 """Contradictions in a row: then the last trade of the chain was wrong, and the chain begins again with the last one."""
 REPEATED_SHARE_MAX: Final = 0.01  # of a minute's trades
 REPEATED_MIN: Final = 5  # trades; below it the share means nothing
+_USUAL_SAMPLING: Final = SamplingSettings()
 _LEFT: Final = "the symbol was left before the exchange's volume was known"
 
 
@@ -63,50 +63,43 @@ class TradeRecorder:
     before any decision (`report_rows`). So a replay, which has only the rows, reproduces the decisions.
 
     Args:
-        provider: the broker of the market data stream.
-        producer: publishes the events.
-        quotes: returns the day's volume of a symbol that is left unsettled.
-        clock: market time.
-        sampling: the conflation settings under load.
+        parts: `quotes` return the day's volume of a symbol that is left unsettled.
         screen: judges the day's trades.
         apply: takes each stored trade or row when it is published.
-        alerts: of the process.
         quarantine: takes each trade that is not believed.
         account_of: returns the account with the symbol's slot; NO_ACCOUNT without one.
+        sampling: the conflation settings under load.
         late_end: bounds the volumes of symbols that are left after the day's stop; None: they are taken as they are.
     """
 
     def __init__(
         self,
-        provider: str,
-        producer: Producer,
-        quotes: QuoteSource,
-        clock: Clock,
-        sampling: SamplingSettings,
+        parts: StreamParts,
         screen: TradeScreen,
-        apply: Callable[[Kept], None],
         *,
-        alerts: Alerts,
+        apply: Callable[[Kept], None],
         quarantine: Callable[[InputQuarantined], None],
         account_of: Callable[[str], str],
+        sampling: SamplingSettings = _USUAL_SAMPLING,
         late_end: LateEnd | None = None,
     ) -> None:
         self.gaps = GapTracker()
         self.detector = self.gaps.detector
         self.screen = screen
         self.held = HeldTrades(
-            *(screen, self.detector, quotes, clock),
-            alerts=alerts,
+            parts,
+            screen,
+            self.detector,
             quarantine=quarantine,
             release=partial(self.take, is_confirmed=True),
             interrupt=partial(self.interrupt, reason="volume_mismatch"),
             account_of=account_of,
         )
-        self._provider = provider
-        self._alerts = alerts
-        self._producer = producer
-        self._quotes = quotes
-        self._clock = clock
+        self._provider = parts.provider
+        self._alerts = parts.alerts
+        self._producer = parts.producer
+        self._quotes = parts.quotes
+        self._clock = parts.clock
         self._sampling = Sampling(sampling)
         self._unbounded = screen.unbounded
         self._bounds = screen.bounds
@@ -121,7 +114,7 @@ class TradeRecorder:
         self._contradictions: dict[str, list[Trade]] = {}  # by symbol, since the symbol's last new trade
         self._taken = 0  # trades since `_counted_ns`
         self._repeated: Counter[str] = Counter()  # by symbol: the dropped trades among these
-        self._counted_ns = clock.now_ns()
+        self._counted_ns = parts.clock.now_ns()
 
     # --- trades ---
 

@@ -8,7 +8,7 @@ from observer.brokers.broker import RecordKind
 from observer.brokers.quarantine import DAY_BYTES_MAX
 from observer.selection.sampling import SamplingSettings
 from observer.selection.settings import SelectionSettings
-from observer.selection.trigger_settings import Share
+from observer.selection.triggers import Share
 
 EVALUATION_S_MAX: Final = 300.0
 """Market seconds between evaluations at most: the tape takes a Track B without one for twice as long for dead."""

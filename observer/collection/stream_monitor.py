@@ -17,14 +17,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from bus.events import Snapshot
-from observer.base.clock import Clock
 from observer.base.errors import ProviderError
-from observer.brokers.broker import QuoteSource, chunks
+from observer.brokers.broker import chunks
+from observer.collection.parts import StreamParts
 from observer.collection.recorder import TradeRecorder
-from observer.gaps.detector import Mark
+from observer.gaps.detector import Mark, StaleDetector
 from observer.gaps.intervals import VOLUME_NOISE
-from observer.gaps.stale import StaleDetector
-from observer.monitoring.alerts.process import Alerts
 
 logger = logging.getLogger(__name__)
 
@@ -42,29 +40,25 @@ class StreamMonitor:
     """Volume observations of one day's subscribed symbols, compared with the streamed volume.
 
     Args:
+        parts: `quotes` return the day's volumes.
         trades: the streamed trades.
-        quotes: the broker's quotes.
-        alerts: of the process.
-        clock: market time.
         session_date: the day.
         beside: returns the symbols that are streamed over the same connection as a symbol, with it.
     """
 
     def __init__(
         self,
+        parts: StreamParts,
         trades: TradeRecorder,
-        quotes: QuoteSource,
-        alerts: Alerts,
-        clock: Clock,
         session_date: str,
         *,
         beside: Callable[[str], Collection[str]],
     ) -> None:
         self._beside = beside
         self._trades = trades
-        self._quotes = quotes
-        self._alerts = alerts
-        self._clock = clock
+        self._quotes = parts.quotes
+        self._alerts = parts.alerts
+        self._clock = parts.clock
         self._session_date = session_date
         self._stale_detector = StaleDetector()
         self._swept: dict[str, float] = {}  # the day's volume of each symbol in Track A's last sweep

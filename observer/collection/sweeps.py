@@ -161,8 +161,14 @@ class Sweeps:
             ]
         swept = [snapshot for task in asking for snapshot in task.result()]
         completed = SweepCompleted(
-            *(self._parts.provider, plan.day.isoformat(), sweep.number, started_ns, self._clock.now_ns()),
-            *(len(lines), len(swept), requests),
+            self._parts.provider,
+            plan.day.isoformat(),
+            sweep.number,
+            started_ns,
+            self._clock.now_ns(),
+            len(lines),
+            len(swept),
+            requests,
         )
         self._producer.publish(completed)
         floor_s = sweep_floor_s(requests, len(accounts), self._parts.calls_per_second)

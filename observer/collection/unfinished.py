@@ -16,8 +16,7 @@ from observer.brokers.broker import HistorySource, Priority, Quote
 from observer.brokers.domestic import PastBarSource
 from observer.calendar.phases import DayPlan
 from observer.collection.day import StreamingDay
-from observer.gaps.late_end import volume_before
-from observer.gaps.recovery import DAYS_BACK
+from observer.gaps.recovery import DAYS_BACK, volume_before
 from observer.monitoring.alerts.process import Alerts
 from observer.store.reader import StoreReader
 

@@ -4,12 +4,14 @@ A trade carries the day's volume after it, so it covers one span of the day's vo
 A part between an interval's first and last trade that no span covers is missing, to the share.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Final, Literal
 
 import msgspec
 
 from bus.events import TAPE, GapDetected, MinuteBarRecovered, QualityJudged, ReconciliationResult, StreamedTime
+from observer.base.lines import stock_of
+from observer.base.units import NS_PER_MINUTE
 from observer.gaps.intervals import (
     VOLUME_NOISE,
     Interval,
@@ -208,30 +210,28 @@ def _from_bars(
 
 
 def _judged(day: SymbolDay, balances: Sequence[_Balance], now_ns: int) -> QualityJudged:
-    one_by_one = sum(balance.one_by_one for balance in balances)
-    conflated = sum(balance.conflated for balance in balances)
-    recovered = sum(balance.recovered for balance in balances)
-    from_bars = sum(balance.from_bars for balance in balances)
-    missing = sum(balance.difference for balance in balances)
+    whole = _summed(balances)
+    streamed = whole.one_by_one + whole.conflated
     gap_ids = {gap.gap_id for gap in day.gaps}
     open_gaps = len(gap_ids - day.closed_gaps)
     stored = united(_span(piece) for piece in day.pieces if not piece.conflated)
     missing_at_most = _missing_at_most(day, balances, stored)
     unknown_cuts = day.unresolved_cuts if missing_at_most != 0 else 0
     is_known = not unknown_cuts and all(balance.unseen == 0 for balance in balances)
-    is_whole = is_known and conflated + from_bars + missing <= VOLUME_NOISE
-    detail = _detail(balances)
+    is_whole = is_known and whole.conflated + whole.from_bars + whole.difference <= VOLUME_NOISE
+    detail = _detail(whole)
     if unknown_cuts:
         detail.append(f"cuts with an unknown loss: {unknown_cuts}")
-    if one_by_one + conflated > VOLUME_NOISE:
-        quality = _quality_streamed(recovered, is_whole=is_whole)
+    if streamed > VOLUME_NOISE:
+        quality = _quality_streamed(whole.recovered, is_whole=is_whole)
     else:
-        quality = _quality_unstreamed(day, recovered, is_whole=is_whole, has_traded=recovered + from_bars + missing > 0)
+        has_traded = whole.recovered + whole.from_bars + whole.difference > 0
+        quality = _quality_unstreamed(day, whole.recovered, is_whole=is_whole, has_traded=has_traded)
         detail.insert(0, "did not trade" if quality == "complete" else "nothing was streamed")
     return QualityJudged(
         day.provider, day.symbol, day.session_date, now_ns, quality, "; ".join(detail),
         seconds_of(day.intervals),
-        _streamed_count(day), one_by_one + conflated, recovered + from_bars, conflated, missing,
+        _streamed_count(day), streamed, whole.recovered + whole.from_bars, whole.conflated, whole.difference,
         len(gap_ids) + unknown_cuts, open_gaps + unknown_cuts,
         _day_quality(day, stored), missing_at_most, day.day_volume,
         total(stored) / day.day_volume if day.day_volume else None,
@@ -262,17 +262,35 @@ def _missing_at_most(day: SymbolDay, balances: Sequence[_Balance], stored: Seque
     return without_noise(sum(total(outside(span, stored)) for span in united(spans)))
 
 
-def _detail(balances: Sequence[_Balance]) -> list[str]:
-    unseen = [balance.unseen for balance in balances]
+class _Sums(msgspec.Struct, frozen=True):
+    """The volumes of all intervals; `difference` is neither streamed nor recovered."""
+
+    one_by_one: float
+    conflated: float
+    recovered: float
+    from_bars: float
+    difference: float
+    unrecorded: float
+    unseen: float
+    has_unknown_end: bool
+
+
+def _summed(balances: Sequence[_Balance]) -> _Sums:
+    names = _Sums.__struct_fields__[:-1]
+    sums: dict[str, float] = {name: sum(filter(None, (getattr(each, name) for each in balances))) for name in names}
+    return _Sums(**sums, has_unknown_end=any(each.unseen is None for each in balances))
+
+
+def _detail(whole: _Sums) -> list[str]:
     amounts: Mapping[str, float] = {
-        "kept as conflated rows": sum(balance.conflated for balance in balances),
-        "known as minute bars only": sum(balance.from_bars for balance in balances),
-        "not known": sum(balance.difference for balance in balances),
-        "missing outside of every recorded gap": sum(balance.unrecorded for balance in balances),
-        "more at most, before an unobserved end": sum(filter(None, unseen)),
+        "kept as conflated rows": whole.conflated,
+        "known as minute bars only": whole.from_bars,
+        "not known": whole.difference,
+        "missing outside of every recorded gap": whole.unrecorded,
+        "more at most, before an unobserved end": whole.unseen,
     }
     detail = [f"{volume:,.15g} shares {what}" for what, volume in amounts.items() if abs(volume) > VOLUME_NOISE]
-    return [*detail, "the end is unobserved or unknown"] if None in unseen else detail
+    return [*detail, "the end is unobserved or unknown"] if whole.has_unknown_end else detail
 
 
 def _quality_streamed(recovered: float, *, is_whole: bool) -> SlotsQuality:
@@ -321,3 +339,191 @@ def _span(piece: Piece) -> VolumeSpan:
 
 def _span_of_gap(gap: GapDetected) -> VolumeSpan:
     return gap.after_volume, gap.before_volume
+
+
+# --- judging ---
+#
+# When a day's quality reports are due, which of them are stale, and the day's gap rate. Pure.
+
+SETTLED_AFTER_NS: Final = 5 * NS_PER_MINUTE
+"""After the close: the last trades and gaps, and the sweep of the finished session, are stored by then."""
+
+AT_LATEST_AFTER_NS: Final = 35 * NS_PER_MINUTE
+"""After the end of Track B the day is reconciled with gaps still open, which is longer than five attempts at a gap;
+after the close without the volumes of the whole session.
+"""
+
+AUCTION_OVER_AFTER_NS: Final = NS_PER_MINUTE
+"""After the close: an observation that was requested later has the volume of the whole session, the closing auction's
+too.
+"""
+
+GAP_RATE_LIMIT: Final = 0.05
+"""A day's gap rate stays below this (docs/requirement.md)."""
+
+
+class Closing(msgspec.Struct, frozen=True):
+    """The last outcome of a gap of this symbol."""
+
+    symbol: str
+    closed_ns: int
+
+
+def outdated(
+    reports: Collection[QualityJudged],
+    closings: Iterable[Closing],
+    seconds: Mapping[str, float],
+    day_volumes: Mapping[str, float],
+) -> frozenset[str]:
+    """Symbols whose stored quality report is stale.
+
+    A report is stale if a gap was closed after it, if a gap that it counts as open is closed now (the outcome was on
+    its way into the database), if the streamed time differs because a slot event arrived late, or if the day's volume
+    was unknown and is known now.
+
+    Args:
+        reports: quality reports of the day.
+        closings: of the day's gaps.
+        seconds: each symbol's streamed time; empty while the day is streamed.
+        day_volumes: the known volumes of the whole session, by symbol.
+    """
+    closed_ns: dict[str, list[int]] = {}
+    for closing in closings:
+        closed_ns.setdefault(closing.symbol, []).append(closing.closed_ns)
+    judged_seconds = {quality.symbol: quality.seconds for quality in reports}
+    in_other_times = (symbol for symbol, each in seconds.items() if judged_seconds.get(symbol) != each)
+    behind_gaps = (
+        quality.symbol
+        for quality in reports
+        if (ended := closed_ns.get(quality.symbol))
+        and (max(ended) > quality.judged_ns or len(ended) > quality.gaps - quality.gaps_open)
+    )
+    of_unknown_volume = (
+        quality.symbol for quality in reports if quality.day_volume is None and quality.symbol in day_volumes
+    )
+    return frozenset((*in_other_times, *behind_gaps, *of_unknown_volume))
+
+
+def is_due(stream_ended_ns: int, closed_ns: int, *, open_gaps: int, is_settled: bool, now_ns: int) -> bool:
+    """Whether to reconcile the day now: a delay after the close, once no gap is open and the day is settled (the
+    finished session is swept, and every slot is released), or at a later deadline for each.
+    """
+    return (
+        now_ns >= closed_ns + SETTLED_AFTER_NS
+        and (open_gaps == 0 or now_ns >= stream_ended_ns + AT_LATEST_AFTER_NS)
+        and (is_settled or now_ns >= closed_ns + AT_LATEST_AFTER_NS)
+    )
+
+
+def gap_rate(reports: Iterable[QualityJudged]) -> float | None:
+    """The fraction of the volume traded in the streamed intervals that was not streamed, recovered or not; None without
+    trading.
+    """
+    streamed = missed = 0.0
+    for quality in reports:
+        streamed += quality.streamed_volume
+        missed += quality.recovered_volume + quality.missing_volume
+    return missed / (streamed + missed) if streamed + missed else None
+
+
+def gap_rate_alert(session_date: str, reports: Collection[QualityJudged]) -> str | None:
+    """The alert text for a day with a too high gap rate; None otherwise."""
+    rate = gap_rate(reports)
+    if rate is None or rate < GAP_RATE_LIMIT:
+        return None
+    most = max(reports, key=lambda quality: quality.recovered_volume + quality.missing_volume)
+    return (
+        f"{session_date}: the stream did not bring {rate:.1%} of the volume traded in its symbols, {GAP_RATE_LIMIT:.0%}"
+        f" is the limit (gap rate); most of {most.symbol}; see `observer quality {session_date}`"
+    )
+
+
+# --- stock quality ---
+#
+# The quality of a stock's day over all venues, from the reports on its lines. Pure.
+
+# From the strongest word to the weakest: a defect that is proved at one venue is the stock's, whatever is unknown of
+# the other one.
+SLOTS_WORDS: Final = ("complete", "recovered", "unknown", "degraded", "missing")
+DAY_WORDS: Final = ("whole", "unknown", "part")
+_SUMMED_OVER_LINES: Final = (
+    "streamed_volume",
+    "recovered_volume",
+    "conflated_volume",
+    "missing_volume",
+    "gaps",
+    "gaps_open",
+)
+
+
+class StockQuality(msgspec.Struct, frozen=True, kw_only=True):
+    """How complete a stock's trades of one day are at all venues together.
+
+    `reports` are the reports on the stock's lines that had a slot. `day_volumes` holds the volume of each line that is
+    known to exist on that day, by the line's id; None where a volume is unknown. Each word is the weakest of the lines'
+    words; a line that traded without ever having a slot makes the day a part. Volumes are sums in shares;
+    `missing_at_most` and `day_volume` are None where a summand is unknown. `volume_share` (0 to 1) is the stored part
+    of `day_volume`.
+    """
+
+    stock: str
+    session_date: str
+    slots_quality: str
+    day_quality: str
+    streamed_volume: float
+    recovered_volume: float
+    conflated_volume: float
+    missing_volume: float
+    missing_at_most: float | None
+    day_volume: float | None
+    volume_share: float | None
+    gaps: int
+    gaps_open: int
+    day_volumes: Mapping[str, float | None]
+    reports: Sequence[QualityJudged]
+
+
+def stock_qualities(
+    reports: Iterable[QualityJudged], day_volumes: Mapping[str, Mapping[str, float | None]]
+) -> list[StockQuality]:
+    """A day's quality by stock, from the reports on the lines that had a slot.
+
+    Args:
+        reports: of one day, one for each line.
+        day_volumes: by stock, the volumes of the whole day by line as other sources have them (None: unknown).
+    """
+    of_stocks: dict[str, list[QualityJudged]] = {}
+    for report in reports:
+        of_stocks.setdefault(stock_of(report.symbol), []).append(report)
+    return [_of_stock(stock, found, day_volumes.get(stock, {})) for stock, found in sorted(of_stocks.items())]
+
+
+def _of_stock(stock: str, reports: Sequence[QualityJudged], other: Mapping[str, float | None]) -> StockQuality:
+    judged = {report.symbol: report.day_volume for report in reports}
+    volumes = {**other, **judged}
+    unjudged = [volume for line, volume in volumes.items() if line not in judged]
+    at_most = [report.missing_at_most for report in reports]
+    day_volume = _sum_if_known(volumes.values())
+    stored = sum((report.volume_share or 0.0) * (report.day_volume or 0.0) for report in reports)
+    return StockQuality(
+        stock=stock,
+        session_date=reports[0].session_date,
+        slots_quality=max((report.slots_quality for report in reports), key=SLOTS_WORDS.index),
+        day_quality=max([*(report.day_quality for report in reports), *map(_day_word, unjudged)], key=DAY_WORDS.index),
+        missing_at_most=_sum_if_known(at_most),
+        day_volume=day_volume,
+        volume_share=stored / day_volume if day_volume else None,
+        day_volumes={line: volumes[line] for line in sorted(volumes)},
+        reports=sorted(reports, key=lambda report: report.symbol),
+        **{name: sum(getattr(report, name) for report in reports) for name in _SUMMED_OVER_LINES},
+    )
+
+
+def _day_word(volume: float | None) -> str:
+    """The day's word of a line without a slot: the line's trades are not stored at all."""
+    return "unknown" if volume is None else "part" if volume > VOLUME_NOISE else "whole"
+
+
+def _sum_if_known(volumes: Iterable[float | None]) -> float | None:
+    known = list(volumes)
+    return None if None in known else sum(volume for volume in known if volume is not None)

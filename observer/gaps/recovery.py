@@ -5,12 +5,22 @@ trades for gaps of too many trades to fetch one by one; an unknown number is tri
 streamed ones.
 """
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Final, Literal, Protocol
 
 import msgspec
 
-from bus.events import GapDetected, MinuteBarRecovered, RecoverySource, Side, Trade
+from bus.events import (
+    GapDetected,
+    GapMeasure,
+    GapTimesMeasured,
+    MinuteBarRecovered,
+    RecoverySource,
+    Side,
+    Snapshot,
+    Trade,
+)
 from observer.base.local_time import local_datetime
 from observer.base.units import NS_PER_DAY, NS_PER_MINUTE, NS_PER_S
 from observer.gaps.intervals import VOLUME_NOISE
@@ -149,14 +159,7 @@ def select(rows: Iterable[TimeAndSalesRow], gap: GapDetected, received_ns: int) 
     misdated = tuple(row for row in of_symbol if _is_misdated(row, gap, received_ns))
     ordered = _once_each(row for row in of_symbol if not _is_misdated(row, gap, received_ns))
     trades = tuple(
-        past_trade(
-            *(row, side),
-            provider=gap.provider,
-            symbol=gap.symbol,
-            session_date=gap.session_date,
-            gap_id=gap.gap_id,
-            received_ns=received_ns,
-        )
+        past_trade(row, side, gap, received_ns)
         for row, side in zip(ordered, sides_of(ordered), strict=True)
         if gap.after_volume + VOLUME_NOISE < row.cumulative_volume <= gap.before_volume + VOLUME_NOISE
     )
@@ -307,21 +310,25 @@ def _leads_across(trades: Sequence[Trade], gap: GapDetected) -> bool:
     return abs(volume - gap.before_volume) <= VOLUME_NOISE
 
 
-def past_trade(
-    row: TimeAndSalesRow,
-    side: Side,
-    *,
-    provider: str,
-    symbol: str,
-    session_date: str,
-    gap_id: str,
-    received_ns: int,
-) -> Trade:
+class Filled(Protocol):
+    """What recovered trades belong to: a gap, or a line's day of the tape."""
+
+    @property
+    def provider(self) -> str: ...
+    @property
+    def symbol(self) -> str: ...
+    @property
+    def session_date(self) -> str: ...
+    @property
+    def gap_id(self) -> str: ...
+
+
+def past_trade(row: TimeAndSalesRow, side: Side, of: Filled, received_ns: int) -> Trade:
     """A row of time and sales as the trade that is stored; its side is inferred."""
     return Trade(
-        provider=provider,
-        symbol=symbol,
-        session_date=session_date,
+        provider=of.provider,
+        symbol=of.symbol,
+        session_date=of.session_date,
         exchange_time_ns=row.exchange_time_ns,
         receive_time_ns=received_ns,
         price=row.price,
@@ -331,7 +338,7 @@ def past_trade(
         side=side,
         bid=row.bid,
         ask=row.ask,
-        gap_id=gap_id,
+        gap_id=of.gap_id,
         side_inferred=True,
         venue=row.venue,
     )
@@ -351,4 +358,312 @@ def _stand_in(row: MinuteBarLike, gap: GapDetected, received_ns: int) -> MinuteB
         gap_id=gap.gap_id,
         receive_time_ns=received_ns,
         venue=row.venue,
+    )
+
+
+# --- late end ---
+#
+# The volume that the exchange had counted when a track stopped, for a day that is ended later. Pure.
+#
+# What was traded after the stop is not missing: the volume now may count an auction, an after-market and more. Each
+# function returns the exact volume or one that is not below it, so a gap until the stop can be too wide, never too
+# small.
+
+
+def volume_at(rows: Iterable[TimeAndSalesRow], stop_ns: int, known: float, volume_now: float) -> float | None:
+    """Return the day's volume just before `stop_ns` by the symbol's trades around it; None if these trades do not prove
+    it.
+
+    The proof: the first trade after the stop begins at the volume at which the last trade before the stop ends. Without
+    a later trade, the volume now is that volume; without an earlier trade, the `known` volume is. Trades up to `known`
+    do not count.
+    """
+    later = sorted((row for row in rows if row.cumulative_volume > known + VOLUME_NOISE), key=_volume_of)
+    before = [row for row in later if row.exchange_time_ns < stop_ns]
+    after = [row for row in later if row.exchange_time_ns >= stop_ns]
+    reached = before[-1].cumulative_volume if before else known
+    following = after[0].cumulative_volume - after[0].volume if after else volume_now
+    return reached if abs(following - reached) <= VOLUME_NOISE else None
+
+
+def volume_before(bars: Iterable[MinuteBarLike], stop_ns: int, day_volume: float) -> float:
+    """Upper bound of the day's volume before `stop_ns`: the volume now, less the volume of the minutes after the stop.
+    The minute of the stop counts as a minute before it.
+    """
+    return day_volume - sum({bar.start_ns: bar.volume for bar in bars if bar.start_ns >= stop_ns}.values())
+
+
+def volumes_after(snapshots: Iterable[Snapshot], stop_ns: int) -> Mapping[str, tuple[float, int]]:
+    """By symbol, the first volume that a sweep certainly requested after `stop_ns`, and when it came.
+
+    The snapshots are the day's from some time before the stop on. A sweep may have been under way at the stop, and the
+    next one may have sent its first request by then: only the one after that is late enough.
+    """
+    seen = list(snapshots)
+    first = max((each.sweep for each in seen if each.receive_time_ns < stop_ns), default=-1) + 2
+    found: dict[str, tuple[float, int]] = {}
+    for each in sorted(seen, key=_receipt_of):
+        if each.sweep >= first and each.receive_time_ns >= stop_ns:
+            found.setdefault(each.symbol, (each.cumulative_volume, each.receive_time_ns))
+    return found
+
+
+def _volume_of(row: TimeAndSalesRow) -> float:
+    return row.cumulative_volume
+
+
+def _receipt_of(snapshot: Snapshot) -> int:
+    return snapshot.receive_time_ns
+
+
+# --- queue ---
+#
+# The gaps that one process fills: each once, by priority, with a limit of attempts.
+
+DEPTH_MAX: Final = 100
+"""The queue stays shorter than this (docs/requirement.md)."""
+
+CROWDED_ABOVE: Final = 80
+"""A too long queue is reported as normal only below this: a length around the limit is reported once."""
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """A waiting gap: its number of failures, the last error, and the earliest time of the next attempt.
+
+    `again`: an outcome is stored already, and its recovered rows must not be stored a second time.
+    """
+
+    gap: GapDetected
+    failures: int = 0
+    not_before_ns: int = 0
+    why: str = ""
+    again: bool = False
+
+
+class RecoveryQueue:
+    """The gaps of one process: waiting, under way, or closed."""
+
+    def __init__(self, settings: RecoverySettings) -> None:
+        self._settings = settings
+        self._waiting: dict[str, Attempt] = {}
+        self._under_way: set[str] = set()
+        self._closed: dict[str, str] = {}  # with their days; outcomes may be on their way into the database
+        self._crowded = False
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def take_up(self, gaps: Iterable[GapDetected]) -> Sequence[GapDetected]:
+        """Enqueue gaps that are not known yet, and return them: both the feed and the database report a gap."""
+        new = {gap.gap_id: gap for gap in gaps if not self._knows(gap.gap_id)}
+        self._waiting |= {gap_id: Attempt(gap) for gap_id, gap in new.items()}
+        return list(new.values())
+
+    def forget_before(self, session_date: str) -> None:
+        """Forget the closed gaps of days before this one. Later ones may be reported again after their outcomes are
+        stored: a database that went back gets the gap a second time, and then its outcome.
+        """
+        self._closed = {gap_id: day for gap_id, day in self._closed.items() if day >= session_date}
+
+    def _knows(self, gap_id: str) -> bool:
+        return gap_id in self._waiting or gap_id in self._under_way or gap_id in self._closed
+
+    def take_up_again(self, gap: GapDetected, *, is_open: bool) -> bool:
+        """Enqueue a gap for an immediate attempt with its failures reset; `is_open`: no outcome of it is stored.
+
+        Returns False and changes nothing while it is under way or its outcome is on its way into the database.
+        """
+        gap_id = gap.gap_id
+        if gap_id in self._under_way or (is_open and gap_id in self._closed):
+            return False
+        waiting = self._waiting.get(gap_id)
+        self._closed.pop(gap_id, None)
+        self._waiting[gap_id] = Attempt(gap, again=not is_open or (waiting is not None and waiting.again))
+        return True
+
+    def take(self, now_ns: int) -> Attempt | None:
+        """Return the most urgent due gap, None if no gap is due. The gap is under way until `put_back` or `close`."""
+        ready = [attempt for attempt in self._waiting.values() if attempt.not_before_ns <= now_ns]
+        if not ready:
+            return None
+        plans = (plan(attempt.gap, self._settings) for attempt in ready)
+        first = in_order(plans)[0].gap.gap_id
+        self._under_way.add(first)
+        return self._waiting.pop(first)
+
+    def put_back(self, attempt: Attempt, why: str, now_ns: int) -> None:
+        """Requeue a failed attempt with a growing delay."""
+        failures = attempt.failures + 1
+        pause_ns = round(retry_after_s(failures, self._settings) * NS_PER_S)
+        self._under_way.remove(attempt.gap.gap_id)
+        self._waiting[attempt.gap.gap_id] = Attempt(attempt.gap, failures, now_ns + pause_ns, why, attempt.again)
+
+    def close(self, attempt: Attempt) -> None:
+        """Mark the gap closed: its outcome was published."""
+        self._under_way.remove(attempt.gap.gap_id)
+        self._closed[attempt.gap.gap_id] = attempt.gap.session_date
+
+    def crowding(self) -> Literal["begins", "ends"] | None:
+        """Whether the queue became too long, or normal again, since the last call."""
+        was_crowded = self._crowded
+        self._crowded = len(self) >= (CROWDED_ABOVE if was_crowded else DEPTH_MAX)
+        if self._crowded == was_crowded:
+            return None
+        return "begins" if self._crowded else "ends"
+
+
+# --- targets ---
+#
+# The targets of gap recovery on the running day. Pure (docs/requirement.md).
+#
+# A gap is *detected in time* when the committed gap reaches recovery soon after the cut, or soon after the record that
+# shows the gap. A gap is *recovered in time* when its rows are published soon after the first call for it: the wait in
+# the queue does not count. That wait counts in *closing*, from the end of the outage to the outcome. A target is missed
+# unless more than the required share of the day's gaps meets it. The count of a day goes on after a restart: numbers
+# exactly, percentiles as upper bounds, as only the earlier process's percentiles are stored.
+
+Measure = Literal["detection", "recovery", "success"]
+
+TIMES_MAX: Final = 100_000
+"""Gaps of a day whose times count in the percentiles: the first ones."""
+
+_MEASURES: Final[tuple[Measure, ...]] = ("detection", "recovery", "success")
+
+
+class TargetChange(msgspec.Struct, frozen=True):
+    """A target was missed, or is met again: `met` of the day's `gaps` gaps meet it now."""
+
+    session_date: str
+    measure: Measure
+    is_missed: bool
+    met: int
+    gaps: int
+
+
+class RecoveryTargets:
+    """How many gaps of the day meet each target. Explicit state, no clock; gaps of another day begin a new count."""
+
+    def __init__(self, settings: RecoverySettings) -> None:
+        self._settings = settings
+        self._session_date = ""
+        self._met: dict[Measure, int] = {}
+        self._gaps: dict[Measure, int] = {}
+        self._missed: set[Measure] = set()
+        self._times_s: dict[GapMeasure, list[float]] = {}
+        self._earlier: dict[GapMeasure, GapTimesMeasured] = {}  # of an earlier process of the day
+        self._reported: dict[GapMeasure, int] = {}  # of the times, how many the last figures included
+
+    def begin(self, session_date: str) -> bool:
+        """Begin the count of this day, where it is another; returns whether: then no target is missed."""
+        if session_date == self._session_date:
+            return False
+        self._session_date = session_date
+        self._met, self._gaps = dict.fromkeys(_MEASURES, 0), dict.fromkeys(_MEASURES, 0)
+        self._missed.clear()
+        self._times_s, self._earlier, self._reported = {}, {}, {}
+        return True
+
+    def resume(
+        self, session_date: str, figures: Iterable[GapTimesMeasured], *, filled: int, ended: int
+    ) -> list[TargetChange]:
+        """Continue the count of an earlier process of this day from its last figures; `ended` of its gaps have an
+        outcome, `filled` of them are recovered. Returns the state of each target.
+        """
+        self.begin(session_date)
+        self._earlier = {each.measure: each for each in figures}
+        for measure in _MEASURES:
+            found = self._earlier.get(measure) if measure != "success" else None
+            met, gaps = (filled, ended) if measure == "success" else (found.met, found.gaps) if found else (0, 0)
+            self._met[measure], self._gaps[measure] = met, gaps
+            if self._is_missed(measure):
+                self._missed.add(measure)
+        return [self._state(measure) for measure in _MEASURES]
+
+    def detected(self, session_date: str, after_s: float) -> TargetChange | None:
+        """Count a gap that recovery has so many machine seconds after the cut, or after the record that shows it."""
+        self._time(session_date, "detection", after_s)
+        return self._count(session_date, "detection", is_met=after_s < self._settings.detected_within_seconds)
+
+    def recovered(self, session_date: str, after_s: float) -> TargetChange | None:
+        """Count a gap whose rows are published so many machine seconds after the first call for it."""
+        self._time(session_date, "recovery", after_s)
+        return self._count(session_date, "recovery", is_met=after_s < self._settings.recovered_within_seconds)
+
+    def closed(self, session_date: str, after_s: float) -> None:
+        """Count a gap that is closed so many machine seconds after the end of its outage."""
+        self._time(session_date, "closing", after_s)
+
+    def figures(self, now_ns: int) -> list[GapTimesMeasured]:
+        """The figures of the measures that have changed since the last call."""
+        found: list[GapTimesMeasured] = []
+        for measure, times_s in self._times_s.items():
+            if self._reported.get(measure) != len(times_s):
+                self._reported[measure] = len(times_s)
+                limit_s, earlier = self._limit_s(measure), self._earlier.get(measure)
+                ordered = sorted(times_s if earlier is None else [*_at_most(earlier), *times_s])
+                met = sum(each < limit_s for each in times_s) + (0 if earlier is None else earlier.met)
+                shares = (percentile(ordered, share) for share in (0.5, 0.95, 0.99, 1.0))
+                found.append(GapTimesMeasured(self._session_date, now_ns, measure, len(ordered), met, *shares))
+        return found
+
+    def _limit_s(self, measure: GapMeasure) -> float:
+        settings = self._settings
+        return settings.detected_within_seconds if measure == "detection" else settings.recovered_within_seconds
+
+    def _time(self, session_date: str, measure: GapMeasure, after_s: float) -> None:
+        self.begin(session_date)
+        times_s = self._times_s.setdefault(measure, [])
+        if len(times_s) < TIMES_MAX:
+            times_s.append(after_s)
+
+    def ended(self, session_date: str, *, is_recovered: bool) -> TargetChange | None:
+        """Count a gap that is recovered, or given up."""
+        return self._count(session_date, "success", is_met=is_recovered)
+
+    def _count(self, session_date: str, measure: Measure, *, is_met: bool) -> TargetChange | None:
+        self.begin(session_date)
+        self._met[measure] += is_met
+        self._gaps[measure] += 1
+        is_missed = self._is_missed(measure)
+        if is_missed == (measure in self._missed):
+            return None
+        (self._missed.add if is_missed else self._missed.remove)(measure)
+        return self._state(measure)
+
+    def _is_missed(self, measure: Measure) -> bool:
+        met, gaps = self._met[measure], self._gaps[measure]
+        return met <= self._settings.target_share * gaps and met < gaps
+
+    def _state(self, measure: Measure) -> TargetChange:
+        is_missed = measure in self._missed
+        return TargetChange(self._session_date, measure, is_missed, self._met[measure], self._gaps[measure])
+
+
+def _at_most(earlier: GapTimesMeasured) -> list[float]:
+    """Return one time for each gap of the earlier process, none shorter than the real time: the next higher percentile.
+    The returned times have the percentiles of `earlier`.
+    """
+    percentiles = ((0.5, earlier.p50_s), (0.95, earlier.p95_s), (0.99, earlier.p99_s), (1.0, earlier.max_s))
+    times_s: list[float] = []
+    for share, time_s in percentiles:
+        times_s += [time_s] * (math.ceil(share * earlier.gaps) - len(times_s))
+    return [*times_s[:-1], earlier.max_s]
+
+
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """The smallest value that at least this share of the ordered values does not exceed."""
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def text_of(change: TargetChange, settings: RecoverySettings) -> str:
+    """The alert's text: the day, the counts and the target."""
+    what = {
+        "detection": f"reached recovery within {settings.detected_within_seconds:g} s of the cut or next trade",
+        "recovery": f"were filled within {settings.recovered_within_seconds:g} s of the first call",
+        "success": "were filled",
+    }[change.measure]
+    state = "target missed" if change.is_missed else "target met again"
+    return (
+        f"gaps of {change.session_date}: {change.met} of {change.gaps} {what}; "
+        f"{state}: more than {settings.target_share:.0%}"
     )

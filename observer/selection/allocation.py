@@ -1,9 +1,9 @@
 """Allocates slots to candidates. See docs/requirement.md.
 
-`allocate` is a function from a state and candidates to a new state and its decisions; the order of the candidates does
-not matter.
+`allocate` is a function from a state and candidates to a new state and the events of its decisions; the order of the
+candidates does not matter.
 
-`observer.selection.ranking` defines the rank of symbols.
+`observer.selection.allocation` defines the rank of symbols.
 
 A triggered symbol that finds no slot, or is replaced, waits while its trigger lives, and is a candidate again at every
 allocation: it precedes the next filler for a slot that becomes free between two sweeps, as an expiry evaluates the
@@ -20,41 +20,301 @@ when no filler holds a slot, it takes these, too, and gives one back when the ne
 """
 
 from bisect import insort
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from heapq import heappop, heappush
 from itertools import chain
-from typing import Literal
+from operator import attrgetter
+from typing import Final, Literal
 
 import msgspec
 
-from bus.events import AssignReason, DropReason, OverflowReason, ReleaseReason
-from observer.selection.ranking import (
-    CONTEXT,
-    FILLER,
-    PINNED,
-    WITHOUT_CLAIM,
-    Order,
-    is_churn,
-    one_each,
-    order,
-    outranks,
+from bus.events import (
+    AllocationStrategy,
+    AssignReason,
+    CloseReason,
+    DropReason,
+    OverflowReason,
+    ReleaseReason,
+    SlotAssigned,
+    SlotExtended,
+    SlotOverflowed,
+    SlotReleased,
+    TriggerKind,
+    UniverseMember,
 )
-from observer.selection.ranking import tier as tier_of
+from observer.base.lines import line_of, venue_of
+from observer.base.units import NS_PER_S
 from observer.selection.settings import SlotSettings
-from observer.selection.slots import (
-    NO_SYMBOLS,
-    Assign,
-    Decision,
-    Extend,
-    Overflow,
-    Release,
-    Slot,
-    SlotState,
-    is_rapid,
-    lengthened,
-)
-from observer.selection.triggers import Candidate, aged
+from observer.selection.triggers import Candidate, TriggersSettings, aged, by_market_cap, expiry
+
+# --- ranking ---
+#
+# The rank of candidates. Pure (docs/requirement.md).
+#
+# Symbols rank by tier, then score, then market capitalisation, then code: pinned ones first, then triggered ones and
+# the
+# opening's movers (context), then fillers of free slots (market capitalisation): main lines before those of further
+# venues, which leave their slots to them.
+#
+# Pending candidates have no slot and are updated by sweeps only, whose interval is longer than a trigger lives
+# (docs/requirement.md: sweeps every ten minutes, lives of three to five). So a sweep's result holds until the next one:
+# the symbol remains a candidate for a slot that becomes free meanwhile, and a lasting condition fires once.
+
+CONTEXT: Final = "context"
+FILLER: Final = "market_cap"
+PINNED: Final = "manual"
+WITHOUT_CLAIM: Final = frozenset({CONTEXT, FILLER})
+"""Kinds that take what is free: such a symbol neither waits for a slot nor overflows."""
+
+Order = tuple[int, float, float, str]
+
+_TRIGGERED: Final = 1
+_FILLS: Final = 2
+_TIERS: Final[Mapping[str, int]] = {PINNED: 0, FILLER: _FILLS}
+_ENDLESS: Final = float("inf")
+
+
+def order(candidate: Candidate) -> Order:
+    """The sort key: smaller is more important. A total order, so the order of arrival has no effect."""
+    return tier_of(candidate), -candidate.score, -candidate.market_cap, candidate.symbol
+
+
+def tier_of(candidate: Candidate) -> int:
+    """0 for pinned, 1 for triggered ones and the opening's movers, 2 for fillers, 3 for those of further venues."""
+    found = _TIERS.get(candidate.kind, _TRIGGERED)
+    return found + 1 if found == _FILLS and line_of(candidate.symbol).venue else found
+
+
+def one_each(candidates: Iterable[Candidate]) -> dict[str, Candidate]:
+    """The highest-ranked candidate of each symbol, by `order`.
+
+    One sort per part of the key, the last part first: for thousands of candidates this is faster than one sort by
+    tuples, and sorts are stable.
+    """
+    best: dict[str, Candidate] = {}
+    for item in candidates:
+        rival = best.setdefault(item.symbol, item)
+        if rival is not item and _pending_of(item) < _pending_of(rival):
+            best[item.symbol] = item
+    ranked = sorted(best.values(), key=attrgetter("symbol"))
+    ranked.sort(key=attrgetter("market_cap"), reverse=True)
+    ranked.sort(key=attrgetter("score"), reverse=True)
+    ranked.sort(key=tier_of)
+    return {item.symbol: item for item in ranked}
+
+
+def _pending_of(candidate: Candidate) -> tuple[Order, float, TriggerKind, float]:
+    """The sort key among candidates of one symbol: smaller is better; among equals, the longer life."""
+    life = _ENDLESS if candidate.expires_ns is None else candidate.expires_ns
+    return order(candidate), -life, candidate.kind, candidate.measure
+
+
+def outranks(newcomer: Candidate, held: Candidate, threshold: float) -> bool:
+    """Whether a newcomer may replace this unpinned holder."""
+    if newcomer.kind == PINNED:
+        return True
+    if held.kind == FILLER and newcomer.kind != FILLER:
+        return True
+    if newcomer.kind == FILLER:
+        return tier_of(newcomer) < tier_of(held)
+    return newcomer.score > held.score * threshold
+
+
+def raised(candidate: Candidate, by: float) -> Candidate:
+    """The candidate with a higher score, which its age lowers as the rest."""
+    return msgspec.structs.replace(candidate, score=candidate.score + by, full_score=candidate.full_score + by)
+
+
+def is_churn(reason: AssignReason, kind: TriggerKind) -> bool:
+    """Whether an assignment counts as a replacement for the churn guard; a main line that fills the slot of a further
+    line does not: that happens once at an opening.
+    """
+    return reason == "outranks" and kind != FILLER
+
+
+def fillers_of(members: Iterable[UniverseMember], count: int) -> Sequence[Candidate]:
+    """The largest main lines, then the largest of further venues, at most `count` of each. Members come by rank."""
+    main, further = list[Candidate](), list[Candidate]()
+    for each in members:
+        of_venue = further if line_of(each.symbol).venue else main
+        if len(of_venue) < count:
+            of_venue.append(by_market_cap(each))
+    return [*main, *further]
+
+
+# --- candidates without a slot, between two sweeps ---
+
+SLACK: Final = 0.5  # of the interval: the allowed delay of a sweep
+
+
+class PendingCandidates:
+    """Candidates without a slot, kept alive between sweeps. Explicit state, no clock.
+
+    Args:
+        triggers: the lives of each kind.
+        sweep_interval_s: the interval between sweeps.
+    """
+
+    __slots__ = ("_candidates", "_life_ns", "_triggers", "_until_ns")
+
+    def __init__(self, triggers: TriggersSettings, sweep_interval_s: float) -> None:
+        self._triggers = triggers
+        self._life_ns = round(sweep_interval_s * (1 + SLACK) * NS_PER_S)
+        self._candidates: Sequence[Candidate] = ()
+        self._until_ns = 0
+
+    def take(self, swept: Sequence[Candidate], now_ns: int) -> None:
+        """Replace the candidates by those of the last sweep without a slot."""
+        self._candidates = swept
+        self._until_ns = now_ns + self._life_ns
+
+    def add(self, risen: Sequence[Candidate]) -> None:
+        """Add candidates that rose since the last sweep and have no slot."""
+        self._candidates = [*self._candidates, *risen]
+
+    def drop(self, seated: Collection[str]) -> None:
+        """Remove symbols that got slots: the stream updates them from now on."""
+        self._candidates = [each for each in self._candidates if each.symbol not in seated]
+
+    def standing(self, now_ns: int) -> Sequence[Candidate]:
+        """The pending candidates, each with its full life; none once the next sweep is overdue."""
+        if now_ns >= self._until_ns:
+            return ()
+        return [msgspec.structs.replace(each, expires_ns=self._expiry(each, now_ns)) for each in self._candidates]
+
+    def _expiry(self, candidate: Candidate, now_ns: int) -> int | None:
+        return expiry(now_ns, self._triggers.of(candidate.kind).ttl_seconds)
+
+
+# --- slots ---
+#
+# The slots of the accounts, their holders, their churn, and the decisions about them. Pure.
+#
+# Slots are fixed ("main:01"): a symbol keeps its slot until it is replaced or released, so an id never means two
+# symbols
+# at a time.
+#
+# Churn (docs/requirement.md): each replacement costs two requests to a broker that blocks
+# keys which re-subscribe in loops, and seconds in which neither symbol is streamed. The times of the latest
+# replacements
+# are its whole state.
+
+
+class Churn(msgspec.Struct, frozen=True):
+    """Times (UTC ns) of the replacements in the last window, oldest first."""
+
+    replaced_ns: tuple[int, ...] = ()
+
+    def after(self, replacements: int, now_ns: int, settings: SlotSettings) -> "Churn":
+        """Add this number of replacements now; drops those before the window."""
+        return Churn((*self._recent(now_ns, settings), *(now_ns for _ in range(replacements))))
+
+    def count(self, now_ns: int, settings: SlotSettings) -> int:
+        """Replacements in the window that ends now."""
+        return len(self._recent(now_ns, settings))
+
+    def _recent(self, now_ns: int, settings: SlotSettings) -> tuple[int, ...]:
+        horizon_ns = now_ns - round(settings.churn_window_seconds * NS_PER_S)
+        return tuple(moment_ns for moment_ns in self.replaced_ns if moment_ns > horizon_ns)
+
+
+def lengthened(candidate: Candidate, now_ns: int, settings: SlotSettings) -> Candidate:
+    """The candidate with a longer life; a pin ends when it was requested to end."""
+    if candidate.expires_ns is None or candidate.kind == PINNED:
+        return candidate
+    life_ns = candidate.expires_ns - now_ns
+    return msgspec.structs.replace(candidate, expires_ns=now_ns + round(life_ns * settings.churn_ttl_factor))
+
+
+NO_SYMBOLS: Final[AbstractSet[str]] = frozenset()
+
+
+class Slot(msgspec.Struct, frozen=True, gc=False):
+    """One subscription of one account: its current holder, the slot from which the holder moved (None: it did not), and
+    until when it was assigned or extended (UTC ns; None: without end).
+    """
+
+    slot: str
+    account: str
+    candidate: Candidate | None = None
+    home: str | None = None
+    until_ns: int | None = None
+
+
+class SlotState(msgspec.Struct, frozen=True):
+    """All slots in order; the waiting candidates by symbol, and the symbols whose overflow was reported; the account in
+    turn (round robin: its index among the accounts), the latest replacements, how many slots fillers leave free, and
+    the venue of the symbols without one in their id.
+    """
+
+    slots: tuple[Slot, ...]
+    strategy: AllocationStrategy = "round_robin"
+    waiting: Mapping[str, Candidate] = {}
+    overflowed: AbstractSet[str] = NO_SYMBOLS
+    turn: int = 0
+    churn: Churn = Churn()
+    left_free: int = 0
+    main_venue: str = ""
+
+    @property
+    def symbols(self) -> frozenset[str]:
+        """The symbols that hold a slot."""
+        return frozenset(slot.candidate.symbol for slot in self.slots if slot.candidate is not None)
+
+    def slot_of(self, symbol: str) -> Slot | None:
+        """The slot that the symbol holds."""
+        held = (slot for slot in self.slots if slot.candidate is not None and slot.candidate.symbol == symbol)
+        return next(held, None)
+
+
+def is_rapid(state: SlotState, now_ns: int, settings: SlotSettings) -> bool:
+    """Whether the window that ends now has more replacements than allowed: so many for each account, as a broker counts
+    the requests of each key.
+    """
+    accounts = len({slot.account for slot in state.slots})
+    return state.churn.count(now_ns, settings) > settings.churn_max_replacements * accounts
+
+
+def slot_ids(account: str, count: int) -> Sequence[str]:
+    """The ids of an account's slots, numbered from 01."""
+    return [f"{account}:{number:02}" for number in range(1, count + 1)]
+
+
+def held_by_account(capacities: Mapping[str, int], held: Iterable[str]) -> Mapping[str, int]:
+    """How many of the slots with these ids each account (name to number of slots) has; 0 for an unknown one."""
+    owners = {slot: account for account, count in capacities.items() for slot in slot_ids(account, count)}
+    return Counter(owners[slot] for slot in held if slot in owners)
+
+
+def empty_slots(
+    capacities: Mapping[str, int],
+    strategy: AllocationStrategy = "round_robin",
+    left_free: int = 0,
+    main_venue: str = "",
+) -> SlotState:
+    """The slots of the accounts (name to number of slots), numbered from 01, all free."""
+    slots = (Slot(slot, account) for account, count in capacities.items() for slot in slot_ids(account, count))
+    return SlotState(tuple(slots), strategy, left_free=left_free, main_venue=main_venue)
+
+
+def restore(state: SlotState) -> tuple[str, ...]:
+    """The symbols that hold slots, most important first: the order of renewed subscriptions."""
+    held = [slot.candidate for slot in state.slots if slot.candidate is not None]
+    return tuple(candidate.symbol for candidate in sorted(held, key=order))
+
+
+def restore_by_account(state: SlotState) -> dict[str, tuple[str, ...]]:
+    """By account, the symbols that hold its slots, most important first."""
+    accounts = dict.fromkeys(slot.account for slot in state.slots)
+    return {
+        account: restore(SlotState(tuple(slot for slot in state.slots if slot.account == account)))
+        for account in accounts
+    }
+
+
+Decision = SlotAssigned | SlotExtended | SlotReleased | SlotOverflowed
 
 
 def allocate(
@@ -106,10 +366,39 @@ def unpin(state: SlotState, symbol: str, settings: SlotSettings, now_ns: int) ->
     return seating.state(settings), tuple(seating.decisions)
 
 
-def refusal(state: SlotState, candidate: Candidate, reason: OverflowReason) -> Overflow:
+def released(state: SlotState, at_ns: int, reason: CloseReason) -> tuple[SlotState, tuple[Decision, ...]]:
+    """Release every slot."""
+    seating = _Seating(state, dict(state.waiting), at_ns, threshold=1.0, closed=NO_SYMBOLS)
+    for index, slot in enumerate(state.slots):
+        if slot.candidate is not None:
+            seating.release(index, slot.candidate, reason)
+    slots = tuple(Slot(slot.slot, slot.account) for slot in state.slots)
+    return msgspec.structs.replace(state, slots=slots), tuple(seating.decisions)
+
+
+def refusal(state: SlotState, candidate: Candidate, reason: OverflowReason, now_ns: int) -> SlotOverflowed:
     """The overflow of a candidate without a slot; the lowest score is 0 if no holder can be replaced."""
     held = (slot.candidate for slot in state.slots if slot.candidate is not None)
-    return Overflow(candidate, min((each.score for each in held if each.kind != PINNED), default=0.0), reason)
+    lowest = min((each.score for each in held if each.kind != PINNED), default=0.0)
+    return _overflow(candidate, lowest, reason, now_ns, len(state.slots))
+
+
+def _overflow(candidate: Candidate, lowest: float, reason: OverflowReason, now_ns: int, slots: int) -> SlotOverflowed:
+    """A triggered symbol gets no slot, as all holders are pinned, or have higher scores, or lower ones that it does not
+    outscore by the threshold. Reported once while its triggers last; for a pin at each refusal.
+    """
+    return SlotOverflowed(
+        candidate.symbol,
+        now_ns,
+        candidate.kind,
+        candidate.strength,
+        candidate.score,
+        lowest,
+        reason,
+        candidate.measure,
+        candidate.market_cap,
+        slots,
+    )
 
 
 class _Seating:
@@ -147,7 +436,7 @@ class _Seating:
     def state(self, settings: SlotSettings) -> SlotState:
         """The current state."""
         replaced = sum(
-            isinstance(item, Assign) and is_churn(item.reason, item.candidate.kind) for item in self.decisions
+            isinstance(item, SlotAssigned) and is_churn(item.reason, item.trigger) for item in self.decisions
         )
         return msgspec.structs.replace(
             self._before,
@@ -178,7 +467,17 @@ class _Seating:
                 continue
             is_over = slot.until_ns is not None and slot.until_ns <= self._now_ns
             if is_over or renewed.kind != held.kind:
-                self.decisions.append(Extend(slot.slot, renewed))
+                self.decisions.append(
+                    SlotExtended(
+                        slot.slot,
+                        renewed.symbol,
+                        self._now_ns,
+                        renewed.kind,
+                        renewed.score,
+                        renewed.expires_ns,
+                        self._venue(renewed.symbol),
+                    )
+                )
                 until_ns = renewed.expires_ns
             else:
                 until_ns = slot.until_ns
@@ -205,12 +504,18 @@ class _Seating:
 
     def release(self, index: int, held: Candidate, reason: ReleaseReason) -> None:
         """Free a slot."""
-        entry = self._slots[index]
-        slot = entry.slot
-        self._slots[index] = Slot(slot, entry.account)
+        slot = self._slots[index]
+        self._slots[index] = Slot(slot.slot, slot.account)
         if self._is_open[index]:
             heappush(self._free_by_account[self._account_of[index]], index)
-        self.decisions.append(Release(slot, held.symbol, held.score, reason))
+        self._released(slot, held, reason)
+
+    def _released(self, slot: Slot, held: Candidate, reason: ReleaseReason, by: str | None = None) -> None:
+        venue = self._venue(held.symbol)
+        self.decisions.append(SlotReleased(slot.slot, held.symbol, self._now_ns, held.score, reason, by, venue))
+
+    def _venue(self, symbol: str) -> str:
+        return venue_of(symbol, self._before.main_venue)
 
     def forget(self, symbol: str) -> None:
         """Remove the symbol from the waiting ones; its next overflow is reported again."""
@@ -294,14 +599,25 @@ class _Seating:
         replaced = None
         if (held := slot.candidate) is not None:
             replaced = held.symbol
-            self.decisions.append(Release(slot.slot, replaced, held.score, "replaced", candidate.symbol))
+            self._released(slot, held, "replaced", candidate.symbol)
             if held.kind not in WITHOUT_CLAIM:
                 self._waiting[replaced] = held
         self._slots[index] = Slot(slot.slot, slot.account, candidate, home, candidate.expires_ns)
         if self._by_rank is not None and candidate.kind != PINNED:
             insort(self._by_rank, (order(candidate), index, candidate))
         self.forget(candidate.symbol)
-        self.decisions.append(Assign(slot.slot, candidate, replaced, reason))
+        assigned = SlotAssigned(
+            slot.slot,
+            candidate.symbol,
+            self._now_ns,
+            candidate.kind,
+            candidate.score,
+            reason,
+            replaced,
+            expires_ns=candidate.expires_ns,
+            venue=self._venue(candidate.symbol),
+        )
+        self.decisions.append(assigned)
 
     def _move(
         self, candidate: Candidate, start: int, goal: int, reason: Literal["moved", "moved_home"], home: str | None
@@ -318,14 +634,13 @@ class _Seating:
             self._overflowed.add(candidate.symbol)
         self._waiting[candidate.symbol] = candidate
 
-    def _refusal(self, candidate: Candidate) -> Overflow:
+    def _refusal(self, candidate: Candidate) -> SlotOverflowed:
         """Why there is no slot, compared with the lowest replaceable holder, if any."""
         weakest = self._weakest()
-        if weakest is None:
-            return Overflow(candidate, 0.0, "all_slots_pinned")
-        lowest = weakest[1].score
-        above = candidate.score > lowest
-        return Overflow(candidate, lowest, "not_above_threshold" if above else "all_slots_hold_higher_scores")
+        lowest = 0.0 if weakest is None else weakest[1].score
+        reason: OverflowReason = "not_above_threshold" if candidate.score > lowest else "all_slots_hold_higher_scores"
+        reason = "all_slots_pinned" if weakest is None else reason
+        return _overflow(candidate, lowest, reason, self._now_ns, len(self._slots))
 
 
 def _still_waiting(

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import msgspec
 
 from bus.events import ContextSynced, UniverseMember
+from observer.selection.allocation import CONTEXT
 from observer.selection.indicators import ratio
-from observer.selection.ranking import CONTEXT
 from observer.selection.settings import SelectionSettings
 from observer.selection.triggers import OPENING_THRESHOLD, Candidate, expiry, score
 

@@ -14,54 +14,41 @@ from observer.selection.indicators import TradeRate, price_factor, scaled
 from observer.selection.market_stops import AROUND_NS, MarketStops
 from observer.selection.profile import EarlierDays, Profile, volume_by
 from observer.selection.recent_volume import RecentVolume, UniversePace, VenuePaces, certain_ratio, overflowing_trades
-from observer.selection.trigger_settings import CommonTriggerSettings
+from observer.selection.triggers import CommonTriggerSettings, SymbolView
 
 NO_OPENINGS: Final[Mapping[str, Sequence[int]]] = {}
 
 
-class SymbolState:
-    """The latest state of one symbol (`SymbolView`), with its highest trade rate since the last evaluation.
+class HaltState(msgspec.Struct, frozen=True):
+    """The reported start of a halt, and the day's volume in the first sweep after that (None: no sweep yet)."""
 
-    `trade_volume` is the mean volume of a trade, None if no trade was ever streamed. `pace` is that of its venue.
+    reported_ns: int
+    volume: float | None = None
+
+
+class SymbolState(SymbolView, kw_only=True):
+    """The latest state of one symbol, with its highest trade rate since the last evaluation.
+
+    `trade_volume` is the mean volume of a trade, None if no trade was ever streamed. `pace` is that of its venue. The
+    exchange reports a `halt`, a master file a `suspension`; neither source clears the other.
     """
 
-    __slots__ = (
-        "at_upper_limit", "average_volume_by_now", "cumulative_volume", "delisted", "first", "halt", "high", "low",
-        "opening_range_by_now", "opening_volume_by_now", "pace", "range_ns", "rate", "recent", "recent_awaited",
-        "recent_certain", "recent_ns", "recent_ratio", "seen_ns", "shares_factor", "silent_ns", "suspension",
-        "swept_ns", "trade_volume", "trades_per_second", "usual_recent_volume", "usual_since", "usual_until",
-    )  # fmt: skip
-
-    def __init__(self, window_seconds: float, trade_volume: float | None, step_ns: int, pace: UniversePace) -> None:
-        self.cumulative_volume: float | None = None
-        self.average_volume_by_now: float | None = None
-        self.high: float | None = None
-        self.low: float | None = None
-        self.trades_per_second: float | None = None
-        self.opening_volume_by_now: float | None = None
-        self.opening_range_by_now: float | None = None
-        self.at_upper_limit = False
-        self.halt: HaltState | None = None  # as the exchange reports it
-        self.suspension: HaltState | None = None  # as a master file reports it; neither source clears the other
-        self.delisted = False
-        self.rate = TradeRate(window_seconds)
-        self.recent = RecentVolume(step_ns)
-        self.pace = pace
-        self.recent_ratio: float | None = None
-        self.recent_awaited = False
-        self.recent_certain: float | None = None
-        self.recent_ns: int | None = None
-        self.usual_recent_volume: float | None = None
-        # The profile's volume by the beginning and by the end of the latest minutes, with these moments.
-        self.usual_since: tuple[int, float | None] = (-1, None)
-        self.usual_until: tuple[int, float | None] = (-1, None)
-        self.range_ns: int | None = None
-        self.trade_volume = trade_volume
-        self.seen_ns = 0
-        self.first: Snapshot | None = None  # of the day: its price limits state the base price
-        self.swept_ns = 0
-        self.silent_ns = 0  # until then, no trade followed the last one
-        self.shares_factor = 1.0  # today's shares per share of yesterday
+    rate: TradeRate
+    recent: RecentVolume
+    pace: UniversePace
+    trade_volume: float | None
+    at_upper_limit: bool = False
+    halt: HaltState | None = None
+    suspension: HaltState | None = None
+    delisted: bool = False
+    # The profile's volume by the beginning and by the end of the latest minutes, with these moments.
+    usual_since: tuple[int, float | None] = (-1, None)
+    usual_until: tuple[int, float | None] = (-1, None)
+    seen_ns: int = 0
+    first: Snapshot | None = None  # of the day: its price limits state the base price
+    swept_ns: int = 0
+    silent_ns: int = 0  # until then, no trade followed the last one
+    shares_factor: float = 1.0  # today's shares per share of yesterday
 
     @property
     def drop_reason(self) -> DropReason | None:
@@ -268,10 +255,12 @@ class MarketState:
         """The symbol's state; empty the first time."""
         state = self.by_symbol.get(symbol)
         if state is None:
-            trade_volume = self._earlier.trade_volumes.get(symbol)
-            pace = self._paces.of(symbol)
-            state = SymbolState(self._window_seconds, trade_volume, self._recent_step_ns, pace)
-            self.by_symbol[symbol] = state
+            state = self.by_symbol[symbol] = SymbolState(
+                rate=TradeRate(self._window_seconds),
+                recent=RecentVolume(self._recent_step_ns),
+                pace=self._paces.of(symbol),
+                trade_volume=self._earlier.trade_volumes.get(symbol),
+            )
         return state
 
     def update_pace(self) -> None:
@@ -421,13 +410,6 @@ class MarketState:
         state.shares_factor = 1 / factor
         if state.trade_volume is not None and state.cumulative_volume is None:  # no trade of today was streamed yet
             state.trade_volume /= factor
-
-
-class HaltState(msgspec.Struct, frozen=True):
-    """The reported start of a halt, and the day's volume in the first sweep after that (None: no sweep yet)."""
-
-    reported_ns: int
-    volume: float | None = None
 
 
 def after_sweep(halt: HaltState | None, volume: float, seen_ns: int) -> HaltState | None:

@@ -12,7 +12,7 @@ from typing import Final, Literal
 import msgspec
 
 from bus.events import Event, Severity, SlotAssigned, SlotExtended, SlotOverflowed, SlotReleased
-from observer.selection.ranking import FILLER
+from observer.selection.allocation import FILLER
 from observer.selection.settings import SlotSettings
 from observer.selection.slot_projection import extended
 

@@ -25,7 +25,7 @@ from bus.events import (
     SlotReleased,
     Unpinned,
 )
-from observer.selection.ranking import PINNED
+from observer.selection.allocation import PINNED
 
 PinReason = PinWait | ReleaseReason | OverflowReason
 """Why a pinned symbol has no slot, in the words of the decision."""

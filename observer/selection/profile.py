@@ -19,7 +19,7 @@ import msgspec
 from bus.events import SharesAdjusted, VolumePoints
 from observer.base.units import NS_PER_S
 from observer.selection.indicators import factor_since
-from observer.selection.trigger_settings import ProfileSettings
+from observer.selection.triggers import ProfileSettings
 
 BUCKET_S: Final = 600  # Track A's snapshots in the same ten minutes of several days form one point of a profile
 

@@ -143,16 +143,12 @@ def _row_of(trade: Trade) -> TradesConflated:
 
 
 def _joined(row: TradesConflated, trade: Trade) -> TradesConflated:
-    return TradesConflated(
-        provider=row.provider,
-        symbol=row.symbol,
-        session_date=row.session_date,
-        from_ns=row.from_ns,
+    return msgspec.structs.replace(
+        row,
         to_ns=trade.exchange_time_ns,
         receive_time_ns=trade.receive_time_ns,
         trades=row.trades + 1,
         volume=row.volume + trade.volume,
-        open=row.open,
         high=max(row.high, trade.price),
         low=min(row.low, trade.price),
         close=trade.price,

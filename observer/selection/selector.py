@@ -8,44 +8,45 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final, Literal
 
-import msgspec
-
 from bus.events import (
-    AllocationStrategy,
     ChurnGuardChanged,
     CloseReason,
     Event,
     PinWait,
     RiseApplied,
-    SlotAssigned,
-    SlotExtended,
-    SlotOverflowed,
-    SlotReleased,
     UniverseMember,
 )
-from observer.base.lines import line_of, venue_of
-from observer.selection.active_triggers import ActiveTriggers, fired_event
-from observer.selection.allocation import allocate, refusal, unpin
-from observer.selection.context import Baseline
-from observer.selection.market_state import NO_OPENINGS, MarketState
-from observer.selection.pins import PinRefusal, PinRequest
-from observer.selection.profile import EarlierDays, volume_by
-from observer.selection.ranking import PendingCandidates, fillers_of, raised
-from observer.selection.settings import DaySettings, SelectionSettings, VenueWindow
-from observer.selection.slot_projection import SlotProjection, resumed_slots, resumed_triggers
-from observer.selection.slots import (
-    Assign,
+from observer.base.lines import line_of
+from observer.selection.allocation import (
     Decision,
-    Extend,
-    Overflow,
-    Release,
+    PendingCandidates,
     SlotState,
+    allocate,
     empty_slots,
+    fillers_of,
     is_rapid,
+    raised,
+    refusal,
+    released,
     restore,
     restore_by_account,
+    unpin,
 )
-from observer.selection.triggers import Candidate, TriggerRules, by_market_cap, by_pin, expiry
+from observer.selection.context import Baseline
+from observer.selection.market_state import MarketState
+from observer.selection.pins import PinRefusal, PinRequest
+from observer.selection.profile import EarlierDays, volume_by
+from observer.selection.settings import DaySettings, VenueWindow
+from observer.selection.slot_projection import SlotProjection, resumed_slots, resumed_triggers
+from observer.selection.triggers import (
+    ActiveTriggers,
+    Candidate,
+    TriggerRules,
+    by_market_cap,
+    by_pin,
+    expiry,
+    fired_event,
+)
 
 _FILLERS_PER_SLOT: Final = 2  # the largest symbols that may fill free slots: more than there are slots
 NOTHING_EARLIER: Final = EarlierDays()
@@ -84,43 +85,26 @@ class Selector:
 
     Args:
         members: the day's universe, by rank.
-        capacities: how many symbols each account can stream, by its name, in the order of use.
-        settings: of the whole selection.
-        strategy: which account assigns the next slot.
+        day: the settings of the day.
         earlier: the data of earlier days.
-        sweep_interval_s: the interval between sweeps.
-        windows: when lines of each venue may hold slots; none: always.
-        page_trades: of the broker's page of past trades; 0: it has none.
-        left_free: how many slots fillers leave free.
-        openings_ns: by venue, when it begins to trade.
 
     Market data goes to `market`; the decisions of this class start from it.
     """
 
     def __init__(
-        self,
-        members: Sequence[UniverseMember],
-        capacities: Mapping[str, int],
-        settings: SelectionSettings,
-        strategy: AllocationStrategy = "round_robin",
-        earlier: EarlierDays = NOTHING_EARLIER,
-        sweep_interval_s: float = 600.0,
-        windows: Sequence[VenueWindow] = (),
-        page_trades: int = 0,
-        left_free: int = 0,
-        openings_ns: Mapping[str, Sequence[int]] = NO_OPENINGS,
+        self, members: Sequence[UniverseMember], day: DaySettings, earlier: EarlierDays = NOTHING_EARLIER
     ) -> None:
-        self.market = MarketState(members, settings.triggers, earlier, openings_ns)
-        self._hours = VenueHours(windows, self.market.members)
+        self.settings = settings = day.selection
+        self.market = MarketState(members, settings.triggers, earlier, day.openings_ns)
+        self._hours = VenueHours(day.windows, self.market.members)
         self.main_venue = next((each.venue for each in members if not line_of(each.symbol).venue), "")
-        self.settings = settings
         self._rules = TriggerRules(settings.triggers)
         self._earlier = earlier
-        self._page_trades = page_trades
+        self._page_trades = day.page_trades
         self._active = ActiveTriggers()
-        self._pending = PendingCandidates(settings.triggers, sweep_interval_s)
-        slots = {account: min(count, settings.slots.max_slots) for account, count in capacities.items()}
-        self._state: SlotState = empty_slots(slots, strategy, left_free)
+        self._pending = PendingCandidates(settings.triggers, day.sweep_interval_s)
+        slots = {each.account: min(each.slots, settings.slots.max_slots) for each in day.accounts}
+        self._state: SlotState = empty_slots(slots, day.allocation_strategy, day.left_free, self.main_venue)
         self.slots = len(self._state.slots)  # of all accounts together
         self._churning = False
         self._opening: Baseline | None = None
@@ -258,18 +242,17 @@ class Selector:
         pin = by_pin(member, until_ns)
         is_news = symbol not in self._pins
         if self.market.dropped.get(symbol) == "delisted":
-            return _refused(self._state, pin, "delisted", now_ns, self.slots, self.main_venue)
+            return _refused(self._state, pin, "delisted", now_ns)
         if is_news and len(self._pins) >= self.slots:
-            return _refused(self._state, pin, "all_slots_pinned", now_ns, self.slots, self.main_venue)
+            return _refused(self._state, pin, "all_slots_pinned", now_ns)
         self._pins[symbol] = until_ns
         state, decisions = self._allocated([], now_ns)
         slot, waits_for = state.slot_of(symbol), self._waits_for(symbol)
         if slot is None and waits_for == "all_slots_pinned" and is_news:
             del self._pins[symbol]
-            return _refused(self._state, pin, "all_slots_pinned", now_ns, self.slots, self.main_venue)
+            return _refused(self._state, pin, "all_slots_pinned", now_ns)
         self._state = state
-        fired = [fired_event(pin, now_ns)] if is_news else []
-        events = [*fired, *(self._event(decision, now_ns) for decision in decisions)]
+        events = [*([fired_event(pin, now_ns)] if is_news else ()), *decisions]
         return PinRequest(slot.slot if slot else None, events, is_news, None if slot else waits_for, until_ns)
 
     def _waits_for(self, symbol: str) -> PinWait:
@@ -286,15 +269,12 @@ class Selector:
         slot = self._state.slot_of(symbol)
         self._state, decisions = unpin(self._state, symbol, self.settings.slots, now_ns)
         freed = slot.slot if slot is not None and decisions else None
-        return PinRequest(freed, [self._event(decision, now_ns) for decision in decisions])
+        return PinRequest(freed, list(decisions))
 
     def close(self, at_ns: int, reason: CloseReason = "closed") -> Sequence[Event]:
         """End every trigger and release every slot, at the end of the day or later for an unobserved end."""
-        held = [(entry.slot, entry.candidate) for entry in self._state.slots if entry.candidate is not None]
-        slots = tuple(type(entry)(entry.slot, entry.account) for entry in self._state.slots)
-        self._state = msgspec.structs.replace(self._state, slots=slots)
-        released = [self._event(Release(slot, each.symbol, each.score, reason), at_ns) for slot, each in held]
-        return [*self._active.all_ended(at_ns), *released]
+        self._state, decisions = released(self._state, at_ns, reason)
+        return [*self._active.all_ended(at_ns), *decisions]
 
     def _decide(self, fired: Sequence[Candidate], now_ns: int) -> Sequence[Event]:
         begun = self._active.begun([*fired, *self._pending.standing(now_ns)], now_ns)
@@ -343,7 +323,7 @@ class Selector:
     def _allocate(self, candidates: Iterable[Candidate], now_ns: int) -> list[Event]:
         self._state, decisions = self._allocated(candidates, now_ns)
         self._pending.drop(self._state.symbols)
-        events = [self._event(decision, now_ns) for decision in decisions]
+        events: list[Event] = [*decisions]
         settings, churn = self.settings.slots, self._state.churn
         rapid = is_rapid(self._state, now_ns, settings)
         if rapid != self._churning:
@@ -362,10 +342,6 @@ class Selector:
         wanted = [*candidates, *self._pending.standing(now_ns), *pinned, *self._fillers, *kept]
         return allocate(self._state, wanted, now_ns, self.settings.slots, self.market.dropped, self.closed_accounts)
 
-    def _event(self, decision: Decision, now_ns: int) -> Event:
-        symbol = decision.symbol if isinstance(decision, Release) else decision.candidate.symbol
-        return decided_event(decision, now_ns, self.slots, venue_of(symbol, self.main_venue))
-
     def _end_pins(self, now_ns: int) -> None:
         """Forget the pins whose time is over; the next allocation releases their slots."""
         over = [symbol for symbol, until_ns in self._pins.items() if until_ns is not None and until_ns <= now_ns]
@@ -373,55 +349,10 @@ class Selector:
             del self._pins[symbol]
 
 
-def selector_of(members: Sequence[UniverseMember], settings: DaySettings, earlier: EarlierDays) -> Selector:
-    """The selector of a day with these settings."""
-    return Selector(
-        members,
-        settings.slots_by_account,
-        settings.selection,
-        strategy=settings.allocation_strategy,
-        earlier=earlier,
-        sweep_interval_s=settings.sweep_interval_s,
-        windows=settings.windows,
-        page_trades=settings.page_trades,
-        left_free=settings.left_free,
-        openings_ns=settings.openings_ns,
-    )
-
-
-def decided_event(decision: Decision, now_ns: int, slots: int, venue: str = "") -> Event:
-    """The event of a decision, with this total number of slots and the name of the symbol's venue."""
-    match decision:
-        case Assign(slot, candidate, replaced, reason):
-            return SlotAssigned(
-                *(slot, candidate.symbol, now_ns, candidate.kind, candidate.score, reason, replaced),
-                expires_ns=candidate.expires_ns,
-                venue=venue,
-            )
-        case Extend(slot, found):
-            return SlotExtended(slot, found.symbol, now_ns, found.kind, found.score, found.expires_ns, venue)
-        case Release(slot, symbol, score, reason, replaced_by):
-            return SlotReleased(slot, symbol, now_ns, score, reason, replaced_by, venue)
-        case Overflow(candidate, lowest_score, reason):
-            return SlotOverflowed(
-                candidate.symbol,
-                now_ns,
-                candidate.kind,
-                candidate.strength,
-                candidate.score,
-                lowest_score,
-                reason,
-                candidate.measure,
-                candidate.market_cap,
-                slots,
-            )
-
-
 def _refused(
-    state: SlotState, pin: Candidate, reason: Literal["delisted", "all_slots_pinned"], now_ns: int, slots: int,
-    main_venue: str,
-) -> PinRefusal:  # fmt: skip
+    state: SlotState, pin: Candidate, reason: Literal["delisted", "all_slots_pinned"], now_ns: int
+) -> PinRefusal:
     """The refusal of a pin, with the event that reports it."""
-    event = decided_event(refusal(state, pin, reason), now_ns, slots, main_venue)
     pinned = "all slots are pinned: unpin one first"
-    return PinRefusal("no_slot", pinned if reason != "delisted" else f"{pin.symbol} is delisted", [event])
+    text = pinned if reason != "delisted" else f"{pin.symbol} is delisted"
+    return PinRefusal("no_slot", text, [refusal(state, pin, reason, now_ns)])

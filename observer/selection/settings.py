@@ -15,8 +15,7 @@ import msgspec
 from bus.events import AccountSlots, AllocationStrategy, DayBegan
 from observer.base.errors import NotReplayableError
 from observer.base.settings_errors import Problem, SettingsPath, converted, decode_json, wrong_settings
-from observer.selection.trigger_settings import NotNegative, Positive, Share, check_life
-from observer.selection.triggers import TriggersSettings
+from observer.selection.triggers import NotNegative, Positive, Share, TriggersSettings, check_life
 
 TimeOfDay = Annotated[
     str,
@@ -120,17 +119,12 @@ class DaySettings(msgspec.Struct, frozen=True, kw_only=True):
 
     selection: SelectionSettings
     accounts: tuple[AccountSlots, ...]
-    allocation_strategy: AllocationStrategy
-    sweep_interval_s: float
+    allocation_strategy: AllocationStrategy = "round_robin"
+    sweep_interval_s: float = 600.0
     windows: tuple[VenueWindow, ...] = ()
     openings_ns: Mapping[str, tuple[int, ...]] = {}
     page_trades: int = 0
     left_free: int = 0
-
-    @property
-    def slots_by_account(self) -> dict[str, int]:
-        """How many symbols each account can stream, by its name."""
-        return {each.account: each.slots for each in self.accounts}
 
     @property
     def digest(self) -> str:

@@ -43,12 +43,10 @@ from bus.events import (
     WatchStarted,
     WatchStopped,
 )
-from observer.selection.active_triggers import ActiveTrigger, TriggerKey
+from observer.selection.allocation import FILLER, PINNED, WITHOUT_CLAIM, Churn, Slot, SlotState, is_churn
 from observer.selection.pins import PinState
-from observer.selection.ranking import FILLER, PINNED, WITHOUT_CLAIM, is_churn
 from observer.selection.settings import SelectionSettings
-from observer.selection.slots import Churn, Slot, SlotState
-from observer.selection.triggers import Candidate, TriggersSettings, expiry
+from observer.selection.triggers import ActiveTrigger, Candidate, TriggerKey, TriggersSettings, expiry
 
 _TAKES_A_TURN: Final = frozenset({"free_slot", "pinned", "moved"})  # reasons for which a free slot was assigned
 _UNKNOWN: Final = 0.0  # trigger data that an assignment does not carry
@@ -339,21 +337,16 @@ class SlotStatuses:
     """Folds a day's events in order. `holders` are the current assignments by slot."""
 
     def __init__(self) -> None:
-        self.holders: dict[str, SlotAssigned] = {}
+        self._slots = SlotProjection()
+        self.holders = self._slots.held
         self._subscribed: dict[str, str] = {}  # by symbol: the slot by which it is subscribed
 
     def apply(self, event: Event) -> None:
         """Apply the next event of the day."""
+        self._slots.apply(event)
         match event:
             case SelectionAdvanced(step=DayBegan()):  # a process has none of its predecessor's subscriptions
                 self._subscribed.clear()
-            case SlotAssigned():
-                self.holders[event.slot] = event
-            case SlotExtended():
-                if (holder := self.holders.get(event.slot)) is not None:
-                    self.holders[event.slot] = extended(holder, event)
-            case SlotReleased():
-                self.holders.pop(event.slot, None)
             case WatchChanged(change=WatchStarted() | WatchLearned()):
                 held = {holder.symbol: slot for slot, holder in self.holders.items()}
                 if event.symbol in held:

@@ -10,15 +10,117 @@ neither has a threshold or a weight to set.
 """
 
 import math
-from collections.abc import Callable, Container, Sequence
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
-from bus.events import TriggerKind, UniverseMember
+from bus.events import TriggerEnded, TriggerFired, TriggerKind, UniverseMember
 from observer.base.units import NS_PER_S
 from observer.selection.indicators import true_range
-from observer.selection.trigger_settings import WITHOUT_END, CommonTriggerSettings, TriggerSettings
+
+# --- trigger settings ---
+#
+# The settings of triggers and pins. Pure.
+#
+# Each kind of trigger has the settings of `TriggerSettings`; its defaults stand with it in `TRIGGERS`.
+
+WITHOUT_END: Final = -1.0  # a time to live of this many seconds never ends (the requirement's notation)
+
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class TriggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One kind of trigger: it fires at `threshold`, is at full strength at `full_strength`, and lives `ttl_seconds`.
+
+    Raises:
+        ValueError: the time to live is neither positive nor -1 (without end).
+    """
+
+    enabled: bool = True
+    threshold: Positive
+    full_strength: Positive
+    ttl_seconds: float
+    weight: NotNegative
+
+    def __post_init__(self) -> None:
+        """Checks the time to live, whose valid values are not an interval."""
+        check_life("ttl_seconds", self.ttl_seconds)
+
+
+class PinSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Pins by hand, in the file under `manual`: whether they are allowed, and after how many seconds a pin ends; -1:
+    it lasts until it is removed.
+
+    Raises:
+        ValueError: the time to live is neither positive nor -1 (without end).
+    """
+
+    enabled: bool = True
+    ttl_seconds: float = WITHOUT_END
+
+    def __post_init__(self) -> None:
+        """Checks the time to live, whose valid values are not an interval."""
+        check_life("ttl_seconds", self.ttl_seconds)
+
+
+def check_life(name: str, seconds: float) -> None:
+    """Check a setting in seconds.
+
+    Raises:
+        ValueError: it is neither positive nor -1 (without end).
+    """
+    if seconds <= 0 and seconds != WITHOUT_END:
+        raise ValueError(f"{name}: {seconds:g} is neither positive nor -1 (without end)")
+
+
+class ProfileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The volume surge's other reference: the average volume by this time of day, over the last `days` sessions, for
+    symbols with snapshots on at least `days_min` of them.
+    """
+
+    enabled: bool = True
+    days: Annotated[int, msgspec.Meta(ge=1, le=100)] = 20
+    days_min: Annotated[int, msgspec.Meta(ge=1)] = 5
+
+
+class RecentVolumeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a volume surge begins and ends: it is renewed while the latest minutes have `hold_threshold` times their
+    usual volume (docs/requirement.md: mild), which is at least the part `usual_min` of what the average day has in
+    them.
+
+    Of a streamed symbol the latest minutes are between half of `window_seconds` and the whole; of another one they are
+    the time between its last two snapshots, or half of the window if these come more often. A surge begins only where
+    the volume exceeds that multiple by `deviations_min` standard deviations of a sum of trades, if their mean volume is
+    known. The usual volume of a symbol without a profile needs a universe of 20 symbols with an average; in a smaller
+    one the written rule remains.
+
+    Switched off, the rule is the written one: the day's ratio renews a surge, strength ends at 1, and scores have no
+    age.
+    """
+
+    enabled: bool = True
+    hold_threshold: Positive = 2.0
+    window_seconds: Positive = 300.0
+    usual_min: Share = 0.5
+    deviations_min: NotNegative = 3.5
+
+
+class CommonTriggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of all triggers, and of pins. `velocity_window_seconds` is that of trade rates."""
+
+    manual: PinSettings = PinSettings()
+    time_of_day: ProfileSettings = ProfileSettings()
+    recent_volume: RecentVolumeSettings = RecentVolumeSettings()
+    velocity_window_seconds: Positive = 1.0
+
+    def of(self, kind: TriggerKind) -> TriggerSettings:
+        """The settings of one kind of `TRIGGERS`; pins and market capitalisation are none."""
+        settings: TriggerSettings = getattr(self, kind)
+        return settings
+
 
 _MARKET_CAP_FACTOR: Final = 0.1  # per power of ten of the currency
 _NOTHING: Final = 0.0  # the reference of a measurement without a history
@@ -29,7 +131,7 @@ _PIN_WEIGHT: Final = 5.0  # like the next one it only places scores on one scale
 _MARKET_CAP_WEIGHT: Final = 1.0
 
 
-class SymbolView(Protocol):
+class SymbolView(msgspec.Struct, kw_only=True):
     """A symbol's day until now; None for unknown values. Prices in the currency, volume in shares.
 
     `opening_volume_by_now` and `opening_range_by_now` (as a fraction of the price) are the average symbol's, continued
@@ -38,37 +140,6 @@ class SymbolView(Protocol):
     `recent_awaited`: where it is unknown, a sweep makes it known, and the day so far says nothing of these minutes.
     `range_ns` is when the day's range grew last.
     """
-
-    @property
-    def cumulative_volume(self) -> float | None: ...
-    @property
-    def average_volume_by_now(self) -> float | None: ...
-    @property
-    def high(self) -> float | None: ...
-    @property
-    def low(self) -> float | None: ...
-    @property
-    def trades_per_second(self) -> float | None: ...
-    @property
-    def opening_volume_by_now(self) -> float | None: ...
-    @property
-    def opening_range_by_now(self) -> float | None: ...
-    @property
-    def recent_ratio(self) -> float | None: ...
-    @property
-    def recent_certain(self) -> float | None: ...
-    @property
-    def recent_awaited(self) -> bool: ...
-    @property
-    def recent_ns(self) -> int | None: ...
-    @property
-    def usual_recent_volume(self) -> float | None: ...
-    @property
-    def range_ns(self) -> int | None: ...
-
-
-class Observation(msgspec.Struct, frozen=True, kw_only=True):
-    """Satisfies `SymbolView`."""
 
     cumulative_volume: float | None = None
     average_volume_by_now: float | None = None
@@ -401,3 +472,88 @@ def score(weight: float, strength: float, market_cap: float | None) -> float:
 def expiry(now_ns: int, ttl_seconds: float) -> int | None:
     """When a life that begins now ends; None if it never does."""
     return None if ttl_seconds == WITHOUT_END else now_ns + round(ttl_seconds * NS_PER_S)
+
+
+# --- active triggers ---
+#
+# The triggers that hold, and the events that one began to and that it ended. Pure.
+#
+# A trigger that nothing renews ends after its `ttl_seconds` (300). So an outage of the stream and of the sweeps that
+# lasts longer ends a surge without evidence that the surge is over; it fires again with the first data that show it.
+
+TriggerKey = tuple[str, TriggerKind]
+"""The symbol and the kind of its trigger."""
+
+
+def fired_event(candidate: Candidate, fired_ns: int) -> TriggerFired:
+    """The event that a candidate's condition began to hold."""
+    return TriggerFired(
+        symbol=candidate.symbol,
+        kind=candidate.kind,
+        fired_ns=fired_ns,
+        expires_ns=candidate.expires_ns,
+        measure=candidate.measure,
+        threshold=candidate.threshold,
+        reference=candidate.reference,
+        strength=candidate.strength,
+        score=candidate.score,
+        severity=candidate.severity,
+        basis=candidate.basis,
+    )
+
+
+class ActiveTrigger(msgspec.Struct, frozen=True, gc=False):
+    """When a condition fired, until when it held as far as is known, and when its life ends (UTC ns; None: never)."""
+
+    fired_ns: int
+    held_until_ns: int
+    expires_ns: int | None
+
+
+class ActiveTriggers:
+    """The conditions that hold already, so that a lasting condition fires only once. Explicit state, no clock.
+
+    A condition is active from its first candidate until its life runs out.
+    """
+
+    __slots__ = ("_active",)
+
+    def __init__(self) -> None:
+        self._active: dict[TriggerKey, ActiveTrigger] = {}
+
+    def __contains__(self, key: object) -> bool:
+        """Whether the kind is active for the symbol."""
+        return key in self._active
+
+    def resume(self, active: Mapping[TriggerKey, ActiveTrigger]) -> None:
+        """Resume those of an earlier process."""
+        self._active = dict(active)
+
+    def ended(self, now_ns: int) -> Sequence[TriggerEnded]:
+        """The conditions whose lives are over; they are not active any more."""
+        over = [
+            key for key, active in self._active.items() if active.expires_ns is not None and active.expires_ns <= now_ns
+        ]
+        return [self._ended(key, now_ns) for key in over]
+
+    def all_ended(self, now_ns: int) -> Sequence[TriggerEnded]:
+        """End every condition."""
+        return [self._ended(key, now_ns) for key in list(self._active)]
+
+    def _ended(self, key: TriggerKey, now_ns: int) -> TriggerEnded:
+        active = self._active.pop(key)
+        return TriggerEnded(*key, active.fired_ns, active.held_until_ns, now_ns)
+
+    def begun(self, candidates: Iterable[Candidate], now_ns: int) -> list[Candidate]:
+        """The candidates whose conditions become active; the others' active times are prolonged."""
+        beginning = []
+        for candidate in candidates:
+            key = (candidate.symbol, candidate.kind)
+            before = self._active.get(key)
+            held_until_ns = now_ns if candidate.evidence_ns is None else candidate.evidence_ns
+            if before is None:
+                beginning.append(candidate)
+                before = ActiveTrigger(now_ns, held_until_ns, None)
+            held_until_ns = max(before.held_until_ns, held_until_ns)
+            self._active[key] = ActiveTrigger(before.fired_ns, held_until_ns, candidate.expires_ns)
+        return beginning

@@ -23,9 +23,7 @@ from bus.events import (
 )
 from observer.base.lines import stock_of
 from observer.gaps.intervals import Interval, VolumeObservation, with_observed
-from observer.gaps.judging import AUCTION_OVER_AFTER_NS
-from observer.gaps.reconciliation import Piece, SymbolDay
-from observer.gaps.stock_quality import StockQuality, stock_qualities
+from observer.gaps.reconciliation import AUCTION_OVER_AFTER_NS, Piece, StockQuality, SymbolDay, stock_qualities
 from observer.store.decisions import acknowledged_times
 from observer.store.gaps import GapStory, gap_stories, unresolved_cuts
 from observer.store.session import DatabaseReader, events_in

@@ -17,7 +17,7 @@ from bus.events import (
     TriggerFired,
 )
 from observer.base.units import NS_PER_S
-from observer.selection.ranking import PINNED
+from observer.selection.allocation import PINNED
 from observer.selection.slot_projection import SlotProjection
 from observer.web.model import Account, Board, Slot
 from observer.web.state_prices import LinePrices, Prices

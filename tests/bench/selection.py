@@ -12,16 +12,15 @@ from statistics import median
 
 import msgspec
 
-from bus.events import Snapshot, UniverseMember
+from bus.events import AccountSlots, Snapshot, UniverseMember
 from observer.base.units import NS_PER_S
 from observer.brokers.broker import DEFAULT_BROKER, broker_named
 from observer.selection import context
-from observer.selection.allocation import allocate
+from observer.selection.allocation import allocate, empty_slots
 from observer.selection.context import OpeningPoint
 from observer.selection.profile import EarlierDays, Profile
 from observer.selection.selector import Selector
-from observer.selection.settings import SelectionSettings, SlotSettings
-from observer.selection.slots import empty_slots
+from observer.selection.settings import DaySettings, SelectionSettings, SlotSettings
 from observer.selection.triggers import Candidate
 from tests.bench.machine import Machine, this_machine
 from tests.bench.path import ReportProgress
@@ -32,6 +31,7 @@ _SWEEPS_BEFORE_TRACK_B = 4  # 09:00 to 09:30, every ten minutes
 _SWEEPS = 40  # of a day
 _LATE_NS = 12_345 * NS_PER_S  # between two of them
 _SETTINGS = SelectionSettings(slots=SlotSettings(churn_max_replacements=1_000_000))
+_DAY = DaySettings(selection=_SETTINGS, accounts=(AccountSlots("main", _SLOTS_PER_ACCOUNT),))
 
 
 class SelectionResult(msgspec.Struct, frozen=True):
@@ -73,7 +73,7 @@ def _evaluation(members: Sequence[UniverseMember], rng: Random) -> Callable[[], 
     """One evaluation of a whole sweep, also by the time of day; about one symbol in twenty surges."""
     times_s, volumes = tuple(600.0 * sweep for sweep in range(_SWEEPS)), tuple(30.0 * sweep for sweep in range(_SWEEPS))
     profiles = {member.symbol: Profile(times_s, volumes) for member in members}
-    selector = Selector(members, {"main": _SLOTS_PER_ACCOUNT}, _SETTINGS, earlier=EarlierDays(profiles=profiles))
+    selector = Selector(members, _DAY, EarlierDays(profiles=profiles))
     for member in members:
         selector.market.update_snapshot(_snapshot(member, 450.0, _LATE_NS - 600 * NS_PER_S))
     selector.evaluate_universe(_LATE_NS - 600 * NS_PER_S)

@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from bus.events import ChurnGuardChanged, Event, SlotAssigned, Snapshot, TradesConflated
+from bus.events import AccountSlots, ChurnGuardChanged, Event, SlotAssigned, Snapshot, TradesConflated
 from observer.base.units import NS_PER_S
 from observer.brokers.broker import DEFAULT_BROKER, broker_named
 from observer.brokers.time_and_sales import page_trades_of
@@ -24,7 +24,7 @@ from observer.selection import context
 from observer.selection.context import OpeningPoint
 from observer.selection.profile import EarlierDays, MeanVolume, profiles_of
 from observer.selection.selector import Selector
-from observer.selection.settings import SelectionSettings
+from observer.selection.settings import DaySettings, SelectionSettings
 from tests.bench.attention import Asking, Detection, DetectionDelays
 from tests.bench.crowded_seconds import Overflowing, held_of, overflowing_of
 from tests.bench.machine import Machine, this_machine
@@ -235,14 +235,17 @@ class _Run:
         """Let the selection decide on one day."""
         by_symbol = {each.member.symbol: each for each in market}
         members = [each.member for each in market]
-        capacities = {f"account {number}": _SLOTS_PER_ACCOUNT for number in range(self.accounts)}
-        selector = Selector(
-            members, capacities, self._settings,
-            earlier=earlier, sweep_interval_s=self._sweep_s, page_trades=_PAGE_TRADES,
-        )  # fmt: skip
+        accounts = tuple(AccountSlots(f"account {number}", _SLOTS_PER_ACCOUNT) for number in range(self.accounts))
+        day = DaySettings(
+            selection=self._settings,
+            accounts=accounts,
+            sweep_interval_s=self._sweep_s,
+            page_trades=_PAGE_TRADES,
+        )
+        selector = Selector(members, day, earlier)
         asking = Asking(market, self._settings.triggers, earlier, self._requests_a_step)
         self.held = []
-        wire = SlotSubscriptions(capacities, self._changes_per_minute)
+        wire = SlotSubscriptions({each.account: each.slots for each in accounts}, self._changes_per_minute)
         self._detection.begin(market)
         guard = _Guard(self._settings.slots.churn_window_seconds)
         for step in range(_END):

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observer.calendar.cross_check import days_at_stake, doubts
+from observer.calendar.checks import days_at_stake, doubts
 from observer.calendar.trading_day import TradingDay
 
 FRIDAY = date(2026, 11, 20)

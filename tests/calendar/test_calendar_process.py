@@ -14,7 +14,6 @@ from observer.calendar.day_file import (
     CalendarFiles,
     Question,
     answers,
-    keep_answer,
     read_trading_days,
     write_trading_days,
 )
@@ -96,7 +95,7 @@ DAYS = [TradingDay(FIRST, False, "overlay")]
     [{"first": FIRST - DAY}, {"last": LAST + DAY}, {"reviewed": "2"}, {"versions": {"rule": "1", "holidays": "0.2"}}],
 )
 def test_an_answer_is_kept_for_questions_within_its_own_alone(tmp_path, other):
-    keep_answer(tmp_path, QUESTION, DAYS)
+    write_trading_days(tmp_path, DAYS, QUESTION)
     assert answers(tmp_path, QUESTION)
     assert answers(tmp_path, msgspec.structs.replace(QUESTION, first=FIRST + DAY, last=LAST - DAY))
     assert not answers(tmp_path, msgspec.structs.replace(QUESTION, **other))
@@ -104,9 +103,9 @@ def test_an_answer_is_kept_for_questions_within_its_own_alone(tmp_path, other):
 
 def test_a_day_file_that_is_missing_or_changed_does_not_answer_the_question(tmp_path):
     assert not answers(tmp_path, QUESTION)
-    keep_answer(tmp_path, QUESTION, DAYS)
+    write_trading_days(tmp_path, DAYS, QUESTION)
     write_trading_days(tmp_path, [])
     assert not answers(tmp_path, QUESTION)
-    keep_answer(tmp_path, QUESTION, DAYS)
+    write_trading_days(tmp_path, DAYS, QUESTION)
     (tmp_path / FILE_NAME).unlink()
     assert not answers(tmp_path, QUESTION)

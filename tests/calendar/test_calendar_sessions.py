@@ -10,17 +10,16 @@ from hypothesis import strategies as st
 
 from observer.base.errors import ConfigError
 from observer.base.local_time import local_ns
+from observer.calendar.checks import explained, time_of
 from observer.calendar.session_file import SHIPPED, parse_session_rules, read_session_rules
 from observer.calendar.sessions import (
     SessionRules,
-    Track,
     Window,
     sessions_on,
     sessions_under,
     windows_of,
 )
 from observer.calendar.trading_day import TradingDay
-from observer.calendar.unusual import explained, time_of
 from tests.calendar.trading_years import years
 from tests.day_plans import RULES
 
@@ -128,7 +127,7 @@ def test_every_day_of_four_years_is_walked_and_the_unusual_ones_are_these():
 
 
 def test_on_every_day_of_eight_years_the_requirement_has_the_same_hours_as_before():
-    tracks: tuple[Track, Track] = ("track_a", "track_b")
+    tracks = ("track_a", "track_b")
     for day in years().values():
         found = sessions_on(OURS, day)
         windows = [list(windows_of(OURS, found, track, ["requirement"])) for track in tracks]

@@ -5,7 +5,7 @@ import contextlib
 import datetime as dt
 from functools import partial
 
-from bus.events import AlertRaised, Event
+from bus.events import AlertRaised
 from observer.base.clock import ManualClock
 from observer.base.local_time import local_ns
 from observer.calendar import upkeep as upkeep_module
@@ -25,7 +25,7 @@ class Scene:
     """An upkeep on TODAY, and its alerts."""
 
     def __init__(self, folder, overlay=OURS.overlay, compute=known_days):
-        self.alerts: list[Event] = []
+        self.alerts = []
         clock = ManualClock(local_ns(TODAY, 8))
         alerts = Alerts(clock, "master-file", lambda *events: self.alerts.extend(events))
         self.upkeep = CalendarUpkeep(

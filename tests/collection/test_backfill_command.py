@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 from datetime import date
-from typing import Any
 
 import msgspec
 import pytest
@@ -24,7 +23,7 @@ from observer.store.writer import StoreWriter
 from tests.builders import trades
 from tests.store.raw import query
 from tests.waiting import until_async
-from tests.workers.three_accounts import run, scene
+from tests.workers.three_accounts import scene
 
 SYMBOLS = 2
 FIRST = "2026-11-13"
@@ -64,8 +63,7 @@ def typed_here(day, *words):
 
 async def fetched(day, *words, status=0):
     """The result of `backfill bars --json`."""
-    found: dict[str, Any] = json.loads(await typed(day, "bars", "--from", FIRST, *words, "--json", status=status))
-    return found
+    return json.loads(await typed(day, "bars", "--from", FIRST, *words, "--json", status=status))
 
 
 def symbols_of(market):
@@ -97,24 +95,21 @@ def assert_whole(day):
     assert len(daily) == len({**volumes, **of_today})
 
 
-def test_past_days_and_this_one_are_fetched_whole_once_and_proved_by_their_daily_bars():
-    async def scenario():
-        async with evening() as day:
-            symbols = ",".join(symbols_of(day.simulator.market))
-            words = ("bars", "--minutes", "--from", FIRST, "--symbols", symbols, "--dry-run", "--json")
-            estimate = json.loads(typed_here(day, *words).stdout)
-            assert estimate["daily_spans"] == len(day.simulator.market.instruments)
-            result = await fetched(day, "--minutes", "--symbols", symbols)
-            assert_whole(day)
-            assert result["estimate"] == estimate
-            assert result["calls"] <= estimate["calls"]
-            assert result["minute_bars"] + result["daily_bars"] <= estimate["bars"]
-            assert (result["failed"], result["differing"], result["unreached"]) == ({}, [], 0)
-            again = await fetched(day, "--minutes", "--symbols", symbols, "--again")
-            assert (again["calls"], again["minute_days"]) == (0, 0)
-            assert_values(day)
-
-    run(scenario)
+async def test_past_days_and_this_one_are_fetched_whole_once_and_proved_by_their_daily_bars():
+    async with evening() as day:
+        symbols = ",".join(symbols_of(day.simulator.market))
+        words = ("bars", "--minutes", "--from", FIRST, "--symbols", symbols, "--dry-run", "--json")
+        estimate = json.loads(typed_here(day, *words).stdout)
+        assert estimate["daily_spans"] == len(day.simulator.market.instruments)
+        result = await fetched(day, "--minutes", "--symbols", symbols)
+        assert_whole(day)
+        assert result["estimate"] == estimate
+        assert result["calls"] <= estimate["calls"]
+        assert result["minute_bars"] + result["daily_bars"] <= estimate["bars"]
+        assert (result["failed"], result["differing"], result["unreached"]) == ({}, [], 0)
+        again = await fetched(day, "--minutes", "--symbols", symbols, "--again")
+        assert (again["calls"], again["minute_days"]) == (0, 0)
+        assert_values(day)
 
 
 def assert_values(day):
@@ -126,25 +121,22 @@ def assert_values(day):
 
 
 @pytest.mark.slow  # kills
-def test_a_run_that_is_killed_or_stopped_by_ctrl_c_goes_on_where_it_was():
-    async def scenario():
-        async with evening() as day:
-            symbols = ",".join(symbols_of(day.simulator.market))
-            url = day.settings.store.url
-            words = ("bars", "--minutes", "--from", FIRST, "--symbols", symbols)
-            for sent, statuses in ((signal.SIGKILL, (0, -9)), (signal.SIGINT, (0, 130))):
-                enough = count(url) + 2
-                ended = await started(day, *words)
-                await until_async(lambda: count(url) >= enough or ended.returncode is not None, "some are stored")  # noqa: B023 - awaited here
-                with contextlib.suppress(ProcessLookupError):
-                    ended.send_signal(sent)
-                _, err = await ended.communicate()
-                assert ended.returncode in statuses, err.decode()
-                assert b"Traceback" not in err
-            await typed(day, *words)
-            assert_whole(day)
-
-    run(scenario)
+async def test_a_run_that_is_killed_or_stopped_by_ctrl_c_goes_on_where_it_was():
+    async with evening() as day:
+        symbols = ",".join(symbols_of(day.simulator.market))
+        url = day.settings.store.url
+        words = ("bars", "--minutes", "--from", FIRST, "--symbols", symbols)
+        for sent, statuses in ((signal.SIGKILL, (0, -9)), (signal.SIGINT, (0, 130))):
+            enough = count(url) + 2
+            ended = await started(day, *words)
+            await until_async(lambda: count(url) >= enough or ended.returncode is not None, "some are stored")  # noqa: B023 - awaited here
+            with contextlib.suppress(ProcessLookupError):
+                ended.send_signal(sent)
+            _, err = await ended.communicate()
+            assert ended.returncode in statuses, err.decode()
+            assert b"Traceback" not in err
+        await typed(day, *words)
+        assert_whole(day)
 
 
 def count(url):
@@ -152,7 +144,7 @@ def count(url):
 
 
 @pytest.mark.slow  # without processes: tests/collection/test_backfill_minute_days.py, test_backfill_fetching.py
-def test_a_row_that_cannot_be_read_goes_to_quarantine_and_costs_nothing_else(monkeypatch):
+async def test_a_row_that_cannot_be_read_goes_to_quarantine_and_costs_nothing_else(monkeypatch):
     row_of = simulated_bars._minute_row
 
     def with_a_bad_one(day, bar):
@@ -160,102 +152,89 @@ def test_a_row_that_cannot_be_read_goes_to_quarantine_and_costs_nothing_else(mon
         is_bad = (day, bar.start_hhmmss) == ("20261117", "100000")
         return {**row, "cntg_vol": "many"} if is_bad else row
 
-    async def scenario():
-        async with evening() as day:
-            symbol = max(
-                symbols_of(day.simulator.market), key=lambda each: day.simulator.market.tape(each).volume_after[-1]
-            )
-            url, words = day.settings.store.url, ("--minutes", "--symbols", symbol)
-            monkeypatch.setattr(simulated_bars, "_minute_row", with_a_bad_one)
-            result = await fetched(day, *words)
-            assert result["outcomes"].keys() == {"equal", "differs"}
-            [[reason, content]] = query(url, "SELECT reason, content FROM quarantined_inputs")
-            assert "cntg_vol" in reason
-            assert json.loads(content)["cntg_vol"] == "many"
-            [differing] = result["differing"]
-            assert (differing["session_date"], differing["unreadable"]) == ("2026-11-17", 1)
-            monkeypatch.setattr(simulated_bars, "_minute_row", row_of)
-            assert (await fetched(day, *words))["calls"] == 0
-            mended = await fetched(day, *words, "--again")
-            assert (mended["minute_days"], mended["outcomes"]) == (1, {"equal": 1})
-            with StoreReader(url) as reader:
-                [last] = reader.minute_fetches("2026-11-17")
-                bars = {each.minute_start_ns: each for each in reader.fetched_minute_bars(symbol, "2026-11-17")}
-            assert last.outcome == "equal"
-            assert sum(each.volume for each in bars.values()) == last.volume == last.daily_volume
-
-    run(scenario)
+    async with evening() as day:
+        symbol = max(
+            symbols_of(day.simulator.market), key=lambda each: day.simulator.market.tape(each).volume_after[-1]
+        )
+        url, words = day.settings.store.url, ("--minutes", "--symbols", symbol)
+        monkeypatch.setattr(simulated_bars, "_minute_row", with_a_bad_one)
+        result = await fetched(day, *words)
+        assert result["outcomes"].keys() == {"equal", "differs"}
+        [[reason, content]] = query(url, "SELECT reason, content FROM quarantined_inputs")
+        assert "cntg_vol" in reason
+        assert json.loads(content)["cntg_vol"] == "many"
+        [differing] = result["differing"]
+        assert (differing["session_date"], differing["unreadable"]) == ("2026-11-17", 1)
+        monkeypatch.setattr(simulated_bars, "_minute_row", row_of)
+        assert (await fetched(day, *words))["calls"] == 0
+        mended = await fetched(day, *words, "--again")
+        assert (mended["minute_days"], mended["outcomes"]) == (1, {"equal": 1})
+        with StoreReader(url) as reader:
+            [last] = reader.minute_fetches("2026-11-17")
+            bars = {each.minute_start_ns: each for each in reader.fetched_minute_bars(symbol, "2026-11-17")}
+        assert last.outcome == "equal"
+        assert sum(each.volume for each in bars.values()) == last.volume == last.daily_volume
 
 
 @pytest.mark.slow
-def test_daily_bars_alone_and_what_is_stored_already_is_not_stored_again():
-    async def scenario():
-        async with evening() as day:
-            symbols = ",".join(symbols_of(day.simulator.market))
-            assert (await fetched(day, "--daily", "--symbols", symbols))["daily_bars"] > 0
-            url = day.settings.store.url
-            rows = query(url, "SELECT symbol, session_date FROM daily_bars")
-            assert len(set(rows)) == len(rows)
-            earlier = json.loads(
-                await typed(day, "bars", "--daily", "--from", "2026-11-02", "--symbols", symbols, "--json")
-            )
-            assert earlier["calls"] == len(day.simulator.market.instruments)
-            more = query(url, "SELECT symbol, session_date FROM daily_bars")
-            assert set(rows) < set(more)
-            assert len(set(more)) == len(more)
-
-    run(scenario)
+async def test_daily_bars_alone_and_what_is_stored_already_is_not_stored_again():
+    async with evening() as day:
+        symbols = ",".join(symbols_of(day.simulator.market))
+        assert (await fetched(day, "--daily", "--symbols", symbols))["daily_bars"] > 0
+        url = day.settings.store.url
+        rows = query(url, "SELECT symbol, session_date FROM daily_bars")
+        assert len(set(rows)) == len(rows)
+        earlier = json.loads(
+            await typed(day, "bars", "--daily", "--from", "2026-11-02", "--symbols", symbols, "--json")
+        )
+        assert earlier["calls"] == len(day.simulator.market.instruments)
+        more = query(url, "SELECT symbol, session_date FROM daily_bars")
+        assert set(rows) < set(more)
+        assert len(set(more)) == len(more)
 
 
 @pytest.mark.slow
-def test_no_call_is_made_while_the_day_is_collected():
-    async def scenario():
-        async with evening(11) as day:
-            waiting = await started(day, "bars", "--daily", "--from", FIRST, "--symbols", "005930")
-            assert waiting.stderr is not None
-            line = await waiting.stderr.readline()
-            assert b"waiting until" in line
-            assert query(day.settings.store.url, "SELECT 1 FROM bar_fetches") == []
-            day.clock.move_to(day.clock.now_ns())
-            waiting.send_signal(2)
-            await waiting.communicate()
-            assert waiting.returncode == 130
-            refused = typed_here(day, "bars", "--daily", "--from", DAY.isoformat(), "--symbols", "005930").exception
-            assert isinstance(refused, ConfigError)
-            assert "the last one that is over is 2026-11-17" in str(refused)
-            found = await fetched(day, "--daily", "--symbols", symbols_of(day.simulator.market)[0], "--any-time")
-            assert found["daily_bars"] > 0
-
-    run(scenario)
+async def test_no_call_is_made_while_the_day_is_collected():
+    async with evening(11) as day:
+        waiting = await started(day, "bars", "--daily", "--from", FIRST, "--symbols", "005930")
+        assert waiting.stderr is not None
+        line = await waiting.stderr.readline()
+        assert b"waiting until" in line
+        assert query(day.settings.store.url, "SELECT 1 FROM bar_fetches") == []
+        day.clock.move_to(day.clock.now_ns())
+        waiting.send_signal(2)
+        await waiting.communicate()
+        assert waiting.returncode == 130
+        refused = typed_here(day, "bars", "--daily", "--from", DAY.isoformat(), "--symbols", "005930").exception
+        assert isinstance(refused, ConfigError)
+        assert "the last one that is over is 2026-11-17" in str(refused)
+        found = await fetched(day, "--daily", "--symbols", symbols_of(day.simulator.market)[0], "--any-time")
+        assert found["daily_bars"] > 0
 
 
 @pytest.mark.slow
-def test_official_minute_bars_are_compared_with_the_stored_trades():
-    async def scenario():
-        async with evening() as day:
-            market, url = day.simulator.market, day.settings.store.url
-            symbol = max(symbols_of(market), key=lambda each: len(market.tape(each)))
-            assert isinstance(typed_here(day, "check", DAY.isoformat()).exception, NoDataError)
-            store(url, [*streamed(market, symbol), *trades(3, symbol="000020", session_date=DAY.isoformat())])
-            assert isinstance(typed_here(day, "check", DAY.isoformat()).exception, NoDataError)
-            result = await fetched(day, "--minutes", "--symbols", symbol)
-            assert result["outcomes"].keys() == {"equal"}
-            found = json.loads(await typed(day, "check", DAY.isoformat(), "--json"))
-            [check] = found["symbols"]
-            assert check["symbol"] == symbol
-            with StoreReader(url) as reader:
-                [stored] = reader.bar_checks(DAY.isoformat())
-            assert json.loads(msgspec.json.encode(msgspec.structs.asdict(stored))) == check
-            assert check["equal"] > 0
-            assert check["without_bar"] == 0
-            assert (
-                check["minutes"]
-                == check["equal"] + check["other_volume"] + check["other_prices"] + check["without_trades"]
-            )
-            text = await typed(day, "check", DAY.isoformat())
-            assert f"{DAY.isoformat()}: 1 symbols with official minute bars, 1 of them with stored trades" in text
-
-    run(scenario)
+async def test_official_minute_bars_are_compared_with_the_stored_trades():
+    async with evening() as day:
+        market, url = day.simulator.market, day.settings.store.url
+        symbol = max(symbols_of(market), key=lambda each: len(market.tape(each)))
+        assert isinstance(typed_here(day, "check", DAY.isoformat()).exception, NoDataError)
+        store(url, [*streamed(market, symbol), *trades(3, symbol="000020", session_date=DAY.isoformat())])
+        assert isinstance(typed_here(day, "check", DAY.isoformat()).exception, NoDataError)
+        result = await fetched(day, "--minutes", "--symbols", symbol)
+        assert result["outcomes"].keys() == {"equal"}
+        found = json.loads(await typed(day, "check", DAY.isoformat(), "--json"))
+        [check] = found["symbols"]
+        assert check["symbol"] == symbol
+        with StoreReader(url) as reader:
+            [stored] = reader.bar_checks(DAY.isoformat())
+        assert json.loads(msgspec.json.encode(msgspec.structs.asdict(stored))) == check
+        assert check["equal"] > 0
+        assert check["without_bar"] == 0
+        assert (
+            check["minutes"] == check["equal"] + check["other_volume"] + check["other_prices"] + check["without_trades"]
+        )
+        text = await typed(day, "check", DAY.isoformat())
+        assert f"{DAY.isoformat()}: 1 symbols with official minute bars, 1 of them with stored trades" in text
 
 
 def streamed(market, symbol):

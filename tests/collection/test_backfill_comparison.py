@@ -59,7 +59,7 @@ def test_each_minute_counts_once(official, stored):
 @given(tapes, st.randoms())
 def test_bars_made_of_all_trades_are_equal_in_any_order_and_stored_twice(tape, rng):
     trades = traded(tape)
-    official: dict[int, MinuteShape] = {}
+    official = {}
     for each in trades:  # in order of time and of the day's volume
         start_ns = each.exchange_time_ns - each.exchange_time_ns % NS_PER_MINUTE
         before = official.get(start_ns, MinuteShape(each.price, each.price, each.price, each.price, 0.0))

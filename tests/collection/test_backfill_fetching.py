@@ -9,19 +9,19 @@ import pytest
 
 from bus.codec import decode_events, unpack
 from bus.endpoints import Endpoints
-from bus.events import BarsFetched, DailyBar, Event, Poison, SharesAdjusted
+from bus.events import BarsFetched, DailyBar, Poison, SharesAdjusted
 from bus.journal import JournalReader
 from bus.outbox import Outbox
 from bus.producer import Producer
 from observer.base.clock import HeldClock
 from observer.base.errors import TransportError
 from observer.base.local_time import local_ns
-from observer.brokers.broker import Bar, Priority
+from observer.brokers.broker import Bar
 from observer.brokers.domestic import BarReach, DailyPage, MinuteDay
 from observer.calendar.phases import DayRules
 from observer.calendar.service import TradingDayService
 from observer.calendar.session_file import SHIPPED, read_session_rules
-from observer.collection.backfill.fetching import PRIORITY, Asked, Backfill, Result
+from observer.collection.backfill.fetching import PRIORITY, Asked, Backfill
 from observer.collection.backfill.plan import Span
 from observer.store.reader import StoreReader
 from tests.store.migrated import make_database
@@ -35,7 +35,7 @@ class Archive:
 
     def __init__(self, silent):
         self.silent = silent
-        self.priorities: set[Priority] = set()
+        self.priorities = set()
 
     async def daily_page(self, symbol, first, last, priority):
         self.priorities.add(priority)
@@ -85,13 +85,13 @@ def ran(folder, symbols, archive, *, minutes=False):
             finally:
                 results.append(backfill.result)
 
-    results: list[Result] = []
+    results = []
     asyncio.run(scenario())
     return results[0], published(folder)
 
 
 def published(folder):
-    found: list[Event] = []
+    found = []
     for path in (folder / "outbox").glob("*.journal"):
         with contextlib.closing(JournalReader(path)) as journal:
             for record in journal:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from observer.base.local_time import local_datetime, local_ns
 from observer.base.units import NS_PER_MINUTE
 from observer.brokers.broker import Bar
-from observer.brokers.domestic import MinuteDay, UnreadableRow
+from observer.brokers.domestic import UnreadableRow
 from observer.brokers.kis.minute_days import EMPTY_DAYS_MAX, MinuteDays
 
 FIRST = date(2026, 11, 2)
@@ -34,7 +34,7 @@ class Host:
         self.bars = [bar for day in sorted(minutes) for bar in bars_of(day, minutes[day])]
         self.rows_per_page = rows_per_page
         self.goes_on = goes_on
-        self.asked: list[int] = []
+        self.asked = []
 
     def page(self, until_ns):
         self.asked.append(until_ns)
@@ -47,7 +47,7 @@ class Host:
 
 def walked(host, days):
     walk = MinuteDays(days, host.rows_per_page)
-    found: list[MinuteDay] = []
+    found = []
     while (until_ns := walk.until_ns) is not None:
         assert len(host.asked) < 1_000
         found += walk.take(host.page(until_ns))

@@ -17,13 +17,12 @@ from hypothesis import strategies as st
 
 from bus.events import AccountsClosed, GapDetected, Trade
 from observer.brokers.connection_end import CONNECTION_LOST
-from observer.brokers.subscriptions import Step, Subscriptions
+from observer.brokers.subscriptions import Subscriptions
 from observer.collection.pins import Pins
 from observer.selection.sampling import SamplingSettings
-from observer.selection.selector import Selector
 from tests.collection.day_scene import PLAN, SESSION, SYMBOLS, Tasks, idle_process, market
 from tests.reach import Reach, reaches
-from tests.selection.builders import member, seen
+from tests.selection.builders import member, seen, selector_of
 from tests.waiting import until_async
 
 LINE: Final = SYMBOLS[-1]
@@ -52,13 +51,13 @@ class Connection:
     held_back_since_ns: int | None = None
 
     def __init__(self, broker, listener):
-        self.frames: deque[Step | Trade] = deque()
+        self.frames = deque()
         self.is_registered = False  # at the broker
         self.is_cut = False
         self._broker = broker
         self._listener = listener
         self._subscriptions = Subscriptions(1, ["trades"])
-        self._asked: Step | None = None
+        self._asked = None
         self._is_lost = False
 
     def want(self, symbols, watched=()):
@@ -123,7 +122,7 @@ class Broker:
 
     def __init__(self, made, running, tasks):
         self._market = made
-        self.connections: list[Connection] = []
+        self.connections = []
         for account in running.brokers.accounts:
             account.stream = self._opened
         self._first = running.producer.published + 1
@@ -131,11 +130,11 @@ class Broker:
         self.day = running.new_day(PLAN, None, made.clock)
         self.day.receiver.tasks = tasks
         members = [member(each, rank=rank, market_cap=1e13 / rank) for rank, each in enumerate(("A", "B", LINE), 1)]
-        self.selector = Selector(members, dict.fromkeys(ACCOUNTS, 1), made.settings.selection)
+        self.selector = selector_of(members, dict.fromkeys(ACCOUNTS, 1), made.settings.selection)
         self.day.receiver.selector = self.selector
         self._pins = Pins(self.selector, self.day.moment, self.day.carry_out)
         self._is_begun = False  # a subscription in the slot is acknowledged
-        self.promised: list[Trade] = []
+        self.promised = []
 
     def _opened(self, listener):
         self.connections.append(Connection(self, listener))

@@ -127,7 +127,7 @@ class Bounded(History):
     def __init__(self, trades):
         super().__init__(0)
         self._trades = trades
-        self.bounds: list[tuple[float, int | None]] = []
+        self.bounds = []
 
     async def trades_between(self, symbol, from_ns, to_ns, after_volume=0.0, rows_max=None):
         self.bounds.append((after_volume, rows_max))

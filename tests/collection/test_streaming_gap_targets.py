@@ -9,10 +9,9 @@ import pytest
 
 from bus.commands import Refused
 from bus.delivery import Delivered
-from bus.events import Event, GapEmpty, GapOpened, GapTimesMeasured, GapUnrecoverable
+from bus.events import GapEmpty, GapOpened, GapTimesMeasured, GapUnrecoverable
 from observer.collection.gap_filler import GapWorklist
-from observer.gaps.recovery import RecoverySettings
-from observer.gaps.targets import TargetChange
+from observer.gaps.recovery import RecoverySettings, TargetChange
 from observer.monitoring.alerts.process import Alerts
 from observer.selection.sampling import SamplingSettings
 from observer.store.reader import StoreReader
@@ -83,7 +82,7 @@ async def test_a_cut_that_track_b_gives_up_is_not_filled_and_misses_the_target_o
         following = asyncio.create_task(worklist.follow_feed())
 
         def is_counted():
-            events: list[Event] = [cut(made, "c"), given_up(made, "c")]
+            events = [cut(made, "c"), given_up(made, "c")]
             made.feed.publish([Delivered("track-b", "a" * 32, 1, events)])
             return any(each.identity == "recovery_target:success" for each in alerts.open)
 
@@ -122,21 +121,18 @@ async def test_figures_that_cannot_be_read_after_a_restart_are_an_alert():
     ("outcome", "text"),
     [("open", "is still open"), ("empty", "nothing was traded"), ("given up", "is not known"), ("none", "no gap has")],
 )
-def test_the_retry_of_a_cut_says_why_there_is_nothing_to_fetch(outcome, text):
-    async def scene():
-        with market(SamplingSettings()) as made, working(made) as (worklist, _):
-            now_ns = made.clock.now_ns()
-            empty = GapEmpty("c", "kis", SYMBOLS[0], SESSION, now_ns, now_ns, now_ns, 10.0)
-            events: dict[str, list[Event]] = {
-                "open": [cut(made, "c")],
-                "empty": [cut(made, "c"), empty],
-                "given up": [cut(made, "c"), given_up(made, "c")],
-                "none": [cut(made, "other")],
-            }
-            made.store("b" * 32, *events[outcome])
-            refused = await worklist.retry(["c"])
-            assert isinstance(refused, Refused)
-            assert text in refused.message
-            assert refused.code == ("unknown_gap" if outcome == "none" else "not_needed")
-
-    asyncio.run(scene())
+async def test_the_retry_of_a_cut_says_why_there_is_nothing_to_fetch(outcome, text):
+    with market(SamplingSettings()) as made, working(made) as (worklist, _):
+        now_ns = made.clock.now_ns()
+        empty = GapEmpty("c", "kis", SYMBOLS[0], SESSION, now_ns, now_ns, now_ns, 10.0)
+        events = {
+            "open": [cut(made, "c")],
+            "empty": [cut(made, "c"), empty],
+            "given up": [cut(made, "c"), given_up(made, "c")],
+            "none": [cut(made, "other")],
+        }
+        made.store("b" * 32, *events[outcome])
+        refused = await worklist.retry(["c"])
+        assert isinstance(refused, Refused)
+        assert text in refused.message
+        assert refused.code == ("unknown_gap" if outcome == "none" else "not_needed")

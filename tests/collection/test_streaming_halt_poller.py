@@ -4,7 +4,6 @@ import asyncio
 
 import msgspec
 
-from bus.events import MarketStateChanged
 from observer.base.clock import ManualClock
 from observer.base.errors import ProviderError
 from observer.collection.halt_poller import HALTS_UNKNOWN, HaltPoller
@@ -30,8 +29,8 @@ class Desk:
 
     def __init__(self, *halted):
         self.halted = halted
-        self.queried: list[str] = []
-        self.unanswered: set[str] = set()
+        self.queried = []
+        self.unanswered = set()
 
     async def is_halted(self, symbol):
         self.queried.append(symbol)
@@ -56,7 +55,7 @@ def quiet_alerts():
 
 def queried(held, *sweeps, expected, stops=None):
     """The symbols queried after the sweeps while one is halted, and what was reported of them."""
-    desk, reported = Desk(STILL), list[MarketStateChanged]()
+    desk, reported = Desk(STILL), []
 
     async def run():
         poller = HaltPoller("kis", desk, ManualClock(10**9), reported.extend, quiet_alerts())
@@ -114,7 +113,7 @@ def test_an_answer_of_the_sweep_before_says_nothing():
 
 def test_a_stop_of_the_market_that_begins_after_the_sweep_takes_no_slot_away():
     """The other symbol traded before the sweep, and is stopped by the time of the queries."""
-    desk, reported = Desk(STILL, OTHER), list[MarketStateChanged]()
+    desk, reported = Desk(STILL, OTHER), []
 
     async def run():
         poller = HaltPoller("kis", desk, ManualClock(10**9), reported.extend, quiet_alerts())

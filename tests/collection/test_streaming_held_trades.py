@@ -1,7 +1,6 @@
 """False trades among real ones: the real ones are all stored, the false ones go to quarantine."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from bus.codec import decode_events, unpack
 from bus.events import (
     AlertRaised,
     AlertResolved,
-    Event,
     GapDetected,
     InputQuarantined,
     Trade,
@@ -27,15 +25,16 @@ from bus.segments import Packed
 from observer.base.clock import ManualClock
 from observer.base.errors import ProviderError
 from observer.base.units import NS_PER_S
-from observer.brokers.broker import Priority, Quote
+from observer.brokers.broker import Quote
 from observer.collection import held_trades
+from observer.collection.parts import StreamParts
 from observer.collection.recorder import CONTRADICTIONS_MAX, TradeRecorder
 from observer.gaps.detector import Mark
 from observer.gaps.plausibility import TradeScreen, TradingHours, observed_state
 from observer.monitoring.alerts.process import Alerts
-from observer.selection.sampling import Kept, SamplingSettings
 from tests.builders import trade
 from tests.folders import short_folder
+from tests.scenes import on
 from tests.waiting import DEADLINE_S
 
 SYMBOL, OTHER, DAY = "005930", "000660", "2026-11-18"
@@ -51,11 +50,11 @@ class Broker:
 
     def __init__(self):
         self.volume = 0.0
-        self.limits: tuple[float | None, float | None] = (49_000.0, 91_000.0)
+        self.limits = (49_000.0, 91_000.0)
         self.high = 70_000.0
         self.is_down = False
-        self.asked: list[Priority] = []
-        self.while_asked: Callable[[], None] = lambda: None  # once
+        self.asked = []
+        self.while_asked = lambda: None  # once
 
     async def quotes(self, symbols, priority="bulk"):
         self.asked.append(priority)
@@ -77,14 +76,17 @@ class Scene:
         self._outbox = Outbox(folder / "outbox", "test", "1" * 32)
         self.producer = Producer(self._outbox, f"ipc://{folder}/ingest")
         self.screen = TradeScreen(TradingHours(DAY, OPENS_NS - 10**13, OPENS_NS + 10**14, OPENS_NS))
-        self.seen: list[Kept] = []
+        self.seen = []
         self.begin()
 
     def begin(self, *marks):
         """A process begins, after an earlier one with these marks."""
+        alerts = Alerts(self.clock, "track-b", self.producer.publish)
+        parts = StreamParts(provider="kis", quotes=self.broker, producer=self.producer, clock=self.clock, alerts=alerts)
         self.recorder = TradeRecorder(
-            *("kis", self.producer, self.broker, self.clock, SamplingSettings(), self.screen, self.seen.append),
-            alerts=Alerts(self.clock, "track-b", self.producer.publish),
+            parts,
+            self.screen,
+            apply=self.seen.append,
             quarantine=self.producer.publish,
             account_of=lambda _symbol: "main",
         )
@@ -106,7 +108,7 @@ class Scene:
     @property
     def events(self):
         self.producer.flush()
-        found: list[Event] = []
+        found = []
         while len(found) < self.producer.published:
             packed = self._outbox.batch_at(self._outbox.stream, len(found) + 1)
             assert isinstance(packed, Packed)
@@ -135,9 +137,6 @@ class Scene:
         return [event.identity for event in self.events if isinstance(event, AlertRaised)]
 
 
-Act = Callable[[Scene], Coroutine[None, None, None]]
-
-
 @contextmanager
 def scene():
     with short_folder() as folder:
@@ -146,14 +145,6 @@ def scene():
             yield made
         finally:
             made.producer.close()
-
-
-def play(act):
-    async def test():
-        with scene() as made:
-            await act(made)
-
-    asyncio.run(test())
 
 
 def real_trade(number):
@@ -182,323 +173,279 @@ def swept(made):
 
 
 @pytest.mark.parametrize("poison", [THOUSANDFOLD, BLOCK, DEAR])
-def test_real_trades_go_on_while_a_false_one_is_held_and_then_put_in_quarantine(poison):
-    async def act(made):
-        made.real(1, 5)
-        made.recorder.take(poison)
-        made.real(6, 9)
-        assert made.numbers == list(range(1, 10))
-        assert made.quarantine == []
-        await made.decided()
-        made.real(10, 12)
-        assert made.numbers == list(range(1, 13))
-        assert made.gaps == []
-        assert made.quarantined == [poison]
-        assert made.alerts == ["implausible_trades"]
-
-    play(act)
+@on(scene)
+async def test_real_trades_go_on_while_a_false_one_is_held_and_then_put_in_quarantine(made, poison):
+    made.real(1, 5)
+    made.recorder.take(poison)
+    made.real(6, 9)
+    assert made.numbers == list(range(1, 10))
+    assert made.quarantine == []
+    await made.decided()
+    made.real(10, 12)
+    assert made.numbers == list(range(1, 13))
+    assert made.gaps == []
+    assert made.quarantined == [poison]
+    assert made.alerts == ["implausible_trades"]
 
 
-def test_the_alert_and_the_quarantine_name_symbol_account_and_reason():
-    async def act(made):
-        made.real(1, 5)
-        made.recorder.take(THOUSANDFOLD)
-        await made.decided()
-        [item] = made.quarantine
-        [alert] = [event for event in made.events if isinstance(event, AlertRaised)]
-        assert item.source == "kis.trade"
-        assert item.reason.startswith("the day's volume grows from 5 to 5,000,000, plausible are 6,")
-        assert item.reason.endswith("; the quote says 5")
-        assert alert.text == f"a trade of {SYMBOL} (account main) is in quarantine: {item.reason}"
-
-    play(act)
+@on(scene)
+async def test_the_alert_and_the_quarantine_name_symbol_account_and_reason(made):
+    made.real(1, 5)
+    made.recorder.take(THOUSANDFOLD)
+    await made.decided()
+    [item] = made.quarantine
+    [alert] = [event for event in made.events if isinstance(event, AlertRaised)]
+    assert item.source == "kis.trade"
+    assert item.reason.startswith("the day's volume grows from 5 to 5,000,000, plausible are 6,")
+    assert item.reason.endswith("; the quote says 5")
+    assert alert.text == f"a trade of {SYMBOL} (account main) is in quarantine: {item.reason}"
 
 
-def test_a_false_first_trade_of_a_subscription_starts_no_chain():
-    async def act(made):
-        made.recorder.take(THOUSANDFOLD)
-        made.real(6, 9)
-        await made.decided()
-        assert made.numbers == [6, 7, 8, 9]
-        assert made.quarantined == [THOUSANDFOLD]
-
-    play(act)
+@on(scene)
+async def test_a_false_first_trade_of_a_subscription_starts_no_chain(made):
+    made.recorder.take(THOUSANDFOLD)
+    made.real(6, 9)
+    await made.decided()
+    assert made.numbers == [6, 7, 8, 9]
+    assert made.quarantined == [THOUSANDFOLD]
 
 
-def test_a_real_jump_is_released_in_order_with_its_gap_once_the_quote_shows_it():
-    async def act(made):
-        made.real(1, 5)
-        made.real(10_001, 10_003)
-        assert made.numbers == [1, 2, 3, 4, 5]
-        await made.decided(1)
-        made.real(10_004, 10_004)
-        assert made.numbers == [1, 2, 3, 4, 5, 10_001, 10_002, 10_003, 10_004]
-        assert made.gaps == [(5, 10_000)]
-        assert made.quarantine == []
-        assert made.broker.asked == ["urgent"]
-        assert made.seen == [event for event in made.events if isinstance(event, Trade)]
-
-    play(act)
+@on(scene)
+async def test_a_real_jump_is_released_in_order_with_its_gap_once_the_quote_shows_it(made):
+    made.real(1, 5)
+    made.real(10_001, 10_003)
+    assert made.numbers == [1, 2, 3, 4, 5]
+    await made.decided(1)
+    made.real(10_004, 10_004)
+    assert made.numbers == [1, 2, 3, 4, 5, 10_001, 10_002, 10_003, 10_004]
+    assert made.gaps == [(5, 10_000)]
+    assert made.quarantine == []
+    assert made.broker.asked == ["urgent"]
+    assert made.seen == [event for event in made.events if isinstance(event, Trade)]
 
 
-def test_a_real_block_trade_passes_once_the_quote_shows_it():
-    async def act(made):
-        made.real(1, 5)
-        block = trade(6, volume=50_000.0, cumulative_volume=50_005.0)
-        made.broker.volume = 50_005.0
-        made.recorder.take(block)
-        made.recorder.take(trade(7, cumulative_volume=50_006.0))
-        await made.decided(1)
-        assert made.numbers == [1, 2, 3, 4, 5, 50_005, 50_006]
-        assert made.gaps == []
-
-    play(act)
+@on(scene)
+async def test_a_real_block_trade_passes_once_the_quote_shows_it(made):
+    made.real(1, 5)
+    block = trade(6, volume=50_000.0, cumulative_volume=50_005.0)
+    made.broker.volume = 50_005.0
+    made.recorder.take(block)
+    made.recorder.take(trade(7, cumulative_volume=50_006.0))
+    await made.decided(1)
+    assert made.numbers == [1, 2, 3, 4, 5, 50_005, 50_006]
+    assert made.gaps == []
 
 
-def test_an_opening_auction_and_a_resumption_after_an_interruption_of_minutes_are_not_held():
-    async def act(made):
-        made.recorder.take(trade(1, volume=PLAUSIBLE, cumulative_volume=PLAUSIBLE))  # a quarter of a usual day
-        made.recorder.take(trade(150, volume=PLAUSIBLE, cumulative_volume=2 * PLAUSIBLE))
-        assert made.numbers == [PLAUSIBLE, 2 * PLAUSIBLE]
-        assert made.recorder.held.symbols == set()
-
-    play(act)
+@on(scene)
+async def test_an_opening_auction_and_a_resumption_after_an_interruption_of_minutes_are_not_held(made):
+    made.recorder.take(trade(1, volume=PLAUSIBLE, cumulative_volume=PLAUSIBLE))  # a quarter of a usual day
+    made.recorder.take(trade(150, volume=PLAUSIBLE, cumulative_volume=2 * PLAUSIBLE))
+    assert made.numbers == [PLAUSIBLE, 2 * PLAUSIBLE]
+    assert made.recorder.held.symbols == set()
 
 
-def test_a_reconnection_after_a_long_outage_needs_no_quote():
-    async def act(made):
-        made.real(1, 5)
-        made.recorder.interrupt(SYMBOL, "reconnect")
-        made.recorder.take(trade(3_600, cumulative_volume=60_000.0))
-        assert made.gaps == [(5, 59_999)]
-        assert made.broker.asked == []
-
-    play(act)
+@on(scene)
+async def test_a_reconnection_after_a_long_outage_needs_no_quote(made):
+    made.real(1, 5)
+    made.recorder.interrupt(SYMBOL, "reconnect")
+    made.recorder.take(trade(3_600, cumulative_volume=60_000.0))
+    assert made.gaps == [(5, 59_999)]
+    assert made.broker.asked == []
 
 
-def test_a_quote_that_lags_behind_the_stream_is_asked_for_again():
-    async def act(made):
-        made.real(1, 5)
-        made.recorder.take(real_trade(10_001))
-        await made.decided(1)
-        assert made.quarantine == []
-        made.broker.volume = 10_001.0
-        await made.decided(1)
-        assert made.numbers[-1] == 10_001
-
-    play(act)
+@on(scene)
+async def test_a_quote_that_lags_behind_the_stream_is_asked_for_again(made):
+    made.real(1, 5)
+    made.recorder.take(real_trade(10_001))
+    await made.decided(1)
+    assert made.quarantine == []
+    made.broker.volume = 10_001.0
+    await made.decided(1)
+    assert made.numbers[-1] == 10_001
 
 
-def test_a_price_beyond_the_limits_passes_if_the_brokers_own_prices_reach_it():
-    async def act(made):
-        made.real(1, 5)
-        made.recorder.take(DEAR)
-        made.broker.high = DEAR.price
-        await made.decided(1)
-        assert made.numbers == [1, 2, 3, 4, 5, 6]
-        assert made.quarantine == []
-
-    play(act)
+@on(scene)
+async def test_a_price_beyond_the_limits_passes_if_the_brokers_own_prices_reach_it(made):
+    made.real(1, 5)
+    made.recorder.take(DEAR)
+    made.broker.high = DEAR.price
+    await made.decided(1)
+    assert made.numbers == [1, 2, 3, 4, 5, 6]
+    assert made.quarantine == []
 
 
-def test_a_false_price_with_a_volume_that_is_not_new_goes_to_quarantine_at_once():
-    async def act(made):
-        made.real(1, 7)
-        made.recorder.take(DEAR)
-        assert made.quarantined == [DEAR]
-        assert "its volume is not new" in made.quarantine[0].reason
-
-    play(act)
+@on(scene)
+async def test_a_false_price_with_a_volume_that_is_not_new_goes_to_quarantine_at_once(made):
+    made.real(1, 7)
+    made.recorder.take(DEAR)
+    assert made.quarantined == [DEAR]
+    assert "its volume is not new" in made.quarantine[0].reason
 
 
 @pytest.mark.parametrize("changes", [{"session_date": "2026-11-19"}, {"exchange_time_ns": OPENS_NS + 2 * 10**14}])
-def test_a_misdated_trade_goes_to_quarantine_at_once_and_leaves_the_chain(changes):
-    async def act(made):
-        made.real(1, 5)
-        poison = false(6, **changes)
-        made.recorder.take(poison)
-        made.real(6, 9)
-        assert made.numbers == list(range(1, 10))
-        assert made.quarantined == [poison]
-        assert made.broker.asked == []
-
-    play(act)
+@on(scene)
+async def test_a_misdated_trade_goes_to_quarantine_at_once_and_leaves_the_chain(made, changes):
+    made.real(1, 5)
+    poison = false(6, **changes)
+    made.recorder.take(poison)
+    made.real(6, 9)
+    assert made.numbers == list(range(1, 10))
+    assert made.quarantined == [poison]
+    assert made.broker.asked == []
 
 
 # --- without an answer of the broker ---
 
 
-def test_without_a_quote_two_trades_that_continue_the_old_chain_refute_a_jump():
-    async def act(made):
-        made.broker.is_down = True
-        made.real(1, 5)
-        made.recorder.take(THOUSANDFOLD)
-        made.real(6, 6)
-        await made.decided(3)
-        assert made.quarantine == []
-        made.real(7, 7)
-        await made.decided(1)
-        assert made.quarantined == [THOUSANDFOLD]
-        assert made.numbers == list(range(1, 8))
-
-    play(act)
+@on(scene)
+async def test_without_a_quote_two_trades_that_continue_the_old_chain_refute_a_jump(made):
+    made.broker.is_down = True
+    made.real(1, 5)
+    made.recorder.take(THOUSANDFOLD)
+    made.real(6, 6)
+    await made.decided(3)
+    assert made.quarantine == []
+    made.real(7, 7)
+    await made.decided(1)
+    assert made.quarantined == [THOUSANDFOLD]
+    assert made.numbers == list(range(1, 8))
 
 
-def test_without_a_quote_two_trades_that_continue_the_jump_confirm_it():
-    async def act(made):
-        made.broker.is_down = True
-        made.real(1, 5)
-        made.real(10_001, 10_002)
-        await made.decided(3)
-        assert made.numbers == [1, 2, 3, 4, 5]
-        made.real(10_003, 10_003)
-        await made.decided(1)
-        assert made.numbers == [1, 2, 3, 4, 5, 10_001, 10_002, 10_003]
-        assert made.gaps == [(5, 10_000)]
-
-    play(act)
+@on(scene)
+async def test_without_a_quote_two_trades_that_continue_the_jump_confirm_it(made):
+    made.broker.is_down = True
+    made.real(1, 5)
+    made.real(10_001, 10_002)
+    await made.decided(3)
+    assert made.numbers == [1, 2, 3, 4, 5]
+    made.real(10_003, 10_003)
+    await made.decided(1)
+    assert made.numbers == [1, 2, 3, 4, 5, 10_001, 10_002, 10_003]
+    assert made.gaps == [(5, 10_000)]
 
 
-def test_a_jump_that_nothing_decides_is_given_up_and_the_next_real_trade_shows_it_as_a_gap(
+@on(scene)
+async def test_a_jump_that_nothing_decides_is_given_up_and_the_next_real_trade_shows_it_as_a_gap(
+    made,
     monkeypatch,
 ):
     monkeypatch.setattr(held_trades, "HELD_S_MAX", -1.0)
 
-    async def act(made):
-        made.broker.is_down = True
-        made.real(1, 5)
-        made.real(10_001, 10_001)
-        await made.decided(1)
-        assert made.quarantined == [real_trade(10_001)]
-        made.broker.is_down = False
-        made.real(10_002, 10_002)
-        await made.decided(1)
-        assert made.gaps == [(5, 10_001)]
-
-    play(act)
+    made.broker.is_down = True
+    made.real(1, 5)
+    made.real(10_001, 10_001)
+    await made.decided(1)
+    assert made.quarantined == [real_trade(10_001)]
+    made.broker.is_down = False
+    made.real(10_002, 10_002)
+    await made.decided(1)
+    assert made.gaps == [(5, 10_001)]
 
 
-def test_no_first_trade_of_a_subscription_is_lost_if_a_sweep_confirms_the_trades_after_it():
-    async def act(made):
-        made.real(10_001, 10_003)
-        swept(made)
-        made.real(10_004, 10_006)
-        await made.decided(1)
-        assert made.numbers == list(range(10_001, 10_007))
-        assert made.quarantine == []
-
-    play(act)
+@on(scene)
+async def test_no_first_trade_of_a_subscription_is_lost_if_a_sweep_confirms_the_trades_after_it(made):
+    made.real(10_001, 10_003)
+    swept(made)
+    made.real(10_004, 10_006)
+    await made.decided(1)
+    assert made.numbers == list(range(10_001, 10_007))
+    assert made.quarantine == []
 
 
-def test_no_trade_of_a_surge_is_a_gap_if_a_sweep_confirms_the_trades_after_it():
-    async def act(made):
-        made.real(1, 5)
-        made.real(10_001, 10_003)
-        swept(made)
-        made.real(10_004, 10_006)
-        await made.decided(1)
-        assert made.numbers == [*range(1, 6), *range(10_001, 10_007)]
-        assert made.gaps == [(5, 10_000)]
-
-    play(act)
+@on(scene)
+async def test_no_trade_of_a_surge_is_a_gap_if_a_sweep_confirms_the_trades_after_it(made):
+    made.real(1, 5)
+    made.real(10_001, 10_003)
+    swept(made)
+    made.real(10_004, 10_006)
+    await made.decided(1)
+    assert made.numbers == [*range(1, 6), *range(10_001, 10_007)]
+    assert made.gaps == [(5, 10_000)]
 
 
-def test_without_a_quote_a_jump_confirms_no_false_trade_that_is_held_with_it():
-    async def act(made):
-        made.broker.is_down = True
-        made.real(1, 5)
-        made.recorder.take(THOUSANDFOLD)
-        made.real(10_001, 10_003)
-        await made.decided(1)
-        assert made.numbers == [1, 2, 3, 4, 5, 10_001, 10_002, 10_003]
-        made.real(10_004, 10_005)
-        await made.decided(1)
-        assert made.quarantined == [THOUSANDFOLD]
-
-    play(act)
+@on(scene)
+async def test_without_a_quote_a_jump_confirms_no_false_trade_that_is_held_with_it(made):
+    made.broker.is_down = True
+    made.real(1, 5)
+    made.recorder.take(THOUSANDFOLD)
+    made.real(10_001, 10_003)
+    await made.decided(1)
+    assert made.numbers == [1, 2, 3, 4, 5, 10_001, 10_002, 10_003]
+    made.real(10_004, 10_005)
+    await made.decided(1)
+    assert made.quarantined == [THOUSANDFOLD]
 
 
-def test_without_a_quote_three_trades_in_a_row_refute_a_false_first_one_before_them():
-    async def act(made):
-        made.broker.is_down = True
-        made.recorder.take(DEAR)
-        made.real(6, 8)
-        await made.decided(1)
-        assert made.numbers == [6, 7, 8]
-        assert made.quarantined == [DEAR]
-
-    play(act)
+@on(scene)
+async def test_without_a_quote_three_trades_in_a_row_refute_a_false_first_one_before_them(made):
+    made.broker.is_down = True
+    made.recorder.take(DEAR)
+    made.real(6, 8)
+    await made.decided(1)
+    assert made.numbers == [6, 7, 8]
+    assert made.quarantined == [DEAR]
 
 
-def test_a_first_trade_that_no_quote_confirms_in_time_leaves_a_gap_from_the_known_volume(
+@on(scene)
+async def test_a_first_trade_that_no_quote_confirms_in_time_leaves_a_gap_from_the_known_volume(
+    made,
     monkeypatch,
 ):
     monkeypatch.setattr(held_trades, "HELD_S_MAX", -1.0)
 
-    async def act(made):
-        made.recorder.learn(Mark(SYMBOL, DAY, 3.0, None, OPENS_NS))
-        made.broker.is_down = True
-        made.real(10_001, 10_001)
-        await made.decided(1)
-        swept(made)
-        made.real(10_003, 10_003)
-        assert made.numbers == [10_003]
-        assert made.gaps == [(3, 10_002)]
-
-    play(act)
+    made.recorder.learn(Mark(SYMBOL, DAY, 3.0, None, OPENS_NS))
+    made.broker.is_down = True
+    made.real(10_001, 10_001)
+    await made.decided(1)
+    swept(made)
+    made.real(10_003, 10_003)
+    assert made.numbers == [10_003]
+    assert made.gaps == [(3, 10_002)]
 
 
-def test_the_trades_of_a_surge_wait_for_the_first_quote_and_none_is_lost():
-    async def act(made):
-        made.real(1, 5)
-        made.real(10_001, 10_200)
-        await made.decided(1)
-        assert made.numbers == [*range(1, 6), *range(10_001, 10_201)]
-        assert made.quarantine == []
-
-    play(act)
+@on(scene)
+async def test_the_trades_of_a_surge_wait_for_the_first_quote_and_none_is_lost(made):
+    made.real(1, 5)
+    made.real(10_001, 10_200)
+    await made.decided(1)
+    assert made.numbers == [*range(1, 6), *range(10_001, 10_201)]
+    assert made.quarantine == []
 
 
-def test_the_number_of_held_trades_of_a_symbol_is_bounded(monkeypatch):
+@on(scene)
+async def test_the_number_of_held_trades_of_a_symbol_is_bounded(made, monkeypatch):
     monkeypatch.setattr(held_trades, "HELD_MAX", 3)
 
-    async def act(made):
-        made.real(1, 5)
-        for number in range(5):
-            made.recorder.take(false(5, cumulative_volume=1e6 * (number + 1)))
-        assert len(made.quarantine) == 2
-        assert "3 trades of 005930 are held already" in made.quarantine[0].reason
-        await made.decided()
-        assert len(made.quarantine) == 5
-
-    play(act)
+    made.real(1, 5)
+    for number in range(5):
+        made.recorder.take(false(5, cumulative_volume=1e6 * (number + 1)))
+    assert len(made.quarantine) == 2
+    assert "3 trades of 005930 are held already" in made.quarantine[0].reason
+    await made.decided()
+    assert len(made.quarantine) == 5
 
 
-def test_real_trades_beyond_that_number_are_a_gap_even_if_no_trade_follows(monkeypatch):
+@on(scene)
+async def test_real_trades_beyond_that_number_are_a_gap_even_if_no_trade_follows(made, monkeypatch):
     monkeypatch.setattr(held_trades, "HELD_MAX", 3)
 
-    async def act(made):
-        made.real(1, 5)
-        made.real(10_001, 10_006)
-        await made.decided(1)
-        assert made.numbers == [*range(1, 6), *range(10_001, 10_004)]
-        await left(made)
-        assert made.gaps == [(5, 10_000), (10_003, 10_006)]
-
-    play(act)
+    made.real(1, 5)
+    made.real(10_001, 10_006)
+    await made.decided(1)
+    assert made.numbers == [*range(1, 6), *range(10_001, 10_004)]
+    await left(made)
+    assert made.gaps == [(5, 10_000), (10_003, 10_006)]
 
 
-def test_a_held_trade_that_is_lost_with_its_process_is_a_gap_before_the_next_one():
-    async def act(made):
-        made.real(1, 5)
-        made.real(10_001, 10_001)
-        made.begin(Mark(SYMBOL, DAY, 5.0, 5, trade(5).exchange_time_ns))
-        made.real(10_002, 10_002)
-        await made.decided(1)
-        assert made.gaps == [(5, 10_001)]
-        assert made.quarantine == []
-
-    play(act)
+@on(scene)
+async def test_a_held_trade_that_is_lost_with_its_process_is_a_gap_before_the_next_one(made):
+    made.real(1, 5)
+    made.real(10_001, 10_001)
+    made.begin(Mark(SYMBOL, DAY, 5.0, 5, trade(5).exchange_time_ns))
+    made.real(10_002, 10_002)
+    await made.decided(1)
+    assert made.gaps == [(5, 10_001)]
+    assert made.quarantine == []
 
 
 # --- symbols that are left ---
@@ -506,7 +453,7 @@ def test_a_held_trade_that_is_lost_with_its_process_is_a_gap_before_the_next_one
 
 async def left(made):
     """The symbol loses its slot, and is settled."""
-    settling: list[asyncio.Task[None]] = []
+    settling = []
     loop = asyncio.get_running_loop()
     made.recorder.leave(SYMBOL, lambda each: settling.append(loop.create_task(made.recorder.settle(each))))
     await asyncio.gather(*settling)
@@ -514,123 +461,108 @@ async def left(made):
     assert made.recorder.held.symbols == set()
 
 
-def test_a_real_trade_that_is_held_when_its_symbol_is_left_is_released():
-    async def act(made):
-        made.real(1, 5)
-        made.real(10_001, 10_001)
-        await left(made)
-        assert made.numbers == [1, 2, 3, 4, 5, 10_001]
-        assert made.gaps == [(5, 10_000)]
-        assert made.quarantine == []
-
-    play(act)
+@on(scene)
+async def test_a_real_trade_that_is_held_when_its_symbol_is_left_is_released(made):
+    made.real(1, 5)
+    made.real(10_001, 10_001)
+    await left(made)
+    assert made.numbers == [1, 2, 3, 4, 5, 10_001]
+    assert made.gaps == [(5, 10_000)]
+    assert made.quarantine == []
 
 
-def test_a_false_trade_that_is_held_when_its_symbol_is_left_leaves_no_gap(monkeypatch):
+@on(scene)
+async def test_a_false_trade_that_is_held_when_its_symbol_is_left_leaves_no_gap(made, monkeypatch):
     monkeypatch.setattr(held_trades, "ASK_AGAIN_S", 0.0)
 
-    async def act(made):
-        made.real(1, 5)
-        made.recorder.take(THOUSANDFOLD)
-        await left(made)
-        assert made.quarantined == [THOUSANDFOLD]
-        assert made.gaps == []
-
-    play(act)
+    made.real(1, 5)
+    made.recorder.take(THOUSANDFOLD)
+    await left(made)
+    assert made.quarantined == [THOUSANDFOLD]
+    assert made.gaps == []
 
 
-def test_a_trade_that_no_quote_decides_leaves_its_symbol_to_the_exchanges_volume(
+@on(scene)
+async def test_a_trade_that_no_quote_decides_leaves_its_symbol_to_the_exchanges_volume(
+    made,
     monkeypatch,
 ):
     monkeypatch.setattr(held_trades, "ASK_AGAIN_S", 0.0)
 
-    async def act(made):
-        made.broker.is_down = True
-        made.real(1, 5)
-        made.real(10_001, 10_001)
-        await left(made)
-        assert made.quarantined == [real_trade(10_001)]
-        assert made.alerts == ["implausible_trades", f"unsettled_symbols:{SYMBOL}"]
-
-    play(act)
+    made.broker.is_down = True
+    made.real(1, 5)
+    made.real(10_001, 10_001)
+    await left(made)
+    assert made.quarantined == [real_trade(10_001)]
+    assert made.alerts == ["implausible_trades", f"unsettled_symbols:{SYMBOL}"]
 
 
-def test_a_symbol_that_returns_before_it_is_settled_keeps_its_held_trade(monkeypatch):
+@on(scene)
+async def test_a_symbol_that_returns_before_it_is_settled_keeps_its_held_trade(made, monkeypatch):
     monkeypatch.setattr(held_trades, "ASK_AGAIN_S", 0.0)
 
-    async def act(made):
-        made.broker.is_down = True
-        made.real(1, 5)
-        made.real(10_001, 10_001)
-        made.recorder.leave(SYMBOL, lambda _symbols: None)
-        made.recorder.watch(SYMBOL)
-        await made.recorder.settle({SYMBOL})
-        assert made.recorder.held.symbols == {SYMBOL}
-        made.broker.is_down = False
-        await made.decided(1)
-        assert made.numbers == [1, 2, 3, 4, 5, 10_001]
-
-    play(act)
+    made.broker.is_down = True
+    made.real(1, 5)
+    made.real(10_001, 10_001)
+    made.recorder.leave(SYMBOL, lambda _symbols: None)
+    made.recorder.watch(SYMBOL)
+    await made.recorder.settle({SYMBOL})
+    assert made.recorder.held.symbols == {SYMBOL}
+    made.broker.is_down = False
+    await made.decided(1)
+    assert made.numbers == [1, 2, 3, 4, 5, 10_001]
 
 
 @pytest.mark.parametrize("first", [1, 10_001])
-def test_a_trade_that_is_held_when_the_stream_is_cut_does_not_close_the_gap_of_the_cut(first):
-    async def act(made):
-        made.real(first, 5)
-        made.real(10_001, 10_001)
-        made.recorder.interrupt(SYMBOL, "reconnect", real_trade(10_001).receive_time_ns)
-        await made.decided(1)
-        assert made.numbers[-1] == 10_001
-        made.broker.volume = 10_004.0
-        await left(made)
-        assert made.gaps[-1] == (10_001, 10_004)
-
-    play(act)
+@on(scene)
+async def test_a_trade_that_is_held_when_the_stream_is_cut_does_not_close_the_gap_of_the_cut(made, first):
+    made.real(first, 5)
+    made.real(10_001, 10_001)
+    made.recorder.interrupt(SYMBOL, "reconnect", real_trade(10_001).receive_time_ns)
+    await made.decided(1)
+    assert made.numbers[-1] == 10_001
+    made.broker.volume = 10_004.0
+    await left(made)
+    assert made.gaps[-1] == (10_001, 10_004)
 
 
-def test_the_end_of_the_day_decides_about_held_trades():
-    async def act(made):
-        made.real(1, 5)
-        made.real(10_001, 10_001)
-        await made.recorder.leave_all()
-        assert made.numbers == [1, 2, 3, 4, 5, 10_001]
-        assert made.quarantine == []
-        assert not any(
-            isinstance(event, WatchChanged) and isinstance(event.change, WatchInterrupted) for event in made.events
-        )
-
-    play(act)
+@on(scene)
+async def test_the_end_of_the_day_decides_about_held_trades(made):
+    made.real(1, 5)
+    made.real(10_001, 10_001)
+    await made.recorder.leave_all()
+    assert made.numbers == [1, 2, 3, 4, 5, 10_001]
+    assert made.quarantine == []
+    assert not any(
+        isinstance(event, WatchChanged) and isinstance(event.change, WatchInterrupted) for event in made.events
+    )
 
 
-def test_a_trade_that_is_held_while_others_are_settled_at_the_end_of_the_day_is_released():
-    async def act(made):
-        made.real(1, 5)
-        made.recorder.watch(OTHER)
-        made.recorder.take(trade(3, symbol=OTHER))
-        made.recorder.interrupt(OTHER, "reconnect")
-        ending = asyncio.create_task(made.recorder.leave_all())
-        made.broker.while_asked = lambda: made.real(10_001, 10_001)
-        await ending
-        assert made.numbers[-1] == 10_001
-        assert made.gaps[-1] == (5, 10_000)
-        assert made.recorder.held.symbols == set()
-
-    play(act)
+@on(scene)
+async def test_a_trade_that_is_held_while_others_are_settled_at_the_end_of_the_day_is_released(made):
+    made.real(1, 5)
+    made.recorder.watch(OTHER)
+    made.recorder.take(trade(3, symbol=OTHER))
+    made.recorder.interrupt(OTHER, "reconnect")
+    ending = asyncio.create_task(made.recorder.leave_all())
+    made.broker.while_asked = lambda: made.real(10_001, 10_001)
+    await ending
+    assert made.numbers[-1] == 10_001
+    assert made.gaps[-1] == (5, 10_000)
+    assert made.recorder.held.symbols == set()
 
 
-def test_a_false_trade_of_a_symbol_without_a_subscription_does_not_become_its_mark():
-    async def act(made):
-        made.real(1, 5)
-        made.recorder.leave(SYMBOL, lambda _symbols: None)
-        made.recorder.take(THOUSANDFOLD)
-        assert made.quarantined == [THOUSANDFOLD]
-        assert "005930 is not subscribed" in made.quarantine[0].reason
-        made.recorder.watch(SYMBOL)
-        made.recorder.interrupt(SYMBOL, "reconnect")
-        made.real(8, 8)
-        assert made.gaps == [(5, 7)]
-
-    play(act)
+@on(scene)
+async def test_a_false_trade_of_a_symbol_without_a_subscription_does_not_become_its_mark(made):
+    made.real(1, 5)
+    made.recorder.leave(SYMBOL, lambda _symbols: None)
+    made.recorder.take(THOUSANDFOLD)
+    assert made.quarantined == [THOUSANDFOLD]
+    assert "005930 is not subscribed" in made.quarantine[0].reason
+    made.recorder.watch(SYMBOL)
+    made.recorder.interrupt(SYMBOL, "reconnect")
+    made.real(8, 8)
+    assert made.gaps == [(5, 7)]
 
 
 # --- a plausible false trade ---
@@ -640,108 +572,94 @@ SMALL_BLOCK = false(5, volume=4_995.0, cumulative_volume=5_000.0)
 
 
 @pytest.mark.parametrize("poison", [SMALL_JUMP, SMALL_BLOCK])
-def test_real_trades_that_contradict_a_plausible_false_one_are_stored_and_their_chain_goes_on(poison):
-    async def act(made):
-        made.real(1, 5)
-        made.recorder.take(poison)
-        made.real(6, 15)
-        made.real(18, 19)
-        assert made.numbers == [1, 2, 3, 4, 5, 5_000, *range(6, 16), 18, 19]
-        assert made.gaps[-1] == (15, 17)
-        assert made.alerts == [f"volume_contradicted:{SYMBOL}"]
-
-    play(act)
+@on(scene)
+async def test_real_trades_that_contradict_a_plausible_false_one_are_stored_and_their_chain_goes_on(made, poison):
+    made.real(1, 5)
+    made.recorder.take(poison)
+    made.real(6, 15)
+    made.real(18, 19)
+    assert made.numbers == [1, 2, 3, 4, 5, 5_000, *range(6, 16), 18, 19]
+    assert made.gaps[-1] == (15, 17)
+    assert made.alerts == [f"volume_contradicted:{SYMBOL}"]
 
 
-def test_a_plausible_false_trade_that_is_the_mark_of_an_earlier_process_does_not_hide_the_real_ones():
-    async def act(made):
-        made.begin(Mark(SYMBOL, DAY, 5_000.0, None, real_trade(5).exchange_time_ns))
-        made.real(6, 15)
-        made.real(18, 19)
-        assert made.numbers == [*range(6, 16), 18, 19]
-        assert made.gaps == [(15, 17)]
-        assert made.alerts == [f"volume_contradicted:{SYMBOL}"]
-
-    play(act)
+@on(scene)
+async def test_a_plausible_false_trade_that_is_the_mark_of_an_earlier_process_does_not_hide_the_real_ones(made):
+    made.begin(Mark(SYMBOL, DAY, 5_000.0, None, real_trade(5).exchange_time_ns))
+    made.real(6, 15)
+    made.real(18, 19)
+    assert made.numbers == [*range(6, 16), 18, 19]
+    assert made.gaps == [(15, 17)]
+    assert made.alerts == [f"volume_contradicted:{SYMBOL}"]
 
 
-def test_less_than_a_row_of_contradictions_changes_no_chain():
-    async def act(made):
-        made.real(1, 5)
-        made.real(2_000, 2_000)
-        late = [trade(2_000 + n, cumulative_volume=100.0 + n) for n in range(1, CONTRADICTIONS_MAX)]
-        for each in late:
-            made.recorder.take(each)
-        made.real(2_001, 2_001)
-        assert made.gaps == [(5, 1_999)]
-        assert made.alerts == []
-        assert made.numbers[-5:] == [101, 102, 103, 104, 2_001]
-
-    play(act)
+@on(scene)
+async def test_less_than_a_row_of_contradictions_changes_no_chain(made):
+    made.real(1, 5)
+    made.real(2_000, 2_000)
+    late = [trade(2_000 + n, cumulative_volume=100.0 + n) for n in range(1, CONTRADICTIONS_MAX)]
+    for each in late:
+        made.recorder.take(each)
+    made.real(2_001, 2_001)
+    assert made.gaps == [(5, 1_999)]
+    assert made.alerts == []
+    assert made.numbers[-5:] == [101, 102, 103, 104, 2_001]
 
 
-def test_a_contradiction_that_comes_twice_is_stored_once():
-    async def act(made):
-        made.real(1, 5)
-        made.recorder.take(SMALL_JUMP)
-        for _ in range(3):
-            made.real(6, 7)
-        assert made.numbers == [1, 2, 3, 4, 5, 5_000, 6, 7]
-
-    play(act)
+@on(scene)
+async def test_a_contradiction_that_comes_twice_is_stored_once(made):
+    made.real(1, 5)
+    made.recorder.take(SMALL_JUMP)
+    for _ in range(3):
+        made.real(6, 7)
+    assert made.numbers == [1, 2, 3, 4, 5, 5_000, 6, 7]
 
 
 # --- repetitions ---
 
 
-def test_a_minute_with_many_repeated_trades_is_an_alert_until_a_minute_without():
-    async def act(made):
-        made.real(1, 100)
-        made.real(91, 100)
-        made.recorder.count_repeated()
-        assert made.alerts == []
-        await made.clock.advance(60)
-        made.recorder.count_repeated()
-        made.real(101, 200)
-        await made.clock.advance(60)
-        made.recorder.count_repeated()
-        [raised] = [event for event in made.events if isinstance(event, AlertRaised)]
-        [resolved] = [event for event in made.events if isinstance(event, AlertResolved)]
-        assert raised.identity == resolved.identity == "repeated_trades"
-        expected = "10 of 110 trades had come before within a minute, most of 005930 (account main)"
-        assert raised.text == expected
-
-    play(act)
+@on(scene)
+async def test_a_minute_with_many_repeated_trades_is_an_alert_until_a_minute_without(made):
+    made.real(1, 100)
+    made.real(91, 100)
+    made.recorder.count_repeated()
+    assert made.alerts == []
+    await made.clock.advance(60)
+    made.recorder.count_repeated()
+    made.real(101, 200)
+    await made.clock.advance(60)
+    made.recorder.count_repeated()
+    [raised] = [event for event in made.events if isinstance(event, AlertRaised)]
+    [resolved] = [event for event in made.events if isinstance(event, AlertResolved)]
+    assert raised.identity == resolved.identity == "repeated_trades"
+    expected = "10 of 110 trades had come before within a minute, most of 005930 (account main)"
+    assert raised.text == expected
 
 
-def test_a_few_repeated_trades_are_no_alert():
-    async def act(made):
-        made.real(1, 10)
-        made.real(9, 10)
-        await made.clock.advance(60)
-        made.recorder.count_repeated()
-        assert made.alerts == []
-
-    play(act)
+@on(scene)
+async def test_a_few_repeated_trades_are_no_alert(made):
+    made.real(1, 10)
+    made.real(9, 10)
+    await made.clock.advance(60)
+    made.recorder.count_repeated()
+    assert made.alerts == []
 
 
 # --- the running task ---
 
 
-def test_the_task_decides_as_soon_as_a_trade_is_held(monkeypatch):
+@on(scene)
+async def test_the_task_decides_as_soon_as_a_trade_is_held(made, monkeypatch):
     monkeypatch.setattr(held_trades, "ASK_AGAIN_S", 0.0)
 
-    async def act(made):
-        running = asyncio.create_task(made.recorder.held.run())
-        made.real(1, 5)
-        made.recorder.take(THOUSANDFOLD)
-        async with asyncio.timeout(DEADLINE_S):
-            while made.recorder.held.symbols:
-                await asyncio.sleep(0)
-        running.cancel()
-        assert made.quarantined == [THOUSANDFOLD]
-
-    play(act)
+    running = asyncio.create_task(made.recorder.held.run())
+    made.real(1, 5)
+    made.recorder.take(THOUSANDFOLD)
+    async with asyncio.timeout(DEADLINE_S):
+        while made.recorder.held.symbols:
+            await asyncio.sleep(0)
+    running.cancel()
+    assert made.quarantined == [THOUSANDFOLD]
 
 
 # --- any day ---
@@ -770,47 +688,49 @@ def poison_of(kind, number):
 def test_in_any_surge_that_begins_a_subscription_no_real_trade_is_lost(
     steps,
 ):
-    async def act(made):
-        number, poisons = 10_000, 0
-        for count, kind, is_swept, decides in steps:
-            made.real(number + 1, number + count)
-            number += count
-            if kind is not None:
-                made.recorder.take(poison_of(kind, number))
-                poisons += 1
-            if is_swept:
-                swept(made)
-            if decides:
-                await made.decided(1)
-        made.real(number + 1, number + 1)
-        await made.decided()
-        assert made.numbers == list(range(10_001, number + 2))
-        assert len(made.quarantine) == poisons
-        assert made.gaps == []
+    async def act():
+        with scene() as made:
+            number, poisons = 10_000, 0
+            for count, kind, is_swept, decides in steps:
+                made.real(number + 1, number + count)
+                number += count
+                if kind is not None:
+                    made.recorder.take(poison_of(kind, number))
+                    poisons += 1
+                if is_swept:
+                    swept(made)
+                if decides:
+                    await made.decided(1)
+            made.real(number + 1, number + 1)
+            await made.decided()
+            assert made.numbers == list(range(10_001, number + 2))
+            assert len(made.quarantine) == poisons
+            assert made.gaps == []
 
-    play(act)
+    asyncio.run(act())
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), POISON | st.none(), st.booleans(), st.booleans()), max_size=30))
 def test_on_any_day_all_real_trades_are_stored_and_all_false_ones_in_quarantine(
     steps,
 ):
-    async def act(made):
-        number, poisons = 0, 0
-        for count, kind, is_down, decides in steps:
-            made.real(number + 1, number + count)
-            number += count
-            if kind is not None:
-                made.recorder.take(poison_of(kind, number))
-                poisons += 1
-            made.broker.is_down = is_down
-            if decides:
-                await made.decided(1)
-        made.broker.is_down = False
-        await made.decided()
-        made.real(number + 1, number + 3)
-        assert made.numbers == list(range(1, number + 4))
-        assert len(made.quarantine) == poisons
-        assert made.gaps == []
+    async def act():
+        with scene() as made:
+            number, poisons = 0, 0
+            for count, kind, is_down, decides in steps:
+                made.real(number + 1, number + count)
+                number += count
+                if kind is not None:
+                    made.recorder.take(poison_of(kind, number))
+                    poisons += 1
+                made.broker.is_down = is_down
+                if decides:
+                    await made.decided(1)
+            made.broker.is_down = False
+            await made.decided()
+            made.real(number + 1, number + 3)
+            assert made.numbers == list(range(1, number + 4))
+            assert len(made.quarantine) == poisons
+            assert made.gaps == []
 
-    play(act)
+    asyncio.run(act())

@@ -5,7 +5,7 @@ from datetime import date
 
 import msgspec
 
-from bus.events import AlertRaised, Event
+from bus.events import AlertRaised
 from observer.base.clock import ManualClock
 from observer.base.errors import ProviderError
 from observer.base.local_time import local_ns
@@ -80,7 +80,7 @@ class OneSymbolFails:
 
 
 def test_a_volume_at_the_stop_that_nothing_proves_is_an_alert(tmp_path):
-    published: list[Event] = []
+    published = []
     clock, url = ManualClock(local_ns(DAY, 19)), f"sqlite:///{tmp_path}/observer.db"
     make_database(url)
     alerts = Alerts(clock, "track-b", lambda *events: published.extend(events))
@@ -107,7 +107,7 @@ class Stops:
     """Keeps the stops that are asked for; the volume there is what is known. Satisfies `StopVolumes`."""
 
     def __init__(self):
-        self.asked: dict[str, int] = {}
+        self.asked = {}
 
     async def at_stop(self, symbol, stop_ns, known, volume_now):
         self.asked[symbol] = stop_ns

@@ -10,9 +10,8 @@ from observer.collection.stream_alerts import HELD_BACK, MARKET_STOPPED, report_
 from observer.monitoring.alerts.process import Alerts
 from observer.monitoring.metrics.counters import COUNTERS
 from observer.selection.market_stops import MarketStop
-from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings
-from tests.selection.builders import candidate, member
+from tests.selection.builders import candidate, member, selector_of
 
 EXCHANGES = {
     "005930": "KOSPI",
@@ -25,7 +24,7 @@ MEMBERS = [msgspec.structs.replace(member(line), exchange=exchange) for line, ex
 
 
 def selector():
-    return Selector(MEMBERS, {"one": 2, "two": 2}, SelectionSettings())
+    return selector_of(MEMBERS, {"one": 2, "two": 2})
 
 
 def test_the_first_line_of_each_market_is_watched_those_of_the_main_venue_first():
@@ -58,7 +57,7 @@ def of_both_markets(count):
 def test_the_largest_symbols_leave_a_subscription_for_each_market_of_a_full_account_and_triggers_take_it():
     members = of_both_markets(60)
     free = left_free(members, ("trades",), [41], [41])
-    made = Selector(members, {"main": 41}, SelectionSettings(), left_free=free)
+    made = selector_of(members, {"main": 41}, SelectionSettings(), left_free=free)
     made.open([candidate("000059")], 0)
     assert (len(made.wanted), watched(made, ("trades",), {"main": 41})) == (39, {"main": ["000001", "000000"]})
     made.open([candidate(f"{number:06d}") for number in range(18, 60)], 1)

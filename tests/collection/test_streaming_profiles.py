@@ -12,7 +12,7 @@ from bus.delivery import Delivered
 from bus.events import SharesAdjusted, VolumeMeans, VolumePoints, VolumeProfiled
 from observer.base.clock import ManualClock
 from observer.collection.profiles import ProfileJob
-from observer.selection.trigger_settings import ProfileSettings
+from observer.selection.triggers import ProfileSettings
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
 from tests import waiting
@@ -46,7 +46,7 @@ class Storing:
         self._writer = StoreWriter(url)
         self._writer.open()
         self._next = 1
-        self.sessions: list[str] = []
+        self.sessions = []
 
     def store(self, events):
         self._writer.commit([Delivered("test", "8" * 32, self._next, events)])
@@ -99,17 +99,14 @@ async def working(url, producer, clock):
         await asyncio.gather(task, return_exceptions=True)
 
 
-def test_earlier_sessions_are_stored_at_the_start_and_the_day_after_its_last_sweep(url, producer):
-    async def scenario():
-        clock = ManualClock(STOPPED_NS)
-        async with working(url, producer, clock) as today:
-            await until_async(lambda: len(producer.sessions) == len(DAYS), "the earlier sessions are stored")
-            assert producer.sessions == EARLIER
-            await clock.advance(5 * 60)
-            await until_async(lambda: today.is_waiting_for_the_end, "the day is stored")
-        assert producer.sessions == [*EARLIER, TODAY.isoformat()]
-
-    waiting.run(scenario())
+async def test_earlier_sessions_are_stored_at_the_start_and_the_day_after_its_last_sweep(url, producer):
+    clock = ManualClock(STOPPED_NS)
+    async with working(url, producer, clock) as today:
+        await until_async(lambda: len(producer.sessions) == len(DAYS), "the earlier sessions are stored")
+        assert producer.sessions == EARLIER
+        await clock.advance(5 * 60)
+        await until_async(lambda: today.is_waiting_for_the_end, "the day is stored")
+    assert producer.sessions == [*EARLIER, TODAY.isoformat()]
 
 
 def test_a_session_is_stored_once_whatever_is_restarted(url, producer):

@@ -28,11 +28,9 @@ from observer.calendar.day_file import write_trading_days
 from observer.calendar.trading_day import TradingDay
 from observer.collection import quality as quality_module
 from observer.demo.configuration import DemoConfiguration, write_demo_configuration
-from observer.monitoring.alerts.process import Alerts
 from observer.store.reader import StoreReader
 from observer.system.config import load_settings
 from observer.system.worker import Worker
-from tests import waiting
 from tests.builders import trade
 from tests.folders import short_folder
 from tests.store.migrated import make_database
@@ -113,99 +111,79 @@ def reported_yesterday():
     return [assigned, first, gap, last, SlotReleased("a:01", SYMBOL, TEN_NS + 9, 1.0, "closed")]
 
 
-def test_a_session_without_a_quality_report_gets_one_and_another_when_its_gap_is_closed():
-    async def scenario():
-        async with writing() as (producer, reader):
+async def test_a_session_without_a_quality_report_gets_one_and_another_when_its_gap_is_closed():
+    async with writing() as (producer, reader):
 
-            def last():
-                return next(iter(reader.quality(SESSION)), None)
+        def last():
+            return next(iter(reader.quality(SESSION)), None)
 
-            await until_async(lambda: last() is not None, "yesterday is judged")
-            before = last()
-            assert before is not None
-            assert (before.slots_quality, before.missing_volume, before.gaps_open) == ("degraded", 2, 1)
-            filled = [
-                msgspec.structs.replace(trade(number), session_date=SESSION, gap_id="g", receive_time_ns=NOW_NS)
-                for number in (2, 3)
-            ]
-            producer.publish_together([*filled, GapRecovered("g", SYMBOL, NOW_NS, "time_and_sales", 2, 2.0, True)])
-            await until_async(lambda: last() != before, "it is judged again")
-            after = last()
-            assert after is not None
-            assert (after.slots_quality, after.missing_volume, after.gaps_open) == ("recovered", 0, 0)
-
-    waiting.run(scenario())
+        await until_async(lambda: last() is not None, "yesterday is judged")
+        before = last()
+        assert (before.slots_quality, before.missing_volume, before.gaps_open) == ("degraded", 2, 1)
+        filled = [
+            msgspec.structs.replace(trade(number), session_date=SESSION, gap_id="g", receive_time_ns=NOW_NS)
+            for number in (2, 3)
+        ]
+        producer.publish_together([*filled, GapRecovered("g", SYMBOL, NOW_NS, "time_and_sales", 2, 2.0, True)])
+        await until_async(lambda: last() != before, "it is judged again")
+        after = last()
+        assert (after.slots_quality, after.missing_volume, after.gaps_open) == ("recovered", 0, 0)
 
 
-def test_a_day_whose_events_the_feed_lost_is_judged_and_judged_again():
-    async def scenario():
-        async with writing(with_feed=False) as (producer, reader):
-            await until_async(lambda: reader.quality(SESSION), "yesterday is judged")
-            [before] = reader.quality(SESSION)
-            producer.publish(GapUnrecoverable("g", SYMBOL, NOW_NS, "no source has it"))
-            await until_async(lambda: reader.quality(SESSION) != [before], "it is judged again")
-
-    waiting.run(scenario())
+async def test_a_day_whose_events_the_feed_lost_is_judged_and_judged_again():
+    async with writing(with_feed=False) as (producer, reader):
+        await until_async(lambda: reader.quality(SESSION), "yesterday is judged")
+        [before] = reader.quality(SESSION)
+        producer.publish(GapUnrecoverable("g", SYMBOL, NOW_NS, "no source has it"))
+        await until_async(lambda: reader.quality(SESSION) != [before], "it is judged again")
 
 
-def test_a_high_gap_rate_raises_one_alert_with_the_first_quality_report():
-    async def scenario():
-        async with writing() as (producer, reader):
-            await until_async(lambda: reader.quality(SESSION), "yesterday is judged")
-            counts = reader.row_counts()
-            assert (counts["quality"], counts["alerts"]) == (1, 1)
-            producer.publish(GapUnrecoverable("g", SYMBOL, NOW_NS, "no source has it"))
-            await until_async(lambda: reader.row_counts()["quality"] == 2, "it is judged again")
-            assert reader.row_counts()["alerts"] == 1
-
-    waiting.run(scenario())
+async def test_a_high_gap_rate_raises_one_alert_with_the_first_quality_report():
+    async with writing() as (producer, reader):
+        await until_async(lambda: reader.quality(SESSION), "yesterday is judged")
+        counts = reader.row_counts()
+        assert (counts["quality"], counts["alerts"]) == (1, 1)
+        producer.publish(GapUnrecoverable("g", SYMBOL, NOW_NS, "no source has it"))
+        await until_async(lambda: reader.row_counts()["quality"] == 2, "it is judged again")
+        assert reader.row_counts()["alerts"] == 1
 
 
-def test_a_day_with_a_low_gap_rate_ends_the_alert_of_an_earlier_day():
+async def test_a_day_with_a_low_gap_rate_ends_the_alert_of_an_earlier_day():
     assigned, first, _gap, _last, released = reported_yesterday()
     second = msgspec.structs.replace(trade(2), session_date=SESSION, receive_time_ns=TEN_NS + 2)
-    judges: list[Alerts] = []
+    judges = []
 
     def begin(alerts):
         alerts.report("gap_rate", "warning", "of the day before")
         judges.append(alerts)
 
-    async def scenario():
-        async with writing(yesterday=[assigned, first, second, released], gap_rate=begin) as (_, reader):
-            await until_async(lambda: reader.quality(SESSION), "yesterday is judged")
-            await until_async(lambda: judges[0].identities == [], "its gap rate is low")
-
-    waiting.run(scenario())
+    async with writing(yesterday=[assigned, first, second, released], gap_rate=begin) as (_, reader):
+        await until_async(lambda: reader.quality(SESSION), "yesterday is judged")
+        await until_async(lambda: judges[0].identities == [], "its gap rate is low")
 
 
-def test_a_report_without_the_volume_of_the_day_is_followed_by_one_when_the_daily_bar_is_stored():
-    async def scenario():
-        async with writing() as (producer, reader):
-            await until_async(lambda: reader.quality(SESSION), "yesterday is judged")
-            [before] = reader.quality(SESSION)
-            assert (before.day_quality, before.volume_share) == ("unknown", None)
-            producer.publish(DailyBar("kis", SYMBOL, SESSION, 1.0, 1.0, 1.0, 1.0, 8.0, 0.0))
-            await until_async(lambda: reader.quality(SESSION) != [before], "it is judged again")
-            [after] = reader.quality(SESSION)
-            assert (after.day_quality, after.day_volume, after.volume_share) == ("part", 8, 0.25)
-
-    waiting.run(scenario())
+async def test_a_report_without_the_volume_of_the_day_is_followed_by_one_when_the_daily_bar_is_stored():
+    async with writing() as (producer, reader):
+        await until_async(lambda: reader.quality(SESSION), "yesterday is judged")
+        [before] = reader.quality(SESSION)
+        assert (before.day_quality, before.volume_share) == ("unknown", None)
+        producer.publish(DailyBar("kis", SYMBOL, SESSION, 1.0, 1.0, 1.0, 1.0, 8.0, 0.0))
+        await until_async(lambda: reader.quality(SESSION) != [before], "it is judged again")
+        [after] = reader.quality(SESSION)
+        assert (after.day_quality, after.day_volume, after.volume_share) == ("part", 8, 0.25)
 
 
-def test_a_late_slot_event_causes_a_new_quality_report():
-    async def scenario():
-        async with writing() as (producer, reader):
-            await until_async(lambda: reader.quality(SESSION), "yesterday is judged")
-            other = "000660"
-            producer.publish(SlotAssigned("a:02", other, TEN_NS, "volume_surge", 1.0, "free_slot", None))
-            await until_async(lambda: len(reader.quality(SESSION)) == 2, "the other one is judged")
-            [before] = reader.quality(SESSION, other)
-            assert (before.slots_quality, before.detail) == (
-                "unknown",
-                "nothing was streamed; the end is unobserved or unknown",
-            )
-            producer.publish(SlotReleased("a:02", other, TEN_NS + 9, 1.0, "unfinished"))
-            await until_async(lambda: reader.quality(SESSION, other) != [before], "it is judged again")
-            assert reader.quality(SESSION, other)[0].seconds == 9 / 10**9
-
-    waiting.run(scenario())
+async def test_a_late_slot_event_causes_a_new_quality_report():
+    async with writing() as (producer, reader):
+        await until_async(lambda: reader.quality(SESSION), "yesterday is judged")
+        other = "000660"
+        producer.publish(SlotAssigned("a:02", other, TEN_NS, "volume_surge", 1.0, "free_slot", None))
+        await until_async(lambda: len(reader.quality(SESSION)) == 2, "the other one is judged")
+        [before] = reader.quality(SESSION, other)
+        assert (before.slots_quality, before.detail) == (
+            "unknown",
+            "nothing was streamed; the end is unobserved or unknown",
+        )
+        producer.publish(SlotReleased("a:02", other, TEN_NS + 9, 1.0, "unfinished"))
+        await until_async(lambda: reader.quality(SESSION, other) != [before], "it is judged again")
+        assert reader.quality(SESSION, other)[0].seconds == 9 / 10**9

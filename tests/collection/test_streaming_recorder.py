@@ -5,16 +5,16 @@ import asyncio
 import pytest
 
 from bus.codec import decode_events, unpack
-from bus.events import Event, GapDetected, Trade
+from bus.events import GapDetected, Trade
 from bus.outbox import Outbox
 from bus.producer import Producer
 from bus.segments import Packed
 from observer.base.clock import ManualClock
 from observer.brokers.broker import Quote
+from observer.collection.parts import StreamParts
 from observer.collection.recorder import NO_ACCOUNT, TradeRecorder
 from observer.monitoring.alerts.process import Alerts
 from observer.monitoring.metrics.counters import COUNTERS
-from observer.selection.sampling import Kept, SamplingSettings
 from tests.builders import screen, trades
 
 SYMBOL = "005930"
@@ -47,10 +47,15 @@ class Scene:
         self.quotes = SlowQuotes(missed[-1].cumulative_volume)
         self._outbox = Outbox(folder / "outbox", "test", "1" * 32)
         self.producer = Producer(self._outbox, f"ipc://{folder}/no-writer")
-        self.seen: list[Kept] = []
+        self.seen = []
+        alerts = Alerts(ManualClock(), "track-b", self.producer.publish)
+        parts = StreamParts(
+            provider="kis", quotes=self.quotes, producer=self.producer, clock=ManualClock(), alerts=alerts
+        )
         self.recorder = TradeRecorder(
-            *("kis", self.producer, self.quotes, ManualClock(), SamplingSettings(), screen(), self.seen.append),
-            alerts=Alerts(ManualClock(), "track-b", self.producer.publish),
+            parts,
+            screen(),
+            apply=self.seen.append,
             quarantine=self.producer.publish,
             account_of=lambda _symbol: account,
         )
@@ -59,12 +64,12 @@ class Scene:
             self.recorder.take(trade)
         assert self.seen == trades(5)
         self.recorder.detector.interrupted(SYMBOL, "reconnect")
-        self.settling: list[asyncio.Task[None]] = []
+        self.settling = []
 
     def events(self):
         """What is published."""
         self.producer.flush()
-        found, sequence = list[Event](), 1
+        found, sequence = [], 1
         while sequence <= self.producer.published:
             packed = self._outbox.batch_at(self._outbox.stream, sequence)
             assert isinstance(packed, Packed)

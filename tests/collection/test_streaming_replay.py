@@ -1,7 +1,7 @@
 """A day's decisions recomputed: the same decisions in the same order; the first difference is named."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -50,19 +50,18 @@ from observer.base.clock import ManualClock
 from observer.brokers.broker import Quote
 from observer.collection import decisions
 from observer.collection.decisions import DecisionComparison, DecisionReplay, verified
+from observer.collection.parts import StreamParts
 from observer.collection.recorder import TradeRecorder
 from observer.gaps.detector import Mark
 from observer.monitoring.alerts.process import Alerts
 from observer.selection.pins import PinRefusal, kept_pins
 from observer.selection.sampling import SamplingSettings
-from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings, SlotSettings
-from observer.selection.trigger_settings import PinSettings
-from observer.selection.triggers import TriggersSettings
+from observer.selection.triggers import PinSettings, TriggersSettings
 from tests.builders import day_began, screen, trade
 from tests.folders import short_folder
 from tests.reach import reaches
-from tests.selection.builders import member
+from tests.selection.builders import member, selector_of
 
 DAY = "2026-11-18"
 SECOND_NS = 1_000_000_000
@@ -78,7 +77,7 @@ SEEN = Snapshot("kis", "A", DAY, 1, 0, 10_000.0, None, None, None, None, 13_000.
 
 
 def new_selector(_began=None):
-    return Selector(MEMBERS, {"main": 2, "second": 1}, SETTINGS, page_trades=2)
+    return selector_of(MEMBERS, {"main": 2, "second": 1}, SETTINGS, page_trades=2)
 
 
 def replayed(events, snapshots=()):
@@ -114,11 +113,11 @@ class Published:
         self.outbox = Outbox(folder / "outbox", "test", "1" * 32)
         self.producer = Producer(self.outbox, f"ipc://{folder}/no-writer")
         self.sweeps = 0
-        self.snapshots: list[Snapshot] = []
+        self.snapshots = []
         self.volumes = dict.fromkeys(SYMBOLS, 0.0)
         self.counts = dict.fromkeys(SYMBOLS, 0)
-        self.last: dict[str, Trade] = {}
-        self.settling: list[asyncio.Task[None]] = []
+        self.last = {}
+        self.settling = []
         self.begin()
         kept = self.selector.keep_pins({"F": None, "Z": None}, self.clock.now_ns())
         self.report(kept_pins(self.selector.pins, self.selector.waiting_pins), kept)
@@ -134,9 +133,14 @@ class Published:
     def begin(self, history_ns=None):
         quotes = Quotes(self.volumes)
         alerts = Alerts(self.clock, "track-b", self.producer.publish)
-        parts = (self.producer, quotes, self.clock, SAMPLING, screen(DAY), self.apply)
+        parts = StreamParts(provider="kis", quotes=quotes, producer=self.producer, clock=self.clock, alerts=alerts)
         self.recorder = TradeRecorder(
-            "kis", *parts, alerts=alerts, quarantine=self.producer.publish, account_of=lambda _symbol: "main"
+            parts,
+            screen(DAY),
+            apply=self.apply,
+            quarantine=self.producer.publish,
+            account_of=lambda _symbol: "main",
+            sampling=SAMPLING,
         )
         self.selector = new_selector()
         if history_ns is not None:
@@ -169,7 +173,7 @@ class Published:
         """A false trade after the symbol's last one: one that is held, a plausible one, or one of tomorrow."""
         if (last := self.last.get(symbol)) is not None:
             total = last.cumulative_volume
-            changes: Mapping[str, object] = (
+            changes = (
                 {"cumulative_volume": 1_000 * (total + AVERAGE)},
                 {"cumulative_volume": total + 100.0 * size},
                 {"volume": 100.0 * size, "cumulative_volume": total + 100.0 * size},
@@ -473,21 +477,18 @@ def test_the_first_decision_that_comes_out_otherwise_is_named(day):
     slot = next(number for number, event in enumerate(day.events) if isinstance(event, SlotAssigned))
     other = msgspec.structs.replace(day.events[slot], score=-1.0)
     difference = replayed([*day.events[:slot], other, *day.events[slot + 1 :]], day.snapshots).difference
-    assert difference is not None
     assert (difference.number, difference.recorded, difference.replayed) == (1, other, day.events[slot])
 
 
 def test_a_decision_that_is_not_recorded_is_a_difference(day):
     released = [event for event in day.events if isinstance(event, SlotReleased)]
     difference = replayed([event for event in day.events if event != released[-1]], day.snapshots).difference
-    assert difference is not None
     assert (difference.recorded, difference.replayed) == (None, released[-1])
 
 
 def test_a_decision_that_nothing_led_to_is_a_difference(day):
     invented = SlotReleased("main-1", "A", 1, 1.0, "expired")
     difference = replayed([*day.events, invented], day.snapshots).difference
-    assert difference is not None
     assert (difference.recorded, difference.replayed) == (invented, None)
 
 

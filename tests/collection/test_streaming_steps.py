@@ -5,12 +5,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bus.events import Event, ListingApplied, SelectionAdvanced, SlotsOpened, Snapshot, TriggerFired
+from bus.events import ListingApplied, SelectionAdvanced, SlotsOpened, TriggerFired
 from observer.collection import decisions
-from observer.selection.selector import Selector
-from observer.selection.settings import SelectionSettings
 from tests.builders import day_began
-from tests.selection.builders import member, seen, state
+from tests.selection.builders import member, seen, selector_of, state
 
 DAY = "2026-11-20"
 MEMBERS = [member("A", rank=1)]
@@ -20,7 +18,7 @@ REPORTED = st.one_of(st.booleans(), st.sampled_from(["suspended", "delisted", ""
 
 
 def selector():
-    return Selector(MEMBERS, {"main": 1}, SelectionSettings())
+    return selector_of(MEMBERS, {"main": 1})
 
 
 @given(st.lists(REPORTED, max_size=20))
@@ -29,7 +27,7 @@ def selector():
 @example([True, ""])  # a listing that is not suspended says nothing of a halt
 def test_a_resumed_process_bars_the_same_symbols_from_slots(past):
     lived, successor = selector(), selector()
-    reported, swept = list[Event](), list[Snapshot]()
+    reported, swept = [], []
     for moment_ns, item in enumerate(past, start=1):
         match item:
             case bool():
@@ -50,7 +48,7 @@ def test_a_resumed_process_bars_the_same_symbols_from_slots(past):
 
 @pytest.mark.parametrize("volume", [0.0, 1.0], ids=["stopped", "trading"])
 def test_a_resumed_process_has_the_same_stops_and_halts_also_where_the_stop_s_end_was_lost(volume):
-    lived, successor = (Selector([*MEMBERS, member("B")], {"main": 1}, SelectionSettings()) for _ in range(2))
+    lived, successor = (selector_of([*MEMBERS, member("B")], {"main": 1}) for _ in range(2))
     stop = msgspec.structs.replace(state("A", halted=True, reported_ns=1), market_notice="halted")
     own = state("A", halted=True, reported_ns=4 * MINUTE_NS)
     swept = [seen("B", volume * minute, receive_time_ns=minute * MINUTE_NS) for minute in (2, 3)]
@@ -66,7 +64,7 @@ def test_a_resumed_process_has_the_same_stops_and_halts_also_where_the_stop_s_en
 
 def test_a_resumed_process_compares_symbols_without_a_history_with_the_same_opening():
     members = [member("A"), member("N", average_volume_20d=None)]
-    lived, successor = (Selector(members, {"main": 1}, SelectionSettings()) for _ in range(2))
+    lived, successor = (selector_of(members, {"main": 1}) for _ in range(2))
     opening = [seen("A", volume, receive_time_ns=at_ns) for volume, at_ns in ((0.0, 0), (100.0, 10))]
     decisions.open_slots(lived, *decisions.opening_of(opening), 20)
     steps = (day_began(DAY, snapshots=len(opening)), SlotsOpened(), day_began(DAY, snapshots=3))

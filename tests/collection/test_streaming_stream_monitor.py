@@ -1,6 +1,7 @@
 """Stale subscriptions, until the day's end, and the resulting alerts and gaps."""
 
 import asyncio
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -21,6 +22,7 @@ from observer.monitoring.alerts.process import Alerts
 from observer.selection.sampling import SamplingSettings
 from observer.store.reader import StoreReader
 from tests.collection.day_scene import SESSION, SLOTS, SYMBOLS, market, process
+from tests.scenes import on
 from tests.selection.builders import state
 from tests.waiting import DEADLINE_S, until_async
 
@@ -34,20 +36,26 @@ def _soon(monkeypatch):
     monkeypatch.setattr(monitor, "_RETRY_S", (0.1, 0.1, 0.1))
 
 
-def play(scene):
-    """On a day on which all slots are subscribed; in the end its decisions are made again."""
+@asynccontextmanager
+async def day():
+    """A day on which all slots are subscribed; in the end its decisions are made again."""
+    with market() as made:
+        async with process(made) as running:
+            await running.until(lambda: len(running.lines[0].subscribed) == SLOTS)
+            await running.until(lambda: len(made.desk.quoted) == SLOTS)  # each slot's volume at its begin
+            yield made, running
+        with StoreReader(made.url) as reader:
+            comparison = verified_day(reader, SESSION)
+        assert comparison.is_same, comparison
 
-    async def played():
-        with market(SamplingSettings()) as made:
-            async with process(made) as running:
-                await running.until(lambda: len(running.lines[0].subscribed) == SLOTS)
-                await running.until(lambda: len(made.desk.quoted) == SLOTS)  # each slot's volume at its begin
-                await scene(made, running)
-            with StoreReader(made.url) as reader:
-                comparison = verified_day(reader, SESSION)
-            assert comparison.is_same, comparison
 
-    asyncio.run(played())
+@asynccontextmanager
+async def unseen_day():
+    """The same where the broker, when it is asked at the subscription, says that 100 shares were traded."""
+    with market() as made:
+        made.desk.volumes = dict.fromkeys(SYMBOLS, 100.0)
+        async with process(made) as running:
+            yield made, running
 
 
 def bring(made, running, symbol, volume):
@@ -58,104 +66,82 @@ def gaps(running):
     return [(gap.symbol, gap.after_volume, gap.before_volume, gap.reason) for gap in running.of(GapDetected)]
 
 
-def test_volume_that_the_broker_reports_at_the_end_and_the_stream_does_not_deliver_is_a_gap():
-    async def scene(made, running):
-        bring(made, running, SYMBOL, 10.0)
-        bring(made, running, OTHER, 20.0)
-        made.desk.volumes = {SYMBOL: 25.0, OTHER: 20.0}
-        await running.day.end(running.selector)
-        assert gaps(running) == [(SYMBOL, 10, 25, "volume_mismatch")]
-
-    play(scene)
+@on(day)
+async def test_volume_that_the_broker_reports_at_the_end_and_the_stream_does_not_deliver_is_a_gap(made, running):
+    bring(made, running, SYMBOL, 10.0)
+    bring(made, running, OTHER, 20.0)
+    made.desk.volumes = {SYMBOL: 25.0, OTHER: 20.0}
+    await running.day.end(running.selector)
+    assert gaps(running) == [(SYMBOL, 10, 25, "volume_mismatch")]
 
 
-def test_the_end_of_the_day_waits_for_trades_in_transit():
-    async def scene(made, running):
-        bring(made, running, SYMBOL, 10.0)
-        made.desk.volumes = {SYMBOL: 25.0}
-        asyncio.get_running_loop().call_later(0.03, bring, made, running, SYMBOL, 15.0)
-        await running.day.end(running.selector)
-        assert gaps(running) == []
-
-    play(scene)
+@on(day)
+async def test_the_end_of_the_day_waits_for_trades_in_transit(made, running):
+    bring(made, running, SYMBOL, 10.0)
+    made.desk.volumes = {SYMBOL: 25.0}
+    asyncio.get_running_loop().call_later(0.03, bring, made, running, SYMBOL, 15.0)
+    await running.day.end(running.selector)
+    assert gaps(running) == []
 
 
-def test_the_slots_end_at_the_moment_up_to_which_the_stream_is_read_out_not_when_that_is_done():
-    async def scene(made, running):
-        bring(made, running, SYMBOL, 10.0)
-        made.desk.volumes, asked = {SYMBOL: 25.0}, len(made.desk.quoted)
-        ended_ns = made.clock.now_ns()
-        ending = asyncio.create_task(running.day.end(running.selector))
-        await until_async(lambda: len(made.desk.quoted) > asked)
-        await made.clock.advance(30.0)
-        await ending
-        released = running.of(SlotReleased)
-        assert {each.released_ns for each in released} == {ended_ns}
-        assert len(released) == SLOTS
-
-    play(scene)
+@on(day)
+async def test_the_slots_end_at_the_moment_up_to_which_the_stream_is_read_out_not_when_that_is_done(made, running):
+    bring(made, running, SYMBOL, 10.0)
+    made.desk.volumes, asked = {SYMBOL: 25.0}, len(made.desk.quoted)
+    ended_ns = made.clock.now_ns()
+    ending = asyncio.create_task(running.day.end(running.selector))
+    await until_async(lambda: len(made.desk.quoted) > asked)
+    await made.clock.advance(30.0)
+    await ending
+    released = running.of(SlotReleased)
+    assert {each.released_ns for each in released} == {ended_ns}
+    assert len(released) == SLOTS
 
 
-def test_a_decision_is_never_later_than_the_end_of_the_slots():
-    async def scene(made, running):
-        bring(made, running, SYMBOL, 10.0)
-        made.desk.volumes, asked = {SYMBOL: 25.0}, len(made.desk.quoted)
-        ending = asyncio.create_task(running.day.end(running.selector))
-        await until_async(lambda: len(made.desk.quoted) > asked)
-        steps = len(running.steps)
-        await running.until(ending.done)
-        assert running.steps[steps:] == ["closed"]
-
-    play(scene)
+@on(day)
+async def test_a_decision_is_never_later_than_the_end_of_the_slots(made, running):
+    bring(made, running, SYMBOL, 10.0)
+    made.desk.volumes, asked = {SYMBOL: 25.0}, len(made.desk.quoted)
+    ending = asyncio.create_task(running.day.end(running.selector))
+    await until_async(lambda: len(made.desk.quoted) > asked)
+    steps = len(running.steps)
+    await running.until(ending.done)
+    assert running.steps[steps:] == ["closed"]
 
 
-def test_where_the_broker_does_not_answer_at_the_end_only_a_later_trade_shows_that_all_was_read():
-    async def unproved(made, running):
-        bring(made, running, SYMBOL, 10.0)
-        made.desk.is_down = True
-        await running.day.end(running.selector)
-        assert [(gap.symbol, gap.after_volume) for gap in running.of(GapOpened)] == [(SYMBOL, 10.0)]
-        assert [lost.symbol for lost in running.of(GapUnrecoverable)] == [SYMBOL]
-
-    async def proved(made, running):
-        bring(made, running, SYMBOL, 10.0)
-        made.desk.is_down, asked = True, len(made.desk.quoted)
-        ending = asyncio.create_task(running.day.end(running.selector))
-        await until_async(lambda: len(made.desk.quoted) > asked)
-        await made.clock.advance(1.0)
-        bring(made, running, OTHER, 5.0)
-        await ending
-        assert running.of(GapOpened) == []
-
-    play(unproved)
-    with pytest.MonkeyPatch.context() as patches:
-        patches.setattr(monitor, "ARRIVES_WITHIN_S", DEADLINE_S)
-        play(proved)
+@on(day)
+async def test_where_the_broker_does_not_answer_at_the_end_what_follows_the_last_trade_is_open(made, running):
+    bring(made, running, SYMBOL, 10.0)
+    made.desk.is_down = True
+    await running.day.end(running.selector)
+    assert [(gap.symbol, gap.after_volume) for gap in running.of(GapOpened)] == [(SYMBOL, 10.0)]
+    assert [lost.symbol for lost in running.of(GapUnrecoverable)] == [SYMBOL]
 
 
-def test_a_symbol_without_trades_is_compared_with_the_volume_requested_at_its_subscription():
+@on(day)
+async def test_where_the_broker_does_not_answer_at_the_end_a_later_trade_shows_that_all_was_read(
+    made, running, monkeypatch
+):
+    monkeypatch.setattr(monitor, "ARRIVES_WITHIN_S", DEADLINE_S)
+    bring(made, running, SYMBOL, 10.0)
+    made.desk.is_down, asked = True, len(made.desk.quoted)
+    ending = asyncio.create_task(running.day.end(running.selector))
+    await until_async(lambda: len(made.desk.quoted) > asked)
+    await made.clock.advance(1.0)
+    bring(made, running, OTHER, 5.0)
+    await ending
+    assert running.of(GapOpened) == []
+
+
+@on(unseen_day)
+async def test_a_symbol_without_trades_is_compared_with_the_volume_requested_at_its_subscription(made, running):
     async def scene(made, running):
         made.desk.volumes = {SYMBOL: 125.0}
         await running.day.end(running.selector)
         assert gaps(running) == [(SYMBOL, 100, 125, "volume_mismatch")]
 
-    async def known(made, running):
-        await learned(made, running)
-        await scene(made, running)
-
-    play_unseen(known)
-
-
-def play_unseen(scene):
-    """The same where the broker, when it is asked at the subscription, says that 100 shares were traded."""
-
-    async def played():
-        with market(SamplingSettings()) as made:
-            made.desk.volumes = dict.fromkeys(SYMBOLS, 100.0)
-            async with process(made) as running:
-                await scene(made, running)
-
-    asyncio.run(played())
+    await learned(made, running)
+    await scene(made, running)
 
 
 async def learned(made, running):
@@ -163,87 +149,77 @@ async def learned(made, running):
     await running.until(lambda: len(running.lines[0].subscribed) == SLOTS)
 
 
-def test_an_interruption_before_the_first_trade_of_an_unswept_symbol_leaves_a_gap_since_the_days_begin():
-    async def scene(made, running):
-        await learned(made, running)
-        running.day.receiver.on_unsubscribed(SYMBOL, "line lost")
-        running.day.receiver.on_subscribed(SYMBOL)
-        made.traded[SYMBOL] = (140.0, 7)
-        bring(made, running, SYMBOL, 10.0)
-        assert gaps(running) == [(SYMBOL, 0, 140, "reconnect")], "trades may have come before the broker said 100"
-        made.traded[OTHER] = (140.0, 7)
-        bring(made, running, OTHER, 10.0)
-        assert len(gaps(running)) == 1, "its line did not break: what is traded before the first trade is judged later"
-
-    play_unseen(scene)
-
-
-def test_a_connection_that_is_lost_before_its_symbol_without_a_slot_is_removed_leaves_a_gap():
-    async def scene(made, running):
-        receiver, symbol = running.day.receiver, "999999"
-        receiver.trades.watch(symbol, Mark(symbol, SESSION, 10.0, None, made.clock.now_ns()))
-        made.desk.volumes[symbol] = 32.0
-        receiver.on_unsubscribed(symbol, "connection lost")
-        await running.until(lambda: gaps(running))
-        assert gaps(running) == [(symbol, 10, 32, "reconnect")]
-
-    play_unseen(scene)
+@on(unseen_day)
+async def test_an_interruption_before_the_first_trade_of_an_unswept_symbol_leaves_a_gap_since_the_days_begin(
+    made, running
+):
+    await learned(made, running)
+    running.day.receiver.on_unsubscribed(SYMBOL, "line lost")
+    running.day.receiver.on_subscribed(SYMBOL)
+    made.traded[SYMBOL] = (140.0, 7)
+    bring(made, running, SYMBOL, 10.0)
+    assert gaps(running) == [(SYMBOL, 0, 140, "reconnect")], "trades may have come before the broker said 100"
+    made.traded[OTHER] = (140.0, 7)
+    bring(made, running, OTHER, 10.0)
+    assert len(gaps(running)) == 1, "its line did not break: what is traded before the first trade is judged later"
 
 
-def test_a_line_whose_acknowledgement_is_not_read_at_the_end_is_compared_with_the_brokers_volume():
-    async def scene(made, running):
-        await running.until(lambda: "universe_evaluated" in running.steps, swept=made.sweep(10.0))
-        running.day.receiver.on_requested(SYMBOLS[-1])
-        made.desk.volumes = {SYMBOLS[-1]: 32.0}
-        await running.day.end(running.selector)
-        assert gaps(running) == [(SYMBOLS[-1], 10, 32, "reconnect")]
-
-    play(scene)
-
-
-def test_a_symbol_that_a_sweep_has_seen_is_not_asked_for():
-    async def scene(made, running):
-        await learned(made, running)
-        await running.until(lambda: "universe_evaluated" in running.steps, swept=made.sweep(100.0))
-        made.desk.quoted.clear()
-        running.day.receiver.on_unsubscribed(SYMBOL, "line lost")
-        running.day.receiver.on_subscribed(SYMBOL)
-        assert made.desk.quoted == []
-
-    play_unseen(scene)
+@on(unseen_day)
+async def test_a_connection_that_is_lost_before_its_symbol_without_a_slot_is_removed_leaves_a_gap(made, running):
+    receiver, symbol = running.day.receiver, "999999"
+    receiver.trades.watch(symbol, Mark(symbol, SESSION, 10.0, None, made.clock.now_ns()))
+    made.desk.volumes[symbol] = 32.0
+    receiver.on_unsubscribed(symbol, "connection lost")
+    await running.until(lambda: gaps(running))
+    assert gaps(running) == [(symbol, 10, 32, "reconnect")]
 
 
-def test_a_symbol_released_with_less_volume_than_its_last_sweep_leaves_a_gap(monkeypatch):
+@on(day)
+async def test_a_line_whose_acknowledgement_is_not_read_at_the_end_is_compared_with_the_brokers_volume(made, running):
+    await running.until(lambda: "universe_evaluated" in running.steps, swept=made.sweep(10.0))
+    running.day.receiver.on_requested(SYMBOLS[-1])
+    made.desk.volumes = {SYMBOLS[-1]: 32.0}
+    await running.day.end(running.selector)
+    assert gaps(running) == [(SYMBOLS[-1], 10, 32, "reconnect")]
+
+
+@on(unseen_day)
+async def test_a_symbol_that_a_sweep_has_seen_is_not_asked_for(made, running):
+    await learned(made, running)
+    await running.until(lambda: "universe_evaluated" in running.steps, swept=made.sweep(100.0))
+    made.desk.quoted.clear()
+    running.day.receiver.on_unsubscribed(SYMBOL, "line lost")
+    running.day.receiver.on_subscribed(SYMBOL)
+    assert made.desk.quoted == []
+
+
+@on(day)
+async def test_a_symbol_released_with_less_volume_than_its_last_sweep_leaves_a_gap(made, running, monkeypatch):
     monkeypatch.setattr(monitor, "ARRIVES_AT_LAST_S", 0.3)
 
-    async def scene(made, running):
-        bring(made, running, SYMBOL, 10.0)
-        bring(made, running, OTHER, 30.0)
-        await running.until(lambda: "universe_evaluated" in running.steps, swept=made.sweep(30.0))
-        made.desk.volumes, made.desk.quoted = {SYMBOL: 32.0, OTHER: 99.0}, []
-        running.day.receiver.on_facts([state(SYMBOL, halted=True), state(OTHER, halted=True)])
-        await running.until(lambda: gaps(running))
-        assert {released.symbol for released in running.of(SlotReleased)} == {SYMBOL, OTHER}
-        assert gaps(running) == [(SYMBOL, 10, 32, "volume_mismatch")]
-        assert made.desk.quoted == [SYMBOL], "the other one was heard"
-
-    play(scene)
+    bring(made, running, SYMBOL, 10.0)
+    bring(made, running, OTHER, 30.0)
+    await running.until(lambda: "universe_evaluated" in running.steps, swept=made.sweep(30.0))
+    made.desk.volumes, made.desk.quoted = {SYMBOL: 32.0, OTHER: 99.0}, []
+    running.day.receiver.on_facts([state(SYMBOL, halted=True), state(OTHER, halted=True)])
+    await running.until(lambda: gaps(running))
+    assert {released.symbol for released in running.of(SlotReleased)} == {SYMBOL, OTHER}
+    assert gaps(running) == [(SYMBOL, 10, 32, "volume_mismatch")]
+    assert made.desk.quoted == [SYMBOL], "the other one was heard"
 
 
-def test_a_sweep_with_more_volume_than_the_stream_brought_is_a_gap_at_once():
-    async def scene(made, running):
-        bring(made, running, SYMBOL, 10.0)
-        bring(made, running, OTHER, 30.0)
-        swept = made.sweep(30.0)
-        await made.clock.advance(1)
-        bring(made, running, OTHER, 1.0)
-        await running.until(lambda: gaps(running), swept=swept)
-        assert gaps(running) == [(SYMBOL, 10, 30, "volume_mismatch")]
-        made.traded[SYMBOL] = (30.0, 9)
-        bring(made, running, SYMBOL, 5.0)
-        assert len(gaps(running)) == 1, "the chain goes on behind it"
-
-    play(scene)
+@on(day)
+async def test_a_sweep_with_more_volume_than_the_stream_brought_is_a_gap_at_once(made, running):
+    bring(made, running, SYMBOL, 10.0)
+    bring(made, running, OTHER, 30.0)
+    swept = made.sweep(30.0)
+    await made.clock.advance(1)
+    bring(made, running, OTHER, 1.0)
+    await running.until(lambda: gaps(running), swept=swept)
+    assert gaps(running) == [(SYMBOL, 10, 30, "volume_mismatch")]
+    made.traded[SYMBOL] = (30.0, 9)
+    bring(made, running, SYMBOL, 5.0)
+    assert len(gaps(running)) == 1, "the chain goes on behind it"
 
 
 def checking(running, swept, *symbols):
@@ -252,77 +228,69 @@ def checking(running, swept, *symbols):
     return asyncio.create_task(running.day._stream_monitor.check_sweep(snapshots, set(symbols), swept.started_ns))
 
 
-def test_trades_that_arrive_soon_after_a_sweep_are_no_gap():
-    async def scene(made, running):
-        bring(made, running, SYMBOL, 10.0)
-        check = checking(running, made.sweep(30.0), SYMBOL)
-        asyncio.get_running_loop().call_later(0.03, bring, made, running, SYMBOL, 20.0)
-        await check
-        assert gaps(running) == []
-
-    play(scene)
+@on(day)
+async def test_trades_that_arrive_soon_after_a_sweep_are_no_gap(made, running):
+    bring(made, running, SYMBOL, 10.0)
+    check = checking(running, made.sweep(30.0), SYMBOL)
+    asyncio.get_running_loop().call_later(0.03, bring, made, running, SYMBOL, 20.0)
+    await check
+    assert gaps(running) == []
 
 
-def test_a_stream_that_stalls_longer_than_trades_take_is_no_gap_and_its_late_trades_are_stored():
-    async def scene(made, running):
-        bring(made, running, SYMBOL, 10.0)
-        check = checking(running, made.sweep(30.0), SYMBOL)
-        asyncio.get_running_loop().call_later(5 * monitor.ARRIVES_WITHIN_S, bring, made, running, SYMBOL, 20.0)
-        await check
-        assert gaps(running) == []
-        stored = [(trade.symbol, trade.volume, trade.gap_id) for trade in running.of(Trade)]
-        assert stored == [(SYMBOL, 10, None), (SYMBOL, 20, None)]
-
-    play(scene)
+@on(day)
+async def test_a_stream_that_stalls_longer_than_trades_take_is_no_gap_and_its_late_trades_are_stored(made, running):
+    bring(made, running, SYMBOL, 10.0)
+    check = checking(running, made.sweep(30.0), SYMBOL)
+    asyncio.get_running_loop().call_later(5 * monitor.ARRIVES_WITHIN_S, bring, made, running, SYMBOL, 20.0)
+    await check
+    assert gaps(running) == []
+    stored = [(trade.symbol, trade.volume, trade.gap_id) for trade in running.of(Trade)]
+    assert stored == [(SYMBOL, 10, None), (SYMBOL, 20, None)]
 
 
-def test_a_stream_that_stays_silent_is_checked_again_at_the_next_sweep(monkeypatch):
+@on(day)
+async def test_a_stream_that_stays_silent_is_checked_again_at_the_next_sweep(made, running, monkeypatch):
     monkeypatch.setattr(monitor, "ARRIVES_AT_LAST_S", 0.3)
 
-    async def scene(made, running):
-        bring(made, running, SYMBOL, 10.0)
-        await checking(running, made.sweep(30.0), SYMBOL)
-        assert gaps(running) == [], "no trade shows that the stream has gone on"
-        bring(made, running, OTHER, 40.0)
-        await checking(running, made.sweep(30.0), SYMBOL)
-        assert gaps(running) == [], "nor does one from before the snapshot"
-        check = checking(running, made.sweep(30.0), SYMBOL)
-        await made.clock.advance(1)
-        bring(made, running, OTHER, 1.0)
-        await check
-        assert gaps(running) == [(SYMBOL, 10, 30, "volume_mismatch")]
-
-    play(scene)
+    bring(made, running, SYMBOL, 10.0)
+    await checking(running, made.sweep(30.0), SYMBOL)
+    assert gaps(running) == [], "no trade shows that the stream has gone on"
+    bring(made, running, OTHER, 40.0)
+    await checking(running, made.sweep(30.0), SYMBOL)
+    assert gaps(running) == [], "nor does one from before the snapshot"
+    check = checking(running, made.sweep(30.0), SYMBOL)
+    await made.clock.advance(1)
+    bring(made, running, OTHER, 1.0)
+    await check
+    assert gaps(running) == [(SYMBOL, 10, 30, "volume_mismatch")]
 
 
 @pytest.mark.parametrize("volume", [10.0, 25.0], ids=["nothing was traded", "trades are missing"])
-def test_a_sweep_resolves_the_cut_of_a_symbol_that_no_quote_resolved(volume, monkeypatch):
+@on(day)
+async def test_a_sweep_resolves_the_cut_of_a_symbol_that_no_quote_resolved(made, running, volume, monkeypatch):
     monkeypatch.setattr(monitor, "ARRIVES_AT_LAST_S", 0.3)
 
-    async def scene(made, running):
-        bring(made, running, SYMBOL, 10.0)
-        bring(made, running, OTHER, 20.0)
-        made.desk.is_down = True
-        cut(running, SYMBOL)
-        await made.clock.advance(1)
-        back(running, SYMBOL)
-        during = made.sweep(volume)
-        await checking(running, during, SYMBOL)
-        assert running.day.trades.gaps.is_open(SYMBOL), "the broker is being asked"
-        asked = running.day._stream_monitor
-        await until_async(lambda: not (asked._returned or asked._resolving), "it did not answer")
-        await made.clock.advance(1)
-        swept = made.sweep(volume)
-        await made.clock.advance(1)
-        bring(made, running, OTHER, 1.0)
-        await checking(running, swept, SYMBOL)
-        found = [(gap.symbol, gap.gap_id) for gap in (*running.of(GapEmpty), *running.of(GapDetected))]
-        assert found == [(gap.symbol, gap.gap_id) for gap in running.of(GapOpened)]
-        assert (empties(running), gaps(running)) == (
-            ([(SYMBOL, 10)], []) if volume == 10 else ([], [(SYMBOL, 10, 25, "reconnect")])
-        )
-
-    play(scene)
+    bring(made, running, SYMBOL, 10.0)
+    bring(made, running, OTHER, 20.0)
+    made.desk.is_down = True
+    cut(running, SYMBOL)
+    await made.clock.advance(1)
+    back(running, SYMBOL)
+    during = made.sweep(volume)
+    await checking(running, during, SYMBOL)
+    assert running.day.trades.gaps.is_open(SYMBOL), "the broker is being asked"
+    asked = running.day._stream_monitor
+    await until_async(lambda: not (asked._returned or asked._resolving), "it did not answer")
+    await made.clock.advance(1)
+    swept = made.sweep(volume)
+    await made.clock.advance(1)
+    bring(made, running, OTHER, 1.0)
+    await checking(running, swept, SYMBOL)
+    found = [(gap.symbol, gap.gap_id) for gap in (*running.of(GapEmpty), *running.of(GapDetected))]
+    assert found == [(gap.symbol, gap.gap_id) for gap in running.of(GapOpened)]
+    assert (empties(running), gaps(running)) == (
+        ([(SYMBOL, 10)], []) if volume == 10 else ([], [(SYMBOL, 10, 25, "reconnect")])
+    )
 
 
 def empties(running):
@@ -339,54 +307,50 @@ def back(running, *symbols):
         running.day.receiver.on_subscribed(symbol)
 
 
-def test_a_cut_is_a_gap_of_each_of_its_symbols_at_once():
-    async def scene(made, running):
-        bring(made, running, SYMBOL, 10.0)
-        bring(made, running, OTHER, 20.0)
-        cut(running, SYMBOL, OTHER)
-        now_ns = made.clock.now_ns()
-        opened = [(gap.symbol, gap.after_volume, gap.from_ns, gap.opened_ns) for gap in running.of(GapOpened)]
-        assert opened == [(SYMBOL, 10, now_ns, now_ns), (OTHER, 20, now_ns, now_ns)]
-        made.desk.volumes = {SYMBOL: 10.0, OTHER: 20.0}
-        back(running, SYMBOL, OTHER)
-        await running.until(lambda: len(empties(running)) == 2)
-
-    play(scene)
+@on(day)
+async def test_a_cut_is_a_gap_of_each_of_its_symbols_at_once(made, running):
+    bring(made, running, SYMBOL, 10.0)
+    bring(made, running, OTHER, 20.0)
+    cut(running, SYMBOL, OTHER)
+    now_ns = made.clock.now_ns()
+    opened = [(gap.symbol, gap.after_volume, gap.from_ns, gap.opened_ns) for gap in running.of(GapOpened)]
+    assert opened == [(SYMBOL, 10, now_ns, now_ns), (OTHER, 20, now_ns, now_ns)]
+    made.desk.volumes = {SYMBOL: 10.0, OTHER: 20.0}
+    back(running, SYMBOL, OTHER)
+    await running.until(lambda: len(empties(running)) == 2)
 
 
-def test_after_a_reconnection_one_call_closes_the_gaps_in_which_nothing_was_traded_and_proves_the_others():
-    async def scene(made, running):
-        bring(made, running, SYMBOL, 10.0)
-        bring(made, running, OTHER, 20.0)
-        cut(running, SYMBOL, OTHER)
-        lost_ns = made.clock.now_ns()
-        await made.clock.advance(7)
-        back_ns = made.clock.now_ns()
-        made.desk.volumes, made.desk.quoted = {SYMBOL: 10.0, OTHER: 25.0}, []
-        back(running, SYMBOL, OTHER)
-        await running.until(lambda: empties(running) and gaps(running))
-        assert made.desk.quoted == [SYMBOL, OTHER]
-        assert (empties(running), gaps(running)) == ([(SYMBOL, 10)], [(OTHER, 20, 25, "reconnect")])
-        for gap in (*running.of(GapEmpty), *running.of(GapDetected)):
-            assert (gap.from_ns, gap.to_ns) == (lost_ns, back_ns)
-        assert {gap.gap_id for gap in running.of(GapOpened)} == {
-            gap.gap_id for gap in (*running.of(GapEmpty), *running.of(GapDetected))
-        }
+@on(day)
+async def test_after_a_reconnection_one_call_closes_the_gaps_in_which_nothing_was_traded_and_proves_the_others(
+    made, running
+):
+    bring(made, running, SYMBOL, 10.0)
+    bring(made, running, OTHER, 20.0)
+    cut(running, SYMBOL, OTHER)
+    lost_ns = made.clock.now_ns()
+    await made.clock.advance(7)
+    back_ns = made.clock.now_ns()
+    made.desk.volumes, made.desk.quoted = {SYMBOL: 10.0, OTHER: 25.0}, []
+    back(running, SYMBOL, OTHER)
+    await running.until(lambda: empties(running) and gaps(running))
+    assert made.desk.quoted == [SYMBOL, OTHER]
+    assert (empties(running), gaps(running)) == ([(SYMBOL, 10)], [(OTHER, 20, 25, "reconnect")])
+    for gap in (*running.of(GapEmpty), *running.of(GapDetected)):
+        assert (gap.from_ns, gap.to_ns) == (lost_ns, back_ns)
+    assert {gap.gap_id for gap in running.of(GapOpened)} == {
+        gap.gap_id for gap in (*running.of(GapEmpty), *running.of(GapDetected))
+    }
 
-    play(scene)
 
-
-def test_volumes_that_the_broker_does_not_give_at_first_are_requested_again():
-    async def scene(made, running):
-        bring(made, running, SYMBOL, 10.0)
-        cut(running, SYMBOL)
-        made.desk.volumes, made.desk.is_down = {SYMBOL: 10.0}, True
-        back(running, SYMBOL)
-        await running.until(lambda: "volumes_unknown" in open_alerts(running))
-        made.desk.is_down = False
-        await running.until(lambda: empties(running))
-
-    play(scene)
+@on(day)
+async def test_volumes_that_the_broker_does_not_give_at_first_are_requested_again(made, running):
+    bring(made, running, SYMBOL, 10.0)
+    cut(running, SYMBOL)
+    made.desk.volumes, made.desk.is_down = {SYMBOL: 10.0}, True
+    back(running, SYMBOL)
+    await running.until(lambda: "volumes_unknown" in open_alerts(running))
+    made.desk.is_down = False
+    await running.until(lambda: empties(running))
 
 
 async def test_the_next_process_goes_on_with_the_gap_of_an_outage():
@@ -416,96 +380,85 @@ def open_alerts(running):
     return [each.identity for each in running.alerts.open]
 
 
-def test_a_refused_symbol_is_an_alert_while_it_has_a_slot():
-    async def scene(_made, running):
-        receiver = running.day.receiver
-        receiver.on_unsubscribed(SYMBOL, "refused: limit")
-        receiver.on_unsubscribed("999999", "refused: limit")
-        assert open_alerts(running) == [f"not_streamed:{SYMBOL}"], "the other has no slot"
-        receiver.keep_wanted([SYMBOL])
-        assert open_alerts(running) == [f"not_streamed:{SYMBOL}"]
-        receiver.keep_wanted([OTHER])
-        assert open_alerts(running) == []
-        receiver.on_subscribed(SYMBOL)
-
-    play(scene)
+@on(day)
+async def test_a_refused_symbol_is_an_alert_while_it_has_a_slot(made, running):
+    receiver = running.day.receiver
+    receiver.on_unsubscribed(SYMBOL, "refused: limit")
+    receiver.on_unsubscribed("999999", "refused: limit")
+    assert open_alerts(running) == [f"not_streamed:{SYMBOL}"], "the other has no slot"
+    receiver.keep_wanted([SYMBOL])
+    assert open_alerts(running) == [f"not_streamed:{SYMBOL}"]
+    receiver.keep_wanted([OTHER])
+    assert open_alerts(running) == []
+    receiver.on_subscribed(SYMBOL)
 
 
-def test_volumes_are_unknown_while_one_of_several_calls_fails():
-    async def scene(made, running):
-        made.desk.quotes_per_call = 1
-        made.desk.failing = {SYMBOLS[0]}
+@on(day)
+async def test_volumes_are_unknown_while_one_of_several_calls_fails(made, running):
+    made.desk.quotes_per_call = 1
+    made.desk.failing = {SYMBOLS[0]}
+    await running.day.receiver.monitor._asked(SYMBOLS[:2])
+    assert open_alerts(running) == ["volumes_unknown"]
+    made.desk.failing = set()
+    await running.day.receiver.monitor._asked(SYMBOLS[:2])
+    assert open_alerts(running) == []
+
+
+@on(day)
+async def test_a_stream_that_comes_and_goes_within_one_outage_is_one_alert(made, running):
+    [line] = running.lines
+    made.desk.is_down = True
+    states = ("lost", "refused", "connected", "lost", "connected", "lost", "refused", "connected")
+    for each in states:
+        line.report(each)
         await running.day.receiver.monitor._asked(SYMBOLS[:2])
-        assert open_alerts(running) == ["volumes_unknown"]
-        made.desk.failing = set()
-        await running.day.receiver.monitor._asked(SYMBOLS[:2])
-        assert open_alerts(running) == []
-
-    play(scene)
-
-
-def test_a_stream_that_comes_and_goes_within_one_outage_is_one_alert():
-    async def scene(made, running):
-        [line] = running.lines
-        made.desk.is_down = True
-        states = ("lost", "refused", "connected", "lost", "connected", "lost", "refused", "connected")
-        for each in states:
-            line.report(each)
-            await running.day.receiver.monitor._asked(SYMBOLS[:2])
-            running.alerts.tick()
-            assert open_alerts(running) == ["stream:main"], "and none of unknown volumes"
-        alerts = [event for event in running.events if isinstance(event, AlertRaised)]
-        raised = [(alert.identity, alert.severity) for alert in alerts]
-        assert raised == [("stream:main", "warning"), ("stream:main", "critical")]
-        await made.clock.advance(30)
         running.alerts.tick()
-        assert open_alerts(running) == []
-
-    play(scene)
-
-
-def test_a_stream_that_used_up_its_connections_of_the_hour_is_a_critical_alert_until_it_is_connected():
-    async def scene(made, running):
-        [line] = running.lines
-        line.report("suspended")
-        assert [(each.identity, each.severity) for each in running.alerts.open] == [("stream:main", "critical")]
-        line.report("connected")
-        await made.clock.advance(30)
-        running.alerts.tick()
-        assert open_alerts(running) == []
-
-    play(scene)
+        assert open_alerts(running) == ["stream:main"], "and none of unknown volumes"
+    alerts = [event for event in running.events if isinstance(event, AlertRaised)]
+    raised = [(alert.identity, alert.severity) for alert in alerts]
+    assert raised == [("stream:main", "warning"), ("stream:main", "critical")]
+    await made.clock.advance(30)
+    running.alerts.tick()
+    assert open_alerts(running) == []
 
 
-def test_a_lost_stream_of_an_account_whose_calls_fail_is_no_second_alert():
-    async def scene(made, running):
-        [account] = running.brokers.accounts
-        unfit = HealthDecision(fit=False, failures=2)
-        account.health.write(Health(checked_ns=made.clock.now_ns(), calls=unfit))
-        [line] = running.lines
-        line.report("lost")
-        assert open_alerts(running) == []
-        account.health.write(Health(checked_ns=made.clock.now_ns()))
-        line.report("refused")
-        assert open_alerts(running) == ["stream:main"]
-
-    play(scene)
+@on(day)
+async def test_a_stream_that_used_up_its_connections_of_the_hour_is_a_critical_alert_until_it_is_connected(
+    made, running
+):
+    [line] = running.lines
+    line.report("suspended")
+    assert [(each.identity, each.severity) for each in running.alerts.open] == [("stream:main", "critical")]
+    line.report("connected")
+    await made.clock.advance(30)
+    running.alerts.tick()
+    assert open_alerts(running) == []
 
 
-def test_the_day_s_end_and_a_start_after_it_resolve_the_stream_s_alerts():
+@on(day)
+async def test_a_lost_stream_of_an_account_whose_calls_fail_is_no_second_alert(made, running):
+    [account] = running.brokers.accounts
+    unfit = HealthDecision(fit=False, failures=2)
+    account.health.write(Health(checked_ns=made.clock.now_ns(), calls=unfit))
+    [line] = running.lines
+    line.report("lost")
+    assert open_alerts(running) == []
+    account.health.write(Health(checked_ns=made.clock.now_ns()))
+    line.report("refused")
+    assert open_alerts(running) == ["stream:main"]
+
+
+@on(day)
+async def test_the_day_s_end_and_a_start_after_it_resolve_the_stream_s_alerts(made, running):
     identities = ("stream:main", f"not_streamed:{SYMBOL}", "load_relief", "overflow", "stale_subscriptions")
-
-    async def scene(_made, running):
-        for identity in identities:
-            running.alerts.report(identity, "warning", "a text")
-        await running.day.end(running.selector)
-        assert open_alerts(running) == []
-        for identity in identities:
-            running.alerts.report(identity, "warning", "a text")
-        await running.day.end_for_earlier_process()
-        assert open_alerts(running) == []
-
-    play(scene)
+    for identity in identities:
+        running.alerts.report(identity, "warning", "a text")
+    await running.day.end(running.selector)
+    assert open_alerts(running) == []
+    for identity in identities:
+        running.alerts.report(identity, "warning", "a text")
+    await running.day.end_for_earlier_process()
+    assert open_alerts(running) == []
 
 
 async def test_an_overflow_of_an_earlier_day_ends_when_this_day_gives_its_first_slots():

@@ -1,6 +1,6 @@
 """The next process closes unfinished days and reports their missing trades as gaps."""
 
-import asyncio
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -14,10 +14,10 @@ from observer.collection.unfinished import Unfinished
 from observer.demo.configuration import DAY
 from observer.gaps.intervals import Interval
 from observer.gaps.reconciliation import reconcile
-from observer.selection.sampling import SamplingSettings
 from observer.store.reader import StoreReader
 from tests.collection.day_scene import PLAN, SESSION, SLOTS, SYMBOLS, idle_process, market, process
 from tests.day_plans import day_plan
+from tests.scenes import on
 
 RECEIVED, BEHIND, UNKNOWN = SYMBOLS[:3]
 DAY_S = 24 * 3_600.0
@@ -74,19 +74,16 @@ async def end_earlier_days(
     ).end_all()
 
 
-def play(scene, days_off=1):
+@asynccontextmanager
+async def machine_off(days_off=1):
     """Two symbols trade ten shares; then the machine is off for so many days."""
-
-    async def played():
-        with market(SamplingSettings()) as made:
-            made.sweep(0.0)
-            async with process(made) as first:
-                await first.until(lambda: len(first.lines[0].subscribed) == SLOTS)
-                first.day.receiver.on_trades([made.trade(symbol, 10.0, 10_000.0) for symbol in (RECEIVED, BEHIND)])
-            await made.clock.advance(days_off * DAY_S)
-            await scene(made)
-
-    asyncio.run(played())
+    with market() as made:
+        made.sweep(0.0)
+        async with process(made) as first:
+            await first.until(lambda: len(first.lines[0].subscribed) == SLOTS)
+            first.day.receiver.on_trades([made.trade(symbol, 10.0, 10_000.0) for symbol in (RECEIVED, BEHIND)])
+        await made.clock.advance(days_off * DAY_S)
+        yield made
 
 
 def reports(made):
@@ -96,20 +93,17 @@ def reports(made):
     return {comparison.symbol: (comparison.slots_quality, comparison.missing_volume) for comparison in judged}
 
 
-def test_an_unfinished_day_is_not_complete_before_it_is_ended():
-    async def scene(made):
-        found = reports(made)
-        assert len(found) == SLOTS
-        assert {comparison for comparison, _ in found.values()} == {"degraded", "unknown"}
-
-    play(scene)
+@on(machine_off)
+async def test_an_unfinished_day_is_not_complete_before_it_is_ended(made):
+    found = reports(made)
+    assert len(found) == SLOTS
+    assert {comparison for comparison, _ in found.values()} == {"degraded", "unknown"}
 
 
 @pytest.mark.parametrize("days_off", [1, 3, 7, 40])
-def test_the_end_of_an_unfinished_day_releases_its_slots_and_records_missing_volume_as_a_gap(days_off):
+async def test_the_end_of_an_unfinished_day_releases_its_slots_and_records_missing_volume_as_a_gap(days_off):
     volumes = dict.fromkeys(SYMBOLS, 0.0) | {RECEIVED: 10.0, BEHIND: 25.0}
-
-    async def scene(made):
+    async with machine_off(days_off) as made:
         with idle_process(made) as late:
             await end_earlier_days(late, volumes)
             released = late.of(SlotReleased)
@@ -122,96 +116,80 @@ def test_the_end_of_an_unfinished_day_releases_its_slots_and_records_missing_vol
         assert found.pop(BEHIND) == ("degraded", 15)
         assert set(found.values()) == {("complete", 0)}
 
-    play(scene, days_off)
 
-
-def test_what_was_traded_after_the_stop_is_not_missing():
+@on(machine_off)
+async def test_what_was_traded_after_the_stop_is_not_missing(made):
     """An after-market goes on: the day's volume counts it, and the minutes after the stop show how much it is."""
     after_stop = {RECEIVED: 7.0, BEHIND: 30.0}
     volumes = dict.fromkeys(SYMBOLS, 0.0) | {RECEIVED: 10.0 + 7.0, BEHIND: 25.0 + 30.0}
 
-    async def scene(made):
+    with idle_process(made) as late:
+        await end_earlier_days(late, volumes, after_stop=after_stop)
+        [gap] = late.of(GapDetected)
+        assert (gap.symbol, gap.after_volume, gap.before_volume) == (BEHIND, 10, 25)
+        assert gap.to_ns == PLAN.track_b_stop_ns
+    found = reports(made)
+    assert (found[RECEIVED], found[BEHIND]) == (("complete", 0), ("degraded", 15))
+    with StoreReader(made.url) as reader:
+        assert verified_day(reader, SESSION).is_same
+
+
+@on(machine_off)
+async def test_a_symbol_without_an_exchange_volume_is_not_complete(made):
+    with idle_process(made) as late:
+        await end_earlier_days(late, {RECEIVED: 10.0, BEHIND: 10.0})
+    found = reports(made)
+    assert [found[symbol][0] for symbol in (RECEIVED, BEHIND, UNKNOWN)] == ["complete", "complete", "unknown"]
+
+
+@on(machine_off)
+async def test_a_symbol_that_the_broker_does_not_know_keeps_no_day_open(made):
+    with idle_process(made) as late:
+        await end_earlier_days(late, {RECEIVED: 10.0, BEHIND: 10.0}, refused=UNKNOWN)
+        assert f"volume_unreported:{UNKNOWN}" in late.alerts.identities
+        assert len(late.of(SlotReleased)) == SLOTS
+    found = reports(made)
+    assert [found[symbol][0] for symbol in (RECEIVED, BEHIND, UNKNOWN)] == ["complete", "complete", "unknown"]
+
+
+@on(machine_off)
+async def test_while_the_broker_does_not_answer_the_slots_are_kept_and_the_next_process_ends_them(made):
+    with idle_process(made) as late:
+        await end_earlier_days(late, None)
+        [alert] = late.of(AlertRaised)
+        assert alert.text.endswith("are kept, the volume of that day is not known: maintenance")
+        assert late.of(SelectionAdvanced) == []
+    with idle_process(made) as later:
+        await end_earlier_days(later, {})
+        assert len(later.of(SlotReleased)) == SLOTS
+
+
+@on(machine_off)
+async def test_an_unfinished_day_is_ended_once(made):
+    for expected in (SLOTS, 0):
         with idle_process(made) as late:
-            await end_earlier_days(late, volumes, after_stop=after_stop)
-            [gap] = late.of(GapDetected)
-            assert (gap.symbol, gap.after_volume, gap.before_volume) == (BEHIND, 10, 25)
-            assert gap.to_ns == PLAN.track_b_stop_ns
-        found = reports(made)
-        assert (found[RECEIVED], found[BEHIND]) == (("complete", 0), ("degraded", 15))
-        with StoreReader(made.url) as reader:
-            assert verified_day(reader, SESSION).is_same
-
-    play(scene)
+            await end_earlier_days(late, {})
+            assert len(late.of(SlotReleased)) == expected
 
 
-def test_a_symbol_without_an_exchange_volume_is_not_complete():
-    async def scene(made):
-        with idle_process(made) as late:
-            await end_earlier_days(late, {RECEIVED: 10.0, BEHIND: 10.0})
-        found = reports(made)
-        assert [found[symbol][0] for symbol in (RECEIVED, BEHIND, UNKNOWN)] == ["complete", "complete", "unknown"]
-
-    play(scene)
-
-
-def test_a_symbol_that_the_broker_does_not_know_keeps_no_day_open():
-    async def scene(made):
-        with idle_process(made) as late:
-            await end_earlier_days(late, {RECEIVED: 10.0, BEHIND: 10.0}, refused=UNKNOWN)
-            assert f"volume_unreported:{UNKNOWN}" in late.alerts.identities
-            assert len(late.of(SlotReleased)) == SLOTS
-        found = reports(made)
-        assert [found[symbol][0] for symbol in (RECEIVED, BEHIND, UNKNOWN)] == ["complete", "complete", "unknown"]
-
-    play(scene)
+@on(machine_off, days_off=0)
+async def test_a_machine_that_slept_over_the_end_of_the_day_leaves_an_unfinished_day(made):
+    made.desk.volumes = {BEHIND: 5_000.0}  # of the next day
+    async with process(made) as asleep:
+        await made.clock.advance(DAY_S)
+        await asleep.day.end(asleep.selector)
+        assert asleep.of(SlotReleased) == []
+        assert asleep.of(GapDetected) == []
+        asleep.stored()
+        await end_earlier_days(asleep, {})
+        assert len(asleep.of(SlotReleased)) == SLOTS
 
 
-def test_while_the_broker_does_not_answer_the_slots_are_kept_and_the_next_process_ends_them():
-    async def scene(made):
-        with idle_process(made) as late:
-            await end_earlier_days(late, None)
-            [alert] = late.of(AlertRaised)
-            assert alert.text.endswith("are kept, the volume of that day is not known: maintenance")
-            assert late.of(SelectionAdvanced) == []
-        with idle_process(made) as later:
-            await end_earlier_days(later, {})
-            assert len(later.of(SlotReleased)) == SLOTS
-
-    play(scene)
-
-
-def test_an_unfinished_day_is_ended_once():
-    async def scene(made):
-        for expected in (SLOTS, 0):
-            with idle_process(made) as late:
-                await end_earlier_days(late, {})
-                assert len(late.of(SlotReleased)) == expected
-
-    play(scene)
-
-
-def test_a_machine_that_slept_over_the_end_of_the_day_leaves_an_unfinished_day():
-    async def scene(made):
-        made.desk.volumes = {BEHIND: 5_000.0}  # of the next day
-        async with process(made) as asleep:
-            await made.clock.advance(DAY_S)
-            await asleep.day.end(asleep.selector)
-            assert asleep.of(SlotReleased) == []
-            assert asleep.of(GapDetected) == []
-            asleep.stored()
-            await end_earlier_days(asleep, {})
-            assert len(asleep.of(SlotReleased)) == SLOTS
-
-    play(scene, days_off=0)
-
-
-def test_a_replay_confirms_the_decisions_of_a_day_ended_late():
-    async def scene(made):
-        with idle_process(made) as late:
-            await end_earlier_days(late, {BEHIND: 25.0})
-        with StoreReader(made.url) as reader:
-            comparison = verified_day(reader, SESSION)
-        assert comparison.is_same, comparison
-        assert comparison.same["GapDetected"] == 1
-
-    play(scene)
+@on(machine_off)
+async def test_a_replay_confirms_the_decisions_of_a_day_ended_late(made):
+    with idle_process(made) as late:
+        await end_earlier_days(late, {BEHIND: 25.0})
+    with StoreReader(made.url) as reader:
+        comparison = verified_day(reader, SESSION)
+    assert comparison.is_same, comparison
+    assert comparison.same["GapDetected"] == 1

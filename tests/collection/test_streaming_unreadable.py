@@ -117,7 +117,7 @@ class SilentDatabase(StoreReader):
 
     def __init__(self, stored_bytes):
         self._stored_bytes = stored_bytes
-        self.questions: list[tuple[int, int]] = []
+        self.questions = []
 
     def quarantined_input_bytes(self, since_ns, until_ns):
         self.questions.append((since_ns, until_ns))

@@ -7,12 +7,13 @@ from msgspec.structs import replace
 from bus.codec import BATCH_BYTES_MAX, pack
 from bus.events import TapeJudged, TapePage, TapeSpan
 from observer.brokers.broker import PastTrade
-from observer.collection.tape.answers import breaks_of, judged, new_trades, page_of, restore, span_of
+from observer.collection.tape.answers import TapeLine, breaks_of, judged, new_trades, page_of, restore, span_of
 from observer.collection.tape.chain import Span
 from observer.collection.tape.output import REPORTS_AT_ONCE, SPANS_AT_ONCE, in_batches
 from observer.collection.tape.planner import TapePlanner
 
 S = 10**9
+LINE = TapeLine("kis", "000001", "2026-11-18", "KRX")
 
 
 def row(second, volume, cumulative):
@@ -33,13 +34,12 @@ def fetched(rows, limit=30.0):
 
 def report(planner):
     chain = planner.chain("000001")
-    named = {"provider": "kis", "symbol": "000001", "session_date": "2026-11-18", "judged_ns": 1, "venue": "KRX"}
-    return judged(chain, fetched_trades=4, has_minute_bars=False, is_swept=True, **named)
+    return judged(LINE, chain, 1, 4, has_minute_bars=False, is_swept=True)
 
 
 def test_a_break_in_a_page_is_unreachable_and_its_trades_are_stored():
     planner, taken = fetched(ROWS)
-    trades = new_trades(ROWS, taken, provider="kis", symbol="000001", session_date="2026-11-18", received_ns=9)
+    trades = new_trades(ROWS, taken, LINE, 9)
     assert [each.cumulative_volume for each in trades] == [5, 10, 25, 30]
     assert {(each.gap_id, each.side, each.side_inferred) for each in trades} == {("tape", "buy", True)}
     found = report(planner)
@@ -49,7 +49,7 @@ def test_a_break_in_a_page_is_unreachable_and_its_trades_are_stored():
 
 def test_rows_above_the_evaluated_volume_are_not_stored():
     planner, taken = fetched(ROWS, limit=10.0)
-    trades = new_trades(ROWS, taken, provider="kis", symbol="000001", session_date="2026-11-18", received_ns=9)
+    trades = new_trades(ROWS, taken, LINE, 9)
     assert [each.cumulative_volume for each in trades] == [5, 10]
     assert report(planner).quality == "complete"
 

@@ -56,7 +56,6 @@ from observer.collection.track_a import sweeps_on
 from observer.monitoring.alerts.process import Alerts
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
-from tests import waiting
 from tests.chaos.faulty_disk import FaultyDisk
 from tests.collection.market import PAGE, Line
 from tests.day_plans import RULES, day_plan
@@ -107,8 +106,8 @@ class Broker:
         self.unreadable = unreadable
         self.gate = asyncio.Event()
         self.gate.set()
-        self.asked: list[str] = []
-        self.seconds: list[int] = []
+        self.asked = []
+        self.seconds = []
 
     def usable(self, _capability):
         return {"account": self}
@@ -156,7 +155,7 @@ class Scene:
         self.file = folder / "observer.db"
         self._writer = StoreWriter(f"sqlite:///{self.file}")
         self._writer.open()
-        self._stored = Counter[str]()
+        self._stored = Counter()
         self._outbox = Outbox(folder / "outbox", "tape", "2" * 32)
         self.producer = Producer(self._outbox, f"ipc://{folder}/ingest")
         self.clock = ScaledClock(now_ns, time.monotonic_ns(), speed)
@@ -193,7 +192,7 @@ class Scene:
 
     def published(self, kind):
         self.producer.flush()
-        found, sequence = list[Event](), 1
+        found, sequence = [], 1
         while sequence <= self.producer.published:
             packed = self._outbox.batch_at(self._outbox.stream, sequence)
             assert isinstance(packed, Packed)
@@ -234,185 +233,151 @@ def swept(market, at_ns):
 CLOSED = SelectionAdvanced(SESSION, PLAN.track_b_stop_ns, SlotsClosed("closed"))
 
 
-def run(scenario):
-    waiting.run(scenario())
-
-
-def test_in_the_evening_every_trade_is_fetched_and_every_line_is_judged():
+async def test_in_the_evening_every_trade_is_fetched_and_every_line_is_judged():
     market = {BUSY: line(400), QUIET: line(90, 2), SMALL: line(5, 3)}
     broker = Broker(market)
 
-    async def scenario():
-        async with scene(broker) as found:
-            found.store(*swept(market, LAST_NS), CLOSED)
-            await found.day.run()
-            trades = found.published(Trade)
-            assert len(trades) == 495
-            assert {(each.gap_id, each.session, each.side_inferred) for each in trades} == {("tape", "regular", True)}
-            judged = found.published(TapeJudged)
-            assert {each.symbol: (each.quality, each.fetched_trades) for each in judged} == {
-                BUSY: ("complete", 400),
-                QUIET: ("complete", 90),
-                SMALL: ("complete", 5),
-            }
-            [*_, last] = found.published(TapeProgressed)
-            assert (last.is_done, last.trades, last.calls, last.complete_lines) == (True, 495, len(broker.asked), 3)
-            assert len(broker.asked) <= 1.3 * (495 / PAGE + 3)
-
-    run(scenario)
+    async with scene(broker) as found:
+        found.store(*swept(market, LAST_NS), CLOSED)
+        await found.day.run()
+        trades = found.published(Trade)
+        assert len(trades) == 495
+        assert {(each.gap_id, each.session, each.side_inferred) for each in trades} == {("tape", "regular", True)}
+        judged = found.published(TapeJudged)
+        assert {each.symbol: (each.quality, each.fetched_trades) for each in judged} == {
+            BUSY: ("complete", 400),
+            QUIET: ("complete", 90),
+            SMALL: ("complete", 5),
+        }
+        [*_, last] = found.published(TapeProgressed)
+        assert (last.is_done, last.trades, last.calls, last.complete_lines) == (True, 495, len(broker.asked), 3)
+        assert len(broker.asked) <= 1.3 * (495 / PAGE + 3)
 
 
-def test_a_refused_call_is_an_alert_and_its_line_is_visited_again():
+async def test_a_refused_call_is_an_alert_and_its_line_is_visited_again():
     market = {BUSY: line(100)}
 
-    async def scenario():
-        async with scene(Broker(market, refusals=2)) as found:
-            found.store(*swept(market, LAST_NS), CLOSED)
-            await found.day.run()
-            assert len(found.published(Trade)) == 100
-            assert [each.identity for each in found.published(AlertRaised)] == ["tape_refused"]
-            assert [each.identity for each in found.published(AlertResolved)] == ["tape_refused"]
-
-    run(scenario)
+    async with scene(Broker(market, refusals=2)) as found:
+        found.store(*swept(market, LAST_NS), CLOSED)
+        await found.day.run()
+        assert len(found.published(Trade)) == 100
+        assert [each.identity for each in found.published(AlertRaised)] == ["tape_refused"]
+        assert [each.identity for each in found.published(AlertResolved)] == ["tape_refused"]
 
 
-def test_a_line_that_is_always_refused_is_judged_without_its_trades_and_its_alert_stays_open(
+async def test_a_line_that_is_always_refused_is_judged_without_its_trades_and_its_alert_stays_open(
     monkeypatch,
 ):
     monkeypatch.setattr(observer.collection.tape.collector, "CHECK_AGAIN_S", 0.05)
     market = {BUSY: line(400), QUIET: line(90, 2)}
     broker = Broker(market, refused={QUIET: BadRequestError("no such line")})
 
-    async def scenario():
-        async with scene(broker, speed=60.0) as found:  # three hours are left of the day
-            found.store(*swept(market, LAST_NS), CLOSED)
-            await found.day.run()
-            assert broker.asked.count(QUIET) == REFUSALS_MAX
-            judged = {each.symbol: each for each in found.published(TapeJudged)}
-            assert (judged[BUSY].quality, judged[QUIET].quality) == ("complete", "snapshots")
-            assert [each.identity for each in found.published(AlertRaised)] == ["tape_refused"]
-            [resolved] = found.published(AlertResolved)
-            assert resolved.text == "the day's tape is done"
-
-    run(scenario)
+    async with scene(broker, speed=60.0) as found:  # three hours are left of the day
+        found.store(*swept(market, LAST_NS), CLOSED)
+        await found.day.run()
+        assert broker.asked.count(QUIET) == REFUSALS_MAX
+        judged = {each.symbol: each for each in found.published(TapeJudged)}
+        assert (judged[BUSY].quality, judged[QUIET].quality) == ("complete", "snapshots")
+        assert [each.identity for each in found.published(AlertRaised)] == ["tape_refused"]
+        [resolved] = found.published(AlertResolved)
+        assert resolved.text == "the day's tape is done"
 
 
-def test_a_line_whose_calls_get_no_answer_is_waited_for():
-    async def scenario():
-        async with scene(Broker({})) as found:
-            found.day._is_closed = True
-            for _ in range(2 * REFUSALS_MAX):
-                found.day._note_refused(BUSY, TransportError("no answer"))
-            assert found.day._refused == {BUSY: 0}
-
-    run(scenario)
+async def test_a_line_whose_calls_get_no_answer_is_waited_for():
+    async with scene(Broker({})) as found:
+        found.day._is_closed = True
+        for _ in range(2 * REFUSALS_MAX):
+            found.day._note_refused(BUSY, TransportError("no answer"))
+        assert found.day._refused == {BUSY: 0}
 
 
-def test_one_empty_answer_writes_no_trade_off():
+async def test_one_empty_answer_writes_no_trade_off():
     market = {BUSY: line(100)}
 
-    async def scenario():
-        async with scene(Broker(market, empties=1)) as found:
-            found.store(*swept(market, LAST_NS), CLOSED)
-            await found.day.run()
-            assert [each.quality for each in found.published(TapeJudged)] == ["complete"]
-
-    run(scenario)
+    async with scene(Broker(market, empties=1)) as found:
+        found.store(*swept(market, LAST_NS), CLOSED)
+        await found.day.run()
+        assert [each.quality for each in found.published(TapeJudged)] == ["complete"]
 
 
 @pytest.mark.parametrize(("shorts", "quality"), [(1, "complete"), (2, "seconds")])
-def test_a_short_page_writes_the_trades_before_it_off_only_when_it_comes_twice(shorts, quality):
+async def test_a_short_page_writes_the_trades_before_it_off_only_when_it_comes_twice(shorts, quality):
     market = {BUSY: line(100)}
 
-    async def scenario():
-        async with scene(Broker(market, shorts=shorts)) as found:
-            found.store(*swept(market, LAST_NS), CLOSED)
-            await found.day.run()
-            [report] = found.published(TapeJudged)
-            assert report.quality == quality
-            assert [each.after_volume for each in report.unreachable] == [0.0] * (shorts - 1)
-
-    run(scenario)
+    async with scene(Broker(market, shorts=shorts)) as found:
+        found.store(*swept(market, LAST_NS), CLOSED)
+        await found.day.run()
+        [report] = found.published(TapeJudged)
+        assert report.quality == quality
+        assert [each.after_volume for each in report.unreachable] == [0.0] * (shorts - 1)
 
 
 @pytest.mark.parametrize("number", [0, 1, 50, 69, 70, 71, 98, 99])
-def test_an_unreadable_row_goes_to_quarantine_and_costs_its_own_volume(number):
+async def test_an_unreadable_row_goes_to_quarantine_and_costs_its_own_volume(number):
     market = {BUSY: line(100)}
     begin, end = (float(volume) for volume in market[BUSY].cumulative[number : number + 2])
 
-    async def scenario():
-        async with scene(Broker(market, unreadable={number})) as found:
-            found.store(*swept(market, LAST_NS), CLOSED)
-            await found.day.run()
-            assert len(found.published(Trade)) == 99
-            [report] = found.published(TapeJudged)
-            assert (report.quality, report.unknown) == ("seconds", ())
-            assert [(each.after_volume, each.upto_volume) for each in report.unreachable] == [(begin, end)]
-            rows = found.published(InputQuarantined)
-            assert {each.content for each in rows} == {str(number).encode()}
-            assert {each.source for each in rows} == {"kis tape"}
-
-    run(scenario)
+    async with scene(Broker(market, unreadable={number})) as found:
+        found.store(*swept(market, LAST_NS), CLOSED)
+        await found.day.run()
+        assert len(found.published(Trade)) == 99
+        [report] = found.published(TapeJudged)
+        assert (report.quality, report.unknown) == ("seconds", ())
+        assert [(each.after_volume, each.upto_volume) for each in report.unreachable] == [(begin, end)]
+        rows = found.published(InputQuarantined)
+        assert {each.content for each in rows} == {str(number).encode()}
+        assert {each.source for each in rows} == {"kis tape"}
 
 
-def test_a_line_whose_only_trades_cannot_be_read_waits_for_nothing():
+async def test_a_line_whose_only_trades_cannot_be_read_waits_for_nothing():
     market = {SMALL: line(3)}
 
-    async def scenario():
-        async with scene(Broker(market, unreadable=range(3))) as found:
-            found.store(*swept(market, LAST_NS), CLOSED)
-            await found.day.run()
-            [report] = found.published(TapeJudged)
-            [span] = report.unreachable
-            assert (span.after_volume, span.upto_volume) == (0.0, market[SMALL].volume)
-            assert found.published(AlertRaised) == []
-
-    run(scenario)
+    async with scene(Broker(market, unreadable=range(3))) as found:
+        found.store(*swept(market, LAST_NS), CLOSED)
+        await found.day.run()
+        [report] = found.published(TapeJudged)
+        [span] = report.unreachable
+        assert (span.after_volume, span.upto_volume) == (0.0, market[SMALL].volume)
+        assert found.published(AlertRaised) == []
 
 
-def test_a_page_without_a_readable_row_is_a_refused_call():
+async def test_a_page_without_a_readable_row_is_a_refused_call():
     market = {BUSY: line(100)}
     broker = Broker(market, unreadable=range(100))
 
-    async def scenario():
-        async with scene(broker) as found:
-            found.store(*swept(market, LAST_NS), CLOSED)
-            working = asyncio.create_task(found.day.run())
-            await until_async(lambda: found.published(AlertRaised), "an alert")
-            broker.unreadable = ()
-            await working
-            assert [each.identity for each in found.published(AlertRaised)] == ["tape_refused"]
-            assert [each.quality for each in found.published(TapeJudged)] == ["complete"]
-            assert found.published(InputQuarantined)
-
-    run(scenario)
+    async with scene(broker) as found:
+        found.store(*swept(market, LAST_NS), CLOSED)
+        working = asyncio.create_task(found.day.run())
+        await until_async(lambda: found.published(AlertRaised), "an alert")
+        broker.unreadable = ()
+        await working
+        assert [each.identity for each in found.published(AlertRaised)] == ["tape_refused"]
+        assert [each.quality for each in found.published(TapeJudged)] == ["complete"]
+        assert found.published(InputQuarantined)
 
 
-def test_a_page_is_held_only_when_the_disk_has_it(monkeypatch):
+async def test_a_page_is_held_only_when_the_disk_has_it(monkeypatch):
     market = {BUSY: line(300), QUIET: line(200, 2)}
     broker, disk = Broker(market), FaultyDisk()
 
-    async def scenario():
-        disk.install(monkeypatch, Path())
-        async with scene(broker) as found:
-            found.store(*swept(market, LAST_NS), CLOSED)
-            disk.room_bytes = 10_000
-            working = asyncio.create_task(found.day.run())
-            await until_async(lambda: "tape_unwritten" in found.alerts.identities, "an alert")
-            assert found.published(TapePage)
-            stored = sum(each.volume for each in found.published(TapePage))
-            assert sum(each.held_volume for each in found.day.planner.chains.values()) == stored
-            disk.room_bytes = None
-            await working
-            assert [each.identity for each in found.published(AlertResolved)] == ["tape_unwritten"]
-            offered = [float(volume) for each in market.values() for volume in each.cumulative[1:]]
-            assert sorted(each.cumulative_volume for each in found.published(Trade)) == sorted(offered)
-            assert {each.quality for each in found.published(TapeJudged)} == {"complete"}
-
-    run(scenario)
+    disk.install(monkeypatch, Path())
+    async with scene(broker) as found:
+        found.store(*swept(market, LAST_NS), CLOSED)
+        disk.room_bytes = 10_000
+        working = asyncio.create_task(found.day.run())
+        await until_async(lambda: "tape_unwritten" in found.alerts.identities, "an alert")
+        assert found.published(TapePage)
+        stored = sum(each.volume for each in found.published(TapePage))
+        assert sum(each.held_volume for each in found.day.planner.chains.values()) == stored
+        disk.room_bytes = None
+        await working
+        assert [each.identity for each in found.published(AlertResolved)] == ["tape_unwritten"]
+        offered = [float(volume) for each in market.values() for volume in each.cumulative[1:]]
+        assert sorted(each.cumulative_volume for each in found.published(Trade)) == sorted(offered)
+        assert {each.quality for each in found.published(TapeJudged)} == {"complete"}
 
 
-def test_a_pre_roll_that_waits_for_a_gap_is_asked_when_the_gap_is_closed(monkeypatch):
+async def test_a_pre_roll_that_waits_for_a_gap_is_asked_when_the_gap_is_closed(monkeypatch):
     monkeypatch.setattr(observer.collection.tape.collector, "CHECK_AGAIN_S", 0.05)
     market = {BUSY: line(3_000)}
     broker = Broker(market)
@@ -420,27 +385,24 @@ def test_a_pre_roll_that_waits_for_a_gap_is_asked_when_the_gap_is_closed(monkeyp
     gap = GapDetected("g", "kis", BUSY, SESSION, 1, 1, 2, 3.0, 9.0, 6.0, None, "reconnect")
     lost = GapUnrecoverable("g", BUSY, swept_ns + 3 * NS_PER_S, "the broker has no trades of it")
 
-    async def scenario():
-        async with scene(broker, swept_ns + 5 * NS_PER_S) as found:
-            slot = SlotAssigned("a:01", BUSY, swept_ns + 2 * NS_PER_S, "volume_surge", 1.0, "free_slot", None)
-            evaluated = SelectionAdvanced(SESSION, swept_ns + NS_PER_S, UniverseEvaluated(4, swept_ns, swept_ns, 2))
-            found.store(*swept(market, swept_ns), slot, evaluated, gap)
-            found.day.planner._threshold = 1e9  # nothing but the pre-roll is worth a visit
-            working = asyncio.create_task(found.day.run())
-            await until_async(lambda: found.day._prerolls, "it is put off")
-            assert not broker.asked
-            found.store(lost)
-            since_ns = swept_ns - 600 * NS_PER_S
-            await until_async(
-                lambda: any(each.exchange_time_ns <= since_ns for each in found.published(Trade)), "it is fetched"
-            )
-            working.cancel()
-            await asyncio.gather(working, return_exceptions=True)
-
-    run(scenario)
+    async with scene(broker, swept_ns + 5 * NS_PER_S) as found:
+        slot = SlotAssigned("a:01", BUSY, swept_ns + 2 * NS_PER_S, "volume_surge", 1.0, "free_slot", None)
+        evaluated = SelectionAdvanced(SESSION, swept_ns + NS_PER_S, UniverseEvaluated(4, swept_ns, swept_ns, 2))
+        found.store(*swept(market, swept_ns), slot, evaluated, gap)
+        found.day.planner._threshold = 1e9  # nothing but the pre-roll is worth a visit
+        working = asyncio.create_task(found.day.run())
+        await until_async(lambda: found.day._prerolls, "it is put off")
+        assert not broker.asked
+        found.store(lost)
+        since_ns = swept_ns - 600 * NS_PER_S
+        await until_async(
+            lambda: any(each.exchange_time_ns <= since_ns for each in found.published(Trade)), "it is fetched"
+        )
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
 
 
-def test_a_refused_pre_roll_is_asked_again_at_the_time_of_the_other_refused_lines(
+async def test_a_refused_pre_roll_is_asked_again_at_the_time_of_the_other_refused_lines(
     monkeypatch,
 ):
     monkeypatch.setattr(observer.collection.tape.collector, "CHECK_AGAIN_S", 0.01)  # 6 market seconds
@@ -449,144 +411,123 @@ def test_a_refused_pre_roll_is_asked_again_at_the_time_of_the_other_refused_line
     broker = Broker(market, refused={BUSY: TransportError("no answer")})
     swept_ns = (OPENS_S + 2_400) * NS_PER_S
 
-    async def scenario():
-        async with scene(broker, swept_ns + 5 * NS_PER_S) as found:
-            slot = SlotAssigned("a:01", BUSY, swept_ns + 2 * NS_PER_S, "volume_surge", 1.0, "free_slot", None)
-            evaluated = SelectionAdvanced(SESSION, swept_ns + NS_PER_S, UniverseEvaluated(4, swept_ns, swept_ns, 2))
-            found.store(*swept(market, swept_ns), slot, evaluated)
-            found.day.planner._threshold = 1e9  # nothing but the pre-roll is worth a visit
-            begun_ns = found.clock.now_ns()
-            working = asyncio.create_task(found.day.run())
-            await until_async(lambda: len(broker.asked) >= 2, "it is asked again")
-            assert found.clock.now_ns() - begun_ns >= 300 * NS_PER_S
-            working.cancel()
-            await asyncio.gather(working, return_exceptions=True)
-
-    run(scenario)
+    async with scene(broker, swept_ns + 5 * NS_PER_S) as found:
+        slot = SlotAssigned("a:01", BUSY, swept_ns + 2 * NS_PER_S, "volume_surge", 1.0, "free_slot", None)
+        evaluated = SelectionAdvanced(SESSION, swept_ns + NS_PER_S, UniverseEvaluated(4, swept_ns, swept_ns, 2))
+        found.store(*swept(market, swept_ns), slot, evaluated)
+        found.day.planner._threshold = 1e9  # nothing but the pre-roll is worth a visit
+        begun_ns = found.clock.now_ns()
+        working = asyncio.create_task(found.day.run())
+        await until_async(lambda: len(broker.asked) >= 2, "it is asked again")
+        assert found.clock.now_ns() - begun_ns >= 300 * NS_PER_S
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
 
 
-def test_a_day_that_is_cancelled_in_the_moment_of_news_ends():
+async def test_a_day_that_is_cancelled_in_the_moment_of_news_ends():
     broker = Broker({BUSY: line(40)})
 
-    async def scenario():
-        swept_ns = PLAN.opens_ns + 3_600 * NS_PER_S
-        async with scene(broker, swept_ns) as found:
-            found.store(*swept(broker.market, swept_ns))
-            working = asyncio.create_task(found.day.run())
-            await until_async(lambda: found.day._news._waiters, "it waits for news")
-            found.day._news.set()
-            working.cancel()
-            await asyncio.wait([working])
-
-    run(scenario)
+    swept_ns = PLAN.opens_ns + 3_600 * NS_PER_S
+    async with scene(broker, swept_ns) as found:
+        found.store(*swept(broker.market, swept_ns))
+        working = asyncio.create_task(found.day.run())
+        await until_async(lambda: found.day._news._waiters, "it waits for news")
+        found.day._news.set()
+        working.cancel()
+        await asyncio.wait([working])
 
 
-def test_a_line_s_gaps_and_cuts_are_read_without_those_of_the_other_lines():
+async def test_a_line_s_gaps_and_cuts_are_read_without_those_of_the_other_lines():
     def cut(symbol):
         return GapOpened(symbol, "kis", symbol, SESSION, 1, 1, 3.0, "reconnect")
 
-    async def scenario():
-        async with scene(Broker({})) as found:
-            found.store(cut(BUSY), cut(QUIET), GapEmpty(QUIET, "kis", QUIET, SESSION, 2, 1, 2, 3.0))
-            stored = StoredDay(found.reader, found.alerts, SESSION, EVENING_NS)
-            with recorded() as statements:
-                assert await stored.has_open_gap(BUSY)
-                assert not await stored.has_open_gap(QUIET)
-            of_cuts = [each for each in statements if "FROM gap_openings" in each.text]
-            assert of_cuts
-            assert all("gap_openings.symbol = ?" in each.text for each in of_cuts)
-
-    run(scenario)
+    async with scene(Broker({})) as found:
+        found.store(cut(BUSY), cut(QUIET), GapEmpty(QUIET, "kis", QUIET, SESSION, 2, 1, 2, 3.0))
+        stored = StoredDay(found.reader, found.alerts, SESSION, EVENING_NS)
+        with recorded() as statements:
+            assert await stored.has_open_gap(BUSY)
+            assert not await stored.has_open_gap(QUIET)
+        of_cuts = [each for each in statements if "FROM gap_openings" in each.text]
+        assert of_cuts
+        assert all("gap_openings.symbol = ?" in each.text for each in of_cuts)
 
 
-def test_a_line_with_an_open_gap_waits_for_the_gap():
+async def test_a_line_with_an_open_gap_waits_for_the_gap():
     market = {BUSY: line(100), QUIET: line(40, 2)}
     broker = Broker(market)
     gap = GapDetected("g", "kis", BUSY, SESSION, 1, 1, 2, 3.0, 9.0, 6.0, None, "reconnect")
 
-    async def scenario():
-        async with scene(broker) as found:
-            slot = SlotAssigned("a:01", BUSY, PLAN.opens_ns - 1, "volume_surge", 1.0, "free_slot", None)
-            found.store(slot, gap, *swept(market, LAST_NS), CLOSED)
-            working = asyncio.create_task(found.day.run())
-            await until_async(lambda: len(found.published(Trade)) == 40, "the other line is fetched")
-            assert set(broker.asked) == {QUIET}
-            working.cancel()
-            await asyncio.gather(working, return_exceptions=True)
-
-    run(scenario)
+    async with scene(broker) as found:
+        slot = SlotAssigned("a:01", BUSY, PLAN.opens_ns - 1, "volume_surge", 1.0, "free_slot", None)
+        found.store(slot, gap, *swept(market, LAST_NS), CLOSED)
+        working = asyncio.create_task(found.day.run())
+        await until_async(lambda: len(found.published(Trade)) == 40, "the other line is fetched")
+        assert set(broker.asked) == {QUIET}
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
 
 
-def test_a_process_that_begins_at_the_end_of_the_day_judges_what_the_sweeps_saw():
+async def test_a_process_that_begins_at_the_end_of_the_day_judges_what_the_sweeps_saw():
     market = {BUSY: line(100)}
 
-    async def scenario():
-        async with scene(Broker(market), PLAN.ends_ns - 60 * NS_PER_S) as found:
-            found.store(*swept(market, LAST_NS), CLOSED)
-            await found.day.run()
-            [report] = found.published(TapeJudged)
-            assert (report.day_volume, report.quality) == (market[BUSY].volume, "snapshots")
-            assert report.unknown
-
-    run(scenario)
+    async with scene(Broker(market), PLAN.ends_ns - 60 * NS_PER_S) as found:
+        found.store(*swept(market, LAST_NS), CLOSED)
+        await found.day.run()
+        [report] = found.published(TapeJudged)
+        assert (report.day_volume, report.quality) == (market[BUSY].volume, "snapshots")
+        assert report.unknown
 
 
-def test_a_won_slot_has_its_minutes_before_fetched_first_and_nothing_that_streams():
+async def test_a_won_slot_has_its_minutes_before_fetched_first_and_nothing_that_streams():
     market = {BUSY: line(8_000), QUIET: line(3_000, 2)}
     broker = Broker(market)
     swept_ns = (OPENS_S + 2_400) * NS_PER_S
 
-    async def scenario():
-        async with scene(broker, swept_ns + 5 * NS_PER_S) as found:
-            slot = SlotAssigned("a:01", QUIET, swept_ns + 2 * NS_PER_S, "volume_surge", 1.0, "free_slot", None)
-            evaluated = SelectionAdvanced(SESSION, swept_ns + NS_PER_S, UniverseEvaluated(4, swept_ns, swept_ns, 2))
-            found.store(*swept(market, swept_ns), slot, evaluated)
-            working = asyncio.create_task(found.day.run())
-            await until_async(lambda: BUSY in broker.asked and QUIET in broker.asked, "both are asked")
+    async with scene(broker, swept_ns + 5 * NS_PER_S) as found:
+        slot = SlotAssigned("a:01", QUIET, swept_ns + 2 * NS_PER_S, "volume_surge", 1.0, "free_slot", None)
+        evaluated = SelectionAdvanced(SESSION, swept_ns + NS_PER_S, UniverseEvaluated(4, swept_ns, swept_ns, 2))
+        found.store(*swept(market, swept_ns), slot, evaluated)
+        working = asyncio.create_task(found.day.run())
+        await until_async(lambda: BUSY in broker.asked and QUIET in broker.asked, "both are asked")
 
-            def times():
-                return [each.exchange_time_ns for each in found.published(Trade) if each.symbol == QUIET]
+        def times():
+            return [each.exchange_time_ns for each in found.published(Trade) if each.symbol == QUIET]
 
-            await until_async(lambda: min(times(), default=swept_ns) <= swept_ns - 600 * NS_PER_S, "it is fetched")
-            assert len(broker.asked) < len(market[BUSY].volumes) / PAGE, "before the rest"
-            working.cancel()
-            await asyncio.gather(working, return_exceptions=True)
-            assert max(times()) <= swept_ns
-
-    run(scenario)
+        await until_async(lambda: min(times(), default=swept_ns) <= swept_ns - 600 * NS_PER_S, "it is fetched")
+        assert len(broker.asked) < len(market[BUSY].volumes) / PAGE, "before the rest"
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+        assert max(times()) <= swept_ns
 
 
-def test_a_visit_at_work_makes_way_for_the_pre_roll_of_its_line(monkeypatch):
+async def test_a_visit_at_work_makes_way_for_the_pre_roll_of_its_line(monkeypatch):
     monkeypatch.setattr(observer.collection.tape.collector, "CHECK_AGAIN_S", 0.05)
     market = {BUSY: line(8_000)}
     broker = Broker(market)
     first_ns, second_ns = (OPENS_S + 3_000) * NS_PER_S, (OPENS_S + 3_600) * NS_PER_S
 
-    async def scenario():
-        async with scene(broker, second_ns + 5 * NS_PER_S) as found:
-            broker.gate.clear()
-            evaluated = SelectionAdvanced(SESSION, first_ns + 1, UniverseEvaluated(4, first_ns, first_ns, 1))
-            found.store(*swept(market, first_ns), evaluated)
-            working = asyncio.create_task(found.day.run())
-            await until_async(lambda: found.day._visits, "a visit is at work")
-            slot = SlotAssigned("a:01", BUSY, second_ns + 2 * NS_PER_S, "volume_surge", 1.0, "free_slot", None)
-            evaluated = SelectionAdvanced(SESSION, second_ns + 1, UniverseEvaluated(5, second_ns, second_ns, 1))
-            found.store(*swept(market, second_ns), evaluated, slot)
-            await until_async(lambda: found.day.planner.waits_first(BUSY), "the pre-roll waits")
-            broker.gate.set()
-            await until_async(lambda: len(broker.seconds) > 3, "it is asked")
-            assert broker.seconds[1] > first_ns // NS_PER_S, "after one page of the visit at work"
-            working.cancel()
-            await asyncio.gather(working, return_exceptions=True)
-
-    run(scenario)
+    async with scene(broker, second_ns + 5 * NS_PER_S) as found:
+        broker.gate.clear()
+        evaluated = SelectionAdvanced(SESSION, first_ns + 1, UniverseEvaluated(4, first_ns, first_ns, 1))
+        found.store(*swept(market, first_ns), evaluated)
+        working = asyncio.create_task(found.day.run())
+        await until_async(lambda: found.day._visits, "a visit is at work")
+        slot = SlotAssigned("a:01", BUSY, second_ns + 2 * NS_PER_S, "volume_surge", 1.0, "free_slot", None)
+        evaluated = SelectionAdvanced(SESSION, second_ns + 1, UniverseEvaluated(5, second_ns, second_ns, 1))
+        found.store(*swept(market, second_ns), evaluated, slot)
+        await until_async(lambda: found.day.planner.waits_first(BUSY), "the pre-roll waits")
+        broker.gate.set()
+        await until_async(lambda: len(broker.seconds) > 3, "it is asked")
+        assert broker.seconds[1] > first_ns // NS_PER_S, "after one page of the visit at work"
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
 
 
-def test_a_restart_holds_a_part_of_the_pages_and_makes_its_planner_beside_the_event_loop(
+async def test_a_restart_holds_a_part_of_the_pages_and_makes_its_planner_beside_the_event_loop(
     monkeypatch,
 ):
     monkeypatch.setattr(observer.store.tape, "_PAGES_AT_ONCE", 100)
-    threads: set[threading.Thread] = set()
+    threads = set()
 
     def spied(planner, pages):
         threads.add(threading.current_thread())
@@ -614,37 +555,31 @@ def test_a_restart_holds_a_part_of_the_pages_and_makes_its_planner_beside_the_ev
             gc.set_threshold(*threshold)
             assert all(len(list(chain.held)) == 1 for chain in day.planner.chains.values())
 
-    async def scenario():
-        async with scene(Broker({})) as found:
-            found.store(*(page(number) for number in range(500)))
-            await peak_bytes(found)
-            few = await peak_bytes(found)
-            found.store(*(page(number) for number in range(500, 4_000)))
-            assert await peak_bytes(found) < 3 * few, "eight times the pages"
-            assert threading.main_thread() not in threads
-
-    run(scenario)
+    async with scene(Broker({})) as found:
+        found.store(*(page(number) for number in range(500)))
+        await peak_bytes(found)
+        few = await peak_bytes(found)
+        found.store(*(page(number) for number in range(500, 4_000)))
+        assert await peak_bytes(found) < 3 * few, "eight times the pages"
+        assert threading.main_thread() not in threads
 
 
-def test_a_process_goes_on_where_an_earlier_one_stopped():
+async def test_a_process_goes_on_where_an_earlier_one_stopped():
     market = {BUSY: line(600)}
     first, second = Broker(market), Broker(market)
 
-    async def scenario():
-        async with scene(first) as found:
-            found.store(*swept(market, LAST_NS), CLOSED)
-            working = asyncio.create_task(found.day.run())
-            await until_async(lambda: len(found.published(TapePage)) >= 5, "pages are stored")
-            working.cancel()
-            await asyncio.gather(working, return_exceptions=True)
-            kept = [each for each in found.published(Event.__args__) if isinstance(each, Trade | TapePage)]
-        async with scene(second) as found:
-            found.store(*kept, *swept(market, LAST_NS), CLOSED)
-            await found.day.run()
-            names = [each.cumulative_volume for each in [*kept, *found.published(Trade)] if isinstance(each, Trade)]
-            assert sorted(names) == sorted(float(volume) for volume in market[BUSY].cumulative[1:])
-            assert len(first.asked) + len(second.asked) <= 600 / 25 + 3
-            [report] = found.published(TapeJudged)
-            assert msgspec.structs.replace(report, judged_ns=0).fetched_trades == 600
-
-    run(scenario)
+    async with scene(first) as found:
+        found.store(*swept(market, LAST_NS), CLOSED)
+        working = asyncio.create_task(found.day.run())
+        await until_async(lambda: len(found.published(TapePage)) >= 5, "pages are stored")
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+        kept = [each for each in found.published(Event.__args__) if isinstance(each, Trade | TapePage)]
+    async with scene(second) as found:
+        found.store(*kept, *swept(market, LAST_NS), CLOSED)
+        await found.day.run()
+        names = [each.cumulative_volume for each in [*kept, *found.published(Trade)] if isinstance(each, Trade)]
+        assert sorted(names) == sorted(float(volume) for volume in market[BUSY].cumulative[1:])
+        assert len(first.asked) + len(second.asked) <= 600 / 25 + 3
+        [report] = found.published(TapeJudged)
+        assert msgspec.structs.replace(report, judged_ns=0).fetched_trades == 600

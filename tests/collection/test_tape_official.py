@@ -1,7 +1,6 @@
 """The day's official minute bars: which lines come first, what is compared, and the process beside a broker."""
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -36,7 +35,6 @@ from tests.collection.test_tape_process import CLOSED_NS, SESSION, as_streamed, 
 from tests.folders import short_folder
 from tests.store.raw import query
 from tests.waiting import DEADLINE_S, until_async
-from tests.workers.three_accounts import run
 
 
 def report(symbol, volume, held, quality="spans"):
@@ -125,28 +123,25 @@ def assert_whole(found):
 
 
 @pytest.mark.slow
-def test_the_bars_of_every_line_are_compared_with_its_trades_and_a_false_trade_is_a_fact():
-    async def scenario():
-        async with evening(symbols=2) as found:
-            symbol, offered = max(found.offered.items(), key=lambda each: len(each[1]))
-            false = msgspec.structs.replace(as_streamed(offered[0]), price=3.0 * offered[0].price)
-            begun_ns = false.exchange_time_ns
-            found.producer.publish(SlotAssigned("a:01", symbol, begun_ns - 1, "volume_surge", 1.0, "free_slot", None))
-            found.producer.publish(false, SlotReleased("a:01", symbol, begun_ns + 1, 1.0, "expired"))
-            await found.report_session()
-            lines = sum(bool(trades) for trades in found.offered.values())
-            await found.work(lambda: len(found.reader.bar_checks(SESSION)) == lines)
-            assert_whole(found)
-            checks = {each.symbol: each for each in found.reader.bar_checks(SESSION)}
-            lost = {symbol for symbol, each in found.reader.tape_reports(SESSION).items() if each.unreachable}
-            for checked, each in checks.items():
-                assert (each.other_prices > 0) == (checked == symbol)
-                assert (each.without_bar, each.without_trades) == (0, 0)
-                assert (each.other_volume > 0) == (checked in lost)
-            [minute] = [each for each in checks[symbol].differences if each.differs == "prices"]
-            assert minute.minute_start_ns <= begun_ns < minute.minute_start_ns + NS_PER_MINUTE
-
-    run(scenario)
+async def test_the_bars_of_every_line_are_compared_with_its_trades_and_a_false_trade_is_a_fact():
+    async with evening(symbols=2) as found:
+        symbol, offered = max(found.offered.items(), key=lambda each: len(each[1]))
+        false = msgspec.structs.replace(as_streamed(offered[0]), price=3.0 * offered[0].price)
+        begun_ns = false.exchange_time_ns
+        found.producer.publish(SlotAssigned("a:01", symbol, begun_ns - 1, "volume_surge", 1.0, "free_slot", None))
+        found.producer.publish(false, SlotReleased("a:01", symbol, begun_ns + 1, 1.0, "expired"))
+        await found.report_session()
+        lines = sum(bool(trades) for trades in found.offered.values())
+        await found.work(lambda: len(found.reader.bar_checks(SESSION)) == lines)
+        assert_whole(found)
+        checks = {each.symbol: each for each in found.reader.bar_checks(SESSION)}
+        lost = {symbol for symbol, each in found.reader.tape_reports(SESSION).items() if each.unreachable}
+        for checked, each in checks.items():
+            assert (each.other_prices > 0) == (checked == symbol)
+            assert (each.without_bar, each.without_trades) == (0, 0)
+            assert (each.other_volume > 0) == (checked in lost)
+        [minute] = [each for each in checks[symbol].differences if each.differs == "prices"]
+        assert minute.minute_start_ns <= begun_ns < minute.minute_start_ns + NS_PER_MINUTE
 
 
 async def judge_without_trades(found):
@@ -165,16 +160,13 @@ def qualities(found):
 
 
 @pytest.mark.slow
-def test_after_a_kill_the_rest_is_fetched_and_stands_in_for_trades():
-    async def scenario():
-        async with evening(symbols=2) as found:
-            await judge_without_trades(found)
-            await found.kill_at_work(lambda: count(found, "bar_fetches", "kind = 'minutes'") > 0)
-            await found.work(lambda: qualities(found) == {"minute_bars"})
-            assert_whole(found)
-            assert found.reader.bar_checks(SESSION) == []
-
-    run(scenario)
+async def test_after_a_kill_the_rest_is_fetched_and_stands_in_for_trades():
+    async with evening(symbols=2) as found:
+        await judge_without_trades(found)
+        await found.kill_at_work(lambda: count(found, "bar_fetches", "kind = 'minutes'") > 0)
+        await found.work(lambda: qualities(found) == {"minute_bars"})
+        assert_whole(found)
+        assert found.reader.bar_checks(SESSION) == []
 
 
 RULES = DayRules(sessions=read_session_rules(SHIPPED), venue="KRX")
@@ -185,8 +177,8 @@ class Silent:
     """Gives no bars of any line."""
 
     def __init__(self):
-        self.asked: list[str] = []
-        self.when_asked: Callable[[], object] = bool
+        self.asked = []
+        self.when_asked = bool
 
     def usable(self, _capability):
         return {"account": self}
@@ -197,70 +189,61 @@ class Silent:
         raise TransportError("no answer")
 
 
-def test_after_a_failure_as_a_whole_the_other_lines_come_first(monkeypatch):
+async def test_after_a_failure_as_a_whole_the_other_lines_come_first(monkeypatch):
     monkeypatch.setattr(observer.collection.tape.official, "LINES_AT_ONCE", 1)
     monkeypatch.setattr(observer.collection.backfill.fetching, "_FAILURES_MAX", 1)
     silent = Silent()
 
-    async def scenario():
-        async with scene(silent) as found:
-            found.store(*(report(symbol, 9, held) for held, symbol in enumerate("abc")))
-            parts = msgspec.structs.replace(found.parts, alerts=Alerts(found.clock, "tape"))
-            with short_folder() as name:
-                today = TradingDayService(Path(name), RULES, found.clock)
-                working = asyncio.create_task(fetch_official_bars(parts, REACH, today, PLAN))
-                await until_async(lambda: len(silent.asked) >= 4, "lines are asked again")
-                working.cancel()
-                await asyncio.gather(working, return_exceptions=True)
-            assert silent.asked[:4] == ["a", "b", "c", "a"]
-
-    run(scenario)
+    async with scene(silent) as found:
+        found.store(*(report(symbol, 9, held) for held, symbol in enumerate("abc")))
+        parts = msgspec.structs.replace(found.parts, alerts=Alerts(found.clock, "tape"))
+        with short_folder() as name:
+            today = TradingDayService(Path(name), RULES, found.clock)
+            working = asyncio.create_task(fetch_official_bars(parts, REACH, today, PLAN))
+            await until_async(lambda: len(silent.asked) >= 4, "lines are asked again")
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+        assert silent.asked[:4] == ["a", "b", "c", "a"]
 
 
-def test_a_cancellation_in_the_moment_of_a_failure_ends_the_work(monkeypatch):
+async def test_a_cancellation_in_the_moment_of_a_failure_ends_the_work(monkeypatch):
     monkeypatch.setattr(observer.collection.backfill.fetching, "_FAILURES_MAX", 1)
     silent = Silent()
 
-    async def scenario():
-        async with scene(silent) as found:
-            found.store(report("a", 9, 0))
-            with short_folder() as name:
-                today = TradingDayService(Path(name), RULES, found.clock)
-                working = asyncio.create_task(fetch_official_bars(found.parts, REACH, today, PLAN))
-                silent.when_asked = working.cancel
-                done, _ = await asyncio.wait([working], timeout=DEADLINE_S)
-                assert done
-
-    run(scenario)
+    async with scene(silent) as found:
+        found.store(report("a", 9, 0))
+        with short_folder() as name:
+            today = TradingDayService(Path(name), RULES, found.clock)
+            working = asyncio.create_task(fetch_official_bars(found.parts, REACH, today, PLAN))
+            silent.when_asked = working.cancel
+            done, _ = await asyncio.wait([working], timeout=DEADLINE_S)
+            assert done
 
 
 @pytest.mark.parametrize("is_on", [True, False])
-def test_nothing_is_asked_where_it_is_off_or_the_day_is_over(is_on):
-    async def scenario():
-        async with evening(symbols=2) as found:
-            await judge_without_trades(found)
-            worker = Worker("tape", found.day.settings, found.day.clock)
-            plan = await worker.today.plan()
-            if is_on:
-                found.day.clock.move_to(plan.ends_ns - JUDGED_BEFORE_NS)
-            async with worker.brokers().rest() as rest:
-                parts = TapeParts(
-                    settings=TapeSettings(official_bars=is_on),
-                    provider="kis",
-                    page_trades=30,
-                    calls_per_second=1.0,
-                    sweeps=lambda _: (),
-                    sweep_interval_s=600.0,
-                    rest=rest,
-                    reader=found.reader,
-                    producer=found.producer,
-                    feed_address=worker.endpoints.feed,
-                    clock=found.day.clock,
-                    alerts=worker.alerts,
-                )
-                await fetch_official_bars(parts, REACH, worker.today, plan)
-            worker.control.close()
-            await found.stored()
-            assert count(found, "bar_fetches", "1 = 1") == 0
-
-    run(scenario)
+async def test_nothing_is_asked_where_it_is_off_or_the_day_is_over(is_on):
+    async with evening(symbols=2) as found:
+        await judge_without_trades(found)
+        worker = Worker("tape", found.day.settings, found.day.clock)
+        plan = await worker.today.plan()
+        if is_on:
+            found.day.clock.move_to(plan.ends_ns - JUDGED_BEFORE_NS)
+        async with worker.brokers().rest() as rest:
+            parts = TapeParts(
+                settings=TapeSettings(official_bars=is_on),
+                provider="kis",
+                page_trades=30,
+                calls_per_second=1.0,
+                sweeps=lambda _: (),
+                sweep_interval_s=600.0,
+                rest=rest,
+                reader=found.reader,
+                producer=found.producer,
+                feed_address=worker.endpoints.feed,
+                clock=found.day.clock,
+                alerts=worker.alerts,
+            )
+            await fetch_official_bars(parts, REACH, worker.today, plan)
+        worker.control.close()
+        await found.stored()
+        assert count(found, "bar_fetches", "1 = 1") == 0

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from bus.endpoints import Endpoints
-from bus.events import TAPE, SelectionAdvanced, SlotAssigned, SlotReleased, SlotsClosed, Snapshot, SweepCompleted, Trade
+from bus.events import TAPE, SelectionAdvanced, SlotAssigned, SlotReleased, SlotsClosed, Snapshot, SweepCompleted
 from bus.outbox import Outbox
 from bus.producer import Producer
 from observer.base.clock import CLOCK_VARIABLE
@@ -27,7 +27,7 @@ from observer.store.reader import StoreReader
 from observer.system.worker import Worker
 from tests.bench.child import running_child
 from tests.builders import trade
-from tests.workers.three_accounts import Scene, run, scene
+from tests.workers.three_accounts import Scene, scene
 from workers.tape import tape
 
 SESSION = DAY.isoformat()
@@ -92,7 +92,7 @@ class Evening(msgspec.Struct):
     def assert_whole(self, streamed={}):
         """Every offered trade is stored once and unaltered, or lies in an unreachable span that the report names."""
         reports = self.reader.tape_reports(SESSION)
-        found: dict[str, list[Trade]] = {}
+        found = {}
         for each in self.reader.trades(SESSION):
             found.setdefault(each.symbol, []).append(each)
         assert self.reader.duplicate_trades(SESSION) == 0
@@ -144,45 +144,37 @@ async def evening(symbols=2):
 
 
 @pytest.mark.slow  # with processes; without them: tests/collection/test_tape_day.py, test_tape_planner.py
-def test_every_trade_of_the_market_is_stored_once_beside_what_was_streamed():
-    async def scenario():
-        async with evening() as found:
-            symbol, offered = max(found.offered.items(), key=lambda each: len(each[1]))
-            third = len(offered) // 3
-            streamed = offered[third : 2 * third]
-            begun_ns, ended_ns = streamed[0].exchange_time_ns, streamed[-1].exchange_time_ns
-            found.producer.publish(SlotAssigned("a:01", symbol, begun_ns - 1, "volume_surge", 1.0, "free_slot", None))
-            found.producer.publish(*(as_streamed(each) for each in streamed))
-            found.producer.publish(SlotReleased("a:01", symbol, ended_ns + 1, 1.0, "expired"))
-            await found.report_session()
-            await found.work()
-            found.assert_whole({symbol: {float(each.cumulative_volume) for each in streamed}})
-            pages = list(found.reader.tape_pages(SESSION))
-            assert sum(each.stored for each in pages) == sum(
-                each.gap_id == TAPE for each in found.reader.trades(SESSION)
-            )
-            floor = sum(each.stored for each in pages) / 30 + len(found.offered)
-            assert len(pages) <= 1.3 * floor + 10
-
-    run(scenario)
+async def test_every_trade_of_the_market_is_stored_once_beside_what_was_streamed():
+    async with evening() as found:
+        symbol, offered = max(found.offered.items(), key=lambda each: len(each[1]))
+        third = len(offered) // 3
+        streamed = offered[third : 2 * third]
+        begun_ns, ended_ns = streamed[0].exchange_time_ns, streamed[-1].exchange_time_ns
+        found.producer.publish(SlotAssigned("a:01", symbol, begun_ns - 1, "volume_surge", 1.0, "free_slot", None))
+        found.producer.publish(*(as_streamed(each) for each in streamed))
+        found.producer.publish(SlotReleased("a:01", symbol, ended_ns + 1, 1.0, "expired"))
+        await found.report_session()
+        await found.work()
+        found.assert_whole({symbol: {float(each.cumulative_volume) for each in streamed}})
+        pages = list(found.reader.tape_pages(SESSION))
+        assert sum(each.stored for each in pages) == sum(each.gap_id == TAPE for each in found.reader.trades(SESSION))
+        floor = sum(each.stored for each in pages) / 30 + len(found.offered)
+        assert len(pages) <= 1.3 * floor + 10
 
 
 @pytest.mark.slow  # kills; that a restart asks nothing twice is a property of tests/collection/test_tape_restart.py
-def test_kills_repeat_no_stored_page_and_lose_no_trade():
-    async def scenario():
-        rng = Random(7)
-        async with evening() as found:
-            await found.report_session()
-            for _ in range(3):
-                enough = len(list(found.reader.tape_pages(SESSION))) + rng.randint(5, 40)
-                await found.kill_at_work(lambda: len(list(found.reader.tape_pages(SESSION))) >= enough)  # noqa: B023 - awaited here
-            await found.work()
-            found.assert_whole()
-            asked = Counter((each.symbol, each.asked_ns) for each in found.reader.tape_pages(SESSION))
-            repeated = sum(count - 1 for count in asked.values())
-            assert repeated <= 0.01 * asked.total() + 3
-
-    run(scenario)
+async def test_kills_repeat_no_stored_page_and_lose_no_trade():
+    rng = Random(7)
+    async with evening() as found:
+        await found.report_session()
+        for _ in range(3):
+            enough = len(list(found.reader.tape_pages(SESSION))) + rng.randint(5, 40)
+            await found.kill_at_work(lambda: len(list(found.reader.tape_pages(SESSION))) >= enough)  # noqa: B023 - awaited here
+        await found.work()
+        found.assert_whole()
+        asked = Counter((each.symbol, each.asked_ns) for each in found.reader.tape_pages(SESSION))
+        repeated = sum(count - 1 for count in asked.values())
+        assert repeated <= 0.01 * asked.total() + 3
 
 
 def as_streamed(offered):

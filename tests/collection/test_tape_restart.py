@@ -8,7 +8,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observer.collection.tape.answers import restore, stored_page
+from observer.collection.tape.answers import Fetched, TapeLine, restore, stored_page
 from observer.collection.tape.planner import TapePlanner
 from tests.collection.test_tape_planner import DAY_END, markets, sizes, volumes
 
@@ -44,9 +44,8 @@ class Process:
                 calls -= 1
                 page = self.market[visit.symbol].page(second, self.size)
                 taken = self.planner.page(visit, second, page)
-                named = {"provider": "kis", "symbol": visit.symbol, "session_date": "2026-11-18", "venue": "KRX"}
-                asked = {"second": second, "limit": visit.chain.limit, "fetched_ns": 0, "unreadable": 0}
-                made = stored_page(page, taken, (), **named, **asked)
+                line = TapeLine("kis", visit.symbol, "2026-11-18", "KRX")
+                made = stored_page(line, Fetched(second, 0, page, 0), taken, (), visit.chain.limit)
                 self.stored.append(msgspec.structs.replace(made, stored=len(taken.new)))
             self.planner.end(visit)
 

@@ -14,12 +14,12 @@ from observer.base.clock import ManualClock
 from observer.base.local_time import local_ns
 from observer.brokers.kis.client import KisClient
 from observer.collection.late_end import LateEnd, TradesAroundStop
+from observer.collection.parts import StreamParts
 from observer.collection.recorder import TradeRecorder
 from observer.gaps import recovery
 from observer.gaps.detector import Mark
 from observer.gaps.recovery import RecoverySettings
 from observer.monitoring.alerts.process import Alerts
-from observer.selection.sampling import SamplingSettings
 from observer.store.reader import StoreReader
 from tests.builders import screen
 from tests.conformance.test_providers_kis_simulator import SETTINGS, pipeline_to_a_simulator
@@ -42,9 +42,11 @@ class Evening:
         self.outbox = Outbox(folder / "outbox", "test", "1" * 32)
         self.producer = Producer(self.outbox, f"ipc://{folder}/ingest")
         alerts = Alerts(clock, "track-b", self.producer.publish)
+        parts = StreamParts(provider="kis", quotes=client, producer=self.producer, clock=clock, alerts=alerts)
         self.recorder = TradeRecorder(
-            *("kis", self.producer, client, clock, SamplingSettings(), screen(DAY.isoformat()), lambda _kept: None),
-            alerts=alerts,
+            parts,
+            screen(DAY.isoformat()),
+            apply=lambda _kept: None,
             quarantine=self.producer.publish,
             account_of=lambda _symbol: "main",
             late_end=LateEnd(TradesAroundStop(client, clock, PLAN), PLAN, reader, clock, alerts),

@@ -145,9 +145,7 @@ def account_files() -> Sequence[bytes]:
 
 
 def read_days(content: bytes) -> None:
-    days, _, question = content.partition(b"\n--\n")
-    runtime = file_of("days", day_file.FILE_NAME, days).parent
-    file_of("days", day_file.QUESTION_NAME, question)
+    runtime = file_of("days", day_file.FILE_NAME, content).parent
     msgspec.json.encode(day_file.read_trading_days(runtime))
     day_file.answers(runtime, _question())
 
@@ -166,12 +164,11 @@ def read_sessions(content: bytes) -> None:
 
 
 def days() -> Sequence[bytes]:
-    made = _json([TradingDay(date(2026, 11, 20), True, "overlay"), TradingDay(date.max, False, "x")])
-    answered = _json(day_file._Answered(_question(), hashlib.sha256(made).hexdigest()))
+    made = [TradingDay(date(2026, 11, 20), True, "overlay"), TradingDay(date.max, False, "x")]
     entry = b'[[day]]\ndate = 2026-11-19\ntrades = true\nreason = "exam"\nreviewed = 2026-01-01\n'
     closed = b'[[day]]\ndate = 2026-12-31\ntrades = false\nreason = "end"\nreviewed = 2026-01-01\n'
     return [
-        *chosen(0, made + b"\n--\n" + answered),
+        *chosen(0, _json(day_file.DayFile(made, _question()))),
         *chosen(1, entry + closed, entry + entry),
         *chosen(2, SHIPPED.read_bytes()),
     ]

@@ -121,7 +121,7 @@ def test_less_volume_is_a_repetition_unless_it_is_later_or_ends_within_the_last_
     detector, trades = watching(), tape(5, 3, 8)
     for trade in trades:
         detector.observe(trade)
-    found: dict[tuple[float, int], TradeOutcome] = {}
+    found = {}
     for volume in (5.0, 8.0, 9.0, 15.0, 16.0):
         for later_s in (-1, 0, 1):
             at_ns = trades[2].exchange_time_ns + later_s * SECOND_NS
@@ -541,7 +541,7 @@ def test_over_a_restart_every_lost_trade_is_in_exactly_one_gap(reach, volumes, d
 
 def test_observing_a_trade_is_few_calls_however_many_came_before():
     """Its microseconds are the benchmark's: `python -m tests.bench gaps`."""
-    detector, calls = watching(), list[int]()
+    detector, calls = watching(), []
 
     def count(_frame, event, _value):
         calls[-1] += event in ("call", "c_call")
@@ -666,7 +666,6 @@ def test_a_symbol_interrupted_before_its_first_trade_is_settled_from_the_known_v
     detector.interrupted("005930", "reconnect")
     assert detector.unsettled() == {"005930"}
     gap = detector.settle("005930", TEN[8].cumulative_volume, 11, "kis")
-    assert gap is not None
     assert (gap.after_volume, gap.before_volume) == (TEN[2].cumulative_volume, TEN[8].cumulative_volume)
 
 

@@ -38,13 +38,13 @@ def test_a_reassignment_at_the_moment_of_the_release_begins_a_second_interval():
 
 
 def test_a_move_between_accounts_at_one_moment_keeps_one_interval():
-    changes: list[SlotAssigned | SlotReleased] = [assigned(5), released(8, reason="moved")]
+    changes = [assigned(5), released(8, reason="moved")]
     changes += [assigned(8, "b:01", reason="moved"), released(9, "b:01")]
     assert times(changes) == {SYMBOL: [Interval(5, 9)]}
 
 
 def test_a_delayed_move_between_accounts_begins_a_second_interval():
-    changes: list[SlotAssigned | SlotReleased] = [assigned(5), released(8, reason="moved")]
+    changes = [assigned(5), released(8, reason="moved")]
     changes += [assigned(12, "b:01", reason="moved")]
     assert times(changes) == {SYMBOL: [Interval(5, 8), Interval(12, CLOSE_NS)]}
 

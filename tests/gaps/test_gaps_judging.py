@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from bus.events import QualityJudged
 from observer.base.units import NS_PER_MINUTE
-from observer.gaps import judging
-from observer.gaps.judging import (
+from observer.gaps import reconciliation
+from observer.gaps.reconciliation import (
     AT_LATEST_AFTER_NS,
     SETTLED_AFTER_NS,
     Closing,
@@ -24,7 +24,7 @@ CLOSE_NS = END_NS + 30 * NS_PER_MINUTE
 
 
 def is_due(now_ns, *, open_gaps=0, is_settled=True):
-    return judging.is_due(END_NS, CLOSE_NS, open_gaps=open_gaps, is_settled=is_settled, now_ns=now_ns)
+    return reconciliation.is_due(END_NS, CLOSE_NS, open_gaps=open_gaps, is_settled=is_settled, now_ns=now_ns)
 
 
 def test_the_report_of_a_day_without_open_gaps_is_due_once_the_closed_session_has_settled():
@@ -41,8 +41,8 @@ def test_the_report_of_a_day_waits_for_its_last_sweep_and_releases_for_a_limited
 def test_the_report_of_a_day_waits_for_open_gaps_for_a_limited_time(gaps):
     end_ns = CLOSE_NS + NS_PER_MINUTE
     latest_ns = end_ns + AT_LATEST_AFTER_NS
-    assert not judging.is_due(end_ns, CLOSE_NS, open_gaps=gaps, is_settled=True, now_ns=latest_ns - 1)
-    assert judging.is_due(end_ns, CLOSE_NS, open_gaps=gaps, is_settled=True, now_ns=latest_ns)
+    assert not reconciliation.is_due(end_ns, CLOSE_NS, open_gaps=gaps, is_settled=True, now_ns=latest_ns - 1)
+    assert reconciliation.is_due(end_ns, CLOSE_NS, open_gaps=gaps, is_settled=True, now_ns=latest_ns)
 
 
 @given(st.integers(0, 5), st.booleans(), st.integers(0, 10**13), st.integers(0, 10**13))

@@ -4,7 +4,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observer.gaps.late_end import volume_at, volume_before, volumes_after
+from observer.gaps.recovery import volume_at, volume_before, volumes_after
 from tests.reach import reaches
 from tests.selection.builders import seen
 

@@ -194,7 +194,6 @@ def resumed(gap_id):
 
 def test_a_restart_opens_a_gap_since_the_earlier_process_was_last_seen():
     watch, gap = resumed(None)
-    assert gap is not None
     assert (gap.from_ns, gap.opened_ns, gap.reason) == (10 * S, 13 * S, "restart")
     proved = watch.trade(150.0, 20.0, 16)
     assert isinstance(proved, GapDetected)

@@ -182,7 +182,7 @@ def test_what_lies_within_the_bounds_is_never_doubted(steps, is_swept):
     made = screen()
     if is_swept:
         made.observe(SYMBOL, observed_state(1_000.0, OPENS_NS, (1.0, 1e6), []))
-    known: tuple[float, int] | None = None
+    known = None
     seconds = list(accumulate(step for step, _ in steps))
     for second, (_, volume) in zip(seconds, steps, strict=True):
         taken = at(second, volume, (known[0] if known else 0.0) + volume)

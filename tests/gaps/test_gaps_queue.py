@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.events import GapDetected
-from observer.gaps.queue import CROWDED_ABOVE, DEPTH_MAX, Attempt, RecoveryQueue
-from observer.gaps.recovery import RecoverySettings
+from observer.gaps.recovery import CROWDED_ABOVE, DEPTH_MAX, Attempt, RecoveryQueue, RecoverySettings
 from tests.reach import reaches
 
 SECOND_NS = 10**9

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observer.gaps.stale import StaleDetector
+from observer.gaps.detector import StaleDetector
 
 
 def sweeps(*volumes, reached):

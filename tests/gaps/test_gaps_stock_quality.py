@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from bus.events import QualityJudged
-from observer.gaps.stock_quality import DAY_WORDS, SLOTS_WORDS, stock_qualities
+from observer.gaps.reconciliation import DAY_WORDS, SLOTS_WORDS, stock_qualities
 
 
 def report(symbol, slots="complete", day="whole", volume=10.0):

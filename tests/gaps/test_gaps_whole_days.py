@@ -13,10 +13,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bus.events import GapDetected, Trade
-from observer.gaps.detector import GapDetector, Mark
+from observer.gaps.detector import GapDetector, Mark, StaleDetector
 from observer.gaps.intervals import Interval, VolumeObservation, with_observed
 from observer.gaps.reconciliation import Piece, SymbolDay, reconcile
-from observer.gaps.stale import StaleDetector
 from tests.reach import reaches
 
 SYMBOL, DAY = "005930", "2026-11-18"
@@ -57,9 +56,9 @@ class Played:
     def __init__(self, scene):
         self.scene = scene
         self._totals = list(accumulate(scene.tape[at_ns] for at_ns in sorted(scene.tape)))
-        self.pieces: list[Piece] = []
-        self.gaps: list[GapDetected] = []
-        self.observations: list[VolumeObservation] = []
+        self.pieces = []
+        self.gaps = []
+        self.observations = []
         self.has_end = True
         self._begin_process()
 
@@ -78,7 +77,7 @@ class Played:
 
     def play(self):
         """Every nanosecond of the stream, and its end."""
-        before: Kind | None = None
+        before = None
         for at_ns in range(FROM, self.scene.leaves_ns + 1):
             now = self.fault(at_ns)
             if at_ns == FROM and now not in ("dead", "off"):

@@ -2,7 +2,9 @@
 
 import msgspec
 
-from bus.events import MarketStateChanged, Snapshot, TriggerKind, UniverseMember
+from bus.events import AccountSlots, MarketStateChanged, Snapshot, UniverseMember
+from observer.selection.selector import NOTHING_EARLIER, Selector
+from observer.selection.settings import DaySettings, SelectionSettings
 from observer.selection.triggers import Candidate
 
 MEMBER = UniverseMember(
@@ -39,38 +41,44 @@ SEEN = Snapshot(
 )
 
 
-def member(symbol: str = "005930", **changes: object) -> UniverseMember:
+def member(symbol="005930", **changes):
     """A member whose capitalisation adds 1.2 to every score."""
     return msgspec.structs.replace(MEMBER, symbol=symbol, **changes)
 
 
 def candidate(
-    symbol: str,
-    score: float = 15.0,
-    kind: TriggerKind = "volume_surge",
+    symbol,
+    score=15.0,
+    kind="volume_surge",
     *,
-    expires_ns: int | None = 1_000,
-    market_cap: float = 1e12,
-) -> Candidate:
+    expires_ns=1_000,
+    market_cap=1e12,
+):
     """A candidate of this score."""
     return Candidate(symbol, kind, score, 0.5, 3.4, 3.0, 1_000.0, expires_ns, market_cap)
 
 
-def filler(symbol: str, score: float = 2.0) -> Candidate:
+def filler(symbol, score=2.0):
     """A candidate of the trigger kind `market_cap`."""
     return candidate(symbol, score, "market_cap", expires_ns=None)
 
 
-def pinned(symbol: str, score: float = 11.0) -> Candidate:
+def pinned(symbol, score=11.0):
     """A pinned candidate."""
     return candidate(symbol, score, "manual", expires_ns=None)
 
 
-def seen(symbol: str, volume: float = 0.0, **changes: object) -> Snapshot:
+def seen(symbol, volume=0.0, **changes):
     """Track A's snapshot of a symbol: nothing unusual."""
     return msgspec.structs.replace(SEEN, symbol=symbol, cumulative_volume=volume, **changes)
 
 
-def state(symbol: str, *, halted: bool, reported_ns: int = 0) -> MarketStateChanged:
+def state(symbol, *, halted, reported_ns=0):
     """The exchange's state of a symbol."""
     return MarketStateChanged("kis", symbol, reported_ns, halted, "", "", "", "", "", "", "", "", "")
+
+
+def selector_of(members, accounts, settings=SelectionSettings(), earlier=NOTHING_EARLIER, **day):
+    """A day's selector of accounts with so many slots."""
+    slots = tuple(AccountSlots(account, count) for account, count in accounts.items())
+    return Selector(members, DaySettings(selection=settings, accounts=slots, **day), earlier)

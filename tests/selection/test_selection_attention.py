@@ -10,13 +10,12 @@ from hypothesis import strategies as st
 from bus.events import RiseApplied, TriggerFired
 from observer.base.lines import stock_of
 from observer.base.units import NS_PER_S
-from observer.selection.attention import ASK_MAX_S, ASK_MIN_S, REPORT_S, Attention, Rise
+from observer.selection.attention import ASK_MAX_S, ASK_MIN_S, REPORT_S, Attention
 from observer.selection.market_state import MarketState
 from observer.selection.profile import EarlierDays
-from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings
 from observer.selection.triggers import TriggersSettings
-from tests.selection.builders import member, seen
+from tests.selection.builders import member, seen, selector_of
 
 SYMBOLS = [f"S{number:03}" for number in range(90)]
 DAY_S = 20_000  # in which each symbol trades its average day
@@ -40,7 +39,7 @@ class Day:
         members = [member(symbol, average_volume_20d=average) for symbol, average in known.items()]
         sizes = {} if trade_volume is None else dict.fromkeys(symbols, trade_volume)
         self.attention = Attention(MarketState(members, TriggersSettings(), EarlierDays(trade_volumes=sizes)), TRIGGERS)
-        self.surges: dict[str, tuple[float, float]] = {}  # by symbol: from when, and how many times faster
+        self.surges = {}  # by symbol: from when, and how many times faster
 
     def volume(self, symbol, at_s):
         since_s, times = self.surges.get(symbol, (at_s, 1.0))
@@ -56,8 +55,8 @@ class Day:
         """Two sweeps, then requests at most so often until that many seconds after the second: the times of each
         symbol's requests, and the reported rises with their times.
         """
-        times: dict[str, list[float]] = defaultdict(list)
-        rises: dict[str, list[tuple[float, Rise]]] = defaultdict(list)
+        times = defaultdict(list)
+        rises = defaultdict(list)
         self.sweep(0)
         self.sweep(SWEEP_S)
         now_s, spent, end_s = float(SWEEP_S), 0, SWEEP_S + until_s
@@ -118,7 +117,6 @@ def test_symbols_without_an_average_are_asked_after_the_sweep_behind_a_later_bui
     day.attention.update_history([member(each, average_volume_20d=average) for each, average in day.averages.items()])
     day.sweep(2 * SWEEP_S)
     request = day.attention.next_request(30, ())
-    assert request is not None
     assert len(request.symbols) == 30
 
 
@@ -127,10 +125,8 @@ def test_a_symbol_without_an_answer_is_asked_again_after_the_longest_interval():
     day.sweep(0)
     day.sweep(SWEEP_S)
     request = day.attention.next_request(1, ())
-    assert request is not None
     day.attention.requested(request.symbols, request.due_ns)
     again = day.attention.next_request(len(SYMBOLS), ())
-    assert again is not None
     assert again.due_ns == request.due_ns + ASK_MAX_S * NS_PER_S
     assert again.symbols[-1] == request.symbols[0]
 
@@ -157,7 +153,7 @@ def test_two_lines_of_one_stock_are_in_requests_of_their_own():
     day = Day(lines)
     day.sweep(0)
     day.sweep(SWEEP_S)
-    asked: list[str] = []
+    asked = []
     for _ in range(2 * len(lines)):
         request = day.attention.next_request(30, frozenset(asked))
         if request is None:
@@ -206,7 +202,7 @@ def selector(slots=1):
     """After two sweeps, with the largest symbols in the slots."""
     sizes = dict.fromkeys(SYMBOLS, TRADE)
     members = [member(symbol, average_volume_20d=average) for symbol, average in averages(SYMBOLS).items()]
-    made = Selector(members, {"main": slots}, SelectionSettings(), earlier=EarlierDays(trade_volumes=sizes))
+    made = selector_of(members, {"main": slots}, SelectionSettings(), earlier=EarlierDays(trade_volumes=sizes))
     day = Day()
     for at_s in (0, SWEEP_S):
         for symbol in SYMBOLS:
@@ -268,5 +264,4 @@ def test_an_answer_of_a_symbol_that_no_sweep_had_is_left_out():
     day.sweep(SWEEP_S)
     assert day.attention.answered("STRANGER", 5.0, (SWEEP_S + 10) * NS_PER_S) is None
     request = day.attention.next_request(len(SYMBOLS) + 1, frozenset())
-    assert request is not None
     assert set(request.symbols) == set(SYMBOLS)

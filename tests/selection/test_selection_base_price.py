@@ -16,9 +16,8 @@ from observer.selection.indicators import (
     price_factor,
     scaled,
 )
-from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings, SlotSettings
-from tests.selection.builders import member
+from tests.selection.builders import member, selector_of
 
 SNAPSHOT = Snapshot(
     provider="kis",
@@ -182,7 +181,7 @@ def fired(previous_close, snapshot):
     history = member(
         previous_close=previous_close, average_volume_20d=1_000.0, average_true_range_14d=previous_close / 50
     )
-    selector = Selector([history], {"main": 1}, SelectionSettings(slots=SlotSettings(max_slots=1)))
+    selector = selector_of([history], {"main": 1}, SelectionSettings(slots=SlotSettings(max_slots=1)))
     selector.market.update_snapshot(today)
     return [event for event in selector.evaluate_universe(2_000_000_000) if isinstance(event, TriggerFired)]
 

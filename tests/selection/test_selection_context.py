@@ -6,9 +6,8 @@ from hypothesis import strategies as st
 
 from bus.events import TriggerFired
 from observer.selection.context import Baseline, OpeningPoint, baseline, movers, opening_candidates, synced_event
-from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings
-from tests.selection.builders import member, seen
+from tests.selection.builders import member, seen, selector_of
 
 SETTINGS = SelectionSettings()
 SECOND_NS = 1_000_000_000
@@ -81,7 +80,7 @@ def test_the_baseline_grows_at_the_pace_of_the_opening_and_its_range_with_the_ro
 
 def triggered(base, *symbols, volume):
     """What fires at 80 ns for symbols of this volume and a range of 2 % of the price."""
-    pipeline = Selector(symbols, {"main": 5}, SETTINGS)
+    pipeline = selector_of(symbols, {"main": 5}, SETTINGS)
     if base is not None:
         pipeline.compare_with(base)
     for each in symbols:
@@ -106,7 +105,7 @@ def test_a_symbol_with_a_history_is_compared_with_its_own():
 
 
 def test_a_symbol_whose_history_came_in_a_later_build_is_compared_with_its_own_from_then_on():
-    pipeline = Selector([member("N", average_volume_20d=None, average_true_range_14d=None)], {"main": 5}, SETTINGS)
+    pipeline = selector_of([member("N", average_volume_20d=None, average_true_range_14d=None)], {"main": 5}, SETTINGS)
     pipeline.compare_with(Baseline(2, 4, average_volume=200.0, average_volatility=0.005, from_ns=0, to_ns=20))
     pipeline.market.update_snapshot(seen("N", 100.0))
     pipeline.evaluate_universe(80)

@@ -5,7 +5,7 @@ from observer.selection.market_state import HaltState, after_sweep
 
 def left(reported_ns, *sweeps):
     """The halt's state after sweeps with these volumes at these times."""
-    halt: HaltState | None = HaltState(reported_ns)
+    halt = HaltState(reported_ns)
     for seen_ns, volume in sweeps:
         halt = after_sweep(halt, volume, seen_ns)
     return halt

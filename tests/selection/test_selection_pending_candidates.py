@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observer.selection.ranking import SLACK, PendingCandidates
+from observer.selection.allocation import SLACK, PendingCandidates
 from observer.selection.triggers import TriggersSettings
 from tests.selection.builders import candidate
 

@@ -19,16 +19,14 @@ from bus.events import (
     TriggerFired,
     Unpinned,
 )
+from observer.selection.allocation import lengthened
 from observer.selection.pins import PinRefusal, PinRequest, ends_of_pins, kept_pins, standing_pins
-from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings, SlotSettings
 from observer.selection.slot_projection import SlotProjection
-from observer.selection.slots import lengthened
-from observer.selection.trigger_settings import PinSettings
-from observer.selection.triggers import TriggersSettings
+from observer.selection.triggers import PinSettings, TriggersSettings
 from tests.builders import trade
 from tests.reach import reaches
-from tests.selection.builders import candidate, member, seen, state
+from tests.selection.builders import candidate, member, seen, selector_of, state
 
 SECOND_NS = 1_000_000_000
 YEAR_NS = 365 * 86_400 * SECOND_NS
@@ -41,7 +39,7 @@ def members():
 
 def selector(settings=TWO_SLOTS):
     """Two slots, which the two largest fill."""
-    pipeline = Selector(members(), {"main": 41}, settings)
+    pipeline = selector_of(members(), {"main": 41}, settings)
     pipeline.evaluate_universe(0)
     return pipeline
 
@@ -224,7 +222,7 @@ def test_a_pin_that_was_refused_is_refused_again_and_reported_again():
 
 
 def test_where_an_account_is_closed_a_pin_beyond_the_other_s_slots_is_refused_and_no_pin():
-    pipeline = Selector(members(), {"main": 1, "second": 1}, TWO_SLOTS)
+    pipeline = selector_of(members(), {"main": 1, "second": 1}, TWO_SLOTS)
     pipeline.close_accounts({"main"}, 0)
     pipeline.pin("C", 1)
     assert refused(pipeline.pin("D", 2)) == "no_slot"
@@ -315,7 +313,7 @@ def test_the_stored_events_yield_the_pins_in_force_and_the_reason_why_one_waits(
 
 
 def test_pins_of_earlier_days_get_slots_and_a_pin_outside_the_universe_waits():
-    pipeline = Selector(members(), {"main": 41}, TWO_SLOTS)
+    pipeline = selector_of(members(), {"main": 41}, TWO_SLOTS)
     pipeline.keep_pins({"D": None, "Z": None}, 1)
     pipeline.evaluate_universe(2)
     assert "D" in pipeline.wanted
@@ -323,7 +321,7 @@ def test_pins_of_earlier_days_get_slots_and_a_pin_outside_the_universe_waits():
 
 
 def test_a_pin_that_waits_for_another_day_can_be_taken_back():
-    pipeline = Selector(members(), {"main": 41}, TWO_SLOTS)
+    pipeline = selector_of(members(), {"main": 41}, TWO_SLOTS)
     pipeline.keep_pins({"Z": None}, 1)
     assert pinned(pipeline.unpin("Z", 2)).slot is None
     assert pipeline.waiting_pins == {}
@@ -344,7 +342,7 @@ FOR_AN_HOUR = SelectionSettings(
 
 
 def test_a_pin_with_a_time_to_live_holds_its_slot_until_then_and_has_no_claim_after():
-    pipeline = Selector([*members(), member("E", market_cap=1e9)], {"main": 41}, FOR_AN_HOUR)
+    pipeline = selector_of([*members(), member("E", market_cap=1e9)], {"main": 41}, FOR_AN_HOUR)
     pipeline.evaluate_universe(0)
     outcome = pinned(pipeline.pin("E", 1))
     assert outcome.until_ns == 1 + HOUR_NS
@@ -395,7 +393,7 @@ def test_a_resuming_process_and_the_next_day_keep_the_end_of_a_pin(resumed_ns, *
     projection = SlotProjection()
     for event in events:
         projection.apply(event)
-    second, next_day = (Selector(members(), {"main": 41}, FOR_AN_HOUR) for _ in range(2))
+    second, next_day = (selector_of(members(), {"main": 41}, FOR_AN_HOUR) for _ in range(2))
     second.resume(projection, 2)
     second.evaluate_slots(resumed_ns)
     next_day.keep_pins(ends_of_pins(events), resumed_ns)

@@ -15,7 +15,7 @@ from observer.selection.profile import (
     profiles_of,
     volume_by,
 )
-from observer.selection.trigger_settings import ProfileSettings
+from observer.selection.triggers import ProfileSettings
 
 SECOND_NS = 1_000_000_000
 SETTINGS = ProfileSettings(days_min=3)

@@ -4,19 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.events import Event, SlotExtended, TriggerEnded, TriggerFired
+from bus.events import SlotExtended, TriggerEnded, TriggerFired
 from observer.collection.decisions import evaluate_slots
 from observer.gaps.detector import GapDetector
 from observer.selection.context import Baseline
 from observer.selection.market_state import MarketState
 from observer.selection.profile import EarlierDays, Profile
 from observer.selection.recent_volume import SYMBOLS_MIN, RecentVolume, UniversePace
-from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings
-from observer.selection.trigger_settings import RecentVolumeSettings
-from observer.selection.triggers import TriggersSettings
+from observer.selection.triggers import RecentVolumeSettings, TriggersSettings
 from tests.builders import trade
-from tests.selection.builders import member, seen
+from tests.selection.builders import member, seen, selector_of
 
 SECOND_NS = 1_000_000_000
 MINUTE_NS = 60 * SECOND_NS
@@ -174,7 +172,7 @@ def test_who_does_not_trade_while_nobody_does_has_no_surge():
 
 def test_who_trades_while_nothing_is_usual_has_no_surge_by_a_day_that_was_busy_before():
     """A's day is nine average days; then a share in ten minutes, in which the others have none."""
-    pipeline, decided = Selector(members(), {"main": 1}, SelectionSettings()), list[Event]()
+    pipeline, decided = selector_of(members(), {"main": 1}), []
     for minute, volume in ((0, 9_000.0), (10, 9_000.0), (20, 9_001.0), (30, 9_002.0)):
         sweep(pipeline.market, minute, 500.0, volume)
         found = pipeline.evaluate_universe(minute * MINUTE_NS)
@@ -282,13 +280,13 @@ def test_a_stream_that_is_read_late_begins_no_surge():
     """A trades 5 shares a minute; from minute 12 to 19 nothing is read, and then all at once, with a symbol of the
     same connection. What was not read is no silence, and what is read late no surge.
     """
-    pipeline, detector = Selector(members(), {"main": 2}, SelectionSettings()), GapDetector()
+    pipeline, detector = selector_of(members(), {"main": 2}), GapDetector()
     for minute in (0, 10):
         sweep(pipeline.market, minute, 5.0 * minute, 5.0 * minute)
     pipeline.keep_pins({"A": None, "U00": None}, 10 * MINUTE_NS)
     for symbol in pipeline.wanted:
         detector.start(symbol)
-    decided, read = list[Event](), 601
+    decided, read = [], 601
     for tens in range(601, 1_560, 10):
         at_ns = tens * SECOND_NS
         while read <= tens and not 720 < tens < 1_140:
@@ -314,8 +312,8 @@ def traded(minute):
 
 
 def test_a_surge_begins_is_streamed_and_ends_although_the_day_s_ratio_stays_high():
-    pipeline = Selector(members(), {"main": 1}, SelectionSettings())
-    decided, held = list[Event](), list[float]()
+    pipeline = selector_of(members(), {"main": 1})
+    decided, held = [], []
     for tens in range(60 * 6):
         minute, at_ns = tens / 6, tens * 10 * SECOND_NS
         if "A" in pipeline.wanted:
@@ -342,7 +340,7 @@ def test_a_surge_begins_is_streamed_and_ends_although_the_day_s_ratio_stays_high
 
 def test_by_the_written_rule_the_same_surge_holds_its_slot_until_the_close():
     written = SelectionSettings(triggers=TriggersSettings(recent_volume=RecentVolumeSettings(enabled=False)))
-    pipeline = Selector(members(), {"main": 1}, written)
+    pipeline = selector_of(members(), {"main": 1}, written)
     for minute in range(0, 60, 10):
         volume = 0.0 if minute < 10 else 9_000.0
         pipeline.market.update_snapshot(seen("A", volume, receive_time_ns=minute * MINUTE_NS))

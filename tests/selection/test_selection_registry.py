@@ -7,8 +7,7 @@ import msgspec
 import pytest
 
 from bus.events import SlotOverflowed
-from observer.selection.trigger_settings import PinSettings
-from observer.selection.triggers import TRIGGERS, TriggersSettings
+from observer.selection.triggers import TRIGGERS, PinSettings, TriggersSettings
 from observer.store.ledgers import overflow_line
 
 ROOT = Path(__file__).parents[2]

@@ -5,16 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.events import AccountSlots, Event, SlotAssigned, TradesConflated
+from bus.events import SlotAssigned, TradesConflated
 from observer.base.units import NS_PER_S
+from observer.selection.allocation import raised
 from observer.selection.market_state import MarketState
 from observer.selection.profile import EarlierDays
-from observer.selection.ranking import raised
 from observer.selection.recent_volume import overflowing_trades
-from observer.selection.selector import selector_of
-from observer.selection.settings import DaySettings, SelectionSettings, SlotSettings
+from observer.selection.settings import SelectionSettings, SlotSettings
 from observer.selection.triggers import TriggersSettings, aged
-from tests.selection.builders import candidate, member, seen
+from tests.selection.builders import candidate, member, seen, selector_of
 
 PAGE = 30
 RATES = st.floats(0, 1_000)
@@ -83,14 +82,8 @@ def test_a_streamed_symbol_is_measured_alike():
 
 def pipeline(weight, page_trades=PAGE):
     """One slot; trades of BUSY are small."""
-    day = DaySettings(
-        selection=SelectionSettings(slots=SlotSettings(seconds_overflow_weight=weight)),
-        accounts=(AccountSlots("main", 1),),
-        allocation_strategy="round_robin",
-        sweep_interval_s=600.0,
-        page_trades=page_trades,
-    )
-    return selector_of(MEMBERS, day, SIZES)
+    settings = SelectionSettings(slots=SlotSettings(seconds_overflow_weight=weight))
+    return selector_of(MEMBERS, {"main": 1}, settings, SIZES, page_trades=page_trades)
 
 
 def assigned(events):
@@ -123,7 +116,7 @@ VOLUMES = st.lists(st.tuples(st.floats(0, 1e5), st.floats(0, 1e5)), min_size=1, 
 @given(VOLUMES)
 def test_without_the_weight_every_decision_is_as_before(rises):
     def decided(found):
-        events: list[Event] = []
+        events = []
         busy = big = 0.0
         for number, (of_busy, of_big) in enumerate(rises, start=1):
             busy, big, at_ns = busy + of_busy, big + of_big, 600 * number * NS_PER_S

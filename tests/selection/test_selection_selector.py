@@ -6,7 +6,6 @@ import pytest
 
 from bus.events import (
     ChurnGuardChanged,
-    Event,
     SlotAssigned,
     SlotExtended,
     SlotOverflowed,
@@ -16,11 +15,10 @@ from bus.events import (
     TriggerFired,
 )
 from observer.selection.profile import EarlierDays, Profile
-from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings, SlotSettings
 from observer.selection.slot_projection import SlotProjection
 from tests.builders import trade
-from tests.selection.builders import candidate, member, seen, state
+from tests.selection.builders import candidate, member, seen, selector_of, state
 
 SECOND_NS = 1_000_000_000
 TWO_SLOTS = SelectionSettings(slots=SlotSettings(max_slots=2))
@@ -32,7 +30,7 @@ def members(*symbols):
 
 
 def selector(*symbols):
-    return Selector(members(*symbols or ("A", "B", "C", "D")), {"main": 41}, TWO_SLOTS)
+    return selector_of(members(*symbols or ("A", "B", "C", "D")), {"main": 41}, TWO_SLOTS)
 
 
 def left(events):
@@ -125,7 +123,7 @@ def test_a_slot_whose_trigger_is_over_between_sweeps_goes_to_a_symbol_whose_trig
 
 def test_symbols_with_slots_are_evaluated_in_the_order_of_their_slots():
     symbols = [f"{number:06d}" for number in range(30)]
-    pipeline = Selector(members(*symbols), {"main": 41}, SelectionSettings())
+    pipeline = selector_of(members(*symbols), {"main": 41})
     pipeline.evaluate_universe(0)
     for symbol in reversed(symbols):
         pipeline.market.update_snapshot(seen(symbol, 9_000.0))
@@ -195,7 +193,7 @@ def test_listing_changes_do_not_end_a_halt_and_the_end_of_a_halt_does_not_undo_a
 def test_symbols_with_slots_are_evaluated_in_the_order_of_importance():
     """In a set's order each process would publish the same triggers in another order."""
     symbols = "ABCDEFGHIJKLMNOP"
-    pipeline = Selector(members(*symbols), {"main": len(symbols)}, SelectionSettings())
+    pipeline = selector_of(members(*symbols), {"main": len(symbols)})
     pipeline.evaluate_universe(0)
     assert pipeline.wanted == tuple(symbols)
     for symbol in reversed(symbols):
@@ -216,7 +214,7 @@ def test_a_symbol_that_the_master_file_removes_or_suspends_loses_its_slot(change
 
 
 def test_the_symbols_of_an_account_that_cannot_stream_move_and_come_home():
-    pipeline = Selector(members(*"ABCD"), {"main": 1, "second": 1}, TWO_SLOTS)
+    pipeline = selector_of(members(*"ABCD"), {"main": 1, "second": 1}, TWO_SLOTS)
     pipeline.open([candidate("A", 20), candidate("B", 10)], 0)
     moved = pipeline.close_accounts({"main"}, 1)
     assert kinds(moved) == {"SlotReleased": 2, "SlotAssigned": 1}
@@ -236,8 +234,8 @@ def test_a_slot_of_an_account_that_is_there_no_more_is_released():
 
 def test_the_guard_against_churn_is_reported_when_it_steps_in_and_when_it_steps_back():
     guarded = SlotSettings(max_slots=1, churn_max_replacements=1, churn_window_seconds=10.0)
-    pipeline = Selector(members(*"ABCD"), {"main": 1}, SelectionSettings(slots=guarded))
-    reported: list[Event] = []
+    pipeline = selector_of(members(*"ABCD"), {"main": 1}, SelectionSettings(slots=guarded))
+    reported = []
     for now_s, score in enumerate((2, 3, 4)):
         reported += pipeline.open([candidate("BCD"[now_s], score, expires_ns=10**12)], now_s * SECOND_NS)
     reported += pipeline.evaluate_slots(13 * SECOND_NS)
@@ -250,7 +248,7 @@ def test_the_guard_against_churn_is_reported_when_it_steps_in_and_when_it_steps_
 
 def test_between_sweeps_the_rate_of_trades_follows_from_the_volume_and_the_size_of_a_trade():
     earlier = EarlierDays(trade_volumes={"D": 10.0})
-    pipeline = Selector(members(*"ABCD"), {"main": 41}, TWO_SLOTS, earlier=earlier)
+    pipeline = selector_of(members(*"ABCD"), {"main": 41}, TWO_SLOTS, earlier=earlier)
     pipeline.market.update_snapshot(seen("D", 100.0, receive_time_ns=1 * SECOND_NS))
     pipeline.market.update_snapshot(seen("C", 100.0, receive_time_ns=1 * SECOND_NS))
     pipeline.evaluate_universe(SECOND_NS)
@@ -263,7 +261,7 @@ def test_between_sweeps_the_rate_of_trades_follows_from_the_volume_and_the_size_
 def test_a_volume_unusual_for_the_time_of_day_fires_in_the_morning():
     profile = Profile((0.0, 24_000.0), (0.0, 400.0))
     earlier = EarlierDays(profiles={"D": profile})
-    pipeline = Selector(members(*"ABCD"), {"main": 41}, TWO_SLOTS, earlier=earlier)
+    pipeline = selector_of(members(*"ABCD"), {"main": 41}, TWO_SLOTS, earlier=earlier)
     pipeline.market.update_snapshot(seen("D", 40.0))
     assert not [event for event in pipeline.evaluate_universe(1_200 * SECOND_NS) if isinstance(event, TriggerFired)]
     pipeline.market.update_snapshot(seen("D", 120.0))
@@ -273,7 +271,7 @@ def test_a_volume_unusual_for_the_time_of_day_fires_in_the_morning():
 
 def test_earlier_days_are_scaled_to_the_new_shares_on_the_day_of_a_split():
     earlier = EarlierDays(profiles={"D": Profile((0.0,), (10.0,))}, trade_volumes={"D": 10.0})
-    pipeline = Selector(members(*"ABCD"), {"main": 41}, TWO_SLOTS, earlier=earlier)
+    pipeline = selector_of(members(*"ABCD"), {"main": 41}, TWO_SLOTS, earlier=earlier)
     split = {"price": 2_000.0, "high": 2_000.0, "low": 2_000.0, "upper_limit": 2_600.0, "lower_limit": 1_400.0}
     pipeline.market.update_snapshot(seen("D", 40.0, receive_time_ns=6_001 * SECOND_NS, **split))
     assert not [event for event in pipeline.evaluate_universe(6_001 * SECOND_NS) if isinstance(event, TriggerFired)]
@@ -288,7 +286,7 @@ def test_earlier_days_are_scaled_to_the_new_shares_on_the_day_of_a_split():
 
 def test_a_later_build_gives_averages_in_the_shares_of_today_and_no_new_symbol():
     without = {"previous_close": 2_000.0, "close_is_base": True, "average_volume_20d": None, "market_cap": 1e12}
-    pipeline = Selector([member(symbol, **without) for symbol in "CD"], {"main": 41}, TWO_SLOTS)
+    pipeline = selector_of([member(symbol, **without) for symbol in "CD"], {"main": 41}, TWO_SLOTS)
     split = {"price": 2_000.0, "high": 2_000.0, "low": 2_000.0, "upper_limit": 2_600.0, "lower_limit": 1_400.0}
     pipeline.market.update_snapshot(seen("D", 15_040.0, receive_time_ns=SECOND_NS, **split))
     assert not [event for event in pipeline.evaluate_universe(SECOND_NS) if isinstance(event, TriggerFired)]
@@ -301,7 +299,7 @@ def test_a_later_build_gives_averages_in_the_shares_of_today_and_no_new_symbol()
 
 def test_no_volume_is_unusual_before_the_first_time_of_the_profile():
     earlier = EarlierDays(profiles={"D": Profile((3_600.0,), (10.0,))})
-    pipeline = Selector(members(*"ABCD"), {"main": 41}, TWO_SLOTS, earlier=earlier)
+    pipeline = selector_of(members(*"ABCD"), {"main": 41}, TWO_SLOTS, earlier=earlier)
     pipeline.market.update_snapshot(seen("D", 2_000.0))
     assert not [event for event in pipeline.evaluate_universe(3_599 * SECOND_NS) if isinstance(event, TriggerFired)]
     assert [event for event in pipeline.evaluate_universe(3_600 * SECOND_NS) if isinstance(event, TriggerFired)]
@@ -336,7 +334,7 @@ def reported(events, kind):
 def surging(*symbols, slots=1, interval_s=SWEEP_S):
     """A pipeline whose only slot is pinned, after a sweep in which these symbols surge."""
     settings = SelectionSettings(slots=SlotSettings(max_slots=slots))
-    pipeline = Selector(members(*"ABCD"), {"main": 41}, settings, sweep_interval_s=interval_s)
+    pipeline = selector_of(members(*"ABCD"), {"main": 41}, settings, sweep_interval_s=interval_s)
     pipeline.pin("A", 0)
     for symbol in symbols:
         pipeline.market.update_snapshot(seen(symbol, 4_000.0))
@@ -346,7 +344,7 @@ def surging(*symbols, slots=1, interval_s=SWEEP_S):
 
 
 def test_a_surge_that_lasts_all_day_is_reported_once_and_refused_once():
-    pipeline, events = surging("C", "D"), list[Event]()
+    pipeline, events = surging("C", "D"), []
     for now_s in range(10, 6 * SWEEP_S, 10):
         if now_s % SWEEP_S == 0:
             for symbol in "CD":
@@ -367,7 +365,7 @@ def test_a_slot_that_becomes_free_between_sweeps_goes_to_a_pending_candidate_bef
 def test_a_pending_candidate_ends_with_the_sweep_that_no_longer_shows_it():
     settings = SelectionSettings(slots=SlotSettings(max_slots=1))
     earlier = EarlierDays(trade_volumes={"D": 1.0})
-    pipeline = Selector(members(*"ABCD"), {"main": 41}, settings, earlier=earlier)
+    pipeline = selector_of(members(*"ABCD"), {"main": 41}, settings, earlier=earlier)
     pipeline.pin("A", 0)
     pipeline.market.update_snapshot(seen("D", 1.0, receive_time_ns=1 * SECOND_NS))
     pipeline.market.update_snapshot(seen("D", 601.0, receive_time_ns=11 * SECOND_NS))
@@ -400,7 +398,7 @@ def test_a_candidate_of_a_sweep_keeps_its_slot_as_long_as_its_trigger_is_active(
     """Symbols with a slot are evaluated continuously: a sweep's candidate ends with its trigger."""
     settings = SelectionSettings(slots=SlotSettings(max_slots=1))
     earlier = EarlierDays(trade_volumes={"D": 1.0})
-    pipeline = Selector(members(*"ABCD"), {"main": 41}, settings, earlier=earlier)
+    pipeline = selector_of(members(*"ABCD"), {"main": 41}, settings, earlier=earlier)
     pipeline.market.update_snapshot(seen("D", 1.0, receive_time_ns=1 * SECOND_NS))
     pipeline.market.update_snapshot(seen("D", 601.0, receive_time_ns=11 * SECOND_NS))
     assert ("D", "trade_velocity", None) in assigned(pipeline.evaluate_universe(11 * SECOND_NS))
@@ -458,7 +456,7 @@ def test_the_end_of_the_day_releases_every_slot():
 def test_the_same_calls_give_the_same_facts():
     def reported():
         pipeline = selector()
-        events: list[Event] = []
+        events = []
         for now_ns, symbol in enumerate("DCBADCBA"):
             pipeline.market.update_snapshot(seen(symbol, 1_000.0 * now_ns))
             events += pipeline.evaluate_universe(now_ns)

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from bus.events import (
     AccountsClosed,
     ChurnGuardChanged,
-    Event,
     Pinned,
     Reached,
     SelectionAdvanced,
@@ -27,9 +26,7 @@ from bus.events import (
     WatchStarted,
     WatchStopped,
 )
-from observer.selection.active_triggers import ActiveTrigger
-from observer.selection.allocation import allocate
-from observer.selection.selector import Selector, decided_event
+from observer.selection.allocation import allocate, empty_slots
 from observer.selection.settings import SelectionSettings, SlotSettings
 from observer.selection.slot_projection import (
     SlotInterval,
@@ -39,10 +36,9 @@ from observer.selection.slot_projection import (
     slot_intervals,
     streamed_times,
 )
-from observer.selection.slots import empty_slots
-from observer.selection.triggers import TriggersSettings
+from observer.selection.triggers import ActiveTrigger, TriggersSettings
 from tests.builders import day_began
-from tests.selection.builders import candidate, filler, member, seen
+from tests.selection.builders import candidate, filler, member, seen, selector_of
 
 S = 1_000_000_000
 LIFE_NS = round(TriggersSettings().volume_surge.ttl_seconds) * S
@@ -55,11 +51,11 @@ class Past:
 
     def __init__(self):
         self.state = empty_slots(ACCOUNTS)
-        self.reported: list[Event] = []
+        self.reported = []
 
     def step(self, *candidates, now_ns, closed=frozenset()):
         self.state, decisions = allocate(self.state, candidates, now_ns, SETTINGS.slots, {}, closed)
-        self.reported += [decided_event(decision, now_ns, 3, "") for decision in decisions]
+        self.reported += decisions
 
 
 def left(events):
@@ -168,13 +164,13 @@ def advanced(step):
 
 
 def selector():
-    return Selector([member(symbol, rank=rank) for rank, symbol in enumerate("ABCD", 1)], ACCOUNTS, SETTINGS)
+    return selector_of([member(symbol, rank=rank) for rank, symbol in enumerate("ABCD", 1)], ACCOUNTS, SETTINGS)
 
 
 def test_a_pin_is_still_in_force_after_a_restart():
     before = selector()
     before.evaluate_universe(0)
-    events: list[Event] = [*before.pin("D", 1).events, advanced(Pinned("D"))]
+    events = [*before.pin("D", 1).events, advanced(Pinned("D"))]
     successor = selector()
     successor.resume(left(events), 5)
     assert successor.wanted == ("D",)
@@ -222,7 +218,7 @@ def test_conditions_that_hold_are_those_that_fired_and_did_not_end_each_with_one
 
 
 def test_a_condition_that_holds_does_not_fire_again_after_a_restart_and_ends_with_its_first_moment():
-    lived, events = selector(), list[Event]()
+    lived, events = selector(), []
     lived.market.update_snapshot(seen("D", 4_000.0))
     events += lived.evaluate_universe(1)
     successor = selector()
@@ -335,7 +331,7 @@ WATCHES = st.sampled_from([WatchStarted(), WatchInterrupted("reconnect"), WatchS
     st.lists(st.tuples(st.sampled_from(["assign", "release", "watch"]), st.sampled_from("AB"), WATCHES), max_size=20)
 )
 def test_intervals_and_their_subscriptions_do_not_overlap(moves):
-    events, held = list[Event](), dict[str, str]()
+    events, held = [], {}
     for at_ns, (what, symbol, change) in enumerate(moves, 1):
         slot = held.get(symbol)
         if what == "watch":

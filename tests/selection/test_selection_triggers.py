@@ -6,15 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.events import TriggerEnded
-from observer.selection.active_triggers import ActiveTriggers, fired_event
-from observer.selection.trigger_settings import RecentVolumeSettings, TriggerSettings
 from observer.selection.triggers import (
     TRIGGERS,
-    Observation,
+    ActiveTriggers,
+    RecentVolumeSettings,
+    SymbolView,
     TriggerRules,
+    TriggerSettings,
     TriggersSettings,
     by_market_cap,
     by_pin,
+    fired_event,
     score,
 )
 from tests.selection.builders import candidate, member
@@ -29,7 +31,7 @@ def evaluate(of, seen, now_ns, settings=SETTINGS):
 
 
 def fired(**seen):
-    return evaluate(member(), msgspec.convert(seen, Observation), NOW_NS)
+    return evaluate(member(), msgspec.convert(seen, SymbolView), NOW_NS)
 
 
 def of_kind(kind, candidates):
@@ -89,7 +91,7 @@ def test_a_candidate_states_its_measure_threshold_and_reference():
 def test_a_candidate_has_the_severity_of_its_level(seen, kind, severity):
     mild = msgspec.structs.replace(SETTINGS.volume_surge, threshold=2.0)
     settings = msgspec.structs.replace(SETTINGS, volume_surge=mild)
-    [only] = of_kind(kind, evaluate(member(), msgspec.convert(seen, Observation), NOW_NS, settings))
+    [only] = of_kind(kind, evaluate(member(), msgspec.convert(seen, SymbolView), NOW_NS, settings))
     assert only.severity == severity
 
 
@@ -112,7 +114,7 @@ def test_a_pin_has_full_strength_and_no_expiry():
 @pytest.mark.parametrize("reference", [None, 0.0])
 def test_without_history_no_ratio_fires(reference):
     new = member(average_volume_20d=reference, average_true_range_14d=reference)
-    seen = Observation(cumulative_volume=1e9, high=99_999.0, low=1.0)
+    seen = SymbolView(cumulative_volume=1e9, high=99_999.0, low=1.0)
     found = evaluate(new, seen, NOW_NS, SETTINGS)
     assert of_kind("volume_surge", found) == of_kind("volatility_spike", found) == []
 
@@ -127,7 +129,7 @@ def test_all_conditions_that_hold_fire_in_the_order_of_the_registry():
 def test_a_kind_that_is_switched_off_does_not_fire():
     off = msgspec.structs.replace(SETTINGS.volume_surge, enabled=False)
     settings = msgspec.structs.replace(SETTINGS, volume_surge=off)
-    assert evaluate(member(), Observation(cumulative_volume=9_000.0), NOW_NS, settings) == ()
+    assert evaluate(member(), SymbolView(cumulative_volume=9_000.0), NOW_NS, settings) == ()
 
 
 def test_the_score_is_weight_strength_and_a_tenth_of_the_powers_of_ten():
@@ -174,7 +176,7 @@ def test_the_event_carries_the_candidate():
 def surges(*, active=False, settings=SETTINGS, **seen):
     """The surge of these values: its basis, measure and strength."""
     held = {("005930", "volume_surge")} if active else set()
-    found = TriggerRules(settings).evaluate(member(), msgspec.convert(seen, Observation), NOW_NS, held)
+    found = TriggerRules(settings).evaluate(member(), msgspec.convert(seen, SymbolView), NOW_NS, held)
     return [(each.basis, each.measure, each.strength) for each in of_kind("volume_surge", found)]
 
 
@@ -205,7 +207,7 @@ def test_the_strength_of_a_surge_is_that_of_its_recent_volume_and_grows_with_eac
 def test_switched_off_the_day_s_ratio_alone_is_a_surge_of_strength_one_at_most_and_without_age():
     off = msgspec.structs.replace(SETTINGS, recent_volume=RecentVolumeSettings(enabled=False))
     assert surges(cumulative_volume=9_000.0, recent_ratio=0.0, settings=off) == [("day", 9.0, 1.0)]
-    [surge] = evaluate(member(), Observation(cumulative_volume=9_000.0), NOW_NS, off)
+    [surge] = evaluate(member(), SymbolView(cumulative_volume=9_000.0), NOW_NS, off)
     assert surge.evidence_ns is None
 
 

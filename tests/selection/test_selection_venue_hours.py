@@ -2,10 +2,10 @@
 
 from bus.events import ChurnGuardChanged, SlotAssigned, SlotReleased, TriggerFired
 from observer.selection.pins import PinRefusal
-from observer.selection.selector import Selector, VenueHours
+from observer.selection.selector import VenueHours
 from observer.selection.settings import SelectionSettings, SlotSettings, VenueWindow
 from observer.selection.slot_projection import SlotProjection
-from tests.selection.builders import member, seen
+from tests.selection.builders import member, seen, selector_of
 
 KRX, NXT = "005930", "005930.NXT"
 # NXT from 10 to 20 and from 30 on, the KRX from 15 to 40.
@@ -14,7 +14,7 @@ WINDOWS = (VenueWindow("", 15, 40), VenueWindow("NXT", 10, 20), VenueWindow("NXT
 
 def selector(lines=(KRX, NXT), windows=WINDOWS):
     members = [member(line, rank=rank) for rank, line in enumerate(lines, 1)]
-    return Selector(members, {"main": 2}, SelectionSettings(), windows=windows)
+    return selector_of(members, {"main": 2}, SelectionSettings(), windows=windows)
 
 
 def at(day, *moments_ns):
@@ -79,7 +79,7 @@ def test_hours_change_nothing_between_openings_and_closes():
 
 def test_the_events_of_a_slot_state_the_venue_of_its_line():
     members = [member(KRX, venue="KRX"), member(NXT, rank=2, venue="NXT")]
-    day = Selector(members, {"main": 2}, SelectionSettings(), windows=WINDOWS)
+    day = selector_of(members, {"main": 2}, SelectionSettings(), windows=WINDOWS)
     decided = [*day.evaluate_slots(15), *day.evaluate_slots(20), *day.close(25)]
     venues = [(event.symbol, event.venue) for event in decided if isinstance(event, SlotAssigned | SlotReleased)]
     assert sorted(venues) == [(KRX, "KRX"), (KRX, "KRX"), (NXT, "NXT"), (NXT, "NXT")]
@@ -110,7 +110,7 @@ def test_lines_of_a_further_venue_fill_the_slots_that_main_lines_leave_free_and_
 def test_a_main_line_that_takes_the_slot_of_a_further_filler_is_no_churn():
     settings = SelectionSettings(slots=SlotSettings(churn_max_replacements=1))
     members = [member(line, rank=rank) for rank, line in enumerate((*MAINS, *FURTHER), 1)]
-    day = Selector(members, {"main": 2}, settings, windows=WINDOWS)
+    day = selector_of(members, {"main": 2}, settings, windows=WINDOWS)
     decided = [*day.evaluate_slots(10), *day.evaluate_slots(15)]
     assert sum(isinstance(each, SlotAssigned) and each.reason == "outranks" for each in decided) == 2
     assert not any(isinstance(each, ChurnGuardChanged) for each in decided)

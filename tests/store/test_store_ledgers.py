@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 
 from bus.events import SlotOverflowed
-from observer.selection.slots import OverflowReason
+from observer.selection.allocation import OverflowReason
 from observer.store.ledgers import overflow_line
 
 

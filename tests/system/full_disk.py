@@ -5,8 +5,8 @@ import resource
 from collections.abc import Sequence
 
 from observer.brokers.broker import Priority, Quote
+from observer.collection.parts import StreamParts
 from observer.collection.recorder import TradeRecorder
-from observer.selection.sampling import SamplingSettings
 from observer.system.worker import Worker, run
 from tests.builders import screen, trades
 
@@ -30,9 +30,13 @@ def fill_disk(worker: Worker) -> None:
 
 async def full_disk(worker: Worker) -> None:
     async with worker.producer() as producer:
+        parts = StreamParts(
+            provider="kis", quotes=NoQuotes(), producer=producer, clock=worker.clock, alerts=worker.alerts
+        )
         keeping = TradeRecorder(
-            *("kis", producer, NoQuotes(), worker.clock, SamplingSettings(), screen(), lambda _kept: None),
-            alerts=worker.alerts,
+            parts,
+            screen(),
+            apply=lambda _kept: None,
             quarantine=producer.publish,
             account_of=lambda _symbol: "main",
         )

@@ -48,7 +48,7 @@ from observer.reference.universe.settings import UniverseVenues
 from observer.selection.overflow import OverflowWatch, rates_of
 from observer.selection.pins import PinRequest
 from observer.selection.profile import EarlierDays
-from observer.selection.selector import Selector, selector_of
+from observer.selection.selector import Selector
 from observer.selection.settings import DaySettings, SelectionSettings, parse_selection
 from observer.selection.triggers import TriggersSettings
 from observer.store.reader import StoreReader
@@ -330,7 +330,7 @@ def without_values(event):
 def selected(market, settings):
     """The day's decisions without the values that they record, and the alerts of its overflow."""
     earlier = market.earlier(settings.triggers.time_of_day)
-    selector = selector_of(market.members, day_settings(settings), earlier)
+    selector = Selector(market.members, day_settings(settings), earlier)
     watch = OverflowWatch(rates_of(settings.slots))
     found: list[object] = []
 
@@ -399,7 +399,7 @@ def accounts_of(settings):
     day = DaySettings(
         selection=SelectionSettings(), accounts=slots, allocation_strategy=brokers.strategy, sweep_interval_s=600.0
     )
-    selector: Selector = selector_of([member(symbol) for symbol in (*FAST, *BUSY)], day, EarlierDays())
+    selector: Selector = Selector([member(symbol) for symbol in (*FAST, *BUSY)], day, EarlierDays())
     selector.open([], at(0))
     closed, health = brokers.closed(outages, at(0)), [brokers.health_of(each.name) for each in brokers.accounts]
     return selector.wanted_by_account, closed, health, [each.broker.name for each in brokers.accounts]

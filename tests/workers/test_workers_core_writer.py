@@ -99,7 +99,7 @@ async def test_the_alert_of_a_database_that_went_back_ends_when_what_it_lacked_w
 
 async def test_each_epoch_of_the_database_is_reported():
     async with worker_with_database() as worker:
-        epochs: list[None] = []
+        epochs = []
         writer = writer_of(worker, lambda: epochs.append(None))
         writer.epoch()
         writer.epoch()

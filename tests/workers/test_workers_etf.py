@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from bus.delivery import Delivered
-from bus.events import EtfJob
 from observer.base.clock import ManualClock
 from observer.base.local_time import local_ns
 from observer.calendar.day_file import write_trading_days
@@ -38,7 +37,7 @@ def worker(monkeypatch):
         settings = load_settings(Path("observer.toml"))
         make_database(settings.store.url)
         friday_ns = local_ns(SUNDAY - timedelta(days=2), 18)
-        ended_ns: dict[EtfJob, int] = dict.fromkeys(("etf_list", "etf_values", "etf_ranges"), friday_ns)
+        ended_ns = dict.fromkeys(("etf_list", "etf_values", "etf_ranges"), friday_ns)
         ended_ns["etf_measures"] = local_ns(SUNDAY - timedelta(days=7), 22)
         writer = StoreWriter(settings.store.url)
         writer.open()

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from random import Random
@@ -23,12 +22,11 @@ from observer.base.clock import CLOCK_VARIABLE
 from observer.base.units import NS_PER_S
 from observer.demo.configuration import DAY
 from observer.gaps.recovery import RecoverySettings
-from observer.simulator.market.market import OfferedTrade
 from observer.store.reader import StoreReader
 from observer.system.worker import Worker
 from tests import waiting
 from tests.bench.child import running_child
-from tests.workers.three_accounts import Scene, run, scene
+from tests.workers.three_accounts import Scene, scene
 from workers.gap_recovery import gap_recovery
 
 GAP = 3  # trades
@@ -97,7 +95,7 @@ async def recovery():
 
 def gaps(day, count):
     """`count` gaps in the market's trades before eleven, and the missing trades of each."""
-    found: list[tuple[GapDetected, Sequence[OfferedTrade]]] = []
+    found = []
     began_ns = day.clock.now_ns() - 60 * NS_PER_S
     for instrument in day.simulator.market.instruments:
         trades = [each for each in day.simulator.market.offered(instrument.symbol) if each.exchange_time_ns < began_ns]
@@ -228,22 +226,19 @@ async def test_a_retry_fills_a_gap_that_was_given_up_and_refuses_a_complete_one(
 
 
 @pytest.mark.slow
-def test_a_day_that_misses_the_targets_of_recovery_raises_an_alert_for_each():
+async def test_a_day_that_misses_the_targets_of_recovery_raises_an_alert_for_each():
     unreachable = RecoverySettings(max_attempts=1, detected_within_seconds=1e-9, recovered_within_seconds=1e-9)
 
-    async def scenario():
-        async with recovery() as found, found.at_work(unreachable):
-            now_ns = found.day.clock.now_ns()
-            [gap] = [msgspec.structs.replace(gap, detected_ns=now_ns) for gap, _missing in gaps(found.day, 1)]
-            lost = msgspec.structs.replace(gap, gap_id="lost", symbol="999999")
-            await found.report(gap, lost)
-            await found.day.until(lambda: found.open_gaps() == 0, "both have an outcome")
-            await found.day.until(
-                lambda: all(any(part in text for text in missed(found)) for part in EACH), "each is reported"
-            )
-            assert len(missed(found)) == len(EACH)
-
-    run(scenario)
+    async with recovery() as found, found.at_work(unreachable):
+        now_ns = found.day.clock.now_ns()
+        [gap] = [msgspec.structs.replace(gap, detected_ns=now_ns) for gap, _missing in gaps(found.day, 1)]
+        lost = msgspec.structs.replace(gap, gap_id="lost", symbol="999999")
+        await found.report(gap, lost)
+        await found.day.until(lambda: found.open_gaps() == 0, "both have an outcome")
+        await found.day.until(
+            lambda: all(any(part in text for text in missed(found)) for part in EACH), "each is reported"
+        )
+        assert len(missed(found)) == len(EACH)
 
 
 EACH = ("s of the cut or next trade", "s of the first call", "were filled; target")

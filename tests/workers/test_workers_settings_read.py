@@ -17,10 +17,8 @@ from bus.delivery import Delivered
 from bus.events import UniverseBuilt, UniverseMember
 from observer.base.errors import ProviderError
 from observer.base.local_time import local_ns
-from observer.brokers.accounts.clients import ClientSettings
 from observer.demo.configuration import DAY
 from observer.store.writer import StoreWriter
-from observer.system.config import Settings
 from observer.system.processes import LAKE, PROCESSES, SIMULATOR, TAPE, WEB
 from observer.system.worker import Worker
 from tests.ports import own_port
@@ -58,7 +56,7 @@ def recorded_settings(settings, read):
     """Settings that record which sections, and which parts of the selection's file, a process reads."""
     of_selection = {name: f"selection.{name}" for name in settings.selection.__struct_fields__}
     selection = recorded(settings.selection, of_selection, read)
-    clients: ClientSettings = recorded(settings.clients, OF_CLIENTS, read)
+    clients = recorded(settings.clients, OF_CLIENTS, read)
     in_parts = {"selection", "backup", "track_a", "track_b"}
     sections = {name: name for name in settings.__struct_fields__ if name not in in_parts}
     track_a = recorded(settings.track_a, of_track("track_a", settings.track_a), read)
@@ -66,8 +64,7 @@ def recorded_settings(settings, read):
     backup = recorded(settings.backup, of_backup(settings), read)
     read.clear()  # the checks of a new struct read it
     whole = msgspec.structs.replace(settings, selection=selection, backup=backup, track_a=track_a, track_b=track_b)
-    found: Settings = recorded(whole, sections, read, clients=clients)
-    return found
+    return recorded(whole, sections, read, clients=clients)
 
 
 def of_backup(settings):
@@ -147,7 +144,7 @@ def named(process, read):
 
 @pytest.mark.slow
 def test_a_worker_reads_what_the_table_of_processes_names_and_nothing_else():
-    read: dict[str, set[str]] = {process.name: set() for process in ALL_PROCESSES}
+    read = {process.name: set() for process in ALL_PROCESSES}
     threshold = gc.get_threshold()
 
     async def scenario():

@@ -180,7 +180,6 @@ async def sweep_of(day, *venues):
     try:
         async with worker.producer() as producer, day.brokers.rest() as rest, worker.reader() as reader:
             plan = worker.today.known()
-            assert plan is not None
             wanted = Sweep(1, plan.opens_ns, frozenset(venues))
             await sweeps_of(worker, producer, rest, reader)._sweep(plan, wanted, lines_of(day))
     finally:

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from bus.delivery import Delivered
-from bus.events import DailyBar, Event, UniverseMember, VenueEligibility
+from bus.events import DailyBar, UniverseMember, VenueEligibility
 from observer.calendar.day_file import write_trading_days
 from observer.calendar.trading_day import TradingDay
 from observer.demo.configuration import DAY
@@ -25,7 +25,7 @@ BARS_AVERAGED = 20
 def listings(day):
     """The simulated listings, all as ordinary shares of one exchange, so that each may be a member."""
     shares = [each for each in day.simulator.market.instruments if each.ordinary and each.trades]
-    found: list[Event] = [listing_changed(symbol=each.symbol, base_price=float(each.base_price)) for each in shares]
+    found = [listing_changed(symbol=each.symbol, base_price=float(each.base_price)) for each in shares]
     return [*found, listing_changed(exchange="KOSDAQ", symbol="Z", group="EF")]
 
 

@@ -6,7 +6,6 @@ The day is compressed: a market minute is a quarter of a second. Tests read the 
 import asyncio
 import contextlib
 import tomllib
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,15 +24,13 @@ from observer.base.clock import HeldClock
 from observer.base.local_time import local_ns
 from observer.base.units import NS_PER_S
 from observer.brokers.accounts import health_checks, token_issuer
-from observer.brokers.accounts.clients import BrokerAccount, Brokers
-from observer.brokers.accounts.token_cache import TokenRecord
+from observer.brokers.accounts.clients import Brokers
 from observer.calendar.day_file import write_trading_days
 from observer.calendar.trading_day import TradingDay
 from observer.demo.configuration import DAY, DemoConfiguration, write_demo_configuration
 from observer.monitoring.alerts.process import Alerts
 from observer.simulator.kis.authentication import Refusal
-from observer.simulator.kis.simulator import MadeUp, Simulator, made_up
-from observer.simulator.market.market import Market
+from observer.simulator.kis.simulator import Simulator, made_up
 from observer.simulator.settings import SimulatorSettings
 from observer.store.writer import StoreWriter
 from observer.system import worker as runtime
@@ -54,16 +51,16 @@ Fact = TypeVar("Fact", bound=Event)
 class MovedClock(HeldClock):
     """A held clock that a test can move forward after its start."""
 
-    def __init__(self, market_ns: int, start: Path, speed: float) -> None:
+    def __init__(self, market_ns, start, speed):
         super().__init__(market_ns, start, speed)
         self._moved = asyncio.Event()
 
-    def move_to(self, market_ns: int) -> None:
+    def move_to(self, market_ns):
         self._market_ns += max(0, market_ns - self.now_ns())
         self._moved.set()
         self._moved = asyncio.Event()
 
-    async def sleep_until(self, moment_ns: int) -> None:
+    async def sleep_until(self, moment_ns):
         """As the held clock, but look again when the time is moved."""
         while (remaining_ns := moment_ns - self.now_ns()) > 0:
             with contextlib.suppress(TimeoutError):
@@ -82,12 +79,12 @@ class Scene:
     folder: Path
     alerts: Alerts
 
-    def open_alerts(self) -> list[str]:
+    def open_alerts(self):
         """The process's open alerts, after what is due each second."""
         self.alerts.tick()
         return [alert.identity for alert in self.alerts.open]
 
-    def reported(self, kind: type[Fact], process: str = "accounts") -> list[Fact]:
+    def reported(self, kind, process="accounts"):
         """The process's published events of that kind."""
         found = []
         for path in (self.folder / "run" / "outbox" / process).glob("*.journal"):
@@ -96,59 +93,59 @@ class Scene:
                     found += [event for event in decode_events(unpack(record.payload)) if isinstance(event, kind)]
         return found
 
-    def renewals(self, account: str) -> list[str]:
+    def renewals(self, account):
         return [event.cause for event in self.reported(TokenRenewed) if event.account == account and event.succeeded]
 
-    def refuse(self, account: str) -> None:
+    def refuse(self, account):
         """The broker does not know the account's app key any more."""
         self.simulator._authentication._app_keys.pop(self.account(account).keys.app_key)
 
-    def admit(self, account: str) -> None:
+    def admit(self, account):
         keys = self.account(account).keys
         self.simulator._authentication._app_keys[keys.app_key] = keys.app_secret
 
-    def refuse_stream_keys(self) -> Callable[[], None]:
+    def refuse_stream_keys(self):
         """The broker issues tokens and no approval keys; returns what ends that."""
         authentication = self.simulator._authentication
         patches = pytest.MonkeyPatch()
 
-        def refused(*_: object) -> None:
+        def refused(*_):
             raise Refusal("EGW00300", "no approval keys now", 500)
 
         patches.setattr(authentication, "issue_approval", refused)
         return patches.undo
 
-    def revoke_token(self, account: str) -> None:
+    def revoke_token(self, account):
         keys, record = self.account(account).keys, self.token(account)
         self.simulator._authentication.revoke_token(keys.app_key, keys.app_secret, record.access_token)
 
-    def token(self, account: str) -> TokenRecord:
+    def token(self, account):
         record = self.account(account).tokens.read()
         assert record is not None
         return record
 
-    def account(self, name: str) -> BrokerAccount:
+    def account(self, name):
         return next(account for account in self.brokers.accounts if account.name == name)
 
-    def usable(self) -> list[str]:
+    def usable(self):
         return [account.name for account in self.brokers.usable()]
 
-    async def until(self, condition: Callable[[], object], what: str) -> None:
+    async def until(self, condition, what):
         await until_async(condition, what)
 
 
 @contextlib.asynccontextmanager
 async def scene(
-    hour: int,
-    minute: int = 0,
+    hour,
+    minute=0,
     *,
-    symbols: int = 10,
-    speed: float = SPEED,
-    streams: Collection[str] = NAMES,
-    held: bool = False,
-    change_market: Callable[[Market], object] | None = None,
-    configured: Mapping[str, Mapping[str, object]] = {},
-) -> AsyncIterator[Scene]:
+    symbols=10,
+    speed=SPEED,
+    streams=NAMES,
+    held=False,
+    change_market=None,
+    configured={},
+):
     """Time stands until every account has a token, and if `held` until the test starts it. The accounts in `streams`
     report a connected stream. `change_market` changes the market's plans before the simulator makes its trades;
     `configured` are keys of the configuration by section.
@@ -194,7 +191,7 @@ async def scene(
 
 
 @cache
-def shared(market: bytes, change: Callable[[Market], object] | None) -> MadeUp:
+def shared(market, change):
     """The market of these settings, with its trades, which no simulator changes: made once for all tests."""
     made = made_up(msgspec.json.decode(market, type=SimulatorSettings))
     if change is not None:
@@ -202,7 +199,7 @@ def shared(market: bytes, change: Callable[[Market], object] | None) -> MadeUp:
     return made
 
 
-def _report_connected(database: str, accounts: Collection[str]) -> None:
+def _report_connected(database, accounts):
     writer = StoreWriter(database)
     writer.open()
     connected = [ConnectionChanged("kis", name, local_ns(DAY, 8, 3), "connected", "", 0) for name in accounts]
@@ -210,6 +207,6 @@ def _report_connected(database: str, accounts: Collection[str]) -> None:
     writer.close()
 
 
-def run(scenario: Callable[[], Awaitable[None]]) -> None:
+def run(scenario):
     """A scenario to its end."""
     waiting.run(scenario())

@@ -24,13 +24,13 @@ from observer.brokers.accounts.health import (
     streams_up,
 )
 from observer.brokers.broker import QuoteSource
-from observer.calendar.cross_check import doubts
+from observer.calendar.checks import doubts
 from observer.calendar.day_file import read_trading_days
 from observer.calendar.phases import DayPlan, moment_of
 from observer.calendar.service import TradingDayService
 from observer.monitoring.alerts.process import Alerts
 from observer.monitoring.metrics.counters import COUNTERS
-from observer.selection.slots import held_by_account
+from observer.selection.allocation import held_by_account
 from observer.store.reader import StoreReader
 
 logger = logging.getLogger(__name__)

@@ -59,7 +59,10 @@ def compared(
     count = {word: sum(each.differs == word for each in differences) for word in get_args(MinuteDiffers)}
     minutes = len(official.keys() | stored.keys())
     return BarsChecked(
-        *(fetch.provider, fetch.symbol, fetch.session_date, checked_ns),
+        fetch.provider,
+        fetch.symbol,
+        fetch.session_date,
+        checked_ns,
         minutes=minutes,
         equal=minutes - len(differences),
         other_volume=count["volume"],

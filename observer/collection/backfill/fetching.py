@@ -9,7 +9,7 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import date, timedelta
 from itertools import pairwise
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -195,7 +195,11 @@ class Backfill:
         in_span = [bar for bar in bars if bar.session_date <= span.last.isoformat()]
         new = [bar for bar in in_span if not _is_same(bar, stored.get(bar.session_date))]
         fetched = BarsFetched(
-            *(self._provider, symbol, span.last.isoformat(), span.first.isoformat(), "daily"),
+            self._provider,
+            symbol,
+            span.last.isoformat(),
+            span.first.isoformat(),
+            "daily",
             outcome="unproved" if in_span else "nothing",
             bars=len(in_span),
             unreadable=len(page.unreadable),
@@ -232,15 +236,31 @@ class Backfill:
         now_ns, session_date = self._clock.now_ns(), day.day.isoformat()
         venue, volume = venue_of(symbol, self._main_venue), sum(bar.volume for bar in day.bars)
         daily_volume = volumes.get(day.day)
+        source: Literal["session_day", "past_day"] = "session_day" if is_session_day else "past_day"
         bars = [
             MinuteBarFetched(
-                *(self._provider, symbol, session_date, bar.start_ns, bar.open, bar.high, bar.low, bar.close),
-                *(bar.volume, bar.value, "session_day" if is_session_day else "past_day", now_ns, venue),
+                self._provider,
+                symbol,
+                session_date,
+                bar.start_ns,
+                bar.open,
+                bar.high,
+                bar.low,
+                bar.close,
+                bar.volume,
+                bar.value,
+                source,
+                now_ns,
+                venue,
             )
             for bar in day.bars
         ]
         fetched = BarsFetched(
-            *(self._provider, symbol, session_date, session_date, "minutes"),
+            self._provider,
+            symbol,
+            session_date,
+            session_date,
+            "minutes",
             outcome=outcome_of(len(bars), volume, len(day.unreadable), daily_volume),
             bars=len(bars),
             unreadable=len(day.unreadable),

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
+import msgspec
+
 from bus.events import TAPE, TapeJudged, TapePage, TapeProgressed, TapeQuality, TapeSpan, Trade
 from observer.base.units import NS_PER_S
 from observer.collection.tape.chain import Chain, Span
@@ -44,40 +46,45 @@ def unreadable_end(rows: Sequence[TimeAndSalesRow], upto_volume: float, second: 
     return Span(after_volume, max(after_volume, upto_volume), second, second)
 
 
-def new_trades(
-    rows: Sequence[TimeAndSalesRow], taken: Taken, *, provider: str, symbol: str, session_date: str, received_ns: int
-) -> list[Trade]:
+class TapeLine(msgspec.Struct, frozen=True):
+    """A line's day of the tape; `gap_id` is that of all trades of the tape."""
+
+    provider: str
+    symbol: str
+    session_date: str
+    venue: str
+    gap_id: str = TAPE
+
+
+def new_trades(rows: Sequence[TimeAndSalesRow], taken: Taken, line: TapeLine, received_ns: int) -> list[Trade]:
     """The page's new trades. Their sides are inferred from quotes and earlier prices."""
     return [
-        past_trade(
-            *(row, side),
-            provider=provider,
-            symbol=symbol,
-            session_date=session_date,
-            gap_id=TAPE,
-            received_ns=received_ns,
-        )
+        past_trade(row, side, line, received_ns)
         for row, side in zip(rows, sides_of(rows), strict=True)
         if any(after + VOLUME_NOISE < row.cumulative_volume <= upto + VOLUME_NOISE for after, upto in taken.new)
     ]
 
 
-def stored_page(
-    page: Page | None, taken: Taken, trades: Sequence[Trade],
-    *, provider: str, symbol: str, session_date: str, limit: float, fetched_ns: int, second: int, unreadable: int,
-    venue: str,
-) -> TapePage:  # fmt: skip
-    """The page of `second` as it is stored beside its new trades, with so many unreadable rows; of a line that is asked
-    up to the volume `limit`.
-    """
-    held = Page(0, 0.0, 0.0, second, second) if page is None else page
+class Fetched(msgspec.Struct, frozen=True):
+    """The answer to a call for `second`: its page, if any, and the number of its unreadable rows."""
+
+    second: int
+    fetched_ns: int
+    page: Page | None
+    unreadable: int
+
+
+def stored_page(line: TapeLine, fetched: Fetched, taken: Taken, trades: Sequence[Trade], limit: float) -> TapePage:
+    """The page as it is stored beside its new trades; of a line that is asked up to the volume `limit`."""
+    second = fetched.second
+    held = Page(0, 0.0, 0.0, second, second) if fetched.page is None else fetched.page
     return TapePage(
-        provider=provider,
-        symbol=symbol,
-        session_date=session_date,
-        fetched_ns=fetched_ns,
+        provider=line.provider,
+        symbol=line.symbol,
+        session_date=line.session_date,
+        fetched_ns=fetched.fetched_ns,
         asked_ns=second * NS_PER_S,
-        trades=max(0, held.trades - unreadable),
+        trades=max(0, held.trades - fetched.unreadable),
         stored=len(trades),
         volume=sum(each.volume for each in trades),
         after_volume=held.after_volume,
@@ -85,7 +92,7 @@ def stored_page(
         from_ns=held.from_s * NS_PER_S,
         to_ns=held.to_s * NS_PER_S,
         unreachable=tuple(map(span_of, taken.lost)),
-        venue=venue,
+        venue=line.venue,
     )
 
 
@@ -116,14 +123,13 @@ def quality_of(chain: Chain, *, has_minute_bars: bool, is_swept: bool) -> TapeQu
 
 
 def judged(
-    chain: Chain, *, provider: str, symbol: str, session_date: str, judged_ns: int, venue: str,
-    fetched_trades: int, has_minute_bars: bool, is_swept: bool,
-) -> TapeJudged:  # fmt: skip
+    line: TapeLine, chain: Chain, judged_ns: int, fetched_trades: int, *, has_minute_bars: bool, is_swept: bool
+) -> TapeJudged:
     """Make the report on a line's day."""
     return TapeJudged(
-        provider=provider,
-        symbol=symbol,
-        session_date=session_date,
+        provider=line.provider,
+        symbol=line.symbol,
+        session_date=line.session_date,
         judged_ns=judged_ns,
         quality=quality_of(chain, has_minute_bars=has_minute_bars, is_swept=is_swept),
         day_volume=chain.limit,
@@ -131,14 +137,25 @@ def judged(
         fetched_trades=fetched_trades,
         unreachable=tuple(map(span_of, chain.lost)),
         unknown=tuple(span_of(span) for span, _ in chain.unknown),
-        venue=venue,
+        venue=line.venue,
     )
 
 
-def progressed(
-    planner: TapePlanner, *, provider: str, session_date: str, progressed_ns: int, page_trades: int,
-    calls_per_second: float, calls: int, trades: int, is_done: bool,
-) -> TapeProgressed:  # fmt: skip
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """What a process knows of the day's progress beside its chains. `trades_per_second` is the most that its calls can
+    bring.
+    """
+
+    provider: str
+    session_date: str
+    progressed_ns: int
+    trades_per_second: float
+    calls: int
+    trades: int
+    is_done: bool
+
+
+def progressed(planner: TapePlanner, so_far: Progress) -> TapeProgressed:
     """Make the statement of the day's progress so far."""
     chains, missing = planner.chains, 0.0
     held = lost = volume = 0.0
@@ -153,20 +170,20 @@ def progressed(
         seconds += len({span.to_s for span in chain.lost})
         complete += not unknown and not chain.lost_volume
     return TapeProgressed(
-        provider=provider,
-        session_date=session_date,
-        progressed_ns=progressed_ns,
+        provider=so_far.provider,
+        session_date=so_far.session_date,
+        progressed_ns=so_far.progressed_ns,
         lines=len(chains),
         complete_lines=complete,
-        calls=calls,
-        trades=trades,
+        calls=so_far.calls,
+        trades=so_far.trades,
         day_volume=volume,
         held_volume=held,
         unreachable_volume=lost,
         unreachable_seconds=seconds,
         unknown_spans=spans,
-        seconds_left=missing / page_trades / calls_per_second if chains else None,
-        is_done=is_done,
+        seconds_left=missing / so_far.trades_per_second if chains else None,
+        is_done=so_far.is_done,
     )
 
 

@@ -20,6 +20,9 @@ from observer.brokers.time_and_sales import TradesPage
 from observer.calendar.phases import DayPlan
 from observer.collection.sweep_times import Sweep, session_of
 from observer.collection.tape.answers import (
+    Fetched,
+    Progress,
+    TapeLine,
     breaks_of,
     judged,
     new_trades,
@@ -86,31 +89,21 @@ class TapeOutput:
         if answer.is_newest_unreadable:
             breaks.append(unreadable_end(rows, visit.span.upto_volume, second))
         taken = planner.page(visit, second, page, breaks)
-        found = new_trades(
-            *(rows, taken),
-            provider=self._parts.provider,
-            symbol=visit.symbol,
-            session_date=self._day,
-            received_ns=now_ns,
-        )
-        sessions, venue = self._plan.sessions, venue_of(visit.symbol, self._plan.venue)
-        trades = [replace(each, session=session_of(sessions, each.venue, each.exchange_time_ns)) for each in found]
-        fetched = stored_page(
-            *(page, taken, trades),
-            provider=self._parts.provider,
-            symbol=visit.symbol,
-            session_date=self._day,
-            limit=chain.limit,
-            fetched_ns=now_ns,
-            second=second,
-            unreadable=len(answer.unreadable),
-            venue=venue,
-        )
+        line = self._line(visit.symbol)
+        trades = [
+            replace(each, session=session_of(self._plan.sessions, each.venue, each.exchange_time_ns))
+            for each in new_trades(rows, taken, line, now_ns)
+        ]
+        answered = Fetched(second, now_ns, page, len(answer.unreadable))
+        fetched = stored_page(line, answered, taken, trades, chain.limit)
         if not self._is_written([*self._quarantined(answer.unreadable), *trades, fetched]):
             chain.put_back(before)
             return False
         self.count([fetched])
         return True
+
+    def _line(self, symbol: str) -> TapeLine:
+        return TapeLine(self._parts.provider, symbol, self._day, venue_of(symbol, self._plan.venue))
 
     def quarantine(self, rows: Sequence[UnreadableRow]) -> None:
         """Publish rows of a page that has no readable one."""
@@ -118,17 +111,16 @@ class TapeOutput:
 
     def progress(self, planner: TapePlanner, calls_per_second: float, *, is_done: bool = False) -> TapeProgressed:
         """Make the statement of the day's progress so far."""
-        return progressed(
-            planner,
+        so_far = Progress(
             provider=self._parts.provider,
             session_date=self._day,
             progressed_ns=self._parts.clock.now_ns(),
-            page_trades=self._parts.page_trades,
-            calls_per_second=calls_per_second,
+            trades_per_second=self._parts.page_trades * calls_per_second,
             calls=self._calls,
             trades=self._fetched.total(),
             is_done=is_done,
         )
+        return progressed(planner, so_far)
 
     async def judge(
         self, planner: TapePlanner, with_bars: Collection[str], unswept: Collection[str], calls_per_second: float
@@ -140,13 +132,10 @@ class TapeOutput:
         self._parts.producer.publish(*self._quarantine.finish(now_ns))
         reports = [
             judged(
+                self._line(symbol),
                 chain,
-                provider=self._parts.provider,
-                symbol=symbol,
-                session_date=self._day,
-                judged_ns=now_ns,
-                venue=venue_of(symbol, self._plan.venue),
-                fetched_trades=self._fetched[symbol],
+                now_ns,
+                self._fetched[symbol],
                 has_minute_bars=symbol in with_bars,
                 is_swept=symbol not in unswept,
             )
