@@ -87,19 +87,19 @@ class Source(Protocol):
 
     def acknowledge(self, stream: str, high_water_mark: int) -> None:
         """The stream is committed up to this number."""
-        return
+        del stream, high_water_mark
 
     def finish(self, stream: str) -> None:
         """Put this earlier stream away: everything of it is committed."""
-        return
+        del stream
 
     def remember_epoch(self, epoch: str) -> None:
         """The streams are delivered to a database in this epoch."""
-        return
+        del epoch
 
     def keep_behind(self, backed_up: Mapping[str, int]) -> None:
         """Two verified backups of the database hold the events up to these numbers."""
-        return
+        del backed_up
 
 
 class BatchSender:
