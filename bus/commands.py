@@ -25,8 +25,9 @@ class Message(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower):
 
 
 class OpenAlert(msgspec.Struct, frozen=True):
-    """An open alert of one process (`bus.events.AlertRaised`): reported `count` times since `since_ns`, last at
-    `last_ns`.
+    """An open alert of a process (`bus.events.AlertRaised`): reported `count` times since `since_ns`, last at
+    `last_ns`; silenced by an operator until `silenced_until_ns`, all in market time. A heartbeat states neither its
+    process nor a silence.
     """
 
     identity: str
@@ -35,6 +36,8 @@ class OpenAlert(msgspec.Struct, frozen=True):
     text: str
     count: int = 1
     last_ns: int = 0
+    process: str = ""
+    silenced_until_ns: int | None = None
 
 
 # --- from a supervised process; none of these is answered ----------------------------------------------------
@@ -236,13 +239,6 @@ class ProcessStatus(Message, frozen=True, tag="process_status"):
     says: str | None = None
 
 
-class ProcessAlert(OpenAlert, frozen=True, kw_only=True):
-    """An open alert and its process; `silenced_until_ns` is market time, None where an operator did not silence it."""
-
-    process: str
-    silenced_until_ns: int | None = None
-
-
 class StatusReply(Message, frozen=True, tag="status"):
     """All processes in the order of their start, the market's time and phase of the day, and the open alerts of
     severity warning and above.
@@ -259,7 +255,7 @@ class StatusReply(Message, frozen=True, tag="status"):
     supervisor_pid: int
     uptime_s: float
     zygote_fallbacks: int = 0
-    alerts: list[ProcessAlert] = []
+    alerts: list[OpenAlert] = []
     orphans_ended: int = 0
     is_contained: bool = False
     samples: dict[str, list[Sample]] = {}

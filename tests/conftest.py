@@ -17,14 +17,15 @@ import random
 import signal
 import sys
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 from hypothesis import settings
 
 from observer.base import text
+from observer.base.environment import forget_withheld
 from observer.supervisor.cgroup import Cgroup, cgroup_for
-from observer.supervisor.environment import forget_withheld
 from observer.supervisor.mark import parse_mark
 from observer.supervisor.proc import seen
 from tests.properties import draw_the_same_everywhere
@@ -45,6 +46,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # As many threads as processors in each of several processes wait for one another: more work than the frames are.
 os.environ.setdefault("POLARS_MAX_THREADS", "1")
+
+# Processes that import nothing from the folder where they start (`-P`) still find modules of the tests.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
 
 # Hundreds of processes start, here and below: without compiled files each would compile all our modules anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -221,7 +221,7 @@ async def back_up_apart(plan: Plan, kind: Kind, now_ns: int, last_day: str = "")
         DataFileError: there is no new package; the text says why.
     """
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", _MODULE), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        *(sys.executable, "-P", "-m", _MODULE), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
     assert process.stdin is not None
     assert process.stdout is not None

@@ -76,6 +76,7 @@ async def trading_days_apart(files: CalendarFiles, first: date, last: date) -> l
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *(
+            "-P",
             "-m",
             "observer.calendar.process",
             *map(str, (files.overlay, files.sessions)),

@@ -135,7 +135,7 @@ def changed_settings(began: Sequence[tuple[int, DayBegan]], settings: Settings) 
         return []
     try:
         stored = stored_settings(began[-1][1])
-        of_universe = {"windows": stored.windows, "left_free": stored.left_free}
+        of_universe = {"windows": stored.windows, "openings_ns": stored.openings_ns, "left_free": stored.left_free}
         changes = settings_differences(stored, msgspec.structs.replace(current, **of_universe))
     except NotReplayableError as error:
         return [str(error)]

@@ -21,6 +21,7 @@ from observer.brokers.broker import Quote
 from observer.calendar.phases import DayPlan
 from observer.collection.decisions import sweeps_in
 from observer.collection.earlier import earlier_in_time
+from observer.collection.hours import openings_of
 from observer.collection.sweep_times import open_venues
 from observer.collection.track_a import TrackAParts, elsewhere
 from observer.reference.universe.in_force import later_build
@@ -138,7 +139,8 @@ class AttentionRequests:
         else:
             self._alerts.resolve("earlier_days", "the earlier days are read")
         triggers = self._selection.triggers
-        attention = Attention(MarketState(universe.members, triggers, begun.earlier), triggers)
+        market = MarketState(universe.members, triggers, begun.earlier, openings_of(plan))
+        attention = Attention(market, triggers)
         self._built = universe.built
         await self._read_history(plan, attention)
         own = {swept[0].sweep for swept in self._swept if swept}

@@ -48,7 +48,7 @@ from observer.calendar.phases import DayPlan
 from observer.collection import decisions
 from observer.collection.earlier import count_quarantine, earlier_in_time, marks_of, opening_in_time, state_failure
 from observer.collection.halt_poller import HaltPoller
-from observer.collection.hours import hours_of, slot_windows
+from observer.collection.hours import hours_of, openings_of, slot_windows
 from observer.collection.late_end import LateEnd, StopVolumes
 from observer.collection.market_watch import left_free, watched
 from observer.collection.missed import LastEvaluated, last_evaluated, missed_since
@@ -239,6 +239,7 @@ class StreamingDay:
             allocation_strategy=self._brokers.strategy,
             sweep_interval_s=self._settings.track_a.interval_s,
             windows=slot_windows(self._plan, [each.symbol for each in members], self._kept_pause_ns),
+            openings_ns=openings_of(self._plan),
             page_trades=self._brokers.page_trades,
             left_free=free if track_b.watch_markets else 0,
         )

@@ -35,6 +35,16 @@ def slot_windows(plan: DayPlan, line_ids: Iterable[str], keep_over_pause_ns: int
     return tuple(found)
 
 
+def openings_of(plan: DayPlan) -> dict[str, tuple[int, ...]]:
+    """When each venue begins to trade (UTC ns), by the venue in the ids of lines. An auction begins without a trade."""
+    found: dict[str, tuple[int, ...]] = {}
+    for each in plan.sessions.sessions:
+        if each.name not in ("opening_auction", "closing_auction"):
+            venue = "" if each.venue == plan.venue else each.venue
+            found[venue] = (*found.get(venue, ()), each.opens_ns)
+    return found
+
+
 def slot_stop(windows: Sequence[VenueWindow], line_id: str, held_ns: int, stop_ns: int) -> int:
     """When the line's slot, held at `held_ns`, ends at the latest (UTC ns): with the window of its venue, and with
     Track B's stop. Without windows at the stop.

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from statistics import median
+from typing import Final
 
 import msgspec
 
@@ -15,6 +16,8 @@ from observer.selection.profile import EarlierDays, Profile, volume_by
 from observer.selection.recent_volume import RecentVolume, UniversePace, VenuePaces, certain_ratio, overflowing_trades
 from observer.selection.trigger_settings import CommonTriggerSettings
 
+NO_OPENINGS: Final[Mapping[str, Sequence[int]]] = {}
+
 
 class SymbolState:
     """The latest state of one symbol (`SymbolView`), with its highest trade rate since the last evaluation.
@@ -24,9 +27,9 @@ class SymbolState:
 
     __slots__ = (
         "at_upper_limit", "average_volume_by_now", "cumulative_volume", "delisted", "first", "halt", "high", "low",
-        "opening_range_by_now", "opening_volume_by_now", "pace", "range_ns", "rate", "recent", "recent_certain",
-        "recent_ns", "recent_ratio", "seen_ns", "shares_factor", "silent_ns", "suspension", "swept_ns",
-        "trade_volume", "trades_per_second", "usual_recent_volume", "usual_since", "usual_until",
+        "opening_range_by_now", "opening_volume_by_now", "pace", "range_ns", "rate", "recent", "recent_awaited",
+        "recent_certain", "recent_ns", "recent_ratio", "seen_ns", "shares_factor", "silent_ns", "suspension",
+        "swept_ns", "trade_volume", "trades_per_second", "usual_recent_volume", "usual_since", "usual_until",
     )  # fmt: skip
 
     def __init__(self, window_seconds: float, trade_volume: float | None, step_ns: int, pace: UniversePace) -> None:
@@ -45,6 +48,7 @@ class SymbolState:
         self.recent = RecentVolume(step_ns)
         self.pace = pace
         self.recent_ratio: float | None = None
+        self.recent_awaited = False
         self.recent_certain: float | None = None
         self.recent_ns: int | None = None
         self.usual_recent_volume: float | None = None
@@ -140,10 +144,15 @@ class MarketState:
         members: the day's universe, by rank.
         settings: of the windows of trade rates and recent volume.
         earlier: the data of earlier days.
+        openings_ns: by the venue in the ids of lines, when it begins to trade, rising.
     """
 
     def __init__(
-        self, members: Sequence[UniverseMember], settings: CommonTriggerSettings, earlier: EarlierDays
+        self,
+        members: Sequence[UniverseMember],
+        settings: CommonTriggerSettings,
+        earlier: EarlierDays,
+        openings_ns: Mapping[str, Sequence[int]] = NO_OPENINGS,
     ) -> None:
         self.members = {member.symbol: member for member in members}
         self.stops = MarketStops(self.members)
@@ -153,7 +162,7 @@ class MarketState:
         self._recent_step_ns = round(settings.recent_volume.window_seconds * NS_PER_S / 2)
         self._deviations_min = settings.recent_volume.deviations_min
         self._trade_value: float | None = None  # the median of the symbols' mean trades, in the currency
-        self._paces = VenuePaces([member.symbol for member in members])
+        self._paces = VenuePaces([member.symbol for member in members], openings_ns)
         self._earlier = earlier
         self._dropped: dict[str, DropReason] = {}  # changes with the states: read at every allocation
         self._closed: AbstractSet[str] = frozenset()
@@ -306,17 +315,21 @@ class MarketState:
         self, member: UniverseMember, state: SymbolState, profile: Profile | None, opening: Baseline | None
     ) -> float | None:
         """The symbol's volume in its latest minutes in units of the usual one, which both are kept in its state; None
-        if either is unknown, 0 without a trade. Where it is certainly too small for a surge, the usual is the least.
+        if either is unknown, 0 without a trade and where nothing is usual. Where it is certainly too small for a surge,
+        the usual is the least.
         """
         recent = state.recent
         since_ns, volume = recent.since_ns, state.cumulative_volume
+        state.recent_awaited = False
         if since_ns is None or volume is None:
             return None
         until_ns = state.seen_ns
         if state.silent_ns > until_ns:
             until_ns = state.silent_ns
         volume -= recent.since_volume
-        usual = None
+        # Where all of the day's volume is that of the latest minutes, its ratio says what theirs would.
+        state.recent_awaited = recent.since_volume > 0 and bool(member.average_volume_20d) and state.pace.is_formed
+        usual = share = None
         if average := member.average_volume_20d:
             known_since_ns, known_until_ns, share = state.pace.last
             if known_since_ns != since_ns or known_until_ns != until_ns:
@@ -330,7 +343,8 @@ class MarketState:
                 usual = self._usual_by_profile(state, profile, since_ns, until_ns, usual or 0.0)
         elif usual is None and not average and opening is not None:
             usual = opening.volume_between(since_ns, until_ns)
-        ratio = volume / usual if usual else None if volume else 0.0
+        # Where the universe does not trade, as after a close, a trade is no surge: the day's ratio would make it one.
+        ratio = volume / usual if usual else 0.0 if share is not None or not volume else None
         if ratio is not None and ratio >= self._hold_threshold:
             state.recent_certain = self.certain_ratio(member, ratio, usual or 0.0)
         state.recent_ns, state.usual_recent_volume, state.recent_ratio = until_ns, usual, ratio

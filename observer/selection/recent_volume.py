@@ -7,21 +7,28 @@ The usual volume comes from the symbol's profile; without enough days, from its 
 the universe itself trades in these minutes. A symbol without an average is compared with the average symbol's opening
 (`observer.selection.context`).
 
+A venue that pauses has another pace after its next opening: until a sweep shows it, the usual volume of these minutes
+is unknown, and no surge begins. Where the universe does not trade at all, nothing is a surge.
+
 Few trades in a short time reach a multiple of the usual without a cause. So a surge begins only where the volume is
 evidence of a rate above the renewing multiple: trades of exponential sizes at random times sum up to a volume whose
 square root, in mean trades, has the standard deviation 1/sqrt(2) at any rate (Anscombe's transformation).
 """
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from observer.base.lines import line_of
+from observer.base.units import NS_PER_S
 
 SYMBOLS_MIN: Final = 20
 """Fewer symbols of the universe have no mean share of a day."""
+
+OPENING_S: Final = 60.0
+"""Market seconds after an opening in which the pace is that of the opening, not of the minutes that follow."""
 
 _PACE_SYMBOLS: Final = 400  # of a larger universe about so many form its pace
 _BUSIEST_LEFT_OUT: Final = 10  # one symbol in so many: surges must not raise what is usual
@@ -79,9 +86,14 @@ class UniversePace:
 
     Within the sweep in which the market begins to trade nothing is known: an opening auction trades a large share at
     once, and some symbols were seen before it. No later moment is known by that sweep's pace, either.
+
+    `openings_ns`: when the market begins to trade again after a pause, rising. The minutes after an opening have
+    another pace than those before it, so they are known by a sweep after it only: one that comes less than OPENING_S
+    later counts as the sweep of the opening.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, openings_ns: Sequence[int] = ()) -> None:
+        self._openings_ns = openings_ns
         self._times_ns: list[int] = []
         self._shares: list[float] = []
         self._opened = 0  # the moment of the first trades; 0: they were before the first moment, or are still to come
@@ -89,6 +101,11 @@ class UniversePace:
         self._found: dict[int, float | None] = {}  # the shares at moments that were asked for
         self.last: tuple[int, int, float | None] = (-1, -1, None)
         """The last answer of `between` with its moments, which are those of most symbols of a sweep."""
+
+    @property
+    def is_formed(self) -> bool:
+        """Whether it knows the share of any moment, so that the next sweep makes more of them known."""
+        return bool(self._times_ns)
 
     def add(self, at_ns: int, shares: Mapping[str, float]) -> None:
         """Add the symbols' shares of their average days until this moment. The mean is that of the symbols that the
@@ -103,7 +120,11 @@ class UniversePace:
         if len(usual) < SYMBOLS_MIN - SYMBOLS_MIN // _BUSIEST_LEFT_OUT:
             self._times_ns, self._shares, self._opened = [at_ns], [0.0], 0
         else:
-            if is_opened:
+            opening_ns = self._opening_before(at_ns)
+            if opening_ns is not None:  # nothing was traded in the pause before it
+                self._times_ns.append(opening_ns)
+                self._shares.append(self._shares[-1])
+            if is_opened or (opening_ns is not None and at_ns - opening_ns < OPENING_S * NS_PER_S):
                 self._opened = len(self._times_ns)
             self._times_ns.append(at_ns)
             self._shares.append(self._shares[-1] + max(0.0, sum(usual) / len(usual)))
@@ -117,9 +138,15 @@ class UniversePace:
         self.last = since_ns, to_ns, share
         return share
 
+    def _opening_before(self, at_ns: int) -> int | None:
+        """The last opening after the last moment and before this one; None without one."""
+        number = bisect_left(self._openings_ns, at_ns) - 1
+        found = self._openings_ns[number] if number >= 0 else None
+        return found if found is not None and found > self._times_ns[-1] else None
+
     def _by(self, at_ns: int) -> float | None:
-        """The share until this moment: linear between two moments, and after the last at the latest pace; None before
-        the first, and where only the sweep of the opening would show it.
+        """The share until this moment: linear between two moments, and after the last at the latest pace, until the
+        next opening; None before the first, and where only the sweep of the opening would show it.
         """
         try:
             return self._found[at_ns]
@@ -132,6 +159,8 @@ class UniversePace:
         after = min(bisect_right(times_ns, at_ns), len(times_ns) - 1)
         if after < 1 or at_ns < times_ns[0] or (after == self._opened and at_ns > times_ns[after - 1]):
             return None
+        if at_ns > times_ns[-1] and self._opening_before(at_ns) is not None:
+            return None
         before_ns, before = times_ns[after - 1], shares[after - 1]
         return before + (shares[after] - before) * (at_ns - before_ns) / (times_ns[after] - before_ns)
 
@@ -139,14 +168,15 @@ class UniversePace:
 class VenuePaces:
     """The universe's pace at each venue: venues have hours of their own, and other shares of their day in these.
 
-    `samples` are the paces with the lines that form them, of all ranks.
+    `samples` are the paces with the lines that form them, of all ranks. `openings_ns`: those of each venue, rising.
     """
 
-    def __init__(self, lines: Sequence[str]) -> None:
-        self._paces: defaultdict[str, UniversePace] = defaultdict(UniversePace)
+    def __init__(self, lines: Sequence[str], openings_ns: Mapping[str, Sequence[int]]) -> None:
         by_venue: defaultdict[str, list[str]] = defaultdict(list)
         for line in lines:
             by_venue[line_of(line).venue].append(line)
+        self._paces: defaultdict[str, UniversePace] = defaultdict(UniversePace)
+        self._paces.update((venue, UniversePace(openings_ns.get(venue, ()))) for venue in by_venue)
         self.samples = [
             (self._paces[venue], found[:: max(1, len(found) // _PACE_SYMBOLS)]) for venue, found in by_venue.items()
         ]

@@ -27,7 +27,7 @@ from observer.base.lines import line_of, venue_of
 from observer.selection.active_triggers import ActiveTriggers, fired_event
 from observer.selection.allocation import allocate, refusal, unpin
 from observer.selection.context import Baseline
-from observer.selection.market_state import MarketState
+from observer.selection.market_state import NO_OPENINGS, MarketState
 from observer.selection.pins import PinRefusal, PinRequest
 from observer.selection.profile import EarlierDays, volume_by
 from observer.selection.ranking import PendingCandidates, fillers_of, raised
@@ -92,6 +92,7 @@ class Selector:
         windows: when lines of each venue may hold slots; none: always.
         page_trades: of the broker's page of past trades; 0: it has none.
         left_free: how many slots fillers leave free.
+        openings_ns: by venue, when it begins to trade.
 
     Market data goes to `market`; the decisions of this class start from it.
     """
@@ -107,8 +108,9 @@ class Selector:
         windows: Sequence[VenueWindow] = (),
         page_trades: int = 0,
         left_free: int = 0,
+        openings_ns: Mapping[str, Sequence[int]] = NO_OPENINGS,
     ) -> None:
-        self.market = MarketState(members, settings.triggers, earlier)
+        self.market = MarketState(members, settings.triggers, earlier, openings_ns)
         self._hours = VenueHours(windows, self.market.members)
         self.main_venue = next((each.venue for each in members if not line_of(each.symbol).venue), "")
         self.settings = settings
@@ -383,6 +385,7 @@ def selector_of(members: Sequence[UniverseMember], settings: DaySettings, earlie
         windows=settings.windows,
         page_trades=settings.page_trades,
         left_free=settings.left_free,
+        openings_ns=settings.openings_ns,
     )
 
 

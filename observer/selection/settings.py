@@ -26,7 +26,7 @@ TimeOfDay = Annotated[
 ]
 
 
-RULES: Final = 6
+RULES: Final = 7
 """The version of the decisions: raised when the same settings and events give other decisions than before."""
 
 
@@ -99,7 +99,8 @@ class SelectionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     context: ContextSettings = ContextSettings()
 
 
-_BESIDE: Final = ("windows", "page_trades", "left_free")  # keys that a day's first step carries beside the selection's
+# Keys that a day's first step carries beside the selection's.
+_BESIDE: Final = ("windows", "openings_ns", "page_trades", "left_free")
 
 
 class VenueWindow(msgspec.Struct, frozen=True, array_like=True):
@@ -113,8 +114,8 @@ class VenueWindow(msgspec.Struct, frozen=True, array_like=True):
 class DaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings that the decisions of one day depend on: the selection's, how many symbols each account can stream
     (in the order of use), which account assigns the next slot, the interval between sweeps, the day's windows by venue
-    (none: every venue is always open), how many trades the broker's page of past trades has (0: it has no such call,
-    and no second overflows), and how many slots fillers leave free (`SlotState`).
+    (none: every venue is always open), when each venue begins to trade, how many trades the broker's page of past
+    trades has (0: it has no such call, and no second overflows), and how many slots fillers leave free (`SlotState`).
     """
 
     selection: SelectionSettings
@@ -122,6 +123,7 @@ class DaySettings(msgspec.Struct, frozen=True, kw_only=True):
     allocation_strategy: AllocationStrategy
     sweep_interval_s: float
     windows: tuple[VenueWindow, ...] = ()
+    openings_ns: Mapping[str, tuple[int, ...]] = {}
     page_trades: int = 0
     left_free: int = 0
 

@@ -34,8 +34,9 @@ class SymbolView(Protocol):
 
     `opening_volume_by_now` and `opening_range_by_now` (as a fraction of the price) are the average symbol's, continued
     from the opening; known only for symbols without a history of their own. `recent_ratio` is the volume of the latest
-    minutes until `recent_ns` in units of `usual_recent_volume`, and `recent_certain` its certain part; `range_ns` is
-    when the day's range grew last.
+    minutes until `recent_ns` in units of `usual_recent_volume`, and `recent_certain` its certain part;
+    `recent_awaited`: where it is unknown, a sweep makes it known, and the day so far says nothing of these minutes.
+    `range_ns` is when the day's range grew last.
     """
 
     @property
@@ -57,6 +58,8 @@ class SymbolView(Protocol):
     @property
     def recent_certain(self) -> float | None: ...
     @property
+    def recent_awaited(self) -> bool: ...
+    @property
     def recent_ns(self) -> int | None: ...
     @property
     def usual_recent_volume(self) -> float | None: ...
@@ -76,6 +79,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     opening_range_by_now: float | None = None
     recent_ratio: float | None = None
     recent_certain: float | None = None
+    recent_awaited: bool = False
     recent_ns: int | None = None
     usual_recent_volume: float | None = None
     range_ns: int | None = None
@@ -130,8 +134,9 @@ class Trigger(msgspec.Struct, frozen=True, kw_only=True):
     """One kind of trigger: `documentation` states in one line when it fires, `overflow_measure` is the name of its
     measure in the overflow ledger, `defaults` are its settings.
 
-    A kind that `is_recent` fires and is renewed only while the recent volume, if it is known, holds
-    (`RecentVolumeSettings`). `evidence_ns` is the time of the newest data that show it; None: that of the evaluation.
+    A kind that `is_recent` fires and is renewed only while the recent volume holds (`RecentVolumeSettings`). While that
+    is awaited it does not fire, and the other conditions renew it; where nothing makes it known, they decide.
+    `evidence_ns` is the time of the newest data that show it; None: that of the evaluation.
     """
 
     kind: TriggerKind
@@ -300,6 +305,8 @@ class TriggerRules:
                 certain = recent if view.recent_certain is None else view.recent_certain
                 if recent < hold_threshold or (certain < hold_threshold and not is_active):
                     continue
+            elif hold_threshold is not None and view.recent_awaited and not is_active:
+                continue
             best = None
             measure = threshold = 0.0
             for measured, at_least, condition in checks:

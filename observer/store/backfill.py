@@ -5,10 +5,10 @@ from typing import Any
 
 from sqlalchemy import select
 
-from bus.events import BarsChecked, BarsFetched, DailyBar, MinuteBarFetched, Trade
-from observer.gaps.intervals import UnheldRow
-from observer.store.consolidated import unheld_rows
+from bus.events import BarsChecked, BarsFetched, DailyBar, MinuteBarFetched, Trade, TradesConflated
+from observer.gaps.intervals import VOLUME_NOISE, UnheldRow
 from observer.store.session import DatabaseReader, FactT
+from observer.store.shares import unheld
 from observer.store.tables import EVENT_TABLES
 from observer.store.trades import trades_of
 
@@ -43,7 +43,8 @@ class BackfillReader(DatabaseReader):
     def stored_trades(self, symbol: str, session_date: str) -> tuple[Sequence[Trade], Sequence[UnheldRow]]:
         """The trades of a symbol's day, streamed and recovered, and what only conflated rows have of it."""
         with self._asking() as connection:
-            return trades_of(connection, symbol, session_date), unheld_rows(connection, symbol, session_date)
+            trades = trades_of(connection, symbol, session_date)
+        return trades, _unheld_rows(self._of_day(TradesConflated, symbol, session_date), trades)
 
     def bar_checks(self, session_date: str) -> Sequence[BarsChecked]:
         table = EVENT_TABLES[BarsChecked]
@@ -55,3 +56,26 @@ class BackfillReader(DatabaseReader):
         columns: Any = EVENT_TABLES[event_type].c
         wanted = select(EVENT_TABLES[event_type]).where(columns.symbol == symbol, columns.session_date == session_date)
         return self._events(event_type, wanted.order_by(columns.stream, columns.sequence))
+
+
+def _unheld_rows(rows: Sequence[TradesConflated], trades: Sequence[Trade]) -> list[UnheldRow]:
+    """A line's conflated rows with the shares that none of its stored trades has, by time."""
+    in_time = sorted(rows, key=lambda row: row.from_ns)
+    stated = [(row.cumulative_volume, row.volume, row.trades) for row in in_time]
+    left = unheld(stated, [(trade.cumulative_volume, trade.volume) for trade in trades])
+    return [
+        UnheldRow(
+            from_ns=row.from_ns,
+            to_ns=row.to_ns,
+            after_volume=row.cumulative_volume - row.volume,
+            upto_volume=row.cumulative_volume,
+            open=row.open,
+            high=row.high,
+            low=row.low,
+            close=row.close,
+            volume=found[0],
+            trades=found[1],
+        )
+        for row, found in zip(in_time, left, strict=True)
+        if found is not None and found[0] > VOLUME_NOISE
+    ]

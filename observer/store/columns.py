@@ -40,7 +40,7 @@ def read_columns(
     # The driver takes a column's type from the first rows, which may all be NULL: so the first row has a value in each.
     typed = f"SELECT {', '.join(_value_of(field.type) for field in schema)} UNION ALL {asked}"
     path = sqlite_path(connection.engine.url).absolute()
-    command = [sys.executable, "-m", _PROGRAM, read_only_address(path)]
+    command = [sys.executable, "-P", "-m", _PROGRAM, read_only_address(path)]
     pipe = subprocess.PIPE
     # In a group of its own it gets no ctrl-C: this process decides when to stop.
     with subprocess.Popen(  # noqa: S603 - our own program

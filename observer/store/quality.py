@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import msgspec
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import Connection, and_, func, select
 
 from bus.events import (
     DailyBar,
@@ -21,9 +21,11 @@ from bus.events import (
     WatchSettled,
     WatchStarted,
 )
+from observer.base.lines import stock_of
 from observer.gaps.intervals import Interval, VolumeObservation, with_observed
 from observer.gaps.judging import AUCTION_OVER_AFTER_NS
 from observer.gaps.reconciliation import Piece, SymbolDay
+from observer.gaps.stock_quality import StockQuality, stock_qualities
 from observer.store.decisions import acknowledged_times
 from observer.store.gaps import GapStory, gap_stories, unresolved_cuts
 from observer.store.rows import event_of
@@ -56,6 +58,11 @@ class QualityReader(DatabaseReader):
             observations = VolumeObservations(connection, session_date, session)
             found = ((symbol, observations.of_day(symbol)) for symbol in symbols)
             return {symbol: volume for symbol, volume in found if volume is not None}
+
+    def by_stock(self, session_date: str, reports: Sequence[QualityJudged]) -> Sequence[StockQuality]:
+        """The quality by stock from these reports on lines, and from the day's volumes of the lines without one."""
+        with self._asking() as connection:
+            return stock_qualities(reports, _daily_volumes(connection, session_date) if reports else {})
 
     def judged_trades(self, symbol: str, session_date: str) -> tuple[QualityJudged | None, Sequence[Trade]]:
         """A symbol's trades of one day by cumulative volume, with the completeness; None before the reconciliation."""
@@ -97,6 +104,22 @@ def judged(connection: Connection, session_date: str, symbol: str | None = None)
     in_order = connection.execute(wanted.order_by(table.c.judged_ns, table.c.stream, table.c.sequence))
     last_of_each = {row.symbol: event_of(QualityJudged, row) for row in in_order}
     return [last_of_each[name] for name in sorted(last_of_each)]
+
+
+def _daily_volumes(connection: Connection, session_date: str) -> dict[str, dict[str, float]]:
+    """The day's volumes by stock and line: of each line's newest daily bar, without one of its last snapshot. Volumes
+    never fall, so that is the highest.
+    """
+    bars, seen = EVENT_TABLES[DailyBar].c, EVENT_TABLES[Snapshot].c
+    swept = select(seen.symbol, func.max(seen.cumulative_volume)).where(seen.session_date == session_date)
+    official = select(bars.symbol, bars.volume).where(bars.session_date == session_date)
+    found: dict[str, float] = {}
+    for wanted in (swept.group_by(seen.symbol), official.order_by(bars.stream, bars.sequence)):
+        found |= {symbol: float(volume) for symbol, volume in connection.execute(wanted)}
+    by_stock: defaultdict[str, dict[str, float]] = defaultdict(dict)
+    for symbol, volume in sorted(found.items()):
+        by_stock[stock_of(symbol)][symbol] = volume
+    return by_stock
 
 
 def _symbol_day(

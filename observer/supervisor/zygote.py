@@ -94,7 +94,7 @@ class Zygote:
 
     def runs(self, argv: Sequence[str]) -> bool:
         """Whether this program is one of the workers that a zygote has loaded."""
-        return tuple(argv[:2]) == (sys.executable, "-m") and argv[2] in self._preload
+        return tuple(argv[:3]) == (sys.executable, "-P", "-m") and argv[3] in self._preload
 
     async def fork(
         self,
@@ -113,12 +113,12 @@ class Zygote:
         if generation is None:
             return None
         if not await generation.is_settled():
-            self._fall_back(generation.pid, f"is still loading: {argv[2]} starts without it")
+            self._fall_back(generation.pid, f"is still loading: {argv[3]} starts without it")
             return None
         try:
             return await generation.fork(_request(argv, environment), log, lifeline, self._answer_s, cgroup)
         except (TimeoutError, OSError) as error:
-            self._fall_back(generation.pid, f"does not fork {argv[2]}, which starts without it: {error!r}")
+            self._fall_back(generation.pid, f"does not fork {argv[3]}, which starts without it: {error!r}")
             generation.close()
             return None
 
@@ -169,7 +169,7 @@ class _Generation:
         try:
             with theirs:
                 self._popen = subprocess.Popen(  # noqa: S603 - our own program, and no shell reads it
-                    [sys.executable, "-m", _PROGRAM, str(theirs.fileno()), *preload],
+                    [sys.executable, "-P", "-m", _PROGRAM, str(theirs.fileno()), *preload],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     env={**os.environ, **mark, ADDRESS_VARIABLE: NOTIFY_PLACEHOLDER},

@@ -35,7 +35,7 @@ _IGNORED: Final = (signal.SIGINT, signal.SIGTERM)  # a signal to everything of t
 
 
 class ForkRequest(msgspec.Struct, frozen=True):
-    """What a worker runs, `argv[2]` being its module, and its whole environment.
+    """What a worker runs, `argv[3]` being its module, and its whole environment.
 
     The message carries three descriptors: the worker's end of its channel, its log, the lifeline.
     """
@@ -63,7 +63,7 @@ def main() -> None:
     requests.send(READY)
     argv = _serve(requests)
     gc.enable()
-    module, sys.argv = argv[2], list(argv[2:])
+    module, sys.argv = argv[3], list(argv[3:])
     sys.modules.pop(module, None)  # it was loaded for its imports; here it is the program
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 

@@ -121,7 +121,7 @@ def _child(out: str, wanted: Sequence[str], settings: Settings, configuration: P
     kinds = ["--kinds", ",".join(wanted)] if wanted else []
     return Child(
         name=NAME,
-        argv=(sys.executable, "-m", "observer", "capture", *options, *kinds),
+        argv=(sys.executable, "-P", "-m", "observer", "capture", *options, *kinds),
         log_path=Path(settings.run.data) / "logs" / f"{NAME}.log",
         order=_ORDER,
         restart="never",

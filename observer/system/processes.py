@@ -104,7 +104,7 @@ def _child(process: Process, settings: Settings, configuration: Path) -> Child:
     return Child(
         name=process.name,
         secrets=_secrets_of(process, settings),
-        argv=(sys.executable, "-m", process.module, "--config", str(configuration)),
+        argv=(sys.executable, "-P", "-m", process.module, "--config", str(configuration)),
         log_path=Path(settings.run.data) / "logs" / f"{process.name}.log",
         order=process.order,
         revision=revision_of(settings, process.reads),

@@ -17,8 +17,7 @@ from observer.archive.day import sealed_days
 from observer.archive.removal import Removal
 from observer.archive.sealing import seal_days
 from observer.base.local_time import local_ns
-from observer.store.kinds import KINDS
-from observer.store.tables import TABLE_NAMES
+from observer.store.kinds import KINDS, TABLE_NAMES
 from observer.store.writer import StoreWriter
 from tests.builders import trade
 from tests.folders import as_made

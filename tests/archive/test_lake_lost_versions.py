@@ -22,7 +22,7 @@ from observer.archive.day import (
 from observer.archive.sealing import seal_days
 from observer.archive.verification import verify_catalogue, verify_stored_day
 from observer.base.errors import DataFileError
-from observer.system.doctor.stored import judge_lake
+from observer.system.doctor import stored
 from tests.archive.stored import DAY, MARKET, NEXT_DAY, append, remove_sealed, two_sealed_days
 from tests.builders import trade
 
@@ -174,9 +174,9 @@ def test_an_earlier_version_that_is_gone_is_named_and_keeps_nothing_from_being_s
     for found in (scene.problems(), lost_files(scene.lake, day)):
         [problem] = found
         assert problem.startswith(text)
-    [finding] = judge_lake(lost_files(scene.lake, day))
+    [finding] = stored.lake(scene.lake)
     assert (finding.level, finding.text.startswith(text)) == ("critical", True)
-    assert list(judge_lake(lost_files(scene.lake, sealed_days(scene.lake)[1]))) == []
+    assert list(stored.lake(scene.lake.parent)) == []
 
 
 def test_what_an_earlier_observer_had_given_up_is_named_as_lost_until_it_is_back(scene):

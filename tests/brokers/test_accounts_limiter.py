@@ -201,6 +201,91 @@ def test_a_position_is_asked_for_when_it_comes_free_and_every_eighth_of_a_slot_i
     assert decision.until_ns == NOW_NS + until_ns
 
 
+SLOTS = [  # in slots: the next slot, the last moment at which a call waits, the first request, now; the slot taken
+    ((0, -1, 0, 0), 0),
+    ((-3, -4, 0, 0), 0),  # no call waited for the slots before the request
+    ((-3, -4, -2, 0), -1),  # of the slots since the request one is made up for
+    ((-3, -4, -0.5, 0), -0.5),
+    ((-0.5, -0.5, 0, 0), -0.5),  # a call waited for this slot: not lost
+    ((-0.5, -0.6, 0, 0), 0),
+    ((-0.5, 2, 0, 0), -0.5),
+    ((-3, 2, 0, 0), -1),
+]
+
+
+@pytest.mark.parametrize("priority", PRIORITIES)
+@pytest.mark.parametrize(("moments", "slot"), SLOTS)
+def test_a_slot_that_no_call_waited_for_is_lost_and_one_of_those_that_a_call_waited_for_is_made_up_for(
+    moments, slot, priority
+):
+    next_ns, awaited_ns, asked_ns, now_ns = (NOW_NS + round(moment * SPACING_NS) for moment in moments)
+    state = msgspec.structs.replace(fresh(limits()), next_ns=next_ns, awaited_ns=awaited_ns)
+    granted = decide(limits(), state, asked_ns, now_ns, priority)
+    assert not isinstance(granted, Wait)
+    assert granted.started_ns == now_ns
+    assert granted.state.next_ns == NOW_NS + round((slot + 1) * SPACING_NS)
+
+
+@pytest.mark.parametrize("priority", PRIORITIES)
+@pytest.mark.parametrize("awaited", [-1, 0.5, 1, 3])
+def test_a_call_that_waits_notes_when_it_asks_again_and_takes_nothing(awaited, priority):
+    """Its mark keeps the slot from lower priorities for half a slot more; a mark of background calls keeps nothing."""
+    awaited_ns, ready_ns = NOW_NS + round(awaited * SPACING_NS), NOW_NS + SPACING_NS
+    state = msgspec.structs.replace(fresh(limits()), next_ns=ready_ns, awaited_ns=awaited_ns)
+    marks = {} if priority == "background" else {f"{priority}_ns": ready_ns + SPACING_NS // 2}
+    expected = msgspec.structs.replace(state, awaited_ns=max(awaited_ns, ready_ns), **marks)
+    assert decide(limits(), state, NOW_NS, NOW_NS, priority) == Wait(ready_ns, expected)
+
+
+@pytest.mark.parametrize("priority", PRIORITIES)
+@pytest.mark.parametrize("marked", PRIORITIES[:3])
+def test_a_mark_keeps_the_slot_from_lower_priorities_alone(marked, priority):
+    state = msgspec.structs.replace(fresh(limits()), **{f"{marked}_ns": NOW_NS + 1})
+    decision = decide(limits(), state, NOW_NS, NOW_NS, priority)
+    is_lower = PRIORITIES.index(priority) > PRIORITIES.index(marked)
+    assert isinstance(decision, Wait) == is_lower
+    if is_lower:
+        assert decision.until_ns == NOW_NS + 1
+
+
+def test_a_call_holds_one_position_in_each_window_until_its_answer_must_have_come():
+    both = limits(2.0, 3.0)
+    held_ns = ((NOW_NS + 1, NOW_NS - 1), (NOW_NS - 1, NOW_NS - 3, NOW_NS - 2))
+    granted = decide(both, msgspec.structs.replace(fresh(both), held_ns=held_ns), NOW_NS, NOW_NS, "normal")
+    until_ns = [NOW_NS + length_s * SECOND_NS + ANSWER_LIMIT_NS for length_s in (1, 60)]
+    taken = ((NOW_NS + 1, until_ns[0]), (NOW_NS - 1, until_ns[1], NOW_NS - 2))
+    assert (granted.positions, granted.beside, granted.state.held_ns) == ((1, 1), 1, taken)
+
+
+@pytest.mark.parametrize("outcome", ["passed", "refused", "unknown"])
+@pytest.mark.parametrize(("later_s", "left_s"), [(2, (3, 62)), (None, (None, None))])
+def test_after_the_answer_a_position_is_held_for_its_windows_length_unless_another_call_has_it(
+    outcome, later_s, left_s
+):
+    both = limits(2.0, 3.0)
+    granted = decide(both, fresh(both), NOW_NS, NOW_NS, "normal")
+    state = granted.state
+    if later_s is None:  # the answer comes so late that other calls hold both positions
+        others_ns = tuple(tuple(until_ns + 99 * SECOND_NS for until_ns in held_ns) for held_ns in state.held_ns)
+        state = msgspec.structs.replace(state, held_ns=others_ns)
+    answered = after_answer(both, state, granted, NOW_NS + (later_s or 99) * SECOND_NS, outcome)
+    for before_ns, after_ns, seconds in zip(state.held_ns, answered.held_ns, left_s, strict=True):
+        assert after_ns == (before_ns if seconds is None else (NOW_NS + seconds * SECOND_NS, *before_ns[1:]))
+
+
+@pytest.mark.parametrize(("priority", "free"), [("urgent", 20), ("normal", 20), ("bulk", 18), ("background", 18)])
+def test_of_a_minutes_positions_each_priority_leaves_its_part(priority, free):
+    """Of twenty positions a tenth and an eighth are two each. The one that comes free next is waited for."""
+    both = limits(10.0, 20.0)
+    minute_ns = tuple(NOW_NS + number * SECOND_NS for number in range(1, 21))
+    for held in range(15, 21):
+        held_ns = (fresh(both).held_ns[0], (*minute_ns[:held], *[-both.horizon_ns] * (20 - held)))
+        decision = decide(both, msgspec.structs.replace(fresh(both), held_ns=held_ns), NOW_NS, NOW_NS, priority)
+        assert isinstance(decision, Wait) == (held >= free)
+        if held >= free:
+            assert decision.until_ns == minute_ns[held - free]
+
+
 @given(st.permutations([priority for priority in PRIORITIES for _ in range(10)]))
 def test_calls_of_each_priority_start_before_those_of_the_priorities_below(order):
     first = saturating(["background"], 3)
@@ -482,6 +567,34 @@ def test_bulk_calls_leave_a_tenth_of_the_minute_to_the_others():
 
 
 # --- implausible state --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given_limits", "longest_s", "pauses_s", "slot_s"),
+    [
+        ((20.0, None, 0.0), 1, 0, 1),
+        ((20.0, 1000.0, 1.0), 60, 4, 1),
+        ((2.5, None, 0.5), 1, 2, 0.8),
+        ((0.4, None, 0.5), 2.5, 2, 2.5),
+    ],
+)
+def test_no_time_lies_further_ahead_than_a_window_an_answer_four_penalties_and_two_slots_at_a_learned_limit_of_one(
+    given_limits, longest_s, pauses_s, slot_s
+):
+    ahead_ns = round((longest_s + pauses_s + 2 * slot_s) * SECOND_NS)
+    assert limits(*given_limits).horizon_ns == ahead_ns + ANSWER_LIMIT_NS
+
+
+@pytest.mark.parametrize("given_limits", [limits(2.5), limits(20.0, 1000.0, 0.5)])
+def test_of_an_unused_account_nothing_is_known_and_every_time_is_past(given_limits):
+    state = fresh(given_limits)
+    assert (state.failures, state.evidence) == (0, 0)
+    assert (state.learned, state.hold_ns) == (given_limits.windows[0].positions, 5 * SECOND_NS)
+    assert state.passed_ns == state.held_ns[0]
+    assert [len(held_ns) for held_ns in state.held_ns] == [window.positions for window in given_limits.windows]
+    assert {moment for held_ns in state.held_ns for moment in held_ns} == {-given_limits.horizon_ns}
+    lost = after_loss(given_limits, NOW_NS)
+    assert msgspec.structs.replace(lost, held_ns=state.held_ns) == state
 
 
 @examples(0.5)

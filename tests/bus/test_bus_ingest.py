@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 import pytest
+import zmq
 
 import bus.ingest
-from bus.codec import pack
+from bus.codec import BATCH_BYTES_MAX, pack
 from bus.delivery import (
     BATCH,
     HELLO,
@@ -22,8 +23,19 @@ from bus.delivery import (
     Welcome,
 )
 from bus.hellos import HELLO_EVERY_S, HELLOS_WAITING_MAX
-from bus.ingest import CREDIT_EVENTS, GROUP_BYTES_MAX, GROUP_EVENTS_MAX, PROCESSES_MAX, Ingest, Listeners, Machine
+from bus.ingest import (
+    CREDIT_EVENTS,
+    GROUP_BYTES_MAX,
+    GROUP_EVENTS_MAX,
+    PROCESSES_MAX,
+    Ingest,
+    Listeners,
+    Machine,
+    ingest_socket,
+    retry_s,
+)
 from bus.messages import HELLO_BYTES_MAX, decode_to_producer
+from bus.peers import IGNORED_S
 from tests.builders import trades
 from tests.bus.epochs import Epochs
 from tests.bus.router import MemoryRouter
@@ -235,6 +247,22 @@ def test_the_writer_works_until_its_stop_and_is_silent_while_the_database_leaves
     assert writer.ingest.silent_s == 0.0, "no silence of a writer that does not work"
 
 
+def test_each_attempt_at_a_commit_has_a_silence_of_its_own():
+    writer = Writer(sink := Sink())
+    silences_s: list[float] = []
+
+    def stands_still():
+        writer.now_s += 3.0
+        silences_s.append(writer.ingest.silent_s)
+        return writer.now_s
+
+    sink.now_s, sink.refusing = stands_still, ["commit", "commit"]
+    writer.stops_s = 12.0
+    writer.router.coming = [(0.0, hello(A, 0)), (0.1, batch(A, 1, 2))]
+    writer.ingest.run(writer)
+    assert silences_s == [pytest.approx(3.0, abs=0.06)] * 3
+
+
 NOTHING = [b"9", BATCH, b""]
 
 
@@ -320,6 +348,8 @@ def test_a_commit_that_fails_is_tried_again_ever_more_slowly_while_the_feed_goes
     assert waits_s == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 2.5, 2.5])
     assert max(writer.slept_s) == 0.05
     assert len(writer.feed) >= 8.1 / 0.05
+    assert not any(writer.feed[:-1]), "it has nothing but its subscriptions to look at"
+    assert writer.feed.count(()) == len(writer.feed) - 1
     assert writer.outages == ["commit fails", pytest.approx(8.1)]
     assert caplog.messages == [
         "the database takes no events, will be tried again: commit fails",
@@ -345,6 +375,16 @@ def test_a_last_group_that_the_database_refuses_is_not_acknowledged_and_the_writ
     writer.ingest.run(writer)
     assert writer.answers() == []
     assert (sink.tried_s, sink.marks) == ([0.0], {})
+
+
+def test_a_stop_ends_the_work_while_the_database_refuses_a_group():
+    writer = Writer(sink := Sink())
+    writer.hears(hello(A, 0))
+    writer.stops_s, sink.refusing = 1.0, ["commit"] * 9
+    writer.router.coming = [(0.0, batch(A, 1, 2))]
+    writer.ingest.run(writer)
+    assert writer.answers() == []
+    assert (writer.now_s, sink.marks) == (pytest.approx(1.0), {})
 
 
 def test_a_commit_whose_answer_was_lost_is_acknowledged_and_not_repeated():
@@ -415,3 +455,157 @@ def test_a_fall_whose_epoch_cannot_be_noted_is_found_again_by_the_next_hello(cap
         in caplog.messages
     )
     assert writer.lacking[-1] == 2
+
+
+def test_the_socket_bounds_its_queues_and_frames_and_waits_for_no_peer_when_it_is_closed(tmp_path):
+    address = f"ipc://{tmp_path}/ingest"
+    with ingest_socket(address) as socket:
+        assert socket.getsockopt(zmq.TYPE) == zmq.ROUTER
+        assert [socket.getsockopt(option) for option in (zmq.LINGER, zmq.RCVHWM, zmq.SNDHWM)] == [0, 16, 1_000]
+        assert BATCH_BYTES_MAX <= socket.getsockopt(zmq.MAXMSGSIZE) < BATCH_BYTES_MAX + 1_024
+        assert socket.getsockopt_string(zmq.LAST_ENDPOINT) == address
+
+
+RETRIES = [
+    (0, 0.0, 0.1),
+    (0, 0.5, 0.15),
+    (0, 1.0, 0.2),
+    (1, 0.0, 0.2),
+    (3, 1.0, 1.6),
+    (4, 0.0, 1.6),
+    (5, 0.0, 2.5),
+    (9, 1.0, 5.0),
+]
+
+
+@pytest.mark.parametrize(("attempt", "share", "seconds"), RETRIES)
+def test_a_wait_is_half_to_the_whole_of_a_fifth_of_a_second_doubled_up_to_five(attempt, share, seconds):
+    assert retry_s(attempt, share) == pytest.approx(seconds)
+
+
+def hello_of(producer, route, acknowledged):
+    return [route, HELLO, msgspec.msgpack.encode(Hello(producer, acknowledged))]
+
+
+def test_each_answer_goes_the_way_of_the_newest_hello_of_its_stream():
+    writer = Writer(Sink(**{A: 1}))
+    writer.ingest.take_group(writer)
+    assert (writer.router.sent, writer.feed, writer.ingest.silent_s) == ([], [()], 0.0)
+
+    def routes(*messages):
+        writer.router.received += messages
+        writer.ingest.take_group(writer)
+        return [writer.router.sent.pop(0)[0] for _ in range(len(writer.router.sent))]
+
+    assert routes(batch(A, 2, 1)) == [b"1"], "no hello"
+    assert routes(hello_of("one", b"1", {A: 1}), hello_of("two", b"2", {B: 0})) == [b"1", b"2"]
+    assert routes(batch(A, 2, 1), batch(B, 1, 1, route=b"2")) == [b"1", b"2"]
+    assert routes(batch(A, 9, 1), lost(A, 9, 9), batch("cc" * 16, 1, 1, route=b"2")) == [b"1", b"1", b"2"]
+    writer.now_s = 9.0
+    assert routes(hello_of("one", b"3", {A: 2})) == [b"3"]
+    assert routes(batch(A, 3, 1, route=b"3")) == [b"3"]
+
+
+def test_of_several_streams_that_lack_events_the_sum_is_told_at_hellos_and_nought_when_all_came():
+    writer = Writer(Sink(**{A: 3, B: 1}))
+    writer.hears(hello_of("one", b"1", {A: 7, B: 3}))
+    assert writer.lacking == [6]
+    writer.hears(batch(A, 4, 4))
+    writer.hears(batch(B, 2, 1))
+    assert writer.lacking == [6], "an event of the second one is lacking"
+    writer.hears(hello_of("two", b"2", {"cc" * 16: 0}))
+    assert writer.lacking == [6, 1]
+    writer.hears(batch(B, 3, 2))
+    writer.hears(batch(B, 5, 1))
+    assert writer.lacking == [6, 1, 0]
+
+
+def test_a_fall_of_what_this_writer_committed_begins_an_epoch_at_once_whatever_was_claimed_before():
+    writer = Writer(sink := Sink())
+    writer.hears(hello_of("one", b"1", {A: 7}))
+    writer.hears(hello_of("two", b"2", {B: 0}))
+    writer.hears(batch(B, 1, 2, route=b"2"))
+    sink.marks, writer.now_s = {}, 1.0
+    answers = writer.hears(hello_of("three", b"3", {"cc" * 16: 0}))
+    assert answers == [Unknown(), Unknown(), Welcome({"cc" * 16: 0}, CREDIT_EVENTS, "epoch 3", {"cc" * 16: 0}, {})]
+    assert sink.reasons[1:] == tuple(f"it holds less than {name} has delivered" for name in ("one", "three"))
+
+
+def test_what_arrived_before_a_fall_was_found_is_not_committed_and_its_producer_says_hello():
+    writer = Writer(sink := Sink())
+    writer.hears(hello_of("one", b"1", {A: 0}))
+    assert [type(each) for each in writer.hears(batch(A, 1, 2), hello_of("two", b"2", {B: 7}))] == [Unknown, Welcome]
+    assert (sink.committed, writer.ingest.commits) == ([], 0)
+    assert writer.hears(batch(A, 1, 2)) == [Unknown()]
+
+
+def test_a_fall_of_the_last_commit_is_found_by_a_refused_group_of_another_stream():
+    writer = Writer(sink := Sink())
+    writer.hears(hello_of("one", b"1", {A: 0}), hello_of("two", b"2", {B: 0}))
+    writer.hears(batch(A, 1, 2))
+    sink.marks, sink.refusing = {}, ["commit"]
+    assert writer.hears(batch(B, 1, 2, route=b"2")) == [Unknown(), Unknown()]
+    assert sink.reasons[1:] == ("it holds less than two has delivered",)
+    assert sink.committed[1:] == []
+
+
+def test_an_outage_is_told_once_for_each_error_in_a_row_and_its_length_counts_from_the_first_one():
+    writer = Writer(sink := Sink())
+    seen: list[bool] = [writer.ingest.is_in_outage]
+    for number, call in enumerate(["high_water_marks", "high_water_marks", "begin_epoch", "high_water_marks", ""]):
+        writer.now_s = 2.0 + number
+        sink.refusing = [call] if call else []
+        writer.hears(hello_of("one", b"1", {A: 1 if call == "begin_epoch" else 0}))
+        seen.append(writer.ingest.is_in_outage)
+    assert seen == [False, True, True, True, True, False]
+    fails = [f"{call} fails" for call in ("high_water_marks", "begin_epoch", "high_water_marks")]
+    assert writer.outages == [*fails, 4.0]
+    writer.now_s, sink.refusing = 9.0, ["high_water_marks"]
+    writer.hears(hello_of("one", b"1", {A: 0}))
+    assert writer.outages == [*fails, 4.0, "high_water_marks fails"], "the next outage"
+
+
+def test_a_hello_that_cannot_be_read_keeps_no_other_one_from_its_answer():
+    writer = Writer(Sink())
+    answers = writer.hears(hello_of("one", b"1", {A: 0}), [b"2", HELLO, b"short"], hello_of("three", b"3", {B: 0}))
+    assert [list(each.high_water_marks) for each in answers if isinstance(each, Welcome)] == [[A], [B]]
+    assert writer.ingest.peers.refused == 1
+
+
+def test_the_duplicates_of_sixteen_streams_are_noted_after_a_group_and_a_failure_keeps_none_of_the_others():
+    streams = [f"{number:032x}" for number in range(18)]
+    writer = Writer(sink := Sink(**dict.fromkeys(streams, 5)))
+    writer.hears(hello_of("one", b"1", dict.fromkeys(streams, 5)))
+    sink.refusing = ["note_duplicates"]
+    writer.hears(*(batch(stream, 1, 2) for stream in streams))
+    assert sink.duplicates == [(stream, 2) for stream in streams[1:16]]
+    writer.hears(batch(streams[0], 5, 1))
+    assert sorted(sink.duplicates[15:]) == [(streams[0], 3), (streams[16], 2), (streams[17], 2)]
+    writer.hears()
+    assert len(sink.duplicates) == 18
+
+
+def test_only_earlier_processes_of_the_same_producer_are_forgotten_and_a_stream_that_a_later_one_named_is_not():
+    writer = Writer(Sink())
+    own = [f"{number:032x}" for number in range(PROCESSES_MAX + 2)]
+    for number, stream in enumerate(own):
+        writer.hears(hello_of("one", b"%d" % number, {A: 0, stream: 2 if number == 0 else 0}))
+        writer.now_s += HELLO_EVERY_S
+        writer.hears(hello_of(f"other {number}", b"%d" % (100 + number), {f"{100 + number:032x}": 0}))
+        writer.now_s += HELLO_EVERY_S
+    assert writer.lacking[0] == 2
+    assert writer.lacking[-1] == 0, "the stream of a forgotten process lacks nothing"
+    newest = len(own) - 1
+    assert writer.hears(batch(A, 1, 1, route=b"%d" % newest)) == [Acknowledged(A, 1, "epoch 2")]
+    assert writer.hears(batch(own[0], 1, 1, route=b"%d" % newest)) == [Unknown()], "its process is forgotten"
+    for number in range(len(own)):
+        [answer] = writer.hears(batch(f"{100 + number:032x}", 1, 1, route=b"%d" % (100 + number)))
+        assert isinstance(answer, Acknowledged)
+
+
+def test_a_peer_that_sent_what_is_no_message_is_heard_again_after_a_while():
+    writer = Writer(Sink())
+    writer.hears(hello(A, 0), [b"1", b"Z", b""])
+    for now_s, types in ((1.0, []), (IGNORED_S - 0.1, []), (IGNORED_S, [Acknowledged])):
+        writer.now_s = now_s
+        assert [type(each) for each in writer.hears(batch(A, 1, 1))] == types

@@ -8,16 +8,20 @@ It recomputes, for each symbol and day:
 
 *coverage*: the volume of the day, and the share of it that was stored trade by trade when the report was made, exact to
 the share; the share of the session's time between the broker's acknowledgements and the ends of the subscriptions, to
-SLACK_S a subscription, or as long as trades were on their way at its begin and at its end, where that is more: a busy
-machine reads late, and a fast day turns that into more market time.
+SLACK_S a subscription, or as long as trades were on their way at its begin or at its end (of a subscription that the
+client removed: at both), where that is more: a busy machine reads late, and a fast day turns that into more market
+time. Of less than the broker's time REMOVAL_S more are allowed a removal: the client counts to the moment at which it
+asks for one. A day on which that is more than SLACK_PERCENT_MAX of the subscriptions' time is not judged fine:
+slack_too_wide.
 
 *the words*: a report that is better than the truth. complete, recovered: a trade from the first subscription of a slot
 to its end is not stored accordingly; whole: a trade of the day is not stored; missing_at_most is less than what is
 missing; missing is said of a symbol that did not trade in its slots.
 
-*labels*: a slot with the trigger volume_surge of a symbol whose latest minutes, and the times between its latest
-snapshots, had less than SURGE_MIN times their usual volume (its average day, times the share of a day that the market
-trades in them), or that no fired trigger of the kind precedes.
+*labels*: a slot with the trigger volume_surge of a symbol whose latest minutes, the times between its latest snapshots,
+and those of its stored volume rises of late, had less than SURGE_MIN times their usual volume (its average day, times
+the share of a day that the market trades in them; by the ledger, whatever the rises state), or that no fired trigger of
+the kind precedes.
 
 *slot use*: the part of all slots' time in which the broker acknowledged a subscription, by the reports and by the
 ledger.
@@ -47,6 +51,8 @@ SESSION_S = 390 * 60.0  # 09:00 to 15:30
 WHOLE_DAY_S = 12 * 3_600.0  # 08:00 to 20:00, where a second venue trades
 SLOTS_PER_ACCOUNT = 41
 SLACK_S = 15.0  # market seconds of a subscription between what the broker and what the client notes
+REMOVAL_S = 60.0  # market seconds that a removal may be on its way to the broker, while the report counts no more
+SLACK_PERCENT_MAX = 10.0  # of the subscriptions' time: with more of it a wrong report could not be told from a late one
 AROUND_MINUTES = 2  # before and after a moment, whose trades show how late the client read then
 SURGE_MIN = 2.0  # the lowest level of a volume surge (docs/requirement.md)
 WINDOWS_NS = (5 * MINUTE_NS, 10 * MINUTE_NS)  # the latest minutes: of the stream, and of two sweeps
@@ -66,6 +72,7 @@ LABELS = """
 FIRED = "SELECT symbol, fired_ns FROM triggers WHERE kind = 'volume_surge'"
 ENDED = "SELECT symbol, ended_ns FROM trigger_ends WHERE kind = 'volume_surge'"
 SEEN = "SELECT symbol, receive_time_ns FROM snapshots ORDER BY receive_time_ns"
+RISES = "SELECT symbol, since_ns, receive_time_ns FROM volume_rises"
 RECEIVED = "SELECT symbol, cumulative_volume, receive_time_ns FROM trades WHERE gap_id IS NULL"
 LATE = """
     SELECT symbol, cumulative_volume - volume, cumulative_volume, receive_time_ns FROM trades WHERE receive_time_ns > ?
@@ -134,24 +141,29 @@ def read_reports(database: sqlite3.Connection, day: str) -> dict[str, Report]:
 def mislabelled(database: sqlite3.Connection, usual: Usual) -> Iterator[str]:
     """Slots with the trigger volume_surge of a symbol that did not surge, or without a fired trigger, in words."""
     fired, ended, seen = (_times(database.execute(query)) for query in (FIRED, ENDED, SEEN))
+    rises: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+    for symbol, since_ns, until_ns in database.execute(RISES):
+        rises[symbol].append((since_ns, until_ns))
     for event, symbol, at_ns in database.execute(LABELS).fetchall():
         began = max((each for each in fired[symbol] if each <= at_ns), default=None)
         if began is None or any(began < each < at_ns for each in ended[symbol]):
             yield f"{symbol} {event} at {at_ns}: no trigger holds"
             continue
-        highest = usual.highest(symbol, evidence(at_ns, seen[symbol]))
+        highest = usual.highest(symbol, evidence(at_ns, seen[symbol], rises[symbol]))
         if highest is not None and highest < SURGE_MIN:
             yield f"{symbol} {event} at {at_ns}: {highest:.2f} times the usual volume"
 
 
-def evidence(at_ns: int, seen_ns: Sequence[int]) -> Iterator[tuple[int, int]]:
+def evidence(at_ns: int, seen_ns: Sequence[int], rises: Sequence[tuple[int, int]] = ()) -> Iterator[tuple[int, int]]:
     """The times whose volume may have been the evidence of a surge then: the latest minutes of each minute of the
-    lookback, and the times between the latest snapshots, which are longer where sweeps are slow.
+    lookback, the times between the latest snapshots, which are longer where sweeps are slow, and those of the rises
+    that Track A saw between its sweeps, which may be seconds.
     """
     latest = at_ns // MINUTE_NS * MINUTE_NS
     for until_ns in range(latest + MINUTE_NS, latest - LOOKBACK_NS, -MINUTE_NS):
         yield from ((until_ns - window_ns, until_ns) for window_ns in WINDOWS_NS)
     yield from pairwise([each for each in seen_ns if each <= at_ns][-SNAPSHOTS:])
+    yield from (each for each in rises if at_ns - LOOKBACK_NS < each[1] <= at_ns)
 
 
 def _times(rows: Iterable[tuple[str, int]]) -> defaultdict[str, list[int]]:
@@ -182,8 +194,15 @@ class Lags:
 
     def slack_s(self, subscriptions: Iterable[Mapping[str, Any]]) -> float:
         """How far the client's notes of these subscriptions may be from the broker's, in market seconds."""
-        ends_ns = [(each["acknowledged_ns"], each["ended_ns"]) for each in subscriptions]
-        return max(SLACK_S, sum(max(SLACK_S, sum(map(self._around_s, filter(None, each)))) for each in ends_ns))
+        return max(SLACK_S, sum(max(SLACK_S, self._delay_s(each)) for each in subscriptions))
+
+    def _delay_s(self, subscription: Mapping[str, Any]) -> float:
+        """The client notes a begin and a cut late, so the time between them is wrong by one of both delays at most. A
+        removal is noted when it is asked for, before the broker has it: then both delays shorten the time.
+        """
+        ends_ns = filter(None, (subscription["acknowledged_ns"], subscription["ended_ns"]))
+        delays_s = [self._around_s(each) for each in ends_ns]
+        return sum(delays_s) if subscription.get("removed") else max(delays_s)
 
     def _around_s(self, moment_ns: int) -> float:
         minute = moment_ns // MINUTE_NS
@@ -192,9 +211,18 @@ class Lags:
 
 
 def coverage(
-    report: Report, tape: Tape, stored: Shares, sent: Shares, *, slack_s: float, session: tuple[int, int]
+    report: Report,
+    tape: Tape,
+    stored: Shares,
+    sent: Shares,
+    *,
+    slack_s: float,
+    removals_s: float,
+    session: tuple[int, int],
 ) -> dict[str, int]:
-    """What a report says of the day and of its coverage, against market and ledger. `stored` when it was made."""
+    """What a report says of the day and of its coverage, against market and ledger. `stored` when it was made; it may
+    say less by `removals_s`, for which removals were on their way.
+    """
     total = tape.volumes[-1] if tape.volumes else 0
     share = volume(common(stored, [(0, total)])) / total if total else None
     listed = common(united(report.intervals), [session])
@@ -205,8 +233,8 @@ def coverage(
     return {
         "day_volume_differs": int(report.day_volume != total),
         "volume_share_differs": int(report.volume_share != share),
-        "time_share_differs": int(abs(reported_s - streamed_s) > slack_s),
-        "intervals_differ": int(outside_s > slack_s or abs(listed_s - streamed_s) > slack_s),
+        "time_share_differs": int(not -slack_s - removals_s <= reported_s - streamed_s <= slack_s),
+        "intervals_differ": int(outside_s > slack_s or not -slack_s - removals_s <= listed_s - streamed_s <= slack_s),
     }
 
 
@@ -274,8 +302,9 @@ def finding(ledger: Sequence[Mapping[str, Any]], database: Path, offered: Path) 
         sent = subscribed(by_symbol[symbol], session)
         known = [each for each in by_symbol[symbol] if is_known(each, own, changes)]
         slack_s = lags.slack_s(by_symbol[symbol])
+        removals_s = REMOVAL_S * sum(bool(each.get("removed")) for each in by_symbol[symbol])
         found = {
-            **coverage(report, tape, then, sent, slack_s=slack_s, session=session),
+            **coverage(report, tape, then, sent, slack_s=slack_s, removals_s=removals_s, session=session),
             **words(report, tape, own, held(known, own, tape)),
         }
         for name, number in found.items():
@@ -283,11 +312,15 @@ def finding(ledger: Sequence[Mapping[str, Any]], database: Path, offered: Path) 
         if any(found.values()):
             details[symbol] = {name: number for name, number in found.items() if number}
     slack_of_all_s = lags.slack_s(ledger)
+    subscribed_s = sum(volume(subscribed([each], session)) for each in ledger) / NS_PER_S
+    slack_percent = 100 * slack_of_all_s / subscribed_s if subscribed_s else 0.0
+    wrong["slack_too_wide"] = int(slack_percent > SLACK_PERCENT_MAX)
     wrong["slot_use_differs"] = int(use is not None and abs(use[0] - use[1]) > _percent(use, reports, slack_of_all_s))
     totals = {
         "reports": len(reports),
         "surge_labels": count,
         "slack_s": round(slack_of_all_s / max(len(ledger), 1), 1),
+        "slack_percent": round(slack_percent, 2),
         "slot_use_percent_by_reports": use and round(use[0], 2),
         "slot_use_percent_by_ledger": use and round(use[1], 2),
     }

@@ -17,6 +17,7 @@ from bus.events import (
     TriggerEnded,
     TriggerFired,
     UniverseMember,
+    VolumeRise,
 )
 from observer.store.writer import StoreWriter
 from tests.builders import trade
@@ -106,6 +107,7 @@ def judged(
     venue="KRX",
     spans=(),
     ended_ns=TO_NS,
+    removed=False,
 ):
     """The judge's findings; `without` trades of the slot are not stored. The client read each trade so late, and the
     subscription was one at this venue, over which these trades were sent.
@@ -125,7 +127,7 @@ def judged(
         f"{each.symbol},KRX,{each.exchange_time_ns},{each.cumulative_volume:.0f},{each.price:.0f}" for each in rows
     )
     offered.write_text("\n".join(["symbol,venue,exchange_time_ns,cumulative_volume,price", *lines]))
-    times = {"acknowledged_ns": FROM_NS, "ended_ns": ended_ns, "trades_before": int(BEFORE)}
+    times = {"acknowledged_ns": FROM_NS, "ended_ns": ended_ns, "trades_before": int(BEFORE), "removed": removed}
     return finding([{"symbol": SURGED, "view": venue, **times, "spans": spans}], folder / "observer.db", offered)
 
 
@@ -162,6 +164,15 @@ def test_intervals_that_the_broker_did_not_acknowledge_are_found_and_change_the_
     (tmp_path / "shorter").mkdir()
     found = wrong(judged(tmp_path / "shorter", report(intervals=shorter)))
     assert found == {"intervals_differ": 1, "slot_use_differs": 1}
+
+
+@pytest.mark.parametrize(("late_s", "names"), [(70, ()), (80, ("time_share_differs", "intervals_differ"))])
+def test_a_removal_may_be_under_way_for_a_minute(tmp_path, late_s, names):
+    shorter = (StreamedTime(FROM_NS, TO_NS - late_s * S),)
+    share = report().time_share * (1 - late_s * S / (TO_NS - FROM_NS))
+    found = wrong(judged(tmp_path, report(intervals=shorter, time_share=share), removed=True))
+    found.pop("slot_use_differs", None)
+    assert found == dict.fromkeys(names, 1)
 
 
 @pytest.mark.parametrize(
@@ -224,6 +235,55 @@ def test_a_slot_labelled_with_a_surge_that_was_none_is_found(tmp_path, events):
     assert wrong(judged(tmp_path, report(), *events))["misleading_labels"] == 1
 
 
+@pytest.mark.parametrize(
+    ("longer_s", "removed", "names"),
+    [(90, False, []), (150, False, ["intervals_differ"]), (150, True, []), (250, True, ["intervals_differ"])],
+)
+def test_a_cut_excuses_one_delay_and_a_removal_both(tmp_path, longer_s, removed, names):
+    longer = report(intervals=(StreamedTime(FROM_NS, TO_NS + longer_s * S),), judged_ns=TO_NS + 400 * S)
+    assert wrong(judged(tmp_path, longer, late_s=100, removed=removed)) == dict.fromkeys(names, 1)
+
+
+def test_a_day_that_was_read_too_late_to_tell_a_wrong_report_from_a_late_one_is_not_fine(tmp_path):
+    says = report(judged_ns=TO_NS + 1_000 * S)
+    assert wrong(judged(tmp_path, says, late_s=400)) == {"slack_too_wide": 1}
+
+
+def rise(symbol, since_ns, until_ns):
+    """A rise that says of itself that it was a surge."""
+    return VolumeRise("kis", symbol, DAY, since_ns, until_ns, 10.0, 90.0, 1.0, 100.0, None, None, None, 1.0)
+
+
+def test_a_rise_that_the_ledger_does_not_show_is_no_evidence(tmp_path):
+    """Whatever the rise states: the ledger has a share a minute of its symbol, as usual."""
+    fired = TriggerFired(OTHERS[0], *(getattr(FIRED, name) for name in FIRED.__struct_fields__[1:]))
+    events = [
+        rise(OTHERS[0], FIRED_NS - 240 * S, FIRED_NS),
+        fired,
+        SlotAssigned("a:02", OTHERS[0], FIRED_NS, "volume_surge", 28.0, "free_slot", None),
+        SlotReleased("a:02", OTHERS[0], FIRED_NS, 1.0, "expired"),
+    ]
+    assert wrong(judged(tmp_path, report(), *events))["misleading_labels"] == 1
+
+
+def test_a_rise_of_seconds_that_the_ledger_shows_is_evidence_until_it_is_too_old():
+    """Three more shares in half a minute, which are less than twice the usual volume of five minutes."""
+    tapes = {symbol: tape_of(symbol) for symbol in OTHERS}
+    burst_ns = [TO_NS + second * S for second in (12, 15, 18)]
+    times_ns = sorted([*tapes[OTHERS[0]].times_ns, *burst_ns])
+    tapes[OTHERS[0]] = Tape(times_ns, list(range(1, len(times_ns) + 1)), [1] * len(times_ns))
+    usual, rises = Usual(tapes, dict.fromkeys(OTHERS, AVERAGE)), [(TO_NS + 10 * S, TO_NS + 40 * S)]
+    for at_ns, known, is_evident in (
+        (TO_NS + 60 * S, [], False),
+        (TO_NS + 60 * S, rises, True),
+        (TO_NS + 30 * S, rises, False),
+        (TO_NS + 30 * 60 * S, rises, False),
+    ):
+        highest = usual.highest(OTHERS[0], evidence(at_ns, [], known))
+        assert highest is not None
+        assert (highest >= SURGE_MIN) == is_evident
+
+
 @pytest.mark.parametrize(("late_s", "names"), [(0, ["intervals_differ"]), (40, [])])
 def test_an_end_that_the_client_notes_no_later_than_it_read_the_trades_around_it_is_none_that_differs(
     tmp_path, late_s, names
@@ -236,7 +296,7 @@ def test_an_end_that_the_client_notes_no_later_than_it_read_the_trades_around_it
 def test_trades_that_a_cut_lost_on_their_way_leave_those_read_at_its_time_to_show_how_late_the_client_read(
     tmp_path, late_s, *, differs
 ):
-    longer = report(intervals=(StreamedTime(FROM_NS, TO_NS + 150 * S),), judged_ns=TO_NS + 160 * S)
+    longer = report(intervals=(StreamedTime(FROM_NS, TO_NS + 90 * S),), judged_ns=TO_NS + 160 * S)
     found = wrong(judged(tmp_path, longer, late_s=late_s, without=30))
     assert ("intervals_differ" in found) == differs
 

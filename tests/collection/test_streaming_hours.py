@@ -6,7 +6,7 @@ import msgspec
 
 from observer.base.local_time import local_datetime, local_ns
 from observer.base.units import NS_PER_S
-from observer.collection.hours import hours_of, slot_windows
+from observer.collection.hours import hours_of, openings_of, slot_windows
 from observer.gaps.plausibility import TradeScreen
 from observer.selection.selector import VenueHours
 from tests.builders import trade
@@ -42,6 +42,12 @@ def test_a_pause_that_is_short_enough_ends_no_window():
     whole = slot_windows(plan, LINES, 630 * NS_PER_S)
     assert [(each.venue, each.from_ns) for each in whole] == [("", local_ns(DAY, 8, 20)), ("NXT", local_ns(DAY, 8, 10))]
     assert {each.to_ns for each in whole} == {local_ns(DAY, 20, 10)}
+
+
+def test_a_venue_begins_to_trade_with_each_session_that_is_no_auction():
+    opened = openings_of(day_plan(DAY))
+    found = {venue: [f"{local_datetime(each):%H:%M:%S}" for each in moments] for venue, moments in opened.items()}
+    assert found == {"": ["09:00:00", "15:40:00", "16:00:00"], "NXT": ["08:00:00", "09:00:30", "15:30:00"]}
 
 
 def test_lines_of_the_main_venue_alone_have_no_windows():

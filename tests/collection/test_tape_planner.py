@@ -162,21 +162,24 @@ def test_a_line_of_which_most_was_held_meanwhile_lets_larger_ones_go_first(left,
     planner = TapePlanner(1)
     planner.learn("000002", 100.0, 1)
     planner.learn("000001", float(other), 1)
+    planner.learn("000003", 30.0, 1)
     planner.chain("000002").hold(Span(0.0, 100.0 - left, 1, 1))
-    order = [planner.take().symbol, planner.take().symbol]
+    order = [planner.take().symbol for _ in range(3)]
     assert order[0] == first
-    assert sorted(order) == ["000001", "000002"]
+    assert sorted(order[:2]) == ["000001", "000002"], "the smallest one comes last"
 
 
-def test_a_line_is_worth_a_visit_above_so_many_trades_until_they_are_held():
-    planner = TapePlanner(1)
-    planner.learn("000001", VISIT_PAGES, 1)
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_line_is_worth_a_visit_above_so_many_trades_until_they_are_held(size):
+    planner, trades = TapePlanner(size), VISIT_PAGES * size
+    planner.learn("000001", trades, 1)
     assert not planner.has_work
-    planner.learn("000001", VISIT_PAGES + 1, 2)
+    planner.learn("000001", trades + 1, 2)
     assert planner.has_work
-    planner.close({"000001": VISIT_PAGES + 1}, 3)
+    planner.close({"000001": trades + 1, "000002": 1.0}, 3)
     planner.offer("000001")
-    planner.chain("000001").hold(Span(0.0, VISIT_PAGES + 1, 1, 2))
+    planner.chain("000001").hold(Span(0.0, trades + 1, 1, 2))
+    assert planner.take().symbol == "000002", "what is held keeps no other line waiting, and one trade is worth a visit"
     assert planner.take() is None
 
 
@@ -189,6 +192,186 @@ def test_a_visit_that_ends_early_goes_on_at_once_or_when_its_line_is_offered():
     assert planner.take() is None
     planner.offer("000001")
     assert planner.take().symbol == "000001"
+
+
+def a_visit(held):
+    """A planner of pages of two trades, and the visit of a line of ten shares up to second 9 that holds these spans."""
+    planner = TapePlanner(2)
+    for span in held:
+        planner.chain("000001").hold(Span(*span))
+    planner.close({"000001": 10.0}, 9)
+    return planner, planner.take()
+
+
+TOP = [(4.0, 10.0, 5, 9)]
+AROUND = [(0.0, 3.0, 1, 3), (6.0, 10.0, 7, 9)]
+PAGES = {  # what is held; for each page the second that is asked, the page, its new volumes and what cannot be had
+    "an empty page: all is later than the limit's second": ([], [(9, None, [], [])]),
+    "page after page, from the first second of the page before": (
+        [],
+        [(9, Page(2, 6.0, 10.0, 8, 9), [(6.0, 10.0)], []), (8, Page(2, 0.0, 7.0, 3, 8), [(0.0, 6.0)], [])],
+    ),
+    "a page that is not full: the broker's day begins with it": (
+        [],
+        [(9, Page(1, 6.0, 10.0, 8, 9), [(6.0, 10.0)], [Span(0.0, 6.0, 8, 8)])],
+    ),
+    "what is above the newest page is later than the limit's second": (
+        [],
+        [(9, Page(2, 6.0, 8.0, 7, 8), [(6.0, 8.0)], []), (7, Page(2, 0.0, 6.0, 3, 7), [(0.0, 6.0)], [])],
+    ),
+    "what is above the limit may come over the stream": (
+        [],
+        [(9, Page(2, 6.0, 14.0, 8, 9), [(6.0, 10.0)], []), (8, Page(1, 0.0, 6.0, 3, 8), [(0.0, 6.0)], [])],
+    ),
+    "a first page of the day above the limit": ([], [(9, Page(1, 12.0, 14.0, 8, 9), [], [Span(0.0, 10.0, 8, 8)])]),
+    "a full page above the limit": ([], [(9, Page(2, 12.0, 14.0, 9, 9), [], [])]),
+    "a page within one second, and the one of the second before": (
+        [],
+        [
+            (9, Page(2, 6.0, 10.0, 9, 9), [(6.0, 10.0)], []),
+            (8, Page(2, 3.0, 5.0, 7, 8), [(3.0, 5.0)], [Span(5.0, 6.0, 9, 9)]),
+            (7, Page(2, 0.0, 3.0, 1, 7), [(0.0, 3.0)], []),
+        ],
+    ),
+    "down from a held span": (
+        TOP,
+        [(5, Page(2, 2.0, 4.0, 4, 5), [(2.0, 4.0)], []), (4, Page(2, 0.0, 2.0, 1, 4), [(0.0, 2.0)], [])],
+    ),
+    "a page within the held span's first second": (
+        TOP,
+        [
+            (5, Page(2, 4.0, 8.0, 5, 5), [], []),
+            (4, Page(2, 1.0, 3.0, 2, 4), [(1.0, 3.0)], [Span(3.0, 4.0, 5, 5)]),
+            (2, Page(1, 0.0, 1.0, 2, 2), [(0.0, 1.0)], []),
+        ],
+    ),
+    "a page that brings nothing": (
+        TOP,
+        [(5, Page(2, 5.0, 8.0, 4, 5), [], []), (4, Page(2, 0.0, 4.0, 1, 4), [(0.0, 4.0)], [])],
+    ),
+    "a page that lacks what is held of its own second is asked once more": (
+        TOP,
+        [
+            (5, Page(2, 1.0, 3.0, 4, 5), [(1.0, 3.0)], []),
+            (5, Page(2, 1.0, 3.0, 4, 5), [], [Span(3.0, 4.0, 5, 5)]),
+            (4, Page(2, 0.0, 1.0, 1, 4), [(0.0, 1.0)], []),
+        ],
+    ),
+    "an empty page of the second before": (
+        TOP,
+        [(5, Page(2, 4.0, 8.0, 5, 5), [], []), (4, None, [], [Span(0.0, 4.0, 5, 5)])],
+    ),
+    "nothing is lacking between a second and the one before": (
+        TOP,
+        [
+            (5, Page(2, 4.0, 8.0, 5, 5), [], []),
+            (4, Page(2, 1.0, 4.0, 2, 4), [(1.0, 4.0)], []),
+            (2, Page(1, 0.0, 1.0, 1, 2), [(0.0, 1.0)], []),
+        ],
+    ),
+    "down to a held span": (
+        AROUND,
+        [(7, Page(2, 4.0, 6.0, 5, 7), [(4.0, 6.0)], []), (5, Page(2, 3.0, 4.0, 4, 5), [(3.0, 4.0)], [])],
+    ),
+    "a page below what is unknown of its own second": (
+        AROUND,
+        [(7, Page(2, 4.0, 6.0, 5, 7), [(4.0, 6.0)], []), (5, Page(2, 2.0, 3.0, 3, 5), [], [Span(3.0, 4.0, 5, 5)])],
+    ),
+    "a page of the second before that is held": (
+        AROUND,
+        [(7, Page(2, 5.0, 9.0, 7, 7), [(5.0, 6.0)], []), (6, Page(2, 1.0, 2.0, 2, 6), [], [Span(3.0, 5.0, 7, 7)])],
+    ),
+}
+
+
+@pytest.mark.parametrize(("held", "pages"), PAGES.values(), ids=PAGES.keys())
+def test_a_visit_asks_down_to_what_is_held_and_names_what_no_page_can_bring(held, pages):
+    planner, visit = a_visit(held)
+    for second, page, new, lost in pages:
+        assert planner.ask(visit) == second
+        assert planner.page(visit, second, page) == (new, lost)
+    assert planner.ask(visit) is None
+    planner.end(visit)
+    assert planner.take() is None, "what is left cannot be asked"
+    assert list(planner.chain("000001").lost) == [span for *_, lost in pages for span in lost]
+    assert planner.chain("000001").trades == sum(page.trades for _, page, *_ in pages if page)
+
+
+def test_what_a_page_lacks_cannot_be_had_but_for_what_is_held_or_above_the_limit():
+    planner, visit = a_visit([(5.0, 6.0, 6, 6)])
+    page, breaks = Page(2, 3.0, 14.0, 5, 9), [Span(4.0, 7.0, 8, 8), Span(9.0, 12.0, 9, 9)]
+    lost = [Span(4.0, 5.0, 8, 8), Span(6.0, 7.0, 8, 8), Span(9.0, 10.0, 9, 9)]
+    assert planner.page(visit, planner.ask(visit), page, breaks) == ([(3.0, 4.0), (7.0, 9.0)], lost)
+
+
+def two_lines():
+    """A planner that visits the first one of two lines."""
+    planner = TapePlanner(1)
+    for symbol, volume in (("000001", 100.0), ("000002", 50.0)):
+        planner.learn(symbol, volume, 10)
+    return planner, planner.take()
+
+
+def test_a_pre_roll_whose_line_is_visited_lets_the_next_one_go_first_and_keeps_its_turn():
+    planner, visit = two_lines()
+    assert not visit.is_first
+    assert not planner.has_first
+    planner.first("000001", 5)
+    planner.first("000002", 7)
+    assert planner.has_first
+    assert [planner.waits_first(symbol) for symbol in ("000001", "000002", "000003")] == [True, True, False]
+    second = planner.take()
+    assert (second.symbol, second.since_s, second.is_first) == ("000002", 7, True)
+    assert not planner.has_first
+    assert [planner.waits_first(symbol) for symbol in ("000001", "000002")] == [True, False]
+    assert planner.take() is None
+    assert planner.has_work, "it waits for the end of a visit"
+    planner.end(visit, again=False)
+    third = planner.take()
+    assert (third.symbol, third.since_s) == ("000001", 5)
+    planner.end(second, again=False)
+    assert planner.take() is None
+    assert not planner.has_work
+
+
+def test_the_close_lowers_no_limit_and_makes_every_line_worth_a_visit_that_misses_a_trade():
+    planner, visit = two_lines()
+    planner.end(visit)
+    planner.learn("000003", 3.0, 10)
+    planner.close({"000001": 90.0, "000002": 60.0, "000004": 4.0, "000005": 0.0}, 20)
+    limits = [
+        (planner.chain(f"00000{number}").limit, planner.chain(f"00000{number}").limit_s) for number in range(1, 6)
+    ]
+    assert limits == [(100.0, 20), (60.0, 20), (3.0, 10), (4.0, 20), (0.0, 20)]
+    assert [planner.take().symbol for _ in range(4)] == ["000001", "000002", "000004", "000003"]
+    assert planner.take() is None
+
+
+def test_a_line_is_visited_once_at_a_time_and_what_is_learned_meanwhile_is_asked_later():
+    planner, visit = two_lines()
+    planner.learn("000001", 200.0, 11)
+    planner.offer("000001")
+    assert planner.take().symbol == "000002"
+    assert planner.take() is None
+    planner.page(visit, planner.ask(visit), Page(100, 0.0, 200.0, 1, 11))
+    planner.end(visit)
+    assert planner.take() is None
+    planner.learn("000001", 300.0, 12)
+    planner.learn("000001", 225.0, 13)
+    again = planner.take()
+    assert (again.symbol, planner.ask(again)) == ("000001", 12)
+
+
+def test_a_visit_of_a_line_that_had_a_slot_learns_the_newest_volume_with_its_value_at_its_end():
+    planner, visit = two_lines()
+    planner.chain("000001").is_streamed = True
+    planner.learn("000001", 150.0, 11, 300.0)
+    planner.learn("000001", 160.0, 12, 480.0)
+    assert (visit.chain.limit, visit.chain.limit_s, visit.chain.price) == (100.0, 10, 0.0)
+    planner.end(visit, again=False)
+    assert (visit.chain.limit, visit.chain.limit_s, visit.chain.price) == (160.0, 12, 3.0)
+    planner.end(planner.take())
+    assert (visit.chain.limit, visit.chain.limit_s) == (160.0, 12)
 
 
 @reaches(crowded_line=20, line_of_several_pages=35)

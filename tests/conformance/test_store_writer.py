@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from bus.codec import decode_event, encode_event
 from bus.delivery import Delivered, Lost
 from bus.events import ListingChanged, ListingValued, Poison, kind_of
-from observer.base.errors import StoreError
+from observer.base.errors import DatabaseReplacedError, StoreError
+from observer.store.kinds import TABLE_NAMES
 from observer.store.reader import StoreReader
 from observer.store.rows import event_of, position_of
-from observer.store.tables import TABLE_NAMES
 from observer.store.writer import StoreWriter
 from tests.builders import trade, trades
 from tests.properties import examples
@@ -117,6 +117,64 @@ def test_every_field_of_every_event_is_stored_as_it_came(writer, database_url, i
             _stream, sequence = position_of(row)
             found[sequence] = event_of(event_type, row)
     assert [found[number] for number in range(1, len(items) + 1)] == items
+
+
+@pytest.mark.parametrize(("first", "parts"), [(1, 0), (3, 0), (5, 0), (4, 1), (6, 1), (9, 1)])
+def test_the_error_of_a_batch_that_does_not_follow_names_the_stream_its_producer_and_both_numbers(writer, first, parts):
+    writer.commit([delivered(trades(3))])
+    before = [delivered(trades(1, 4), first=4)] * parts
+    with pytest.raises(StoreError) as caught:
+        writer.commit([*before, Lost(STREAM, first, first + 1, "gone", "track-b")])
+    text = f"stream {STREAM} of track-b stands at {3 + parts}, so a batch that starts with {first} does not follow"
+    assert str(caught.value).endswith(text)
+
+
+def test_streams_are_numbered_as_they_came_each_with_its_producer_and_mark(writer, database_url):
+    streams = [f"{9 - number:032x}" for number in range(4)]
+    parts = [Delivered(f"p{number}", stream, 1, trades(number + 1)) for number, stream in enumerate(streams)]
+    writer.commit(parts[:1])
+    writer.commit([parts[2], parts[1], Lost(streams[3], 1, 9, "gone", "p3"), delivered(trades(1, 2), 2, streams[0])])
+    found = query(database_url, "SELECT id, uid, producer, high_water_mark, duplicates FROM streams ORDER BY id")
+    expected = [(streams[0], "p0", 2), (streams[2], "p2", 3), (streams[1], "p1", 2), (streams[3], "p3", 9)]
+    assert found == [(number, *each, 0) for number, each in enumerate(expected, 1)]
+    lost = query(database_url, "SELECT stream, first_sequence, last_sequence FROM delivery_losses")
+    assert lost == [(4, 1, 9)]
+    assert writer.lost_events() == 9
+
+
+def test_a_commit_says_how_many_rows_of_each_kind_it_stored(writer):
+    items = [trade(1), listing_changed(), trade(2, price=None), Poison(b"?", "none"), trade(3)]
+    committed = writer.commit([delivered(items), Lost(STREAM, 6, 7, "gone", "track-b")])
+    assert committed.rows_by_kind == {"trade": 2, kind_of(ListingChanged): 1}
+    assert (committed.stored, committed.quarantined, committed.lost) == (3, 2, 2)
+
+
+@pytest.mark.parametrize(
+    "last", [delivered(trades(3), stream=OTHER_STREAM), Lost(OTHER_STREAM, 1, 3, "gone", "track-b")]
+)
+def test_a_database_without_the_last_commit_was_put_back_and_takes_nothing_until_its_marks_are_read(
+    writer, database_url, last
+):
+    writer.commit([delivered(trades(2)), last])
+    writer.commit([])
+    execute(database_url, f"UPDATE streams SET high_water_mark = 2 WHERE uid = '{OTHER_STREAM}'")
+    for _ in range(2):
+        with pytest.raises(DatabaseReplacedError):
+            writer.commit([delivered(trades(1, 3), first=3)])
+    assert writer.high_water_marks([STREAM, OTHER_STREAM]) == {STREAM: 2, OTHER_STREAM: 2}
+    writer.commit([delivered(trades(1, 3), first=3)])
+    assert writer.high_water_marks([STREAM]) == {STREAM: 3}
+
+
+def test_an_epoch_is_noted_with_its_moment_and_its_number(writer, database_url):
+    epochs = [writer.epoch()]
+    for number in range(6):
+        epochs.append(writer.begin_epoch(f"fall {number}"))
+        assert writer.epoch() == epochs[-1]
+    assert len({*epochs}) == 7
+    assert query(database_url, "SELECT id, epoch, began_ns FROM database_epochs ORDER BY id") == [
+        (number, epoch, 77) for number, epoch in enumerate(epochs, 1)
+    ]
 
 
 # --- quarantine ----------------------------------------------------------------------------------------------

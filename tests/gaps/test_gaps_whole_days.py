@@ -240,7 +240,7 @@ STALE_TO_THE_FIRST = Scene(
 @reaches(
     complete_nothing_missed=5,
     degraded_something_missed=17,
-    recovered_something_missed=3,
+    recovered_something_missed=1,
     fault_stale=27,
     fault_cut=7,
     fault_dead=14,

@@ -172,6 +172,43 @@ def test_who_does_not_trade_while_nobody_does_has_no_surge():
     assert ratio(state) == 0.0
 
 
+def test_who_trades_while_nothing_is_usual_has_no_surge_by_a_day_that_was_busy_before():
+    """A's day is nine average days; then a share in ten minutes, in which the others have none."""
+    pipeline, decided = Selector(members(), {"main": 1}, SelectionSettings()), list[Event]()
+    for minute, volume in ((0, 9_000.0), (10, 9_000.0), (20, 9_001.0), (30, 9_002.0)):
+        sweep(pipeline.market, minute, 500.0, volume)
+        found = pipeline.evaluate_universe(minute * MINUTE_NS)
+        decided += found if minute else ()  # before the second sweep its day alone is known
+    assert [event for event in decided if isinstance(event, TriggerFired)] == []
+
+
+def test_the_minutes_after_a_pause_are_not_compared_with_the_pace_before_it():
+    """All trade a share a minute until 50, pause until 60, and then trade ten a minute."""
+    state = MarketState(members(), TriggersSettings(), EarlierDays(), {"": (0, 60 * MINUTE_NS)})
+    for minute in range(0, 60, 10):
+        sweep(state, minute, 10.0 + minute, 10.0 + minute)
+    for minute in range(61, 70):
+        volumes = {"volume": 10.0, "cumulative_volume": 60.0 + 10 * (minute - 60)}
+        state.update_trade(trade(minute, symbol="A", exchange_time_ns=minute * MINUTE_NS, **volumes))
+        assert ratio(state) is None
+    assert state.of("A").recent_awaited
+    sweep(state, 70, 160.0, 160.0)
+    assert ratio(state) == pytest.approx(1.0)
+    assert state.usual_between("A", 62 * MINUTE_NS, 68 * MINUTE_NS) == pytest.approx(60.0)
+    assert state.usual_between("A", 52 * MINUTE_NS, 58 * MINUTE_NS) is None
+    assert state.usual_between("A", 70 * MINUTE_NS, 72 * MINUTE_NS) == pytest.approx(20.0)
+
+
+def test_a_sweep_just_after_an_opening_shows_the_opening_alone():
+    pace = UniversePace([15 * SECOND_NS])
+    for at_s, share in ((0, 0.1), (10, 0.2), (20, 0.4)):
+        pace.add(at_s * SECOND_NS, shares_of(40, share))
+    assert pace.between(10 * SECOND_NS, 15 * SECOND_NS) == 0.0
+    assert pace.between(10 * SECOND_NS, 20 * SECOND_NS) is None
+    pace.add(30 * SECOND_NS, shares_of(40, 0.5))
+    assert pace.between(20 * SECOND_NS, 35 * SECOND_NS) == pytest.approx(0.15)
+
+
 def test_each_venue_has_a_pace_of_its_own():
     """At 08:00 a further venue trades and the main one does not: a common pace would make each line there a surge."""
     further = [f"{symbol}.NXT" for symbol in USUAL]

@@ -9,11 +9,11 @@ import pytest
 from sqlalchemy import event
 
 from bus.delivery import Delivered
-from observer.base.errors import StoreError
+from observer.base.errors import DatabaseInUseError, StoreError
 from observer.store.writer import StoreWriter
 from tests.builders import trade, trades
 from tests.store.migrated import make_database
-from tests.store.raw import query
+from tests.store.raw import execute, query
 
 STREAM = "5" * 32
 
@@ -115,3 +115,18 @@ def test_closing_leaves_one_file_without_a_log(url, tmp_path):
     writer.commit([Delivered("track-b", STREAM, 1, trades(2))])
     writer.close()
     assert [path.name for path in tmp_path.iterdir()] == ["observer.sqlite3"]
+
+
+def test_a_writer_that_cannot_open_its_database_keeps_no_other_one_from_it(tmp_path):
+    url = f"sqlite:///{tmp_path}/observer.sqlite3"
+    execute(url, "CREATE TABLE of_another_program (number INTEGER)")
+    for _ in range(2):
+        with pytest.raises(StoreError) as caught:
+            StoreWriter(url).open()
+        assert not isinstance(caught.value, DatabaseInUseError)
+    make_database(url)
+    writer = StoreWriter(url)
+    writer.open()
+    with pytest.raises(DatabaseInUseError):
+        StoreWriter(url).open()
+    writer.close()

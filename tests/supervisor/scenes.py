@@ -149,7 +149,7 @@ async def supervised(folder: Path, children: Sequence[Child], limits: RestartLim
 
 def quiet(folder: Path, name: str, code: str = LIVES, **changes: object) -> Child:
     """A child without our protocol: Python code of the standard library."""
-    argv = (sys.executable, "-m", CODE, code) if Way.forked else (*PYTHON, "-c", code)
+    argv = (sys.executable, "-P", "-m", CODE, code) if Way.forked else (*PYTHON, "-c", code)
     return program(folder, name, argv, **changes)
 
 
@@ -160,7 +160,7 @@ def program(folder: Path, name: str, argv: tuple[str, ...], **changes: object) -
 
 def speaker(folder: Path, name: str, mode: str = "well", **changes: object) -> Child:
     """A child that speaks our protocol; see speaker.py for its modes."""
-    argv = (sys.executable, "-m", SPEAKER, name, f"ipc://{folder}/run/control", mode)
+    argv = (sys.executable, "-P", "-m", SPEAKER, name, f"ipc://{folder}/run/control", mode)
     child = program(folder, name, argv, expects_ready=True, environment={"PYTHONPATH": str(ROOT)})
     return msgspec.structs.replace(child, **({"ready_deadline_s": DEADLINE_S} | changes))
 

@@ -86,7 +86,7 @@ async def test_a_worker_shows_its_own_command_line(tmp_path):
     async with supervised(tmp_path, [quiet(tmp_path, "a")]) as scene:
         await scene.supervisor.start_all()
         shown = " ".join(psutil.Process(scene.pid("a")).cmdline())
-        expected = f"{sys.executable} -m {CODE} {LIVES}"
+        expected = f"{sys.executable} -P -m {CODE} {LIVES}"
         assert expected.startswith(shown)
         assert CODE in shown
 
@@ -102,7 +102,7 @@ async def test_a_worker_holds_no_descriptor_but_its_output_and_the_lifeline(tmp_
 async def test_a_zygote_runs_only_its_own_workers(tmp_path):
     async with zygote_of(tmp_path) as zygote:
         assert await live(zygote, program(tmp_path, "a", ("echo", "it"))) == "it\n"
-        assert not zygote.runs((sys.executable, "-m", "workers.simulator"))
+        assert not zygote.runs((sys.executable, "-P", "-m", "workers.simulator"))
 
 
 async def test_when_the_zygote_is_killed_the_workers_live_on_and_the_next_one_comes_from_a_fresh_zygote(
@@ -169,7 +169,7 @@ async def test_after_an_upgrade_the_next_start_has_the_new_code_from_a_fresh_zyg
     (package / "worker.py").write_text("from upgraded.version import VERSION\nprint(VERSION)\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    child = program(tmp_path, "a", (sys.executable, "-m", "upgraded.worker"))
+    child = program(tmp_path, "a", (sys.executable, "-P", "-m", "upgraded.worker"))
 
     async with zygote_of(tmp_path, ("upgraded.version", "upgraded.worker")) as zygote:
         assert await live(zygote, child) == "1\n"
@@ -198,7 +198,7 @@ async def test_each_worker_runs_exactly_once_when_the_zygote_is_killed_during_fo
 async def test_a_worker_has_an_environment_and_arguments_that_are_not_utf8(tmp_path):
     code = "import os, sys; print(os.environb[b'NAME'], os.fsencode(sys.argv[-1]))"
     argument = os.fsdecode(b"\xfe")
-    argv = (sys.executable, "-m", CODE, code, argument)
+    argv = (sys.executable, "-P", "-m", CODE, code, argument)
     child = program(tmp_path, "a", argv, environment={"NAME": os.fsdecode(b"x\xff")})
 
     async with zygote_of(tmp_path) as zygote:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from observer.base.instance import Instance
-from observer.store.ownership import claim
+from observer.store.owner import claim
 from observer.store.systems import this_system
 from tests.conformance.conftest import postgresql_schema
 from tests.folders import short_folder

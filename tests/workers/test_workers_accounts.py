@@ -173,7 +173,7 @@ def test_a_token_without_an_approval_key_is_used_and_the_approval_key_requested_
             before = day.token(ILL)
             await day.clock.sleep_until(before.renewed_ns + 61 * 10**9)  # the broker's minute is over
             admit = day.refuse_stream_keys()
-            day.account(ILL).tokens.note_key_rejection(before)
+            day.account(ILL).tokens.note_rejection(before, "approval_key")
             day.revoke_token(ILL)
             symbol = day.simulator.market.instruments[0].symbol
             assert await rest.usable("quotes")[day.account(ILL)].quotes([symbol], priority="normal")
@@ -195,7 +195,7 @@ def test_a_refused_approval_key_is_replaced_and_the_token_stays():
         async with scene(10, speed=720.0) as day:
             before = day.token(ILL)
             await day.clock.sleep_until(before.renewed_ns + 61 * 10**9)
-            day.account(ILL).tokens.note_key_rejection(before)
+            day.account(ILL).tokens.note_rejection(before, "approval_key")
             await day.until(lambda: day.token(ILL).approval_key != before.approval_key, "another key is there")
             assert day.token(ILL).access_token == before.access_token
             assert day.token(ILL).renewed_ns == before.renewed_ns

@@ -136,7 +136,7 @@ class TapePlanner:
             if symbol not in self._visited:
                 return self._visit(symbol, since_s)
             self._first.append((symbol, since_s))  # after the visit at work
-        while self._heap and -self._heap[0][0] > self._threshold:
+        while self._heap:
             expected, symbol = heappop(self._heap)
             trades = self.missing_trades(self.chains[symbol])
             if symbol in self._visited or trades <= self._threshold:

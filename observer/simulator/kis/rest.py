@@ -12,7 +12,7 @@ from aiohttp import web
 
 from observer.base.local_time import local_datetime
 from observer.simulator.counters import Counters
-from observer.simulator.kis import bars, listings, overseas, quotations, quote_pages
+from observer.simulator.kis import bars, listings, quotations, quote_pages
 from observer.simulator.kis import etf as etf_quotations
 from observer.simulator.kis.answers import AnswerPage, Body, Query, input_refusal
 from observer.simulator.kis.authentication import TOKEN_LIFE_S, Authentication, Refusal
@@ -21,15 +21,11 @@ from observer.simulator.market.market import Market
 from observer.simulator.settings import SimulatorSettings
 
 _STOCK: Final = "/uapi/domestic-stock/v1/quotations"
-_RANKING: Final = "/uapi/domestic-stock/v1/ranking"
 _ETF: Final = "/uapi/etfetn/v1/quotations"
 _ABROAD: Final = "/uapi/overseas-price/v1/quotations"
 _SYMBOL: Final = ("FID_COND_MRKT_DIV_CODE", "FID_INPUT_ISCD")
 _PRODUCT: Final = ("PDNO", "PRDT_TYPE_CD")
-_OVERSEAS: Final = ("AUTH", "EXCD", "SYMB")
 _DATES: Final = ("FID_INPUT_DATE_1", "FID_INPUT_DATE_2")
-_SCREEN: Final = ("FID_COND_SCR_DIV_CODE", "FID_DIV_CLS_CODE", "FID_TRGT_CLS_CODE", "FID_TRGT_EXLS_CLS_CODE")
-_PRICES: Final = ("FID_INPUT_PRICE_1", "FID_INPUT_PRICE_2", "FID_VOL_CNT")
 
 
 class QuotationCall(msgspec.Struct, frozen=True):
@@ -79,13 +75,6 @@ CALLS: Final = (
         (*_SYMBOL, "FID_INPUT_HOUR_1"),
         quotations.time_and_sales,
     ),
-    QuotationCall(f"{_STOCK}/inquire-ccnl", "FHKST01010300", _SYMBOL, quotations.latest_trades),
-    QuotationCall(
-        f"{_STOCK}/inquire-vi-status",
-        "FHPST01390000",
-        (*_SCREEN, "FID_MRKT_CLS_CODE", "FID_INPUT_ISCD", "FID_RANK_SORT_CLS_CODE", "FID_INPUT_DATE_1"),
-        listings.interruptions,
-    ),
     QuotationCall(
         f"{_STOCK}/chk-holiday",
         "CTCA0903R",
@@ -93,43 +82,13 @@ CALLS: Final = (
         listings.holidays,
         on_paper=False,
     ),
-    QuotationCall(
-        f"{_STOCK}/volume-rank",
-        "FHPST01710000",
-        (*_SYMBOL, *_SCREEN, "FID_BLNG_CLS_CODE", *_PRICES, "FID_INPUT_DATE_1"),
-        listings.volume_rank,
-    ),
-    QuotationCall(
-        f"{_RANKING}/market-cap",
-        "FHPST01740000",
-        (*_SYMBOL, *_SCREEN, *_PRICES),
-        listings.market_cap_rank,
-    ),
     QuotationCall(f"{_STOCK}/search-stock-info", "CTPF1002R", _PRODUCT, listings.stock_information),
     QuotationCall(f"{_STOCK}/search-info", "CTPF1604R", _PRODUCT, listings.product_information),
     QuotationCall(f"{_ETF}/inquire-price", "FHPST02400000", _SYMBOL, etf_quotations.etf_quote),
-    QuotationCall(f"{_ETF}/nav-comparison-trend", "FHPST02440000", _SYMBOL, etf_quotations.nav_trend),
     QuotationCall(
         f"{_ETF}/nav-comparison-daily-trend", "FHPST02440200", (*_SYMBOL, *_DATES), etf_quotations.nav_by_day
     ),
-    QuotationCall(
-        f"{_ETF}/nav-comparison-time-trend",
-        "FHPST02440100",
-        (*_SYMBOL, "FID_HOUR_CLS_CODE"),
-        etf_quotations.nav_by_minute,
-    ),
-    QuotationCall(
-        f"{_ETF}/inquire-component-stock-price",
-        "FHKST121600C0",
-        (*_SYMBOL, "FID_COND_SCR_DIV_CODE"),
-        etf_quotations.etf_components,
-    ),
-    QuotationCall(f"{_ABROAD}/price", "HHDFS00000300", _OVERSEAS, overseas.overseas_quote),
-    QuotationCall(f"{_ABROAD}/price-detail", "HHDFS76200200", _OVERSEAS, overseas.overseas_detail),
-    QuotationCall(
-        f"{_ABROAD}/dailyprice", "HHDFS76240000", (*_OVERSEAS, "GUBN", "BYMD", "MODP"), overseas.overseas_days
-    ),
-    QuotationCall(f"{_ABROAD}/search-info", "CTPF1702R", _PRODUCT, overseas.overseas_information),
+    QuotationCall(f"{_ABROAD}/search-info", "CTPF1702R", _PRODUCT, listings.overseas_information),
 )
 
 
