@@ -26,7 +26,7 @@ def stored_url(whole_database_url):
     """A database with trades in it, a hundred at first."""
     if make_url(whole_database_url).get_backend_name() == "postgresql" and shutil.which("pg_dump") is None:
         pytest.skip("PostgreSQL's client programs are not installed")
-    stored(whole_database_url, *trades(100))
+    stored(whole_database_url, *trades(100), stream=STREAM)
     return whole_database_url
 
 

@@ -30,7 +30,7 @@ async def streamed_day():
 
 
 def store(database_url, found):
-    stored(database_url, *decode_events(unpack(pack(STREAM, 1, found))))
+    stored(database_url, *decode_events(unpack(pack(STREAM, 1, found))), stream=STREAM)
 
 
 def test_a_query_for_a_line_finds_the_trades_of_its_venue_alone(database_url):
