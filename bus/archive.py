@@ -23,6 +23,7 @@ import msgspec
 import zstandard
 
 from bus.codec import SEQUENCE_MAX
+from bus.files import write_whole
 
 _SUFFIX: Final = ".journal"
 _COMPRESSED: Final = ".journal.zst"
@@ -150,7 +151,7 @@ def _moved(segment: ArchivedSegment, directory: Path) -> ArchivedSegment:
         segment.path.rename(destination)
         return msgspec.structs.replace(segment, path=destination)
     content, is_whole = _decompressed(segment.path.read_bytes())
-    _write_whole(destination, content)
+    write_whole(destination, content)
     if is_whole:
         segment.path.unlink()
         return msgspec.structs.replace(segment, path=destination)
@@ -169,7 +170,7 @@ def _compress(path: Path) -> None:
     compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
     content = memoryview(path.read_bytes())
     parts = (content[begin : begin + _PART_BYTES] for begin in range(0, len(content), _PART_BYTES))
-    _write_whole(compressed, b"".join(compressor.compress(part) for part in parts))
+    write_whole(compressed, b"".join(compressor.compress(part) for part in parts))
     os.utime(compressed, ns=(modified.st_atime_ns, modified.st_mtime_ns))
     path.unlink()
 
@@ -204,18 +205,3 @@ def _part_at(content: bytes, begin: int, bytes_max: int) -> tuple[bytes | None, 
         end = min(end + _PORTION_BYTES, len(content))
     whole = frame.eof and size_bytes <= bytes_max
     return (b"".join(portions) if whole else None), end - len(frame.unused_data)
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write the file under another name, then rename it: the name never stands for a partial file."""
-    unfinished = path.with_name(f".{path.name}")
-    try:
-        unfinished.touch(mode=0o600)
-        with unfinished.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())  # the other copy is deleted next
-        unfinished.rename(path)
-    except OSError:
-        unfinished.unlink(missing_ok=True)
-        raise

@@ -10,14 +10,14 @@ thus knows where it began, and the numbers in the batches show what is missing a
 never makes the writer wait: a slow subscriber loses batches and can see it.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
 import zmq
 
 from bus.codec import BATCH_BYTES_MAX, Batch, unpack
-from bus.decoding import DecodeError, decode
+from bus.decoding import DecodeError, decoder_of
 from bus.delivery import Delivered, Mark, StreamId
 from bus.endpoints import Address
 from bus.subscriptions import ReaderSocket, Subscribers
@@ -29,7 +29,7 @@ _BATCH: Final = b"B"
 _MARKS: Final = b"M"
 
 _encoder: Final = msgspec.msgpack.Encoder()
-_marks_decoder: Final = msgspec.msgpack.Decoder(dict[StreamId, Mark])
+_decode_marks: Final[Callable[[bytes], dict[str, int]]] = decoder_of(dict[StreamId, Mark], BATCH_BYTES_MAX)
 
 
 class Began(msgspec.Struct, frozen=True):
@@ -44,7 +44,7 @@ class BatchFeedPublisher:
     def __init__(self, address: Address) -> None:
         self._context = zmq.Context()  # of its own: closing it waits until the subscribers have taken the rest
         self._socket = self._context.socket(zmq.ROUTER)
-        self._socket.setsockopt(zmq.LINGER, LINGER_MS)
+        self._socket.linger = LINGER_MS
         self._subscribers = Subscribers(self._socket, address, "batch feed", BATCHES_MAX)
         self._marks: dict[str, int] = {}
 
@@ -60,7 +60,7 @@ class BatchFeedPublisher:
         for batch in batches:
             for subscriber in self._subscribers:
                 self._subscribers.send(subscriber, [_BATCH, batch.packed])
-            self._marks[batch.stream] = batch.first_sequence + len(batch.events) - 1
+            self._marks[batch.stream] = batch.last_sequence
 
     def close(self) -> None:
         """Close, waiting at most `LINGER_MS` for subscribers that have not taken everything yet."""
@@ -78,7 +78,7 @@ def decode_batch_feed(frames: Sequence[bytes]) -> Began | Batch:
         case [kind, content] if kind == _BATCH:
             return unpack(content)
         case [kind, content] if kind == _MARKS:
-            return Began(decode(_marks_decoder, content, BATCH_BYTES_MAX))
+            return Began(_decode_marks(content))
     raise DecodeError(f"{len(frames)} frames are no message of the batch feed")
 
 

@@ -6,12 +6,12 @@ refused: without it the command would mean something else (a dry run would be a 
 time (`_s`); only `market_time_ns` is market time.
 """
 
-from collections.abc import Mapping
-from typing import Annotated, Final, Literal, get_args
+from collections.abc import Callable, Mapping
+from typing import Annotated, Final, Literal, dataclass_transform, get_args
 
 import msgspec
 
-from bus.decoding import decode
+from bus.decoding import decoder_of, tag_of
 from bus.roles import Role
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
@@ -20,13 +20,15 @@ Pid = Annotated[int, msgspec.Meta(gt=0)]
 Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
-class Message(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower):
+@dataclass_transform(frozen_default=True)
+class Message(msgspec.Struct, frozen=True, tag_field="type", tag=tag_of):
     """Base of all requests and replies: immutable, a map on the wire, distinguished by `type`."""
 
 
 class OpenAlert(msgspec.Struct, frozen=True):
-    """An open alert of one process (`bus.events.AlertRaised`): reported `count` times since `since_ns`, last at
-    `last_ns`.
+    """An open alert of a process (`bus.events.AlertRaised`): reported `count` times since `since_ns`, last at
+    `last_ns`; silenced by an operator until `silenced_until_ns`, all in market time. A heartbeat states neither its
+    process nor a silence.
     """
 
     identity: str
@@ -35,12 +37,14 @@ class OpenAlert(msgspec.Struct, frozen=True):
     text: str
     count: int = 1
     last_ns: int = 0
+    process: str = ""
+    silenced_until_ns: int | None = None
 
 
 # --- from a supervised process; none of these is answered ----------------------------------------------------
 
 
-class Ready(Message, frozen=True):
+class Ready(Message):
     """The process is ready: dependent processes may start."""
 
     process: Name
@@ -59,7 +63,7 @@ class Sample(msgspec.Struct, frozen=True, array_like=True, gc=False):
     counts: tuple[int, ...] = ()
 
 
-class Heartbeat(Message, frozen=True):
+class Heartbeat(Message):
     """The process is alive and its event loop turns.
 
     `loop_lag_s` is how late its loop last woke; `progress` a count of its work, which stands still when it does.
@@ -75,7 +79,7 @@ class Heartbeat(Message, frozen=True):
     samples: list[Sample] = []
 
 
-class Stopping(Message, frozen=True):
+class Stopping(Message):
     """The process ends by its own decision: it needs its grace period and sends no more heartbeats."""
 
     process: Name
@@ -85,37 +89,37 @@ class Stopping(Message, frozen=True):
 # --- from a person -------------------------------------------------------------------------------------------
 
 
-class Command(Message, frozen=True, tag=str.lower, forbid_unknown_fields=True):
+class Command(Message, forbid_unknown_fields=True):
     """Base of a person's commands; one with an unknown field is refused."""
 
 
-class Status(Command, frozen=True):
+class Status(Command):
     """Request the status of all processes. Answered with `StatusReply`."""
 
 
-class Start(Command, frozen=True):
+class Start(Command):
     """Start a process that is stopped, done or given up. Done when it is ready."""
 
     process: Name
 
 
-class Stop(Command, frozen=True):
+class Stop(Command):
     """Stop a process and keep it stopped. Done when all its processes are gone."""
 
     process: Name
 
 
-class Restart(Command, frozen=True):
+class Restart(Command):
     """Stop a process and start it again, alone. Done when it is ready."""
 
     process: Name
 
 
-class Shutdown(Command, frozen=True):
+class Shutdown(Command):
     """Stop everything in order and end. Answered with `UnderWay`."""
 
 
-class Reload(Command, frozen=True):
+class Reload(Command):
     """Read the configuration again and restart what it changes. Answered with `ReloadReply`.
 
     A wrong configuration is refused with every wrong key; then nothing happens. With `dry_run` nothing happens either.
@@ -124,7 +128,7 @@ class Reload(Command, frozen=True):
     dry_run: bool = False
 
 
-class StartCapture(Command, frozen=True, tag="capture_start"):
+class StartCapture(Command, tag="capture_start"):
     """Record committed events of these kinds, or all, to the new file `out`, an absolute path below the data folder.
     Done once it records.
     """
@@ -133,20 +137,20 @@ class StartCapture(Command, frozen=True, tag="capture_start"):
     kinds: Annotated[list[Name], msgspec.Meta(max_length=256)] = []
 
 
-class StopCapture(Command, frozen=True, tag="capture_stop"):
+class StopCapture(Command, tag="capture_stop"):
     """End the recording. Done when its file is whole and nothing that was committed meanwhile is missing in it."""
 
 
 # --- orders: from a person, passed on to the process that is meant ---------------------------------------------
 
 
-class Drain(Command, frozen=True):
+class Drain(Command):
     """Is all committed that the process has published until now? Done when it is; None asks every process."""
 
     process: Name | None = None
 
 
-class RunJob(Command, frozen=True, tag="run_job"):
+class RunJob(Command):
     """Run one of the day's jobs now, whether or not it ran today. Done when it has ended well.
 
     `arguments` are words of the job's own.
@@ -156,33 +160,33 @@ class RunJob(Command, frozen=True, tag="run_job"):
     arguments: list[Name] = []
 
 
-class SetLogLevel(Command, frozen=True, tag="log_level"):
+class SetLogLevel(Command, tag="log_level"):
     """Log from this level on, until the process ends."""
 
     process: Name
     level: Level
 
 
-class Pin(Command, frozen=True):
+class Pin(Command):
     """Give the symbol a slot, whatever its score, today and every day until it is unpinned."""
 
     symbol: Symbol
 
 
-class Unpin(Command, frozen=True):
+class Unpin(Command):
     """Take the pin back: the slot is free; a trigger that holds may win it again."""
 
     symbol: Symbol
 
 
-class SilenceAlert(Command, frozen=True, tag="silence_alert"):
+class SilenceAlert(Command):
     """Silence an open alert for `for_s` market seconds; 0 ends its silence. It stays listed."""
 
     identity: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
     for_s: Annotated[float, msgspec.Meta(ge=0, le=366 * 86_400)]
 
 
-class RetryGaps(Command, frozen=True, tag="retry_gaps"):
+class RetryGaps(Command):
     """Fill these gaps at once, given-up and partly filled gaps included. An empty list means all open gaps."""
 
     gap_ids: list[Name] = []
@@ -212,7 +216,7 @@ def allows(role: Role, request: Request) -> bool:
 # --- replies -------------------------------------------------------------------------------------------------
 
 
-class ProcessStatus(Message, frozen=True, tag="process_status"):
+class ProcessStatus(Message):
     """The state of one process. None: unknown, or the process does not run.
 
     `uptime_s` counts from the process's start. `restarts` counts unrequested restarts. `cpu_percent` is of one core,
@@ -236,14 +240,7 @@ class ProcessStatus(Message, frozen=True, tag="process_status"):
     says: str | None = None
 
 
-class ProcessAlert(OpenAlert, frozen=True, kw_only=True):
-    """An open alert and its process; `silenced_until_ns` is market time, None where an operator did not silence it."""
-
-    process: str
-    silenced_until_ns: int | None = None
-
-
-class StatusReply(Message, frozen=True, tag="status"):
+class StatusReply(Message, tag="status"):
     """All processes in the order of their start, the market's time and phase of the day, and the open alerts of
     severity warning and above.
 
@@ -259,26 +256,26 @@ class StatusReply(Message, frozen=True, tag="status"):
     supervisor_pid: int
     uptime_s: float
     zygote_fallbacks: int = 0
-    alerts: list[ProcessAlert] = []
+    alerts: list[OpenAlert] = []
     orphans_ended: int = 0
     is_contained: bool = False
     samples: dict[str, list[Sample]] = {}
 
 
-class Done(Message, frozen=True):
+class Done(Message):
     """The request succeeded."""
 
     process: str
     detail: str
 
 
-class UnderWay(Message, frozen=True, tag="under_way"):
+class UnderWay(Message):
     """The request began and takes longer than an answer may: ask for the status."""
 
     detail: str
 
 
-class Refused(Message, frozen=True):
+class Refused(Message):
     """The request was refused or failed. `code` is for programs, `message` for people.
 
     Codes: malformed, not_allowed, busy, internal, unknown_process, unknown_job, unknown_symbol, unknown_kind,
@@ -290,7 +287,7 @@ class Refused(Message, frozen=True):
     message: str
 
 
-class ReloadReply(Message, frozen=True, tag="reload"):
+class ReloadReply(Message, tag="reload"):
     """Effects of a reload on the processes, by name, in the order of their start.
 
     `at_next_start` are changed processes that do not run now; `failed` those that did not restart. `progress` is
@@ -305,7 +302,7 @@ class ReloadReply(Message, frozen=True, tag="reload"):
     failed: list[str] = []
 
 
-class EachReply(Message, frozen=True, tag="each"):
+class EachReply(Message, tag="each"):
     """The answers of several processes, by name."""
 
     replies: dict[str, Done | UnderWay | Refused]
@@ -321,43 +318,8 @@ Reply = StatusReply | ReloadReply | EachReply | OrderReply
 REQUEST_BYTES_MAX: Final = 65_536  # the largest real one is far below 1 KiB; libzmq disconnects a peer that sends more
 REPLY_BYTES_MAX: Final = 4 * 1024 * 1024  # a status with some thousand alerts
 
-_request_decoder: Final[msgspec.msgpack.Decoder[Request]] = msgspec.msgpack.Decoder(Request)
-_reply_decoder: Final[msgspec.msgpack.Decoder[Reply]] = msgspec.msgpack.Decoder(Reply)
-_order_decoder: Final[msgspec.msgpack.Decoder[Order]] = msgspec.msgpack.Decoder(Order)
-_order_reply_decoder: Final[msgspec.msgpack.Decoder[OrderReply]] = msgspec.msgpack.Decoder(OrderReply)
-
-
-def decode_request(content: bytes) -> Request:
-    """Decode a request.
-
-    Raises:
-        DecodeError: the bytes are no request.
-    """
-    return decode(_request_decoder, content, REQUEST_BYTES_MAX)
-
-
-def decode_reply(content: bytes) -> Reply:
-    """Decode the supervisor's reply.
-
-    Raises:
-        DecodeError: the bytes are no reply.
-    """
-    return decode(_reply_decoder, content, REPLY_BYTES_MAX)
-
-
-def decode_order(content: bytes) -> Order:
-    """Decode an order.
-
-    Raises:
-        DecodeError: the bytes are no order.
-    """
-    return decode(_order_decoder, content, REPLY_BYTES_MAX)
-
-
-def decode_order_reply(content: bytes) -> OrderReply:
-    """A worker's answer to an order.
-
-    Raises:
-        DecodeError: there is none.
-    """
-    return decode(_order_reply_decoder, content, REQUEST_BYTES_MAX)
+# Each raises `DecodeError` for anything else.
+decode_request: Final[Callable[[bytes], Request]] = decoder_of(Request, REQUEST_BYTES_MAX)
+decode_reply: Final[Callable[[bytes], Reply]] = decoder_of(Reply, REPLY_BYTES_MAX)
+decode_order: Final[Callable[[bytes], Order]] = decoder_of(Order, REPLY_BYTES_MAX)
+decode_order_reply: Final[Callable[[bytes], OrderReply]] = decoder_of(OrderReply, REQUEST_BYTES_MAX)

@@ -12,7 +12,7 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 import zmq
@@ -49,6 +49,8 @@ ORDER: Final = b"O"
 _RECEIVED_MAX: Final = 1_000  # messages of one peer that libzmq keeps until they are read
 _LOGGED_CHARACTERS_MAX: Final = 500  # of a command
 
+Key = TypeVar("Key")
+Answer = TypeVar("Answer")
 Handler = Callable[[bytes, Request], Awaitable[Reply | None]]
 """Answers one request of the peer with this identity; None sends nothing."""
 OrderHandler = Callable[[Order], Awaitable[OrderReply]]
@@ -79,8 +81,8 @@ class ControlServer:
     def __init__(self, address: Address, handler: Handler) -> None:
         self._handler = handler
         self._socket = zmq.asyncio.Context.instance().socket(zmq.ROUTER)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.setsockopt(zmq.RCVHWM, _RECEIVED_MAX)
+        self._socket.linger = 0
+        self._socket.rcvhwm = _RECEIVED_MAX
         bind(self._socket, address, REQUEST_BYTES_MAX, ANY_ROLE)
         self._is_local = isinstance(address, str)
         self._peers = Peers("control")
@@ -109,16 +111,8 @@ class ControlServer:
             ControlTimeoutError: none came within `deadline_s` machine seconds; the worker may still obey.
         """
         order_id = next(self._ids).to_bytes(8, "big")
-        answer: asyncio.Future[OrderReply] = asyncio.get_running_loop().create_future()
-        self._given[identity, order_id] = answer
-        try:
-            async with asyncio.timeout(deadline_s):
-                await self._socket.send_multipart([identity, ORDER, order_id, _encoder.encode(order)])
-                return await answer
-        except TimeoutError as error:
-            raise ControlTimeoutError(f"no answer within {deadline_s:g} s") from error
-        finally:
-            del self._given[identity, order_id]
+        sending = self._socket.send_multipart([identity, ORDER, order_id, _encoder.encode(order)])
+        return await _answered(self._given, (identity, order_id), sending, deadline_s, "no answer")
 
     async def _receive(self) -> None:
         parts = await self._socket.recv_multipart(copy=False)
@@ -180,8 +174,8 @@ class ControlClient:
 
     def __init__(self, address: Address) -> None:
         self._socket = zmq.asyncio.Context.instance().socket(zmq.DEALER)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.setsockopt(zmq.SNDHWM, UNSENT_MAX)
+        self._socket.linger = 0
+        self._socket.sndhwm = UNSENT_MAX
         connect(self._socket, address, REPLY_BYTES_MAX)
         self._address = address
         self._ids = itertools.count(1)
@@ -199,16 +193,8 @@ class ControlClient:
         """
         self._listen()
         request_id = next(self._ids).to_bytes(8, "big")
-        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._asked[request_id] = answer
-        try:
-            async with asyncio.timeout(deadline_s):
-                await self._socket.send_multipart([request_id, _encoder.encode(request)])
-                return await answer
-        except TimeoutError as error:
-            raise ControlTimeoutError(f"no answer from {self._address} within {deadline_s:g} s") from error
-        finally:
-            del self._asked[request_id]
+        sending = self._socket.send_multipart([request_id, _encoder.encode(request)])
+        return await _answered(self._asked, request_id, sending, deadline_s, f"no answer from {self._address}")
 
     def obey(self, handler: OrderHandler) -> None:
         """Answer the supervisor's orders from now on, each in a task of its own."""
@@ -254,6 +240,26 @@ class ControlClient:
         for task in [*self._obeying, *([self._receiving] if self._receiving else [])]:
             task.cancel()
         self._socket.close()
+
+
+async def _answered(
+    asked: dict[Key, asyncio.Future[Answer]], key: Key, sending: Awaitable[object], deadline_s: float, failure: str
+) -> Answer:
+    """Send a question, and wait for its answer among those that are asked.
+
+    Raises:
+        ControlTimeoutError: none came within so many machine seconds.
+    """
+    answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+    asked[key] = answer
+    try:
+        async with asyncio.timeout(deadline_s):
+            await sending
+            return await answer
+    except TimeoutError as error:
+        raise ControlTimeoutError(f"{failure} within {deadline_s:g} s") from error
+    finally:
+        del asked[key]
 
 
 def _id_in(frames: list[bytes]) -> bytes:

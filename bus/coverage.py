@@ -19,9 +19,6 @@ class Coverage:
         self._last_seen = dict(marks)
         self._skipped: dict[str, int] = {}
 
-    def __repr__(self) -> str:
-        return f"Coverage(last_seen={self._last_seen}, skipped={self._skipped})"
-
     def add(self, stream: str, first_sequence: int, count: int) -> int:
         """Add a batch. Return how many events at its front are known already; the numbers skipped before it count as
         missing.

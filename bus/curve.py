@@ -57,10 +57,10 @@ def secure_server(socket: Socket, address: TcpAddress, roles: AbstractSet[Role])
     _start_authentication(
         zmq.Context.shadow(socket.context.underlying)
     )  # the same one, and plain whatever the socket is
-    socket.setsockopt(zmq.ZAP_DOMAIN, domain)
-    socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
-    socket.setsockopt(zmq.CURVE_SERVER, 1)
-    socket.setsockopt(zmq.CURVE_SECRETKEY, own.secret)
+    socket.zap_domain = domain
+    socket.zap_enforce_domain = 1
+    socket.curve_server = 1
+    socket.curve_secretkey = own.secret
     _watch_peers(socket)
 
 
@@ -73,15 +73,15 @@ def secure_client(socket: Socket, address: TcpAddress) -> None:
     """
     directory = Path(address.keys_directory)
     own = key_pair(directory, "client")
-    socket.setsockopt(zmq.CURVE_SERVERKEY, public_key(directory, "server"))
-    socket.setsockopt(zmq.CURVE_PUBLICKEY, own.public)
-    socket.setsockopt(zmq.CURVE_SECRETKEY, own.secret)
+    socket.curve_serverkey = public_key(directory, "server")
+    socket.curve_publickey = own.public
+    socket.curve_secretkey = own.secret
     _watch_peers(socket)
 
 
 def _watch_peers(socket: Socket) -> None:
-    socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
-    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
+    socket.heartbeat_ivl = HEARTBEAT_MS
+    socket.heartbeat_timeout = HEARTBEAT_TIMEOUT_MS
 
 
 def _start_authentication(context: zmq.SyncContext) -> None:
@@ -89,7 +89,7 @@ def _start_authentication(context: zmq.SyncContext) -> None:
     servers.
     """
     handler = context.socket(zmq.REP)
-    handler.setsockopt(zmq.LINGER, 0)
+    handler.linger = 0
     try:
         handler.bind(_ZAP_ADDRESS)
     except zmq.ZMQError as error:

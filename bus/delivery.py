@@ -19,12 +19,13 @@ The rules:
 Why these rules, and what they do not promise: bus/DESIGN.md.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Final, Literal
 
 import msgspec
 
 from bus.codec import SEQUENCE_MAX
+from bus.decoding import DecodeError, Wire, decoder_of
 from bus.events import Event, Poison
 
 # Of a hello, also of one that a producer of ours makes: it names what it must deliver first, and the newest of its
@@ -66,7 +67,7 @@ BATCH: Final = b"B"
 LOST: Final = b"L"
 
 
-class Lost(msgspec.Struct, frozen=True, array_like=True, tag="lost"):
+class Lost(Wire):
     """Producer to writer: these numbers of a stream exist no more, and why. `producer` is filled in by the writer."""
 
     stream: StreamId
@@ -84,7 +85,7 @@ Part = Delivered | Lost
 """The next part of a stream."""
 
 
-class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
+class Hello(Wire):
     """Producer to writer: the producer's name; the last acknowledged number of each stream that it can deliver,
     archived streams included; the epoch of these numbers, empty before the first welcome.
     """
@@ -94,7 +95,7 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
     epoch: Epoch = ""
 
 
-class Welcome(msgspec.Struct, frozen=True, array_like=True, tag="welcome"):
+class Welcome(Wire):
     """Writer to producer: how far each stream is committed and how many events may be under way at once.
 
     `taken` are the last numbers that the writer holds, committed or about to be; `backed_up` those that two verified
@@ -104,11 +105,11 @@ class Welcome(msgspec.Struct, frozen=True, array_like=True, tag="welcome"):
     high_water_marks: Marks
     credit: Mark
     epoch: Epoch = ""
-    taken: Marks = {}
-    backed_up: Marks = {}
+    taken: Marks = msgspec.field(default_factory=dict)
+    backed_up: Marks = msgspec.field(default_factory=dict)
 
 
-class Acknowledged(msgspec.Struct, frozen=True, array_like=True, tag="acknowledged"):
+class Acknowledged(Wire):
     """Writer to producer: the stream is committed up to and with this number."""
 
     stream: StreamId
@@ -116,18 +117,39 @@ class Acknowledged(msgspec.Struct, frozen=True, array_like=True, tag="acknowledg
     epoch: Epoch = ""
 
 
-class Rewind(msgspec.Struct, frozen=True, array_like=True, tag="rewind"):
+class Rewind(Wire):
     """Writer to producer: send again from behind this number, the last number taken, perhaps not yet committed."""
 
     stream: StreamId
     last_taken: Mark
 
 
-class Unknown(msgspec.Struct, frozen=True, array_like=True, tag="unknown"):
+class Unknown(Wire):
     """Writer to producer: no hello came from it since the writer's start, or since the database went back."""
 
 
 ToProducer = Welcome | Acknowledged | Rewind | Unknown
+
+HELLO_BYTES_MAX: Final = 256 * 1024  # each of its streams has some 45 bytes
+LOST_BYTES_MAX: Final = 1_024
+TO_PRODUCER_BYTES_MAX: Final = 3 * HELLO_BYTES_MAX  # a welcome has three numbers for each stream of the hello
+
+# Each raises `DecodeError` for anything else.
+decode_hello: Final[Callable[[bytes], Hello]] = decoder_of(Hello, HELLO_BYTES_MAX)
+decode_to_producer: Final[Callable[[bytes], ToProducer]] = decoder_of(ToProducer, TO_PRODUCER_BYTES_MAX)
+_decode_lost: Final[Callable[[bytes], Lost]] = decoder_of(Lost, LOST_BYTES_MAX)
+
+
+def decode_lost(content: bytes) -> Lost:
+    """Decode a producer's statement of lost numbers.
+
+    Raises:
+        DecodeError: the bytes are no such statement.
+    """
+    lost = _decode_lost(content)
+    if lost.count < 1:
+        raise DecodeError(f"no numbers from {lost.first_sequence} to {lost.last_sequence}")
+    return lost
 
 
 # --- the producer's end --------------------------------------------------------------------------------------

@@ -74,34 +74,19 @@ class Endpoints:
 
     def __init__(self, runtime_directory: Path, tcp: TcpEndpoints | None = None) -> None:
         self.runtime_directory = runtime_directory.absolute()
+        self.keys_directory = self.runtime_directory / _KEYS
+        """Of the keys for TCP; it may be absent."""
         self._tcp = tcp
+        self.ingest = self._address("ingest")
+        """Producers send their batches here."""
+        self.feed = self._address("feed")
+        """Committed events are published here."""
+        self.batch_feed = self._address("batch_feed")
+        """Committed batches are published here, whole, for captures."""
+        self.control = self._address("control")
+        """The supervisor answers here."""
         _refuse_long_paths(self.runtime_directory)
         _make_private(self.runtime_directory)
-
-    @property
-    def keys_directory(self) -> Path:
-        """The directory of the keys for TCP; it may be absent."""
-        return self.runtime_directory / _KEYS
-
-    @property
-    def ingest(self) -> Address:
-        """Producers send their batches here."""
-        return self._address("ingest")
-
-    @property
-    def feed(self) -> Address:
-        """Committed events are published here."""
-        return self._address("feed")
-
-    @property
-    def batch_feed(self) -> Address:
-        """Committed batches are published here, whole, for captures."""
-        return self._address("batch_feed")
-
-    @property
-    def control(self) -> Address:
-        """The supervisor answers here."""
-        return self._address("control")
 
     def _address(self, name: str) -> Address:
         if self._tcp is None:

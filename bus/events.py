@@ -20,9 +20,11 @@ To change the schema, append a field with a default to the end of a struct or ad
 reader takes older versions as they are: absent fields get their defaults. Fields are never removed, renamed or moved.
 """
 
-from typing import Any, Final, Literal, get_args, get_origin
+from typing import Any, Final, Literal, dataclass_transform, get_args, get_origin
 
 import msgspec
+
+from bus.decoding import tag_of
 
 SCHEMA_VERSION: Final = 9
 """Of the events: each change of them has the next number."""
@@ -84,14 +86,15 @@ PinWait = Literal["delisted", "halted", "upper_limit", "all_slots_pinned", "not_
 AllocationStrategy = Literal["round_robin", "priority"]
 
 
-class Fact(msgspec.Struct, frozen=True, array_like=True, gc=False):
+@dataclass_transform(frozen_default=True)
+class Fact(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=tag_of):
     """Base of all events: immutable, flat, encoded as an array that starts with the kind."""
 
 
 # --- the market ----------------------------------------------------------------------------------------------
 
 
-class Trade(Fact, frozen=True, array_like=True, gc=False, tag="trade"):
+class Trade(Fact):
     """One execution, streamed or recovered; `gap_id` is set on recovered ones and only there.
 
     `cumulative_volume` is the day's volume after this trade and so names the trade within its symbol and day. It is
@@ -121,7 +124,7 @@ class Trade(Fact, frozen=True, array_like=True, gc=False, tag="trade"):
     venue: str = ""
 
 
-class OrderBook(Fact, frozen=True, array_like=True, gc=False, tag="order_book"):
+class OrderBook(Fact):
     """The ten best quotes of each side with their volumes; a price is None where no quote stands.
 
     The stream carries no date: `session_date` is that of `receive_time_ns`. The expected price and volume are those of
@@ -182,7 +185,7 @@ class OrderBook(Fact, frozen=True, array_like=True, gc=False, tag="order_book"):
     venue: str = ""
 
 
-class ExpectedPrice(Fact, frozen=True, array_like=True, gc=False, tag="expected_price"):
+class ExpectedPrice(Fact):
     """Price and volume that the running auction would trade if it ended now."""
 
     provider: str
@@ -199,7 +202,7 @@ class ExpectedPrice(Fact, frozen=True, array_like=True, gc=False, tag="expected_
     auction: Auction | None = None
 
 
-class MarketStateChanged(Fact, frozen=True, array_like=True, gc=False, tag="market_state_changed"):
+class MarketStateChanged(Fact):
     """The exchange reported a symbol's state: halted or not and why, its own codes for the rest, as they came, and the
     name of the venue. `market_notice` is what `market_state` says of the symbol's market; None: nothing that is known.
     """
@@ -220,7 +223,7 @@ class MarketStateChanged(Fact, frozen=True, array_like=True, gc=False, tag="mark
     market_notice: MarketNotice | None = None
 
 
-class NavObserved(Fact, frozen=True, array_like=True, gc=False, tag="nav_observed"):
+class NavObserved(Fact):
     """An ETF's indicative net asset value per share, in its currency."""
 
     provider: str
@@ -233,7 +236,7 @@ class NavObserved(Fact, frozen=True, array_like=True, gc=False, tag="nav_observe
     low: float | None
 
 
-class Snapshot(Fact, frozen=True, array_like=True, gc=False, tag="snapshot"):
+class Snapshot(Fact):
     """The state of one symbol as a sweep of Track A saw it. `price` and the day's range are None before the first trade
     of the day: the broker's price is the previous close then.
     """
@@ -258,7 +261,7 @@ class Snapshot(Fact, frozen=True, array_like=True, gc=False, tag="snapshot"):
     session: MarketSession | None = None
 
 
-class SweepCompleted(Fact, frozen=True, array_like=True, gc=False, tag="sweep_completed"):
+class SweepCompleted(Fact):
     """One pass over the universe: how many symbols were asked for, how many answered, in which market time."""
 
     provider: str
@@ -271,7 +274,7 @@ class SweepCompleted(Fact, frozen=True, array_like=True, gc=False, tag="sweep_co
     requests: int
 
 
-class VolumeRise(Fact, frozen=True, array_like=True, gc=False, tag="volume_rise"):
+class VolumeRise(Fact):
     """Between two requests of Track A a symbol without a slot traded so much more than usual that a volume surge begins
     or lasts: the cumulative volumes at both moments (UTC ns), and the usual volume between them. The other fields are
     those of a snapshot at the second moment.
@@ -293,7 +296,7 @@ class VolumeRise(Fact, frozen=True, array_like=True, gc=False, tag="volume_rise"
     venue: str = ""
 
 
-class AttentionCompleted(Fact, frozen=True, array_like=True, gc=False, tag="attention_completed"):
+class AttentionCompleted(Fact):
     """What Track A asked between the sweep of this number and the next one: how many symbols it requested in so many
     requests, how many answered, and how many volume rises it published.
     """
@@ -309,7 +312,7 @@ class AttentionCompleted(Fact, frozen=True, array_like=True, gc=False, tag="atte
     rises: int
 
 
-class DailyBar(Fact, frozen=True, array_like=True, gc=False, tag="daily_bar"):
+class DailyBar(Fact):
     """One symbol's day, as traded. On a day without a trade `open`, `high` and `low` are None, and `close` is the
     exchange's: the close before, or the base price. `source`: the broker's bar, or the last snapshot of the day's own
     sweeps. `sessions` are the venue's sessions of that day that the volume holds, in their order with a plus between
@@ -330,7 +333,7 @@ class DailyBar(Fact, frozen=True, array_like=True, gc=False, tag="daily_bar"):
     sessions: str = ""
 
 
-class TradesConflated(Fact, frozen=True, array_like=True, gc=False, tag="trades_conflated"):
+class TradesConflated(Fact):
     """Two or more trades of one symbol in a time span, conflated to a bar when there is no room to keep each: their
     number, volume and OHLC. `cumulative_volume` and `cumulative_trades` are the day's values after the last of them.
     """
@@ -353,7 +356,7 @@ class TradesConflated(Fact, frozen=True, array_like=True, gc=False, tag="trades_
     session: MarketSession | None = None
 
 
-class SamplingChanged(Fact, frozen=True, array_like=True, gc=False, tag="sampling_changed"):
+class SamplingChanged(Fact):
     """From this event on, the trades of each symbol are stored one by one (`rate_hz` None), or conflated to `rate_hz`
     rows a second. Every process of Track B begins with this event.
     """
@@ -364,7 +367,7 @@ class SamplingChanged(Fact, frozen=True, array_like=True, gc=False, tag="samplin
     reason: str
 
 
-class MinuteBarRecovered(Fact, frozen=True, array_like=True, gc=False, tag="minute_bar_recovered"):
+class MinuteBarRecovered(Fact):
     """A minute bar that replaces the trades of a gap too long for recovery trade by trade. `receive_time_ns` is its
     arrival (None before version 4).
     """
@@ -387,7 +390,7 @@ class MinuteBarRecovered(Fact, frozen=True, array_like=True, gc=False, tag="minu
 # --- what exists ---------------------------------------------------------------------------------------------
 
 
-class MasterFileChecked(Fact, frozen=True, array_like=True, gc=False, tag="master_file_checked"):
+class MasterFileChecked(Fact):
     """One check of one exchange's master file, with its result.
 
     `run` identifies the check, for its approval if one is pending. The listings of an exchange's first file are
@@ -416,7 +419,7 @@ class MasterFileChecked(Fact, frozen=True, array_like=True, gc=False, tag="maste
     initial: int = 0
 
 
-class MasterFileApproved(Fact, frozen=True, array_like=True, gc=False, tag="master_file_approved"):
+class MasterFileApproved(Fact):
     """A person approved the changes of a pending run; they are stored in the same transaction as this event."""
 
     provider: str
@@ -425,7 +428,7 @@ class MasterFileApproved(Fact, frozen=True, array_like=True, gc=False, tag="mast
     approved_ns: int
 
 
-class ListingChanged(Fact, frozen=True, array_like=True, gc=False, tag="listing_changed"):
+class ListingChanged(Fact):
     """A listing appeared, vanished, came back or changed; the fields are its state after the change.
 
     `previous` is a JSON object with the changed fields' earlier values. Overseas master files give `security_type`
@@ -459,7 +462,7 @@ class ListingChanged(Fact, frozen=True, array_like=True, gc=False, tag="listing_
     run: str = ""
 
 
-class ListingValued(Fact, frozen=True, array_like=True, gc=False, tag="listing_valued"):
+class ListingValued(Fact):
     """Only the day's values of a listing changed in its master file."""
 
     provider: str
@@ -470,7 +473,7 @@ class ListingValued(Fact, frozen=True, array_like=True, gc=False, tag="listing_v
     market_cap: float | None
 
 
-class UniverseBuilt(Fact, frozen=True, array_like=True, gc=False, tag="universe_built"):
+class UniverseBuilt(Fact):
     """The day's universe was fixed; its members are the `UniverseMember`s of the same session and market."""
 
     provider: str
@@ -483,7 +486,7 @@ class UniverseBuilt(Fact, frozen=True, array_like=True, gc=False, tag="universe_
     minimum_close: float
 
 
-class UniverseMember(Fact, frozen=True, array_like=True, gc=False, tag="universe_member"):
+class UniverseMember(Fact):
     """One symbol of the day's universe with the history its triggers compare against, in shares of that morning.
 
     `close_is_base`: no bar of the previous session is known, so `previous_close` is the exchange's base price from the
@@ -514,7 +517,7 @@ class UniverseMember(Fact, frozen=True, array_like=True, gc=False, tag="universe
     average_sessions: str = ""
 
 
-class VenueEligibility(Fact, frozen=True, array_like=True, gc=False, tag="venue_eligibility"):
+class VenueEligibility(Fact):
     """Whether a stock trades at a venue on a day, as the broker stated at `observed_ns`. `symbol` is the stock's own,
     not a line's id.
     """
@@ -527,7 +530,7 @@ class VenueEligibility(Fact, frozen=True, array_like=True, gc=False, tag="venue_
     observed_ns: int
 
 
-class SharesAdjusted(Fact, frozen=True, array_like=True, gc=False, tag="shares_adjusted"):
+class SharesAdjusted(Fact):
     """The exchange redefined a symbol's share from this session on (a split, a merger of shares, a rights issue): it
     set `base_price` where the previous session closed at `previous_close`. Values of earlier sessions are stored as
     traded; the ratio of the two prices converts them to the new shares.
@@ -547,7 +550,7 @@ class SharesAdjusted(Fact, frozen=True, array_like=True, gc=False, tag="shares_a
 # --- ETFs ---------------------------------------------------------------------------------------------------
 
 
-class EtfListed(Fact, frozen=True, array_like=True, gc=False, tag="etf_listed"):
+class EtfListed(Fact):
     """One ETF of a day's list, and how it differs from the list before; one that left is reported once.
 
     None: no source gives the value. `leverage` is the targeted multiple of the index's return (2, 1, -1 ...), rates are
@@ -579,7 +582,7 @@ class EtfListed(Fact, frozen=True, array_like=True, gc=False, tag="etf_listed"):
     sources: dict[str, str]
 
 
-class EtfValued(Fact, frozen=True, array_like=True, gc=False, tag="etf_valued"):
+class EtfValued(Fact):
     """An ETF's value: `price` is None on a day without a trade, `aum` is the last price, of whichever day, times listed
     shares, `net_assets` the broker's figure. Figures are as precise as the source's (a NAV has two decimals).
 
@@ -601,7 +604,7 @@ class EtfValued(Fact, frozen=True, array_like=True, gc=False, tag="etf_valued"):
     component_count: int | None
 
 
-class EtfNavDay(Fact, frozen=True, array_like=True, gc=False, tag="etf_nav_day"):
+class EtfNavDay(Fact):
     """An ETF's close and net asset value per share on one day, and its index's close where the source has it. On a day
     without a trade (`volume` 0) the close is that of an earlier day.
     """
@@ -617,7 +620,7 @@ class EtfNavDay(Fact, frozen=True, array_like=True, gc=False, tag="etf_nav_day")
     index_close: float | None
 
 
-class EtfMeasured(Fact, frozen=True, array_like=True, gc=False, tag="etf_measured"):
+class EtfMeasured(Fact):
     """An ETF's mean premium (괴리율) and tracking error (추적오차) over its last 20, 60, 120 and 250 sessions.
 
     The tracking error is the annualised deviation of the NAV's returns from their target. None with fewer sessions, or
@@ -638,7 +641,7 @@ class EtfMeasured(Fact, frozen=True, array_like=True, gc=False, tag="etf_measure
     tracking_error_250d_percent: float | None
 
 
-class EtfRangeFound(Fact, frozen=True, array_like=True, gc=False, tag="etf_range_found"):
+class EtfRangeFound(Fact):
     """An ETF's highest and lowest close of the 52 weeks up to a day, and the number of stored closes they are from."""
 
     symbol: str
@@ -649,7 +652,7 @@ class EtfRangeFound(Fact, frozen=True, array_like=True, gc=False, tag="etf_range
     lowest_close_52w: float
 
 
-class EtfJobEnded(Fact, frozen=True, array_like=True, gc=False, tag="etf_job_ended"):
+class EtfJobEnded(Fact):
     """An ETF job ended: the number of ETFs requested and answered, and the source."""
 
     job: EtfJob
@@ -666,7 +669,7 @@ class EtfJobEnded(Fact, frozen=True, array_like=True, gc=False, tag="etf_job_end
 # --- what matters now ----------------------------------------------------------------------------------------
 
 
-class ContextSynced(Fact, frozen=True, array_like=True, gc=False, tag="context_synced"):
+class ContextSynced(Fact):
     """Track B loaded Track A's snapshots from before its start; degraded when there were none.
 
     The thresholds are the averages times 1.5.
@@ -683,7 +686,7 @@ class ContextSynced(Fact, frozen=True, array_like=True, gc=False, tag="context_s
     volatility_threshold: float | None = None
 
 
-class TriggerFired(Fact, frozen=True, array_like=True, gc=False, tag="trigger_fired"):
+class TriggerFired(Fact):
     """A trigger condition began to hold for a symbol: `measure` was at least `threshold`, relative to `reference`.
 
     `severity` is the highest level reached (mild, moderate, severe) for kinds with levels. `basis` names the reference
@@ -704,7 +707,7 @@ class TriggerFired(Fact, frozen=True, array_like=True, gc=False, tag="trigger_fi
     basis: str = ""
 
 
-class TriggerEnded(Fact, frozen=True, array_like=True, gc=False, tag="trigger_ended"):
+class TriggerEnded(Fact):
     """A trigger condition that fired at `fired_ns` held until `held_until_ns`, as far as that was seen, and its life
     ended at `ended_ns`.
     """
@@ -716,7 +719,7 @@ class TriggerEnded(Fact, frozen=True, array_like=True, gc=False, tag="trigger_en
     ended_ns: int
 
 
-class SlotAssigned(Fact, frozen=True, array_like=True, gc=False, tag="slot_assigned"):
+class SlotAssigned(Fact):
     """A symbol got a slot. `replaced` is the symbol that lost the slot, None for a free slot. `expires_ns` is the end
     without an extension, None without an end.
     """
@@ -732,7 +735,7 @@ class SlotAssigned(Fact, frozen=True, array_like=True, gc=False, tag="slot_assig
     venue: str = ""
 
 
-class SlotExtended(Fact, frozen=True, array_like=True, gc=False, tag="slot_extended"):
+class SlotExtended(Fact):
     """A symbol keeps its slot until `expires_ns` (None without end), by the trigger that holds now, with its score."""
 
     slot: str
@@ -744,7 +747,7 @@ class SlotExtended(Fact, frozen=True, array_like=True, gc=False, tag="slot_exten
     venue: str = ""
 
 
-class SlotReleased(Fact, frozen=True, array_like=True, gc=False, tag="slot_released"):
+class SlotReleased(Fact):
     """A symbol lost its slot. `replaced_by` is the symbol that took the slot, None without a replacement."""
 
     slot: str
@@ -756,7 +759,7 @@ class SlotReleased(Fact, frozen=True, array_like=True, gc=False, tag="slot_relea
     venue: str = ""
 
 
-class SlotOverflowed(Fact, frozen=True, array_like=True, gc=False, tag="slot_overflowed"):
+class SlotOverflowed(Fact):
     """A triggered symbol got no slot. `lowest_score` is the lowest score among replaceable symbols, 0 for none; `slots`
     is the number of all slots (0: not reported).
     """
@@ -773,7 +776,7 @@ class SlotOverflowed(Fact, frozen=True, array_like=True, gc=False, tag="slot_ove
     slots: int = 0
 
 
-class ChurnGuardChanged(Fact, frozen=True, array_like=True, gc=False, tag="churn_guard_changed"):
+class ChurnGuardChanged(Fact):
     """The churn guard engaged or disengaged; `threshold` is the replacement factor from now on."""
 
     changed_ns: int
@@ -782,18 +785,19 @@ class ChurnGuardChanged(Fact, frozen=True, array_like=True, gc=False, tag="churn
     threshold: float
 
 
-class Document(msgspec.Struct, frozen=True, gc=False, tag_field="kind"):
+@dataclass_transform(frozen_default=True)
+class Document(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag=tag_of):
     """Part of an event, stored as one JSON text."""
 
 
-class AccountSlots(Document, frozen=True, gc=False, tag=False):
+class AccountSlots(Document, tag=False):
     """Number of symbols that an account can stream."""
 
     account: str
     slots: int
 
 
-class DayBegan(Document, frozen=True, tag="began"):
+class DayBegan(Document, tag="began"):
     """A process begins the day: the inputs of its decisions, apart from the events that follow.
 
     `universe` is the session of its universe ("" for none), `built_ns` the time when that was built, and `snapshots`
@@ -817,7 +821,7 @@ class DayBegan(Document, frozen=True, tag="began"):
     history_ns: int | None = None
 
 
-class KeptPin(Document, frozen=True, gc=False, tag=False):
+class KeptPin(Document, tag=False):
     """A pin of an earlier day. The reason says why the pinned symbol has no slot, None if it has a slot; the end is
     None for a pin without an end.
     """
@@ -827,21 +831,21 @@ class KeptPin(Document, frozen=True, gc=False, tag=False):
     until_ns: int | None = None
 
 
-class PinsKept(Document, frozen=True, tag="pins_kept"):
+class PinsKept(Document):
     """Pins of earlier days that remain valid, in the order of their requests."""
 
     pins: tuple[KeptPin, ...]
 
 
-class SlotsOpened(Document, frozen=True, gc=False, tag="opened"):
+class SlotsOpened(Document, tag="opened"):
     """The first slots of the day go to the opening's movers."""
 
 
-class SlotsResumed(Document, frozen=True, gc=False, tag="resumed"):
+class SlotsResumed(Document, tag="resumed"):
     """A process continues with the slots of an earlier process of this day."""
 
 
-class UniverseEvaluated(Document, frozen=True, gc=False, tag="universe_evaluated"):
+class UniverseEvaluated(Document):
     """All symbols are evaluated after a sweep, with `snapshots` snapshots of it, received in [started, completed]."""
 
     sweep: int
@@ -850,7 +854,7 @@ class UniverseEvaluated(Document, frozen=True, gc=False, tag="universe_evaluated
     snapshots: int
 
 
-class RiseApplied(Document, frozen=True, gc=False, tag="rise"):
+class RiseApplied(Document, tag="rise"):
     """A symbol is evaluated with a volume rise of Track A (`VolumeRise`)."""
 
     symbol: str
@@ -863,11 +867,11 @@ class RiseApplied(Document, frozen=True, gc=False, tag="rise"):
     at_upper_limit: bool
 
 
-class SlotsEvaluated(Document, frozen=True, gc=False, tag="slots_evaluated"):
+class SlotsEvaluated(Document):
     """The symbols with slots are evaluated."""
 
 
-class ListingApplied(Document, frozen=True, gc=False, tag="listing"):
+class ListingApplied(Document, tag="listing"):
     """A master file's current data of a symbol in the universe."""
 
     symbol: str
@@ -875,19 +879,19 @@ class ListingApplied(Document, frozen=True, gc=False, tag="listing"):
     suspended: bool
 
 
-class HistoryApplied(Document, frozen=True, gc=False, tag="history"):
+class HistoryApplied(Document, tag="history"):
     """From now on the closes and averages of the day's build of this time count, which came after the one in force."""
 
     built_ns: int
 
 
-class AccountsClosed(Document, frozen=True, tag="accounts_closed"):
+class AccountsClosed(Document):
     """From now on exactly these accounts cannot stream."""
 
     accounts: tuple[str, ...]
 
 
-class Pinned(Document, frozen=True, gc=False, tag="pinned"):
+class Pinned(Document):
     """A symbol is pinned. `waits_for` is the reason why the symbol has no slot yet, None if it has a slot. `until_ns`
     is the end of the pin, None without an end.
     """
@@ -897,19 +901,19 @@ class Pinned(Document, frozen=True, gc=False, tag="pinned"):
     until_ns: int | None = None
 
 
-class PinRefused(Document, frozen=True, gc=False, tag="pin_refused"):
+class PinRefused(Document):
     """A pin request was refused; the symbol is not pinned."""
 
     symbol: str
 
 
-class Unpinned(Document, frozen=True, gc=False, tag="unpinned"):
+class Unpinned(Document):
     """A symbol is unpinned."""
 
     symbol: str
 
 
-class SlotsClosed(Document, frozen=True, gc=False, tag="closed"):
+class SlotsClosed(Document, tag="closed"):
     """All slots are released: the day is over ("unfinished": no process was running at its end)."""
 
     reason: CloseReason
@@ -933,7 +937,7 @@ SelectionStep = (
 )
 
 
-class SelectionAdvanced(Fact, frozen=True, array_like=True, gc=False, tag="selection_advanced"):
+class SelectionAdvanced(Fact):
     """One step of the selection, with its time and position in the event stream. Its decisions, if any, precede it in
     the stream. A replay of the steps makes the same decisions.
     """
@@ -946,7 +950,7 @@ class SelectionAdvanced(Fact, frozen=True, array_like=True, gc=False, tag="selec
 # --- what we missed ------------------------------------------------------------------------------------------
 
 
-class GapOpened(Fact, frozen=True, array_like=True, gc=False, tag="gap_opened"):
+class GapOpened(Fact):
     """The stream of a slotted symbol was cut at `from_ns`: trades after the cumulative volume `after_volume` may be
     missing. `GapDetected` or `GapEmpty` of the same `gap_id` follows when the exchange's volume shows which.
     """
@@ -962,7 +966,7 @@ class GapOpened(Fact, frozen=True, array_like=True, gc=False, tag="gap_opened"):
     venue: str = ""
 
 
-class GapEmpty(Fact, frozen=True, array_like=True, gc=False, tag="gap_empty"):
+class GapEmpty(Fact):
     """Nothing was traded in an opened gap: the exchange's cumulative volume after it, `volume`, is the streamed one."""
 
     gap_id: str
@@ -976,7 +980,7 @@ class GapEmpty(Fact, frozen=True, array_like=True, gc=False, tag="gap_empty"):
     venue: str = ""
 
 
-class GapDetected(Fact, frozen=True, array_like=True, gc=False, tag="gap_detected"):
+class GapDetected(Fact):
     """Trades of a slotted symbol are missing: those with a cumulative volume above `after_volume` and below
     `before_volume`, the cumulative volume before the next streamed trade. `missing_volume` is exact in shares,
     `missing_trades` in trades (None where the counts are unknown). From and to are the outage's times where the stream
@@ -998,7 +1002,7 @@ class GapDetected(Fact, frozen=True, array_like=True, gc=False, tag="gap_detecte
     venue: str = ""
 
 
-class Reached(Document, frozen=True, gc=False, tag=False):
+class Reached(Document, tag=False):
     """A symbol is accounted for up to here: the day's volume, its number of trades if known, and the time."""
 
     cumulative_volume: float
@@ -1006,7 +1010,7 @@ class Reached(Document, frozen=True, gc=False, tag=False):
     exchange_time_ns: int
 
 
-class WatchResumed(Document, frozen=True, gc=False, tag="resumed"):
+class WatchResumed(Document, tag="resumed"):
     """The account of an earlier process is resumed from here. That process streamed until `since_ns`; `gap_id` is the
     gap that it had opened by then, if any.
     """
@@ -1016,38 +1020,38 @@ class WatchResumed(Document, frozen=True, gc=False, tag="resumed"):
     gap_id: str | None = None
 
 
-class WatchStarted(Document, frozen=True, gc=False, tag="started"):
+class WatchStarted(Document, tag="started"):
     """The broker acknowledged a subscription; `known` is the symbol's volume before it, if known."""
 
     known: Reached | None = None
 
 
-class WatchLearned(Document, frozen=True, gc=False, tag="learned"):
+class WatchLearned(Document, tag="learned"):
     """The broker returned the day's volume of a symbol that is already watched."""
 
     known: Reached
 
 
-class WatchInterrupted(Document, frozen=True, gc=False, tag="interrupted"):
+class WatchInterrupted(Document, tag="interrupted"):
     """The subscription is lost since `since_ns`; the next gap carries `reason`."""
 
     reason: GapReason
     since_ns: int = 0
 
 
-class WatchObserved(Document, frozen=True, gc=False, tag="observed"):
+class WatchObserved(Document, tag="observed"):
     """The exchange reported this volume, and the stream has had the time to deliver every trade until then."""
 
     reached: Reached
 
 
-class WatchSettled(Document, frozen=True, gc=False, tag="settled"):
+class WatchSettled(Document, tag="settled"):
     """The exchange's own volume accounts for the symbol; its watch ends."""
 
     reached: Reached
 
 
-class WatchStopped(Document, frozen=True, gc=False, tag="stopped"):
+class WatchStopped(Document, tag="stopped"):
     """The symbol's watch ends."""
 
 
@@ -1056,7 +1060,7 @@ WatchChange = (
 )
 
 
-class WatchChanged(Fact, frozen=True, array_like=True, gc=False, tag="watch_changed"):
+class WatchChanged(Fact):
     """A symbol's watch starts, is interrupted or ends at this position of the event stream. While it is watched, no
     trade may be missing.
     """
@@ -1068,7 +1072,7 @@ class WatchChanged(Fact, frozen=True, array_like=True, gc=False, tag="watch_chan
     change: WatchChange
 
 
-class GapRecovered(Fact, frozen=True, array_like=True, gc=False, tag="gap_recovered"):
+class GapRecovered(Fact):
     """A gap was filled. `complete`: the recovered volume equals the missing volume, to the share. `rows` are stored for
     the gap; what the tape has of it is in the volume alone.
     """
@@ -1083,7 +1087,7 @@ class GapRecovered(Fact, frozen=True, array_like=True, gc=False, tag="gap_recove
     venue: str = ""
 
 
-class GapUnrecoverable(Fact, frozen=True, array_like=True, gc=False, tag="gap_unrecoverable"):
+class GapUnrecoverable(Fact):
     """A gap stays open for good, and why."""
 
     gap_id: str
@@ -1093,7 +1097,7 @@ class GapUnrecoverable(Fact, frozen=True, array_like=True, gc=False, tag="gap_un
     venue: str = ""
 
 
-class GapTimesMeasured(Fact, frozen=True, array_like=True, gc=False, tag="gap_times_measured"):
+class GapTimesMeasured(Fact):
     """How soon the gaps of a day were detected and filled until now, in machine seconds: percentiles of `gaps` gaps, of
     which `met` meet the target. A restart of gap recovery goes on with the day's count.
 
@@ -1112,7 +1116,7 @@ class GapTimesMeasured(Fact, frozen=True, array_like=True, gc=False, tag="gap_ti
     max_s: float
 
 
-class ReconciliationResult(Fact, frozen=True, array_like=True, gc=False, tag="reconciliation_result"):
+class ReconciliationResult(Fact):
     """Reconciliation of one uninterrupted streaming interval of a symbol.
 
     `after_volume` is the exchange's cumulative volume before the first trade of the interval, `before_volume` that
@@ -1133,14 +1137,14 @@ class ReconciliationResult(Fact, frozen=True, array_like=True, gc=False, tag="re
     venue: str = ""
 
 
-class StreamedTime(Document, frozen=True, gc=False, tag=False):
+class StreamedTime(Document, tag=False):
     """A time in which the broker streamed a symbol: from the acknowledgement of its subscription to its end."""
 
     from_ns: int
     to_ns: int
 
 
-class QualityJudged(Fact, frozen=True, array_like=True, gc=False, tag="quality_judged"):
+class QualityJudged(Fact):
     """How complete a symbol's trades of one day are, in two words: within its slots, and within the whole day.
 
     `slots_quality` covers the times in which the symbol had a slot. *complete*: every trade was streamed, or none was
@@ -1179,7 +1183,7 @@ class QualityJudged(Fact, frozen=True, array_like=True, gc=False, tag="quality_j
     venue: str = ""
 
 
-class ConnectionChanged(Fact, frozen=True, array_like=True, gc=False, tag="connection_changed"):
+class ConnectionChanged(Fact):
     """A market data stream's connection came up, was lost, was refused, or is suspended. Suspended: after too many
     attempts in an hour only a slow retry goes on, and nothing is streamed until the next "connected".
     """
@@ -1195,7 +1199,7 @@ class ConnectionChanged(Fact, frozen=True, array_like=True, gc=False, tag="conne
 # --- with whose keys, when, and who runs ---------------------------------------------------------------------
 
 
-class TokenRenewed(Fact, frozen=True, array_like=True, gc=False, tag="token_renewed"):
+class TokenRenewed(Fact):
     """An access token was issued, or its issue failed: then the old one stays in use. The event never carries the
     token.
     """
@@ -1209,7 +1213,7 @@ class TokenRenewed(Fact, frozen=True, array_like=True, gc=False, tag="token_rene
     error: str
 
 
-class AccountChecked(Fact, frozen=True, array_like=True, gc=False, tag="account_checked"):
+class AccountChecked(Fact):
     """The health of an account: whether its token is valid, whether a REST call succeeds, whether its market data
     stream is up (None while not streaming, or unknown), and its number of used slots.
     """
@@ -1225,7 +1229,7 @@ class AccountChecked(Fact, frozen=True, array_like=True, gc=False, tag="account_
     slots_held: int = 0
 
 
-class PhaseChanged(Fact, frozen=True, array_like=True, gc=False, tag="phase_changed"):
+class PhaseChanged(Fact):
     """The day entered another phase."""
 
     session_date: str
@@ -1234,7 +1238,7 @@ class PhaseChanged(Fact, frozen=True, array_like=True, gc=False, tag="phase_chan
     current: str
 
 
-class ProcessChanged(Fact, frozen=True, array_like=True, gc=False, tag="process_changed"):
+class ProcessChanged(Fact):
     """A supervised process changed its state."""
 
     process: str
@@ -1245,7 +1249,7 @@ class ProcessChanged(Fact, frozen=True, array_like=True, gc=False, tag="process_
     reason: str
 
 
-class AlertRaised(Fact, frozen=True, array_like=True, gc=False, tag="alert_raised"):
+class AlertRaised(Fact):
     """A condition began that the operator must know, or its severity changed.
 
     `identity` names the condition within its source ("disk_full", "token:main"). The alert is open until an
@@ -1262,7 +1266,7 @@ class AlertRaised(Fact, frozen=True, array_like=True, gc=False, tag="alert_raise
     until_ns: int | None = None
 
 
-class AlertRepeated(Fact, frozen=True, array_like=True, gc=False, tag="alert_repeated"):
+class AlertRepeated(Fact):
     """An open alert was reported again, `count` times so far; at most one a minute for each identity."""
 
     repeated_ns: int
@@ -1272,7 +1276,7 @@ class AlertRepeated(Fact, frozen=True, array_like=True, gc=False, tag="alert_rep
     text: str
 
 
-class AlertResolved(Fact, frozen=True, array_like=True, gc=False, tag="alert_resolved"):
+class AlertResolved(Fact):
     """The condition of an open alert ended; `count` is how often it was reported while it lasted."""
 
     resolved_ns: int
@@ -1282,7 +1286,7 @@ class AlertResolved(Fact, frozen=True, array_like=True, gc=False, tag="alert_res
     text: str
 
 
-class BackupCompleted(Fact, frozen=True, array_like=True, gc=False, tag="backup_completed"):
+class BackupCompleted(Fact):
     """A copy of the database was made and checked."""
 
     completed_ns: int
@@ -1291,7 +1295,7 @@ class BackupCompleted(Fact, frozen=True, array_like=True, gc=False, tag="backup_
     sha256: str
 
 
-class SectorAssigned(Fact, frozen=True, array_like=True, gc=False, tag="sector_assigned"):
+class SectorAssigned(Fact):
     """The sector of a stock; it replaces the earlier assignment.
 
     `sector` is the standard name of one of the eleven GICS sectors; None: the look-up had no result. `said` is the term
@@ -1309,7 +1313,7 @@ class SectorAssigned(Fact, frozen=True, array_like=True, gc=False, tag="sector_a
     industry: str
 
 
-class EnrichmentCompleted(Fact, frozen=True, array_like=True, gc=False, tag="enrichment_completed"):
+class EnrichmentCompleted(Fact):
     """The sector look-up of one region's stocks ended.
 
     Counts of `securities`: `fresh` ones were left alone, each source answered its share, `unsure` answers are included
@@ -1333,7 +1337,7 @@ class EnrichmentCompleted(Fact, frozen=True, array_like=True, gc=False, tag="enr
     detail: str
 
 
-class VolumePoints(Document, frozen=True, gc=False, tag=False):
+class VolumePoints(Document, tag=False):
     """A symbol's cumulative volume (shares) as the last snapshot in each ten minutes of a session saw it, at so many
     seconds after local midnight. Three rows of one length; `buckets` are the ten minutes, counted from midnight.
     """
@@ -1343,7 +1347,7 @@ class VolumePoints(Document, frozen=True, gc=False, tag=False):
     volumes: tuple[float, ...]
 
 
-class VolumeMeans(Document, frozen=True, gc=False, tag=False):
+class VolumeMeans(Document, tag=False):
     """The means of a symbol's `VolumePoints` over several sessions, in steps of ten minutes. `days` counts the sessions
     that have a value. All four rows have the same length.
     """
@@ -1354,7 +1358,7 @@ class VolumeMeans(Document, frozen=True, gc=False, tag=False):
     days: tuple[int, ...]
 
 
-class VolumeProfiled(Fact, frozen=True, array_like=True, gc=False, tag="volume_profiled"):
+class VolumeProfiled(Fact):
     """A symbol's volume by time of day in one finished session, and the means of the last `sessions` sessions.
 
     The session's volumes are in the shares of that session; the rows are empty if no sweep covered the symbol. The
@@ -1373,7 +1377,7 @@ class VolumeProfiled(Fact, frozen=True, array_like=True, gc=False, tag="volume_p
     venue: str = ""
 
 
-class TapeSpan(Document, frozen=True, gc=False, tag=False):
+class TapeSpan(Document, tag=False):
     """Trades of a line that are not stored: those with a cumulative volume in (after, up to], and the seconds between
     which they were traded (UTC ns).
     """
@@ -1384,7 +1388,7 @@ class TapeSpan(Document, frozen=True, gc=False, tag=False):
     to_ns: int
 
 
-class TapePage(Fact, frozen=True, array_like=True, gc=False, tag="tape_page"):
+class TapePage(Fact):
     """One call of the tape for a line's trades up to the second `asked_ns`. The page's new trades precede it, with
     "tape" in place of a gap's id.
 
@@ -1409,7 +1413,7 @@ class TapePage(Fact, frozen=True, array_like=True, gc=False, tag="tape_page"):
     venue: str = ""
 
 
-class TapeProgressed(Fact, frozen=True, array_like=True, gc=False, tag="tape_progressed"):
+class TapeProgressed(Fact):
     """The tape of a day until now: its lines, the calls made and the trades that they brought, and of the lines' volume
     of the day what is stored trade by trade, what is unreachable, and the unknown spans.
 
@@ -1433,7 +1437,7 @@ class TapeProgressed(Fact, frozen=True, array_like=True, gc=False, tag="tape_pro
     is_done: bool
 
 
-class TapeJudged(Fact, frozen=True, array_like=True, gc=False, tag="tape_judged"):
+class TapeJudged(Fact):
     """How complete a line's stored trades are on one day, with a slot or without.
 
     *complete*: every trade is stored, to the share; *seconds*: only trades of the seconds in `unreachable` are missing;
@@ -1456,7 +1460,7 @@ class TapeJudged(Fact, frozen=True, array_like=True, gc=False, tag="tape_judged"
     venue: str = ""
 
 
-class InputQuarantined(Fact, frozen=True, array_like=True, gc=False, tag="input_quarantined"):
+class InputQuarantined(Fact):
     """An external input that could not be read, stored unchanged."""
 
     source: str
@@ -1465,7 +1469,7 @@ class InputQuarantined(Fact, frozen=True, array_like=True, gc=False, tag="input_
     content: bytes
 
 
-class MinuteBarFetched(Fact, frozen=True, array_like=True, gc=False, tag="minute_bar_fetched"):
+class MinuteBarFetched(Fact):
     """An official minute bar, as a backfill fetched it. `value` is the minute's own. `source`: the call for the bars of
     the session day, or that for past days. Of a minute that was fetched twice the later row counts.
     """
@@ -1485,7 +1489,7 @@ class MinuteBarFetched(Fact, frozen=True, array_like=True, gc=False, tag="minute
     venue: str = ""
 
 
-class BarsFetched(Fact, frozen=True, array_like=True, gc=False, tag="bars_fetched"):
+class BarsFetched(Fact):
     """A span of a symbol's official bars that a backfill fetched whole. The bars precede this event in the stream.
 
     The span reaches from `first_date` to `session_date`, one day for minute bars. *equal*: the sum of the minute bars
@@ -1510,7 +1514,7 @@ class BarsFetched(Fact, frozen=True, array_like=True, gc=False, tag="bars_fetche
     venue: str = ""
 
 
-class MinuteDifference(Document, frozen=True, gc=False, tag=False):
+class MinuteDifference(Document, tag=False):
     """A minute whose official bar is not that of the stored trades. A volume is None where a side has no bar."""
 
     minute_start_ns: int
@@ -1519,7 +1523,7 @@ class MinuteDifference(Document, frozen=True, gc=False, tag=False):
     stored_volume: float | None
 
 
-class BarsChecked(Fact, frozen=True, array_like=True, gc=False, tag="bars_checked"):
+class BarsChecked(Fact):
     """The official minute bars of a symbol's day beside bars made of its stored trades.
 
     `minutes` have an official bar or stored trades. Of them `equal` have one bar in both, `other_volume` two volumes,

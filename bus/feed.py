@@ -34,8 +34,8 @@ class FeedPublisher:
     """The writer's end; used from one thread."""
 
     def __init__(self, address: Address) -> None:
-        self._socket: zmq.SyncSocket = zmq.Context.instance().socket(zmq.ROUTER)
-        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket: zmq.SyncSocket = zmq.Socket(zmq.Context.instance(), zmq.ROUTER)
+        self._socket.linger = 0
         self._subscribers = Subscribers(self._socket, address, "feed", MESSAGES_MAX)
         self._run = uuid.uuid4().bytes
 

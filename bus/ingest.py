@@ -24,6 +24,7 @@ from bus.decoding import DecodeError
 from bus.delivery import (
     BATCH,
     HELLO,
+    HELLO_BYTES_MAX,
     LOST,
     Acknowledged,
     Delivered,
@@ -34,12 +35,13 @@ from bus.delivery import (
     ToProducer,
     Unknown,
     Welcome,
+    decode_hello,
+    decode_lost,
     last_sequences,
     outcome_of,
 )
 from bus.endpoints import Address
 from bus.hellos import WaitingHellos
-from bus.messages import HELLO_BYTES_MAX, decode_hello, decode_lost
 from bus.peers import Peers
 from bus.roles import COLLECTORS
 from bus.sockets import bind
@@ -165,8 +167,7 @@ def ingest_socket(address: Address) -> zmq.SyncSocket:
         BusError: it cannot be bound, or keys are missing.
     """
     socket: zmq.SyncSocket = zmq.Context.instance().socket(zmq.ROUTER)
-    for option, value in ((zmq.LINGER, 0), (zmq.RCVHWM, _RECEIVED_MAX), (zmq.SNDHWM, _ANSWERS_MAX)):
-        socket.setsockopt(option, value)
+    socket.linger, socket.rcvhwm, socket.sndhwm = 0, _RECEIVED_MAX, _ANSWERS_MAX
     bind(socket, address, BATCH_BYTES_MAX, COLLECTORS)
     return socket
 

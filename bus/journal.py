@@ -13,12 +13,16 @@ record before it is whole. All numbers are little endian.
 import errno
 import os
 import struct
+import sys
 import zlib
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
 import msgspec
+
+from bus.files import write_whole
 
 MAGIC: Final = b"OBSJRNL1"
 _FRAME: Final = struct.Struct("<II")
@@ -53,22 +57,18 @@ class JournalWriter:
         Raises:
             OSError: it exists already, or cannot be created; then it is not there.
         """
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC  # read, too: see `reader`
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC  # readable, too: see `reader`
         self.path = path
         self._descriptor = os.open(path, flags, 0o600)
         self._status = os.fstat(self._descriptor)
-        self._size_bytes = 0
+        self.size_bytes = 0
+        """The length of the file up to its last whole record."""
         try:
             self._append(MAGIC + _frame(label.encode()))
         except OSError:
             self.close()
             path.unlink()
             raise
-
-    @property
-    def size_bytes(self) -> int:
-        """The length of the file up to its last whole record."""
-        return self._size_bytes
 
     @property
     def is_removed(self) -> bool:
@@ -95,8 +95,15 @@ class JournalWriter:
         self._append(_frame(payload))
 
     def _append(self, data: bytes) -> None:
-        _write_whole(self._descriptor, self._size_bytes, data)
-        self._size_bytes += len(data)
+        written = 0
+        try:
+            while written < len(data):
+                written += os.write(self._descriptor, data[written:] if written else data)
+        except OSError:
+            os.ftruncate(self._descriptor, self.size_bytes)
+            os.lseek(self._descriptor, self.size_bytes, os.SEEK_SET)
+            raise
+        self.size_bytes += len(data)
 
     def write_again(self) -> None:
         """Restore the name of a removed file: copy the file, and continue in the copy.
@@ -104,16 +111,9 @@ class JournalWriter:
         Raises:
             OSError: the disk refused; the journal is unchanged.
         """
-        content = os.pread(self._descriptor, self._size_bytes, 0)
-        unfinished = self.path.with_name(f".{self.path.name}")
-        copy = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            _write_whole(copy, 0, content)
-            unfinished.rename(self.path)
-        except OSError:
-            os.close(copy)
-            unfinished.unlink(missing_ok=True)
-            raise
+        write_whole(self.path, os.pread(self._descriptor, self.size_bytes, 0))
+        copy = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        os.lseek(copy, self.size_bytes, os.SEEK_SET)
         os.close(self._descriptor)
         self._descriptor, self._status = copy, os.fstat(copy)
 
@@ -123,18 +123,6 @@ class JournalWriter:
 
     def close(self) -> None:
         os.close(self._descriptor)
-
-
-def _write_whole(descriptor: int, size_bytes: int, data: bytes) -> None:
-    """Write at the end of the file. After an error the file has its earlier size again."""
-    written = 0
-    try:
-        while written < len(data):
-            written += os.write(descriptor, data[written:] if written else data)
-    except OSError:
-        os.ftruncate(descriptor, size_bytes)
-        os.lseek(descriptor, size_bytes, os.SEEK_SET)
-        raise
 
 
 class JournalReader:
@@ -159,52 +147,46 @@ class JournalReader:
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self._descriptor = descriptor
-        self._offset = len(MAGIC)
+        self.offset = len(MAGIC)
+        """Where the next record begins; to be set to the end of one that was read before."""
         self.label = ""
         if os.pread(self._descriptor, len(MAGIC), 0) == MAGIC and (head := self.next_record()):
             self.label = head.payload.decode("utf-8", "replace")
             return
-        self._offset = 0
+        self.offset = 0
         if not damaged:
             self.close()
             raise JournalError(f"{path} is not a journal, or was torn before its first record")
 
     def next_record(self) -> Record | None:
         """The next whole record; None at the end or before a torn tail."""
-        frame = os.pread(self._descriptor, _FRAME.size, self._offset)
+        frame = os.pread(self._descriptor, _FRAME.size, self.offset)
         if len(frame) < _FRAME.size:
             return None
         length, checksum = _FRAME.unpack(frame)
         if not 0 < length <= RECORD_BYTES_MAX:
             return None
-        payload = os.pread(self._descriptor, length, self._offset + _FRAME.size)
+        payload = os.pread(self._descriptor, length, self.offset + _FRAME.size)
         if len(payload) < length or zlib.crc32(payload) != checksum:
             return None
-        self._offset += _FRAME.size + length
-        return Record(self._offset, payload)
+        self.offset += _FRAME.size + length
+        return Record(self.offset, payload)
 
-    def skip_damage(self, beginning: bytes) -> bool:
+    def skip_damage(self, beginning: bytes, within_bytes: int = sys.maxsize) -> bool:
         """Go to the next whole record whose payload begins with these bytes; False, and no move, if none follows.
 
-        It reads the rest of the file: for journals of some MiB, as outboxes have.
+        It reads the rest of the file, but no more than `within_bytes`; journals of outboxes have some MiB.
         """
-        rest = os.pread(self._descriptor, os.fstat(self._descriptor).st_size - self._offset, self._offset)
+        rest_bytes = max(0, os.fstat(self._descriptor).st_size - self.offset)
+        rest = os.pread(self._descriptor, min(rest_bytes, within_bytes), self.offset)
         found = rest.find(beginning, _FRAME.size)
-        while found >= 0:
+        while 0 <= found < len(rest):
             length, checksum = _FRAME.unpack_from(rest, found - _FRAME.size)
             if 0 < length <= len(rest) - found and zlib.crc32(memoryview(rest)[found : found + length]) == checksum:
-                self._offset += found - _FRAME.size
+                self.offset += found - _FRAME.size
                 return True
             found = rest.find(beginning, found + 1)
         return False
-
-    @property
-    def offset(self) -> int:
-        return self._offset
-
-    def seek(self, end_offset: int) -> None:
-        """Go on behind a record that was read before."""
-        self._offset = end_offset
 
     def __iter__(self) -> Iterator[Record]:
         """The records from here to the last whole one."""
@@ -221,12 +203,9 @@ def cut_torn_tail(path: Path) -> int:
     Raises:
         JournalError: not even its head is whole.
     """
-    reader = JournalReader(path)
-    try:
+    with closing(JournalReader(path)) as reader:
         for _record in reader:
             pass
-    finally:
-        reader.close()
     torn_bytes = path.stat().st_size - reader.offset
     if torn_bytes:
         os.truncate(path, reader.offset)

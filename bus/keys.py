@@ -27,6 +27,7 @@ import zmq
 from zmq.utils import z85
 
 from bus.endpoints import BusError
+from bus.files import write_whole
 from bus.roles import ROLES, Role
 
 logger = logging.getLogger(__name__)
@@ -168,12 +169,8 @@ def _locked(directory: Path) -> Iterator[None]:
 
 
 def _write_clients(directory: Path, lines: Iterable[bytes]) -> None:
-    """Write the list anew, whole or not at all."""
     try:
-        with tempfile.TemporaryDirectory(dir=directory, prefix=".clients-") as scratch:
-            unfinished = Path(scratch) / _CLIENTS
-            _write(unfinished, b"\n".join(lines))
-            unfinished.rename(directory / _CLIENTS)
+        write_whole(directory / _CLIENTS, b"\n".join(lines) + b"\n")
     except OSError as error:
         raise BusError(f"cannot write {directory / _CLIENTS}: {error.strerror}") from error
 

@@ -161,7 +161,7 @@ class Outbox:
         self._writer.append(batch)
         self._last_sequence += len(events)
         self._segments[self.stream][-1].last_sequence = self._last_sequence
-        self._note_progress()
+        self._note_progress(self.stream, self._last_sequence)
         return self._last_sequence
 
     def batch_at(self, stream: str, sequence: int) -> Packed | Missing:
@@ -258,15 +258,13 @@ class Outbox:
         """
         if stream not in self._segments:
             appended = self.archived()[stream]
-            progress = ProgressFile(self._directory, stream, 0)
-            progress.note(appended)
-            progress.close()
+            self._progress[stream] = Progress(0, appended)
+            note_progress(self._directory, stream, self._progress[stream])
             if stream in self._finished:
                 note_finished(self._directory, stream, 0)
                 del self._finished[stream]
             current = self._segments.pop(self.stream)
             self._segments |= {stream: self._stranded.pop(stream, []), self.stream: current}
-            self._progress[stream] = Progress(0, appended)
         return self._appended(stream)
 
     def keep_behind(self, backed_up: Mapping[str, int]) -> None:
@@ -324,7 +322,7 @@ class Outbox:
         for stream, segments in found.items():
             segments.sort(key=lambda segment: segment.first_sequence)
             if segments and segments[-1].last_sequence > self._progress.get(stream, _NOTHING).last_sequence:
-                self._note_recovered(stream, segments[-1].last_sequence)
+                self._note_progress(stream, segments[-1].last_sequence)
         return dict(sorted(found.items(), key=lambda item: self._progress.get(item[0], _NOTHING).ordinal))
 
     def _age(self, path: Path) -> tuple[int, int, str]:
@@ -357,7 +355,7 @@ class Outbox:
     def _start_stream(self) -> JournalWriter:
         ordinal = 1 + max((noted.ordinal for noted in self._progress.values()), default=0)
         self._progress[self.stream] = Progress(ordinal)
-        self._progress_file = ProgressFile(self._directory, self.stream, ordinal)
+        self._progress_file = ProgressFile(self._directory, self.stream, self._progress[self.stream])
         return self._start_segment()
 
     def _start_segment(self) -> JournalWriter:
@@ -367,20 +365,14 @@ class Outbox:
         self._segments.setdefault(self.stream, []).append(Segment(path, first_sequence, self._last_sequence))
         return writer
 
-    def _note_progress(self) -> None:
-        self._progress[self.stream] = Progress(self._progress[self.stream].ordinal, self._last_sequence)
+    def _note_progress(self, stream: str, last_sequence: int) -> None:
+        progress = self._progress[stream] = Progress(self._progress.get(stream, _NOTHING).ordinal, last_sequence)
         try:
-            self._progress_file.note(self._last_sequence)
+            if stream == self.stream:
+                self._progress_file.note(last_sequence)
+            else:
+                note_progress(self._directory, stream, progress)
         except OSError as error:  # the events are appended; only damage would go unnoticed
-            logger.error("cannot note the progress of stream %s: %s", self.stream, error)
-
-    def _note_recovered(self, stream: str, last_sequence: int) -> None:
-        """Note the last number of a stream whose process could not note it."""
-        progress = Progress(self._progress.get(stream, _NOTHING).ordinal, last_sequence)
-        self._progress[stream] = progress
-        try:
-            note_progress(self._directory, stream, progress)
-        except OSError as error:
             logger.error("cannot note the progress of stream %s: %s", stream, error)
 
     def _appended(self, stream: str) -> int:

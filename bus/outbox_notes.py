@@ -13,6 +13,8 @@ from typing import Final
 
 import msgspec
 
+from bus.files import write_whole
+
 _FINISHED: Final = "finished"
 _EPOCH: Final = "epoch"
 _EPOCH_TEXT: Final = re.compile(r"[A-Za-z0-9 _.:-]{0,64}")
@@ -35,11 +37,15 @@ class ProgressFile:
         OSError: the disk has no room for it.
     """
 
-    def __init__(self, directory: Path, stream: str, ordinal: int) -> None:
-        self._ordinal = ordinal
+    def __init__(self, directory: Path, stream: str, progress: Progress) -> None:
+        self._ordinal = progress.ordinal
         path = progress_path(directory, stream)
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self.note(0)
+        try:
+            self.note(progress.last_sequence)
+        except OSError:
+            self.close()
+            raise
 
     def note(self, last_sequence: int) -> None:
         """Set the number of the last event.
@@ -47,7 +53,8 @@ class ProgressFile:
         Raises:
             OSError: the disk refused.
         """
-        os.pwrite(self._descriptor, _packed(Progress(self._ordinal, last_sequence)), 0)
+        checksum = _progress_checksum(self._ordinal, last_sequence)
+        os.pwrite(self._descriptor, _PROGRESS.pack(self._ordinal, last_sequence, checksum), 0)
 
     def close(self) -> None:
         os.close(self._descriptor)
@@ -59,16 +66,7 @@ def note_progress(directory: Path, stream: str, progress: Progress) -> None:
     Raises:
         OSError: the disk refused.
     """
-    descriptor = os.open(progress_path(directory, stream), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        os.pwrite(descriptor, _packed(progress), 0)
-    finally:
-        os.close(descriptor)
-
-
-def _packed(progress: Progress) -> bytes:
-    checksum = _progress_checksum(progress.ordinal, progress.last_sequence)
-    return _PROGRESS.pack(progress.ordinal, progress.last_sequence, checksum)
+    ProgressFile(directory, stream, progress).close()
 
 
 def progress_path(directory: Path, stream: str) -> Path:
@@ -93,9 +91,7 @@ def note_epoch(directory: Path, epoch: str) -> None:
     Raises:
         OSError: the disk refused; the note is as it was.
     """
-    unfinished = directory / f".{_EPOCH}"
-    unfinished.write_text(f"{epoch}\n", "ascii")
-    unfinished.rename(directory / _EPOCH)
+    write_whole(directory / _EPOCH, f"{epoch}\n".encode())
 
 
 def is_stream(text: str) -> bool:

@@ -6,8 +6,10 @@ treats the capture like a worker's outbox: it keeps batches until they are commi
 """
 
 import asyncio
+import re
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -18,56 +20,19 @@ from bus.endpoints import Address
 from bus.events import EVENT_TYPES, Event, Fact, Poison
 from bus.journal import JournalError, JournalReader
 from bus.segments import Packed
-from bus.sender import BatchSender
+from bus.sender import BatchSender, Source
 
 PRODUCER: Final = "replay"
 _LANDMARK_RECORDS: Final = 1_000  # a jump back reads on from the last landmark before its aim
 _NS_PER_S: Final = 1_000_000_000
 _WAIT_S: Final = 60.0  # a wait for the writer has no end, and is made of these
 
-# Fields with (nearly) the time of publication; an event's other times belong to its subject.
-_MOMENT_FIELDS: Final = frozenset(
-    {
-        "receive_time_ns",
-        "advanced_ns",
-        "approved_ns",
-        "assigned_ns",
-        "built_ns",
-        "changed_ns",
-        "checked_ns",
-        "closed_ns",
-        "completed_ns",
-        "decided_ns",
-        "detected_ns",
-        "ended_ns",
-        "extended_ns",
-        "fetched_ns",
-        "fired_ns",
-        "found_ns",
-        "judged_ns",
-        "profiled_ns",
-        "progressed_ns",
-        "listed_ns",
-        "measured_ns",
-        "observed_ns",
-        "opened_ns",
-        "overflowed_ns",
-        "quarantined_ns",
-        "raised_ns",
-        "received_ns",
-        "recovered_ns",
-        "released_ns",
-        "renewed_ns",
-        "repeated_ns",
-        "resolved_ns",
-        "synced_ns",
-        "valued_ns",
-    }
-)
+# A field with (nearly) the time of publication, such as `detected_ns`; an event's other times belong to its subject.
+_MOMENT: Final = re.compile(r"(receive_time|\w*(?<!start)ed|built|found)_ns")
 
 
 def _moment_field(event_type: type[Fact]) -> str | None:
-    return next((name for name in event_type.__struct_fields__ if name in _MOMENT_FIELDS), None)
+    return next(filter(_MOMENT.fullmatch, event_type.__struct_fields__), None)
 
 
 _MOMENT_FIELD: Final = {event_type: _moment_field(event_type) for event_type in EVENT_TYPES}
@@ -80,8 +45,8 @@ def moment_ns(event: Event) -> int | None:
     return moment
 
 
-class CaptureSource:
-    """A capture as a `bus.sender.Source`: one stream that is already whole.
+class CaptureSource(Source):
+    """A capture as a `bus.sender.Source`: one stream that is already whole, and stays as it is.
 
     Raises:
         JournalError: not a capture, or not a journal at all.
@@ -89,10 +54,11 @@ class CaptureSource:
         OSError: it cannot be read.
     """
 
+    producer = PRODUCER
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self._reader = JournalReader(path)
-        self.producer = PRODUCER
         self.streams: set[str] = set()
         self.events = 0
         self._landmarks = [(1, self._reader.offset)]
@@ -121,7 +87,7 @@ class CaptureSource:
     def _jump(self, sequence: int) -> None:
         landmark = bisect_right(self._landmarks, sequence, key=lambda landmark: landmark[0]) - 1
         self._next_sequence, offset = self._landmarks[landmark]
-        self._reader.seek(offset)
+        self._reader.offset = offset
 
     def batch_at(self, stream: str, sequence: int) -> Packed:
         """The batch that holds this number. Reading on is cheap.
@@ -143,30 +109,9 @@ class CaptureSource:
         """The one stream; the replay sets how much of it may be sent."""
         return [StreamProgress(self.stream)]
 
-    def acknowledge(self, stream: str, high_water_mark: int) -> None:
-        """A capture stays as it is."""
-
-    def finish(self, stream: str) -> None:
-        """A capture stays as it is."""
-
-    def archived(self) -> Mapping[str, int]:
-        """Empty: the one stream is always available."""
-        return {}
-
-    @property
-    def epoch(self) -> str:
-        """Empty: a capture is delivered to any database."""
-        return ""
-
-    def remember_epoch(self, epoch: str) -> None:
-        """A capture stays as it is."""
-
     def rewind(self, stream: str) -> int:  # noqa: ARG002 - of the protocol
         """Return the stream's last number. A capture stays as it is."""
         return self.events
-
-    def keep_behind(self, backed_up: Mapping[str, int]) -> None:
-        """A capture stays as it is."""
 
     def close(self) -> None:
         self._reader.close()
@@ -176,15 +121,12 @@ def moments(path: Path) -> Iterator[tuple[int, int | None]]:
     """Return two values for each batch of a capture: the replay's number of its last event, and the latest market time
     (UTC nanoseconds) of its events, None without a time.
     """
-    reader = JournalReader(path)
-    try:
+    with closing(JournalReader(path)) as reader:
         last_sequence = 0
         for record in reader:
             batch = unpack(record.payload)
             last_sequence += batch.count
             yield last_sequence, _latest_moment_ns(batch)
-    finally:
-        reader.close()
 
 
 def _latest_moment_ns(batch: Batch) -> int | None:

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -71,7 +72,7 @@ class SegmentCursor:
             if batch is None:
                 continue
             if batch.first_sequence > sequence:
-                self._reader.seek(before)
+                self._reader.offset = before
                 return Missing(batch.first_sequence - 1, "damaged")
             self._next_sequence = batch.last_sequence + 1
             if batch.last_sequence >= sequence:
@@ -110,15 +111,12 @@ def recover(segment: Segment, stream: str, appended: int, on_damage: Callable[[S
 
 def _recover(segment: Segment, stream: str, appended: int, on_damage: Callable[[Segment, str], None]) -> None:
     path = segment.path
-    reader = JournalReader(path, damaged=True)
-    try:
+    with closing(JournalReader(path, damaged=True)) as reader:
         for batch, is_behind_damage in batches_around_damage(reader, stream):
             if is_behind_damage:
                 on_damage(segment, f"number {segment.last_sequence + 1} cannot be read")
             segment.last_sequence = batch.last_sequence
         torn_bytes = path.stat().st_size - reader.offset
-    finally:
-        reader.close()
     if torn_bytes and appended > segment.last_sequence and not _is_followed(segment, stream):
         on_damage(segment, f"its last {torn_bytes:,} bytes cannot be read")  # their append had returned
     elif torn_bytes:
@@ -163,10 +161,8 @@ def _last_sequence_in(path: Path, stream: str) -> int:
         reader = JournalReader(path, damaged=True)
     except OSError:  # archived meanwhile, say: the stream's later segments say more
         return 0
-    try:
+    with closing(reader):
         return max((batch.last_sequence for batch, _ in batches_around_damage(reader, stream)), default=0)
-    finally:
-        reader.close()
 
 
 def batches_around_damage(reader: JournalReader, stream: str) -> Iterator[tuple[Batch, bool]]:

@@ -20,6 +20,7 @@ from bus.delivery import (
     BATCH,
     HELLO,
     LOST,
+    TO_PRODUCER_BYTES_MAX,
     Acknowledged,
     Lost,
     Rewind,
@@ -28,10 +29,10 @@ from bus.delivery import (
     ToProducer,
     Unknown,
     Welcome,
+    decode_to_producer,
 )
 from bus.endpoints import Address
 from bus.histogram import Histogram
-from bus.messages import TO_PRODUCER_BYTES_MAX, decode_to_producer
 from bus.segments import Missing, Packed
 from bus.sockets import connect
 
@@ -50,12 +51,19 @@ Frames: TypeAlias = Sequence[bytes]
 
 
 class Source(Protocol):
-    """Streams of batches that are kept until they are committed."""
+    """Streams of batches that are kept until they are committed. By itself it has no archive, and ignores what the
+    database says.
+    """
 
     @property
     def producer(self) -> str:
         """The name under which the writer knows these streams."""
         ...
+
+    @property
+    def epoch(self) -> str:
+        """The epoch of the database that these streams were delivered to last; empty if unknown, or if any will do."""
+        return ""
 
     def progress(self) -> Sequence[StreamProgress]:
         """All streams that are here, oldest first, the current one last."""
@@ -63,7 +71,7 @@ class Source(Protocol):
 
     def archived(self) -> Mapping[str, int]:
         """The last number of each finished stream that can be delivered again."""
-        ...
+        return {}
 
     def batch_at(self, stream: str, sequence: int) -> Packed | Missing:
         """The batch that holds this number.
@@ -73,30 +81,21 @@ class Source(Protocol):
         """
         ...
 
-    def acknowledge(self, stream: str, high_water_mark: int) -> None:
-        """The stream is committed up to this number."""
-        ...
-
-    def finish(self, stream: str) -> None:
-        """Put this earlier stream away: everything of it is committed."""
-        ...
-
-    @property
-    def epoch(self) -> str:
-        """The epoch of the database that these streams were delivered to last; empty if unknown."""
-        ...
-
-    def remember_epoch(self, epoch: str) -> None:
-        """The streams are delivered to a database in this epoch."""
-        ...
-
     def rewind(self, stream: str) -> int:
         """The database went back: make the stream ready for delivery. Returns the last number."""
         ...
 
+    def acknowledge(self, stream: str, high_water_mark: int) -> None:
+        """The stream is committed up to this number."""
+
+    def finish(self, stream: str) -> None:
+        """Put this earlier stream away: everything of it is committed."""
+
+    def remember_epoch(self, epoch: str) -> None:
+        """The streams are delivered to a database in this epoch."""
+
     def keep_behind(self, backed_up: Mapping[str, int]) -> None:
         """Two verified backups of the database hold the events up to these numbers."""
-        ...
 
 
 class BatchSender:
@@ -131,7 +130,7 @@ class BatchSender:
         """
         context = zmq.asyncio.Context.instance()
         socket = context.socket(zmq.DEALER)
-        socket.setsockopt(zmq.LINGER, 0)
+        socket.linger = 0
         socket.set_hwm(0)  # the credit bounds what is under way, not the socket
         connect(socket, self._address, TO_PRODUCER_BYTES_MAX)
         try:

@@ -47,7 +47,7 @@ def bind(socket: Socket, address: Address, bytes_max: int, roles: AbstractSet[Ro
             socket.bind(address.url)
         else:
             url = _url(address)
-            socket.setsockopt(zmq.IPC_FILTER_UID, os.getuid())
+            socket.ipc_filter_uid = os.getuid()
             socket.bind(url)
             Path(url.removeprefix(_IPC)).chmod(0o600)
 
@@ -73,7 +73,7 @@ def connect(socket: Socket, address: Address, bytes_max: int) -> None:
 
 
 def _bound_frames(socket: Socket, bytes_max: int) -> None:
-    socket.setsockopt(zmq.MAXMSGSIZE, max(_FRAME_BYTES_MIN, bytes_max + _CURVE_BYTES))
+    socket.maxmsgsize = max(_FRAME_BYTES_MIN, bytes_max + _CURVE_BYTES)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ import msgspec
 import zmq
 import zmq.asyncio
 
-from bus.decoding import DecodeError, decode
+from bus.decoding import DecodeError, Wire, decoder_of
 from bus.endpoints import Address
 from bus.events import EVENT_TYPES, Fact, kind_of
 from bus.peers import Peers
@@ -34,7 +34,7 @@ _TYPES: Final = {kind_of(event_type): event_type for event_type in EVENT_TYPES}
 _Kind = Annotated[str, msgspec.Meta(pattern=r"\A[a-z_]{1,64}\Z")]
 
 
-class Subscription(msgspec.Struct, frozen=True, array_like=True, tag="subscription"):
+class Subscription(Wire):
     """Reader to writer: the reader's random id, and the kinds of events that the reader wants. The id identifies the
     reader after a lost connection.
     """
@@ -44,16 +44,8 @@ class Subscription(msgspec.Struct, frozen=True, array_like=True, tag="subscripti
 
 
 _encoder: Final = msgspec.msgpack.Encoder()
-_decoder: Final = msgspec.msgpack.Decoder(Subscription)
-
-
-def decode_subscription(content: bytes) -> Subscription:
-    """Decode a reader's subscription.
-
-    Raises:
-        DecodeError: the bytes are no subscription.
-    """
-    return decode(_decoder, content, SUBSCRIPTION_BYTES_MAX)
+decode_subscription: Final[Callable[[bytes], Subscription]] = decoder_of(Subscription, SUBSCRIPTION_BYTES_MAX)
+"""Raises `DecodeError` for anything else."""
 
 
 class Subscriber:
@@ -91,9 +83,9 @@ class Subscribers:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._socket = socket
-        self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # only then libzmq says that a message is not sent
-        self._socket.setsockopt(zmq.RCVHWM, _RECEIVED_MAX)
-        self._socket.setsockopt(zmq.SNDHWM, messages_max)
+        self._socket.router_mandatory = 1  # only then libzmq says that a message is not sent
+        self._socket.rcvhwm = _RECEIVED_MAX
+        self._socket.sndhwm = messages_max
         bind(self._socket, address, SUBSCRIPTION_BYTES_MAX, READERS)
         self._peers = Peers(name)
         self._monotonic = monotonic
@@ -181,10 +173,10 @@ class ReaderSocket:
     ) -> None:
         self._subscription = _encoder.encode(Subscription(uuid.uuid4().hex, frozenset(map(kind_of, types))))
         self._socket = zmq.asyncio.Context.instance().socket(zmq.DEALER)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.setsockopt(zmq.RCVHWM, messages_max)
-        self._socket.setsockopt(zmq.SNDHWM, 1)  # one subscription waits for a writer, not all of an hour
-        self._socket.setsockopt(zmq.RECONNECT_IVL, reconnect_ms)
+        self._socket.linger = 0
+        self._socket.rcvhwm = messages_max
+        self._socket.sndhwm = 1  # one subscription waits for a writer, not all of an hour
+        self._socket.reconnect_ivl = reconnect_ms
         connect(self._socket, address, bytes_max)
         with contextlib.suppress(zmq.Again):  # the writer has refused our key already: nothing will ever come
             # by the plain socket: no loop may run yet

@@ -6,9 +6,8 @@ the tail off loses no complete record. A journal with whole records behind a bro
 journal is never cut.
 """
 
-import struct
-import zlib
 from collections.abc import Mapping
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
@@ -16,12 +15,11 @@ import msgspec
 
 from bus.codec import Batch, BatchError, decode_events, unpack
 from bus.events import Poison
-from bus.journal import RECORD_BYTES_MAX, JournalReader
+from bus.journal import JournalReader
 
 # How far behind a break a whole record is looked for. Records are some 50 KiB at most, but for those that hold what was
 # published together (a universe, a master file's changes): a few MiB.
 LOOK_BEHIND_BYTES: Final = 4 * 1024 * 1024
-_FRAME: Final = struct.Struct("<II")
 
 
 class StreamContent(msgspec.Struct, frozen=True):
@@ -63,8 +61,7 @@ def verify(path: Path) -> JournalReport:
         JournalError: it does not start like a journal.
         OSError: it cannot be read.
     """
-    reader = JournalReader(path)
-    try:
+    with closing(JournalReader(path)) as reader:
         content = _Content()
         end_offset, damaged_at = reader.offset, None
         for record in reader:
@@ -75,12 +72,20 @@ def verify(path: Path) -> JournalReport:
                 break
             end_offset = record.end_offset
         size_bytes = path.stat().st_size
-        if damaged_at is None and _a_record_follows(path, end_offset):
+        if damaged_at is None and _a_batch_follows(reader):
             damaged_at = end_offset
         torn_bytes = 0 if damaged_at is not None else size_bytes - end_offset
         return content.report(reader.label, size_bytes, torn_bytes, damaged_at)
-    finally:
-        reader.close()
+
+
+def _a_batch_follows(reader: JournalReader) -> bool:
+    """Whether a whole record with a batch begins behind the record that the reader could not read."""
+    reader.offset += 1
+    while reader.skip_damage(b"", LOOK_BEHIND_BYTES) and (record := reader.next_record()):
+        with suppress(BatchError):
+            unpack(record.payload)
+            return True
+    return False
 
 
 class _Content:
@@ -108,23 +113,3 @@ class _Content:
     def _stream(self, stream: str) -> StreamContent:
         first, last, events = self._first[stream], self._last[stream], self._events[stream]
         return StreamContent(first, last, events, last - first + 1 - events)
-
-
-def _a_record_follows(path: Path, offset: int) -> bool:
-    """Whether a whole record with a batch begins behind this offset."""
-    with path.open("rb") as file:
-        file.seek(offset)
-        rest = memoryview(file.read(LOOK_BEHIND_BYTES))
-    return any(_is_record(rest, begin) for begin in range(1, len(rest) - _FRAME.size))
-
-
-def _is_record(data: memoryview, begin: int) -> bool:
-    length, checksum = _FRAME.unpack_from(data, begin)
-    payload = data[begin + _FRAME.size : begin + _FRAME.size + length]
-    if not 0 < length <= RECORD_BYTES_MAX or len(payload) < length or zlib.crc32(payload) != checksum:
-        return False
-    try:
-        unpack(bytes(payload))
-    except BatchError:
-        return False
-    return True

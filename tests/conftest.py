@@ -24,8 +24,8 @@ import pytest
 from hypothesis import settings
 
 from observer.base import text
+from observer.base.environment import forget_withheld
 from observer.supervisor.cgroup import Cgroup, cgroup_for
-from observer.supervisor.environment import forget_withheld
 from observer.supervisor.mark import parse_mark
 from observer.supervisor.proc import seen
 from tests.properties import draw_the_same_everywhere

@@ -89,6 +89,9 @@ class Mutants:
         """Judge the mutants, in a random order, as many as there is time for."""
         if databases := sys.modules.get("tests.store.migrated"):
             databases.migrated_file()  # or each fork would migrate one
+        if lakes := sys.modules.get("tests.archive.stored"):
+            lakes.two_sealed_days()  # or each fork would seal them
+            lakes.first_day_removed()
         reached = self._reached(session)
         began_s = time.monotonic()
         names = [name for name in self._mutated.mutant_names if self._named in name]

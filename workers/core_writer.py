@@ -27,7 +27,7 @@ from observer.archive.lake.settings import LakeSettings
 from observer.base.errors import StoreError
 from observer.monitoring.alerts.process import DATABASE_UNAVAILABLE, DATABASE_WENT_BACK
 from observer.store.exports import LedgerExport, Ledgers, ledgers_folder
-from observer.store.ownership import claim
+from observer.store.owner import claim
 from observer.store.readiness import database_ready, report_silence
 from observer.store.reporting_writer import ReportingWriter
 from observer.store.statistics import StatisticsJob

@@ -13,15 +13,14 @@ from pathlib import Path
 
 from bus.events import EtfJob
 from observer.calendar.day_file import read_trading_days
-from observer.calendar.jobs import Job
 from observer.calendar.phases import DayPlan
+from observer.monitoring.jobs import Job, run_jobs
 from observer.reference.etf.collector import EtfCalls, EtfCollector, record_end
 from observer.reference.etf.report import JOBS
 from observer.reference.etf.schedule import jobs_to_do
 from observer.reference.etf.sources import EtfSources
 from observer.reference.sectors.jobs import SectorJobs
 from observer.store.etf import EtfReader
-from observer.system.jobs import DayJobs
 from observer.system.worker import Worker, run
 
 logger = logging.getLogger(__name__)
@@ -49,16 +48,14 @@ async def etf(worker: Worker) -> None:
                 alerts=worker.alerts,
             )
             worker.orders.jobs = {job: partial(_run_now, worker, collector, job) for job in JOBS}
-            day_jobs = DayJobs(worker.clock, worker.alerts)
             await worker.ready()
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(_check_up_sectors(worker, sector_jobs(worker), day_jobs))
-                while True:
-                    plan = await worker.today.plan()
+                tasks.create_task(_check_up_sectors(worker, sector_jobs(worker)))
+                async for plan in worker.today.days():
                     await worker.settled(producer)
-                    jobs = await asyncio.to_thread(_jobs_to_do, worker, plan, reader)
-                    await day_jobs.run(jobs, plan.ends_ns, partial(_in_turn, worker, collector, plan))
-                    await worker.today.end_of(plan)
+                    due = await asyncio.to_thread(_jobs_to_do, worker, plan, reader)
+                    jobs = [Job(name, at_ns, partial(_run_due, collector, name, plan, at_ns)) for name, at_ns in due]
+                    await worker.run_jobs(jobs, plan.ends_ns)
 
 
 def _opening(worker: Worker) -> Callable[[], AbstractAsyncContextManager[EtfCalls]]:
@@ -75,7 +72,7 @@ async def _run_now(worker: Worker, collector: EtfCollector, job: EtfJob) -> str:
     return await collector.run(job, await worker.today.plan(), worker.clock.now_ns())
 
 
-def _jobs_to_do(worker: Worker, plan: DayPlan, reader: EtfReader) -> Sequence[Job[EtfJob]]:
+def _jobs_to_do(worker: Worker, plan: DayPlan, reader: EtfReader) -> Sequence[tuple[EtfJob, int]]:
     last = reader.last_etf_jobs()
     for ended in last.values():
         record_end(ended)
@@ -83,9 +80,8 @@ def _jobs_to_do(worker: Worker, plan: DayPlan, reader: EtfReader) -> Sequence[Jo
     return jobs_to_do(plan, _trading_days(worker), worker.settings.etf, ended_ns, worker.clock.now_ns())
 
 
-async def _in_turn(worker: Worker, collector: EtfCollector, plan: DayPlan, job: Job[EtfJob]) -> None:
-    async with worker.orders.turn:
-        logger.info("%s: %s", job.name, await collector.run(job.name, plan, job.at_ns))
+async def _run_due(collector: EtfCollector, job: EtfJob, plan: DayPlan, at_ns: int) -> None:
+    logger.info("%s: %s", job, await collector.run(job, plan, at_ns))
 
 
 def sector_jobs(worker: Worker) -> SectorJobs:
@@ -101,12 +97,11 @@ def sector_jobs(worker: Worker) -> SectorJobs:
     )
 
 
-async def _check_up_sectors(worker: Worker, sectors: SectorJobs, day_jobs: DayJobs) -> None:
-    """Run the due sector jobs that are not done; never returns."""
-    while True:
-        plan = await worker.today.plan()
-        await day_jobs.run(await sectors.left(plan), plan.ends_ns, sectors.run)
-        await worker.today.end_of(plan)
+async def _check_up_sectors(worker: Worker, sectors: SectorJobs) -> None:
+    """Run the due sector jobs that are not done, beside the other jobs; never returns."""
+    turn = asyncio.Lock()
+    async for plan in worker.today.days():
+        await run_jobs(await sectors.left(plan), plan.ends_ns, clock=worker.clock, alerts=worker.alerts, turn=turn)
 
 
 if __name__ == "__main__":

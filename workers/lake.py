@@ -9,8 +9,8 @@ from observer.archive.lake.jobs import LakeJobs
 from observer.archive.lake.object_store import ObjectStore, open_target
 from observer.archive.lake.projection import DayFiles
 from observer.archive.lake.settings import TARGET_VARIABLES, LakeSettings
+from observer.base.environment import withhold
 from observer.store.exports import ledgers_folder
-from observer.supervisor.environment import withhold
 from observer.system.worker import Worker, run
 
 COLLECT_AFTER_OBJECTS: Final = 100_000  # a batch is so many rows and values, which no cycle can hold: a quarter faster

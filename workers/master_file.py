@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,9 +13,8 @@ from bus.commands import Refused
 from bus.producer import Producer
 from observer.brokers.broker import MasterFileSource, broker_named
 from observer.calendar.day_file import CalendarFiles
-from observer.calendar.jobs import Job
-from observer.calendar.phases import DayPlan
 from observer.calendar.upkeep import CalendarUpkeep
+from observer.monitoring.jobs import Job
 from observer.reference.listings.files import FOLDER, LocalFiles
 from observer.reference.listings.health import ListingHealth
 from observer.reference.listings.jobs import MasterFileJobs
@@ -24,13 +23,10 @@ from observer.reference.listings.sync import MasterFiles
 from observer.reference.universe.builder import UniverseBuilder
 from observer.store.reader import StoreReader
 from observer.system.config import session_file
-from observer.system.jobs import DayJobs
 from observer.system.worker import Worker, run
 
 if TYPE_CHECKING:
     from observer.brokers.accounts.clients import RestOfAll
-
-DayJob = Callable[[DayPlan], Awaitable[None]]
 
 
 async def master_file(worker: Worker) -> None:
@@ -68,16 +64,12 @@ async def master_file(worker: Worker) -> None:
         folder = Path(worker.settings.run.data) / FOLDER
         health = ListingHealth(folder, masters.checked_ns, reader.counts, worker.clock, worker.alerts)
         await stack.enter_async_context(health.watching())
-        day_jobs = DayJobs(worker.clock, worker.alerts)
         while True:
             plan = await worker.today.plan()
-            jobs = [*masters.of_the_day(plan), *([Job("universe", universe.begins_ns(plan))] if plan.trades else [])]
-            actions: Mapping[str, DayJob] = {
-                "universe": universe.build,
-                "master_files": masters.check_all,
-                "weekly_refresh": masters.refresh_all,
-            }
-            await day_jobs.run(jobs, plan.ends_ns, partial(_in_turn, worker, plan, actions))
+            jobs = list(masters.of_the_day(plan))
+            if plan.trades:
+                jobs.append(Job("universe", universe.begins_ns(plan), partial(universe.build, plan)))
+            await worker.run_jobs(jobs, plan.ends_ns)
             await worker.today.end_of(plan)
             await calendar.upkeep.keep()
 
@@ -142,11 +134,6 @@ def _master_files(worker: Worker, producer: Producer, files: MasterFileSource, r
         alerts=worker.alerts,
         settings=worker.settings.reference,
     )
-
-
-async def _in_turn(worker: Worker, plan: DayPlan, actions: Mapping[str, DayJob], job: Job[str]) -> None:
-    async with worker.orders.turn:
-        await actions[job.name](plan)
 
 
 async def _build_now(worker: Worker, universe: UniverseBuilder) -> str | Refused:

@@ -33,13 +33,11 @@ async def tape(worker: Worker) -> None:
             clock=worker.clock,
             alerts=worker.alerts,
         )
-        while True:
-            plan = await worker.today.plan()
+        async for plan in worker.today.days():
             if plan.trades:
                 await worker.clock.sleep_until(plan.track_a_start_ns)
                 await TapeDay(parts, plan).run()
                 await fetch_official_bars(parts, reach, worker.today, plan)
-            await worker.today.end_of(plan)
 
 
 if __name__ == "__main__":

@@ -14,11 +14,9 @@ async def track_a(worker: Worker) -> None:
         await worker.ready()
         await worker.settled(producer)
         sweeps = sweeps_of(worker, producer, rest, reader)
-        while True:
-            plan = await worker.today.plan()
+        async for plan in worker.today.days():
             if plan.trades:
                 await sweeps.run(plan)
-            await worker.today.end_of(plan)
 
 
 def sweeps_of(worker: Worker, producer: Producer, rest: RestOfAll, reader: StoreReader) -> Sweeps:

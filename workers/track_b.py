@@ -48,8 +48,7 @@ async def track_b(worker: Worker) -> None:
                 plan_of=worker.today.plan_of,
                 new_day=new_day,
             )
-            while True:
-                plan = await worker.today.plan()
+            async for plan in worker.today.days():
                 resolve_earlier_alerts(worker.alerts, plan, worker.clock.now_ns())
                 if worker.clock.now_ns() < plan.track_a_start_ns:  # in the session today's trades come first
                     await unfinished.end_all()
@@ -58,7 +57,6 @@ async def track_b(worker: Worker) -> None:
                     with producer.reporting(day.trades.on_refused):
                         await _stream(worker, brokers, day, plan)
                 await unfinished.end_all()  # the broker did not report these before
-                await worker.today.end_of(plan)
 
 
 async def _stream(worker: Worker, brokers: Brokers, day: StreamingDay, plan: DayPlan) -> None:

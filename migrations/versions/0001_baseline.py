@@ -1,1374 +1,420 @@
 """The schema before the first release. This file does not change any more."""
 
+from typing import Any, Final
+
 import sqlalchemy as sa
 from alembic import op
 from alembic.util import CommandError
 
-from observer.store.views import make_views
+from observer.store.views import make_view
 
 revision = "0008"
 down_revision = None
 branch_labels = None
 depends_on = None
 
-_DOUBLE = sa.Double().with_variant(sa.REAL(), "sqlite")
+_TYPES: Final[dict[str, sa.types.TypeEngine[Any]]] = {
+    "int": sa.Integer(),
+    "bigint": sa.BigInteger(),
+    "double": sa.Double().with_variant(sa.REAL(), "sqlite"),
+    "text": sa.Text(),
+    "bool": sa.Boolean(),
+    "bytes": sa.LargeBinary(),
+}
+_POSITION: Final = "stream: int, sequence: bigint"
+
+# Tables of rows with a position, in front of these columns. A type with "?" may be NULL.
+_EVENTS: Final = {
+    "account_checks": (
+        "provider: text, account: text, checked_ns: bigint, token_valid: bool, rest_answers: bool, healthy: bool, "
+        "detail: text, stream_connected: bool?, slots_held: bigint"
+    ),
+    "alert_repetitions": "repeated_ns: bigint, source: text, identity: text, count: bigint, text: text",
+    "alert_resolutions": "resolved_ns: bigint, source: text, identity: text, count: bigint, text: text",
+    "alerts": (
+        "raised_ns: bigint, severity: text, source: text, text: text, job: text?, identity: text, until_ns: bigint?"
+    ),
+    "attentions": (
+        "provider: text, session_date: text, sweep: bigint, started_ns: bigint, completed_ns: bigint, "
+        "requested: bigint, received: bigint, requests: bigint, rises: bigint"
+    ),
+    "backups": "completed_ns: bigint, path: text, size_bytes: bigint, sha256: text",
+    "bar_checks": (
+        "provider: text, symbol: text, session_date: text, checked_ns: bigint, minutes: bigint, equal: bigint, "
+        "other_volume: bigint, other_prices: bigint, without_trades: bigint, without_bar: bigint, "
+        "official_volume: double, stored_volume: double, differences: text, venue: text"
+    ),
+    "bar_fetches": (
+        "provider: text, symbol: text, session_date: text, first_date: text, kind: text, outcome: text, bars: bigint, "
+        "unreadable: bigint, volume: double, daily_volume: double?, calls: bigint, received_ns: bigint, venue: text"
+    ),
+    "churn_guard_changes": "changed_ns: bigint, engaged: bool, replacements: bigint, threshold: double",
+    "conflated_trades": (
+        "provider: text, symbol: text, session_date: text, from_ns: bigint, to_ns: bigint, receive_time_ns: bigint, "
+        "trades: bigint, volume: double, open: double, high: double, low: double, close: double, "
+        "cumulative_volume: double, cumulative_trades: bigint?, venue: text, session: text?"
+    ),
+    "connections": (
+        "provider: text, account: text, changed_ns: bigint, state: text, reason: text, subscriptions: bigint"
+    ),
+    "context_syncs": (
+        "session_date: text, synced_ns: bigint, symbols: bigint, snapshots: bigint, average_volume: double, "
+        "average_volatility: double, degraded: bool, volume_threshold: double?, volatility_threshold: double?"
+    ),
+    "daily_bars": (
+        "provider: text, symbol: text, session_date: text, open: double?, high: double?, low: double?, close: double, "
+        "volume: double, value: double, source: text, venue: text, sessions: text"
+    ),
+    "empty_gaps": (
+        "gap_id: text, provider: text, symbol: text, session_date: text, closed_ns: bigint, from_ns: bigint, "
+        "to_ns: bigint, volume: double, venue: text"
+    ),
+    "enrichments": (
+        "region: text, started_ns: bigint, completed_ns: bigint, securities: bigint, fresh: bigint, "
+        "sector_code: bigint, finance_database: bigint, yahoo_screener: bigint, yahoo_profile: bigint, unsure: bigint, "
+        "unknown: bigint, unanswered: bigint, retries: bigint, detail: text"
+    ),
+    "etf_jobs": (
+        "job: text, session_date: text, started_ns: bigint, ended_ns: bigint, source: text, asked: bigint, "
+        "answered: bigint, failed: bigint, detail: text"
+    ),
+    "etf_lists": (
+        "session_date: text, listed_ns: bigint, symbol: text, change: text, name: text, group: text, isin: text?, "
+        "full_name: text?, english_name: text?, issuer: text?, index_name: text?, index_provider: text?, "
+        "region: text?, asset_class: text?, replication: text?, tax_type: text?, leverage: double?, "
+        "expense_ratio_percent: double?, listed_shares: double?, creation_unit_shares: double?, listed_on: text?, "
+        "changed_fields: text, sources: text"
+    ),
+    "etf_measures": (
+        "symbol: text, session_date: text, measured_ns: bigint, nav_days: bigint, premium_20d_percent: double?, "
+        "premium_60d_percent: double?, premium_120d_percent: double?, premium_250d_percent: double?, "
+        "tracking_error_20d_percent: double?, tracking_error_60d_percent: double?, "
+        "tracking_error_120d_percent: double?, tracking_error_250d_percent: double?"
+    ),
+    "etf_nav_days": (
+        "provider: text, symbol: text, session_date: text, received_ns: bigint, close: double, nav: double?, "
+        "premium_percent: double?, volume: double, index_close: double?"
+    ),
+    "etf_ranges": (
+        "symbol: text, session_date: text, found_ns: bigint, closes: bigint, highest_close_52w: double, "
+        "lowest_close_52w: double"
+    ),
+    "etf_values": (
+        "provider: text, symbol: text, session_date: text, valued_ns: bigint, price: double?, nav: double?, "
+        "premium_percent: double?, listed_shares: double?, aum: double?, net_assets: double?, "
+        "stated_tracking_error_percent: double?, component_count: bigint?"
+    ),
+    "expected_prices": (
+        "provider: text, symbol: text, session_date: text, exchange_time_ns: bigint, receive_time_ns: bigint, "
+        "price: double, volume: double, bid: double?, ask: double?, venue: text, session: text?"
+    ),
+    "fetched_minute_bars": (
+        "provider: text, symbol: text, session_date: text, minute_start_ns: bigint, open: double, high: double, "
+        "low: double, close: double, volume: double, value: double, source: text, received_ns: bigint, venue: text"
+    ),
+    "gap_losses": "gap_id: text, symbol: text, decided_ns: bigint, reason: text, venue: text",
+    "gap_openings": (
+        "gap_id: text, provider: text, symbol: text, session_date: text, opened_ns: bigint, from_ns: bigint, "
+        "after_volume: double, reason: text, venue: text"
+    ),
+    "gap_recoveries": (
+        "gap_id: text, symbol: text, recovered_ns: bigint, source: text, rows: bigint, volume: double, complete: bool, "
+        "venue: text"
+    ),
+    "gap_times": (
+        "session_date: text, measured_ns: bigint, measure: text, gaps: bigint, met: bigint, p50_s: double, "
+        "p95_s: double, p99_s: double, max_s: double"
+    ),
+    "gaps": (
+        "gap_id: text, provider: text, symbol: text, session_date: text, detected_ns: bigint, from_ns: bigint, "
+        "to_ns: bigint, after_volume: double, before_volume: double, missing_volume: double, missing_trades: bigint?, "
+        "reason: text, venue: text"
+    ),
+    "listing_changes": (
+        "provider: text, exchange: text, symbol: text, change: text, changed_ns: bigint, name: text, isin: text, "
+        "group: text, base_price: double?, market_cap: double?, listed_shares: double?, listed_on: text?, "
+        "suspended: bool, administrative: bool, preferred: bool, spac: bool, changed_fields: text, english_name: text, "
+        "currency: text, sector_code: text, security_type: text, realtime_symbol: text, etp_kind: text, "
+        "previous: text, run: text"
+    ),
+    "listing_values": (
+        "provider: text, exchange: text, symbol: text, valued_ns: bigint, base_price: double?, market_cap: double?"
+    ),
+    "market_states": (
+        "provider: text, symbol: text, receive_time_ns: bigint, halted: bool, halt_reason: text, market_state: text, "
+        "expected_market_state: text, extension: text, allocation: text, symbol_state: text, "
+        "volatility_interruption: text, after_hours_interruption: text, venue: text"
+    ),
+    "master_file_approvals": "provider: text, exchange: text, run: text, approved_ns: bigint",
+    "master_file_checks": (
+        "provider: text, exchange: text, checked_ns: bigint, outcome: text, reason: text, size_bytes: bigint, "
+        "sha256: text, records: bigint, quarantined: bigint, new: bigint, removed: bigint, changed: bigint, run: text, "
+        "relisted: bigint, revalued: bigint, download_s: double, parse_s: double, initial: bigint"
+    ),
+    "navs": (
+        "provider: text, symbol: text, receive_time_ns: bigint, nav: double, change: double, open: double?, "
+        "high: double?, low: double?"
+    ),
+    "order_books": (
+        "provider: text, symbol: text, session_date: text, exchange_time_ns: bigint, receive_time_ns: bigint, "
+        "ask_1: double?, ask_2: double?, ask_3: double?, ask_4: double?, ask_5: double?, ask_6: double?, "
+        "ask_7: double?, ask_8: double?, ask_9: double?, ask_10: double?, bid_1: double?, bid_2: double?, "
+        "bid_3: double?, bid_4: double?, bid_5: double?, bid_6: double?, bid_7: double?, bid_8: double?, "
+        "bid_9: double?, bid_10: double?, ask_volume_1: double, ask_volume_2: double, ask_volume_3: double, "
+        "ask_volume_4: double, ask_volume_5: double, ask_volume_6: double, ask_volume_7: double, ask_volume_8: double, "
+        "ask_volume_9: double, ask_volume_10: double, bid_volume_1: double, bid_volume_2: double, "
+        "bid_volume_3: double, bid_volume_4: double, bid_volume_5: double, bid_volume_6: double, bid_volume_7: double, "
+        "bid_volume_8: double, bid_volume_9: double, bid_volume_10: double, total_ask_volume: double, "
+        "total_bid_volume: double, expected_price: double?, expected_volume: double, cumulative_volume: double, "
+        "session: text?, venue: text"
+    ),
+    "phases": "session_date: text, changed_ns: bigint, previous: text, current: text",
+    "process_changes": "process: text, changed_ns: bigint, previous: text, current: text, pid: bigint?, reason: text",
+    "quality": (
+        "provider: text, symbol: text, session_date: text, judged_ns: bigint, slots_quality: text, detail: text, "
+        "seconds: double, streamed_trades: bigint, streamed_volume: double, recovered_volume: double, "
+        "conflated_volume: double, missing_volume: double, gaps: bigint, gaps_open: bigint, day_quality: text, "
+        "missing_at_most: double?, day_volume: double?, volume_share: double?, time_share: double?, intervals: text, "
+        "venue: text"
+    ),
+    "quarantine": "reason: text, content: bytes",
+    "quarantined_inputs": "source: text, quarantined_ns: bigint, reason: text, content: bytes",
+    "reconciliations": (
+        "provider: text, symbol: text, session_date: text, checked_ns: bigint, from_ns: bigint, to_ns: bigint, "
+        "after_volume: double, before_volume: double, streamed_volume: double, recovered_volume: double, "
+        "difference: double, venue: text"
+    ),
+    "recovered_minute_bars": (
+        "provider: text, symbol: text, session_date: text, minute_start_ns: bigint, open: double, high: double, "
+        "low: double, close: double, volume: double, gap_id: text, receive_time_ns: bigint?, venue: text, "
+        "session: text?"
+    ),
+    "sampling_changes": "provider: text, changed_ns: bigint, rate_hz: double?, reason: text",
+    "sector_assignments": (
+        "region: text, exchange: text, symbol: text, assigned_ns: bigint, sector: text?, source: text, "
+        "confidence: double, said: text, industry: text"
+    ),
+    "selection_steps": "session_date: text, advanced_ns: bigint, step: text",
+    "share_adjustments": (
+        "provider: text, symbol: text, session_date: text, known_from: text, base_price: double, previous_close: double"
+    ),
+    "slot_assignments": (
+        "slot: text, symbol: text, assigned_ns: bigint, trigger: text, score: double, reason: text, replaced: text?, "
+        "expires_ns: bigint?, venue: text"
+    ),
+    "slot_extensions": (
+        "slot: text, symbol: text, extended_ns: bigint, trigger: text, score: double, expires_ns: bigint?, venue: text"
+    ),
+    "slot_overflows": (
+        "symbol: text, overflowed_ns: bigint, trigger: text, strength: double, score: double, lowest_score: double, "
+        "reason: text, measure: double, market_cap: double, slots: bigint"
+    ),
+    "slot_releases": (
+        "slot: text, symbol: text, released_ns: bigint, score: double, reason: text, replaced_by: text?, venue: text"
+    ),
+    "snapshots": (
+        "provider: text, symbol: text, session_date: text, sweep: bigint, receive_time_ns: bigint, price: double?, "
+        "open: double?, high: double?, low: double?, previous_close: double?, upper_limit: double?, "
+        "lower_limit: double?, bid: double?, ask: double?, cumulative_volume: double, cumulative_value: double, "
+        "venue: text, session: text?"
+    ),
+    "sweeps": (
+        "provider: text, session_date: text, sweep: bigint, started_ns: bigint, completed_ns: bigint, "
+        "requested: bigint, received: bigint, requests: bigint"
+    ),
+    "tape_pages": (
+        "provider: text, symbol: text, session_date: text, fetched_ns: bigint, asked_ns: bigint, trades: bigint, "
+        "stored: bigint, volume: double, after_volume: double, upto_volume: double, from_ns: bigint, to_ns: bigint, "
+        "unreachable: text, venue: text"
+    ),
+    "tape_progress": (
+        "provider: text, session_date: text, progressed_ns: bigint, lines: bigint, complete_lines: bigint, "
+        "calls: bigint, trades: bigint, day_volume: double, held_volume: double, unreachable_volume: double, "
+        "unreachable_seconds: bigint, unknown_spans: bigint, seconds_left: double?, is_done: bool"
+    ),
+    "tape_reports": (
+        "provider: text, symbol: text, session_date: text, judged_ns: bigint, quality: text, day_volume: double, "
+        "held_volume: double, fetched_trades: bigint, unreachable: text, unknown: text, venue: text"
+    ),
+    "token_renewals": (
+        "provider: text, account: text, renewed_ns: bigint, expires_ns: bigint?, cause: text, succeeded: bool, "
+        "error: text"
+    ),
+    "trigger_ends": "symbol: text, kind: text, fired_ns: bigint, held_until_ns: bigint, ended_ns: bigint",
+    "triggers": (
+        "symbol: text, kind: text, fired_ns: bigint, expires_ns: bigint?, measure: double, threshold: double, "
+        "reference: double, strength: double, score: double, severity: text, basis: text"
+    ),
+    "universe_members": (
+        "provider: text, market: text, session_date: text, rank: bigint, symbol: text, name: text, exchange: text, "
+        "market_cap: double, previous_close: double, average_volume_20d: double?, average_true_range_14d: double?, "
+        "close_is_base: bool, average_volume_days: bigint?, average_true_range_days: bigint?, "
+        "days_from_sweeps: bigint?, venue: text, average_sessions: text"
+    ),
+    "universes": (
+        "provider: text, market: text, session_date: text, previous_session_date: text, built_ns: bigint, "
+        "symbols: bigint, considered: bigint, minimum_close: double"
+    ),
+    "venue_eligibility": (
+        "provider: text, session_date: text, symbol: text, venue: text, trades: bool, observed_ns: bigint"
+    ),
+    "volume_profiles": (
+        "session_date: text, symbol: text, profiled_ns: bigint, symbols: bigint, sessions: bigint, "
+        "first_session: text, points: text, means: text, venue: text"
+    ),
+    "volume_rises": (
+        "provider: text, symbol: text, session_date: text, since_ns: bigint, receive_time_ns: bigint, "
+        "since_volume: double, cumulative_volume: double, usual_volume: double, price: double, high: double?, "
+        "low: double?, upper_limit: double?, cumulative_value: double, venue: text"
+    ),
+    "watch_changes": "provider: text, symbol: text, session_date: text, changed_ns: bigint, change: text",
+}
+# Tables of the store itself, with the key.
+_OWN: Final = {
+    "database_epochs (id)": "id: int, epoch: text unique, began_ns: bigint, reason: text",
+    "delivery_losses (stream, first_sequence)": (
+        "stream: int, first_sequence: bigint, last_sequence: bigint, reason: text, noted_ns: bigint"
+    ),
+    "etfs (symbol)": (
+        "symbol: text, name: text, group: text, isin: text?, full_name: text?, english_name: text?, issuer: text?, "
+        "index_name: text?, index_provider: text?, region: text?, asset_class: text?, replication: text?, "
+        "tax_type: text?, leverage: double?, expense_ratio_percent: double?, listed_shares: double?, "
+        "creation_unit_shares: double?, listed_on: text?, sources: text, active: bool, first_seen_ns: bigint, "
+        "first_seen_as: text, listed_ns: bigint, valued_ns: bigint?, price: double?, nav: double?, "
+        "premium_percent: double?, aum: double?, net_assets: double?, stated_tracking_error_percent: double?, "
+        "component_count: bigint?, measured_ns: bigint?, nav_days: bigint?, premium_20d_percent: double?, "
+        "premium_60d_percent: double?, premium_120d_percent: double?, premium_250d_percent: double?, "
+        "tracking_error_20d_percent: double?, tracking_error_60d_percent: double?, "
+        "tracking_error_120d_percent: double?, tracking_error_250d_percent: double?, found_ns: bigint?, "
+        "highest_close_52w: double?, lowest_close_52w: double?"
+    ),
+    "listings (exchange, symbol)": (
+        "exchange: text, symbol: text, name: text, isin: text, group: text, base_price: double?, market_cap: double?, "
+        "listed_shares: double?, listed_on: text?, suspended: bool, administrative: bool, preferred: bool, spac: bool, "
+        "english_name: text, currency: text, sector_code: text, security_type: text, realtime_symbol: text, "
+        "etp_kind: text, first_seen_ns: bigint, first_seen_as: text, changed_ns: bigint, valued_ns: bigint, "
+        "active: bool"
+    ),
+    "owner (id)": (
+        "id: int, name: text, market: text, providers: text, created_ns: bigint, database_id: text, host: text?, "
+        "machine: text?, pid: int?, pid_started: bigint?, runtime: text?, place: text?, started_ns: bigint?, "
+        "heartbeat_ns: bigint?"
+    ),
+    "streams (id)": "id: int, uid: text unique, producer: text, high_water_mark: bigint, duplicates: bigint",
+    "trade_groups (id)": (
+        "id: int, stream: int, part: bigint, provider: text, symbol: text, session_date: text, side: text, "
+        "gap_id: text?, side_inferred: bool, session: text?, venue: text"
+    ),
+    "trade_rows (stream, sequence)": (
+        "group_id: int, stream: int, sequence: bigint, exchange_time_ns: bigint, receive_time_ns: bigint, "
+        "price: double, volume: double, cumulative_volume: double, cumulative_trades: bigint?, bid: double?, "
+        "ask: double?"
+    ),
+}
+_INDEXES: Final = (
+    "alert_repetitions: source, identity, repeated_ns",
+    "alert_resolutions: source, identity, resolved_ns",
+    "alerts: job, raised_ns",
+    "alerts: source, identity, raised_ns",
+    "bar_checks: session_date, symbol",
+    "bar_fetches: session_date",
+    "bar_fetches: symbol, session_date",
+    "conflated_trades: symbol, session_date",
+    "connections: changed_ns",
+    "daily_bars: session_date",
+    "daily_bars: symbol, session_date",
+    "empty_gaps: gap_id",
+    "enrichments: region, completed_ns",
+    "etf_jobs: job, ended_ns",
+    "etf_lists: session_date",
+    "etf_lists: symbol, session_date",
+    "etf_measures: symbol, session_date",
+    "etf_nav_days: session_date",
+    "etf_nav_days: symbol, session_date",
+    "etf_ranges: symbol, session_date",
+    "etf_values: symbol, session_date",
+    "etf_values: valued_ns",
+    "expected_prices: symbol, receive_time_ns",
+    "fetched_minute_bars: symbol, session_date",
+    "gap_losses: gap_id",
+    "gap_openings: gap_id",
+    "gap_openings: session_date",
+    "gap_recoveries: gap_id",
+    "gap_times: session_date",
+    "gaps: gap_id",
+    "gaps: session_date",
+    "listing_changes: changed_ns",
+    "listing_changes: isin",
+    "listing_changes: symbol, exchange",
+    "listing_values: exchange, symbol, valued_ns",
+    "market_states: symbol, receive_time_ns",
+    "master_file_approvals: run",
+    "master_file_checks: checked_ns",
+    "master_file_checks: exchange, checked_ns",
+    "master_file_checks: run",
+    "navs: symbol, receive_time_ns",
+    "order_books: symbol, receive_time_ns",
+    "phases: session_date, current",
+    "process_changes: changed_ns",
+    "quality: session_date, symbol",
+    "quarantined_inputs: quarantined_ns",
+    "reconciliations: session_date, symbol",
+    "recovered_minute_bars: symbol, minute_start_ns",
+    "sector_assignments: exchange, symbol, assigned_ns",
+    "selection_steps: session_date",
+    "share_adjustments: session_date",
+    "slot_assignments: assigned_ns",
+    "slot_assignments: symbol, assigned_ns",
+    "slot_extensions: extended_ns",
+    "slot_overflows: overflowed_ns",
+    "slot_releases: released_ns",
+    "snapshots: session_date, receive_time_ns",
+    "snapshots: symbol, session_date",
+    "sweeps: session_date",
+    "tape_pages: session_date, symbol",
+    "tape_progress: session_date, progressed_ns",
+    "tape_reports: session_date, symbol",
+    "trade_groups: symbol, session_date",
+    "trade_rows: group_id",
+    "triggers: fired_ns",
+    "triggers: symbol, fired_ns",
+    "universe_members: exchange, symbol",
+    "universes: session_date, market",
+    "venue_eligibility: session_date",
+    "volume_profiles: session_date, symbol",
+    "volume_rises: session_date, receive_time_ns",
+    "volume_rises: symbol, receive_time_ns",
+    "watch_changes: session_date",
+)
+
+
+def upgrade() -> None:
+    for name, columns in _EVENTS.items():
+        _make(name, "stream, sequence", f"{_POSITION}, {columns}")
+    for stated, columns in _OWN.items():
+        name, _, key = stated.rstrip(")").partition(" (")
+        _make(name, key, columns)
+    for index in _INDEXES:
+        table, _, columns = index.partition(": ")
+        op.create_index(f"ix_{table}_{columns.replace(', ', '_')}", table, columns.split(", "))
+    make_view(op.get_bind())
 
 
 def downgrade() -> None:
     raise CommandError("there is no schema before the baseline: restore the backup, or delete the database")
 
 
-def upgrade() -> None:
-    op.create_table(
-        "account_checks",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("provider", sa.Text, nullable=False),
-        sa.Column("account", sa.Text, nullable=False),
-        sa.Column("checked_ns", sa.BigInteger, nullable=False),
-        sa.Column("token_valid", sa.Boolean, nullable=False),
-        sa.Column("rest_answers", sa.Boolean, nullable=False),
-        sa.Column("healthy", sa.Boolean, nullable=False),
-        sa.Column("detail", sa.Text, nullable=False),
-        sa.Column("stream_connected", sa.Boolean),
-        sa.Column("slots_held", sa.BigInteger, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_account_checks"),
-        sqlite_with_rowid=False,
-    )
-    op.create_table(
-        "alert_repetitions",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("repeated_ns", sa.BigInteger, nullable=False),
-        sa.Column("source", sa.Text, nullable=False),
-        sa.Column("identity", sa.Text, nullable=False),
-        sa.Column("count", sa.BigInteger, nullable=False),
-        sa.Column("text", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_alert_repetitions"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index(
-        "ix_alert_repetitions_source_identity_repeated_ns", "alert_repetitions", ["source", "identity", "repeated_ns"]
-    )
-    op.create_table(
-        "alert_resolutions",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("resolved_ns", sa.BigInteger, nullable=False),
-        sa.Column("source", sa.Text, nullable=False),
-        sa.Column("identity", sa.Text, nullable=False),
-        sa.Column("count", sa.BigInteger, nullable=False),
-        sa.Column("text", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_alert_resolutions"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index(
-        "ix_alert_resolutions_source_identity_resolved_ns", "alert_resolutions", ["source", "identity", "resolved_ns"]
-    )
-    op.create_table(
-        "alerts",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("raised_ns", sa.BigInteger, nullable=False),
-        sa.Column("severity", sa.Text, nullable=False),
-        sa.Column("source", sa.Text, nullable=False),
-        sa.Column("text", sa.Text, nullable=False),
-        sa.Column("job", sa.Text),
-        sa.Column("identity", sa.Text, nullable=False),
-        sa.Column("until_ns", sa.BigInteger),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_alerts"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_alerts_job_raised_ns", "alerts", ["job", "raised_ns"])
-    op.create_index("ix_alerts_source_identity_raised_ns", "alerts", ["source", "identity", "raised_ns"])
-    op.create_table(
-        "attentions",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("provider", sa.Text, nullable=False),
-        sa.Column("session_date", sa.Text, nullable=False),
-        sa.Column("sweep", sa.BigInteger, nullable=False),
-        sa.Column("started_ns", sa.BigInteger, nullable=False),
-        sa.Column("completed_ns", sa.BigInteger, nullable=False),
-        sa.Column("requested", sa.BigInteger, nullable=False),
-        sa.Column("received", sa.BigInteger, nullable=False),
-        sa.Column("requests", sa.BigInteger, nullable=False),
-        sa.Column("rises", sa.BigInteger, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_attentions"),
-        sqlite_with_rowid=False,
-    )
-    op.create_table(
-        "backups",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("completed_ns", sa.BigInteger, nullable=False),
-        sa.Column("path", sa.Text, nullable=False),
-        sa.Column("size_bytes", sa.BigInteger, nullable=False),
-        sa.Column("sha256", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_backups"),
-        sqlite_with_rowid=False,
-    )
-    op.create_table(
-        "bar_checks",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("provider", sa.Text, nullable=False),
-        sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("session_date", sa.Text, nullable=False),
-        sa.Column("checked_ns", sa.BigInteger, nullable=False),
-        sa.Column("minutes", sa.BigInteger, nullable=False),
-        sa.Column("equal", sa.BigInteger, nullable=False),
-        sa.Column("other_volume", sa.BigInteger, nullable=False),
-        sa.Column("other_prices", sa.BigInteger, nullable=False),
-        sa.Column("without_trades", sa.BigInteger, nullable=False),
-        sa.Column("without_bar", sa.BigInteger, nullable=False),
-        sa.Column("official_volume", _DOUBLE, nullable=False),
-        sa.Column("stored_volume", _DOUBLE, nullable=False),
-        sa.Column("differences", sa.Text, nullable=False),
-        sa.Column("venue", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_bar_checks"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_bar_checks_session_date_symbol", "bar_checks", ["session_date", "symbol"])
-    op.create_table(
-        "bar_fetches",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("provider", sa.Text, nullable=False),
-        sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("session_date", sa.Text, nullable=False),
-        sa.Column("first_date", sa.Text, nullable=False),
-        sa.Column("kind", sa.Text, nullable=False),
-        sa.Column("outcome", sa.Text, nullable=False),
-        sa.Column("bars", sa.BigInteger, nullable=False),
-        sa.Column("unreadable", sa.BigInteger, nullable=False),
-        sa.Column("volume", _DOUBLE, nullable=False),
-        sa.Column("daily_volume", _DOUBLE),
-        sa.Column("calls", sa.BigInteger, nullable=False),
-        sa.Column("received_ns", sa.BigInteger, nullable=False),
-        sa.Column("venue", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_bar_fetches"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_bar_fetches_session_date", "bar_fetches", ["session_date"])
-    op.create_index("ix_bar_fetches_symbol_session_date", "bar_fetches", ["symbol", "session_date"])
-    op.create_table(
-        "churn_guard_changes",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("changed_ns", sa.BigInteger, nullable=False),
-        sa.Column("engaged", sa.Boolean, nullable=False),
-        sa.Column("replacements", sa.BigInteger, nullable=False),
-        sa.Column("threshold", _DOUBLE, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_churn_guard_changes"),
-        sqlite_with_rowid=False,
-    )
-    op.create_table(
-        "conflated_trades",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("provider", sa.Text, nullable=False),
-        sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("session_date", sa.Text, nullable=False),
-        sa.Column("from_ns", sa.BigInteger, nullable=False),
-        sa.Column("to_ns", sa.BigInteger, nullable=False),
-        sa.Column("receive_time_ns", sa.BigInteger, nullable=False),
-        sa.Column("trades", sa.BigInteger, nullable=False),
-        sa.Column("volume", _DOUBLE, nullable=False),
-        sa.Column("open", _DOUBLE, nullable=False),
-        sa.Column("high", _DOUBLE, nullable=False),
-        sa.Column("low", _DOUBLE, nullable=False),
-        sa.Column("close", _DOUBLE, nullable=False),
-        sa.Column("cumulative_volume", _DOUBLE, nullable=False),
-        sa.Column("cumulative_trades", sa.BigInteger),
-        sa.Column("venue", sa.Text, nullable=False),
-        sa.Column("session", sa.Text),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_conflated_trades"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_conflated_trades_symbol_session_date", "conflated_trades", ["symbol", "session_date"])
-    op.create_table(
-        "connections",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("provider", sa.Text, nullable=False),
-        sa.Column("account", sa.Text, nullable=False),
-        sa.Column("changed_ns", sa.BigInteger, nullable=False),
-        sa.Column("state", sa.Text, nullable=False),
-        sa.Column("reason", sa.Text, nullable=False),
-        sa.Column("subscriptions", sa.BigInteger, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_connections"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_connections_changed_ns", "connections", ["changed_ns"])
-    op.create_table(
-        "context_syncs",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("session_date", sa.Text, nullable=False),
-        sa.Column("synced_ns", sa.BigInteger, nullable=False),
-        sa.Column("symbols", sa.BigInteger, nullable=False),
-        sa.Column("snapshots", sa.BigInteger, nullable=False),
-        sa.Column("average_volume", _DOUBLE, nullable=False),
-        sa.Column("average_volatility", _DOUBLE, nullable=False),
-        sa.Column("degraded", sa.Boolean, nullable=False),
-        sa.Column("volume_threshold", _DOUBLE),
-        sa.Column("volatility_threshold", _DOUBLE),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_context_syncs"),
-        sqlite_with_rowid=False,
-    )
-    op.create_table(
-        "daily_bars",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("provider", sa.Text, nullable=False),
-        sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("session_date", sa.Text, nullable=False),
-        sa.Column("open", _DOUBLE),
-        sa.Column("high", _DOUBLE),
-        sa.Column("low", _DOUBLE),
-        sa.Column("close", _DOUBLE, nullable=False),
-        sa.Column("volume", _DOUBLE, nullable=False),
-        sa.Column("value", _DOUBLE, nullable=False),
-        sa.Column("source", sa.Text, nullable=False),
-        sa.Column("venue", sa.Text, nullable=False),
-        sa.Column("sessions", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_daily_bars"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_daily_bars_session_date", "daily_bars", ["session_date"])
-    op.create_index("ix_daily_bars_symbol_session_date", "daily_bars", ["symbol", "session_date"])
-    op.create_table(
-        "database_epochs",
-        sa.Column("id", sa.Integer, nullable=False),
-        sa.Column("epoch", sa.Text, nullable=False),
-        sa.Column("began_ns", sa.BigInteger, nullable=False),
-        sa.Column("reason", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("id", name="pk_database_epochs"),
-        sa.UniqueConstraint("epoch", name="uq_database_epochs_epoch"),
-    )
-    op.create_table(
-        "delivery_losses",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("first_sequence", sa.BigInteger, nullable=False),
-        sa.Column("last_sequence", sa.BigInteger, nullable=False),
-        sa.Column("reason", sa.Text, nullable=False),
-        sa.Column("noted_ns", sa.BigInteger, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "first_sequence", name="pk_delivery_losses"),
-        sqlite_with_rowid=False,
-    )
-    op.create_table(
-        "empty_gaps",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("gap_id", sa.Text, nullable=False),
-        sa.Column("provider", sa.Text, nullable=False),
-        sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("session_date", sa.Text, nullable=False),
-        sa.Column("closed_ns", sa.BigInteger, nullable=False),
-        sa.Column("from_ns", sa.BigInteger, nullable=False),
-        sa.Column("to_ns", sa.BigInteger, nullable=False),
-        sa.Column("volume", _DOUBLE, nullable=False),
-        sa.Column("venue", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_empty_gaps"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_empty_gaps_gap_id", "empty_gaps", ["gap_id"])
-    op.create_table(
-        "enrichments",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("region", sa.Text, nullable=False),
-        sa.Column("started_ns", sa.BigInteger, nullable=False),
-        sa.Column("completed_ns", sa.BigInteger, nullable=False),
-        sa.Column("securities", sa.BigInteger, nullable=False),
-        sa.Column("fresh", sa.BigInteger, nullable=False),
-        sa.Column("sector_code", sa.BigInteger, nullable=False),
-        sa.Column("finance_database", sa.BigInteger, nullable=False),
-        sa.Column("yahoo_screener", sa.BigInteger, nullable=False),
-        sa.Column("yahoo_profile", sa.BigInteger, nullable=False),
-        sa.Column("unsure", sa.BigInteger, nullable=False),
-        sa.Column("unknown", sa.BigInteger, nullable=False),
-        sa.Column("unanswered", sa.BigInteger, nullable=False),
-        sa.Column("retries", sa.BigInteger, nullable=False),
-        sa.Column("detail", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_enrichments"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_enrichments_region_completed_ns", "enrichments", ["region", "completed_ns"])
-    op.create_table(
-        "etf_jobs",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("job", sa.Text, nullable=False),
-        sa.Column("session_date", sa.Text, nullable=False),
-        sa.Column("started_ns", sa.BigInteger, nullable=False),
-        sa.Column("ended_ns", sa.BigInteger, nullable=False),
-        sa.Column("source", sa.Text, nullable=False),
-        sa.Column("asked", sa.BigInteger, nullable=False),
-        sa.Column("answered", sa.BigInteger, nullable=False),
-        sa.Column("failed", sa.BigInteger, nullable=False),
-        sa.Column("detail", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_etf_jobs"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_etf_jobs_job_ended_ns", "etf_jobs", ["job", "ended_ns"])
-    op.create_table(
-        "etf_lists",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("session_date", sa.Text, nullable=False),
-        sa.Column("listed_ns", sa.BigInteger, nullable=False),
-        sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("change", sa.Text, nullable=False),
-        sa.Column("name", sa.Text, nullable=False),
-        sa.Column("group", sa.Text, nullable=False),
-        sa.Column("isin", sa.Text),
-        sa.Column("full_name", sa.Text),
-        sa.Column("english_name", sa.Text),
-        sa.Column("issuer", sa.Text),
-        sa.Column("index_name", sa.Text),
-        sa.Column("index_provider", sa.Text),
-        sa.Column("region", sa.Text),
-        sa.Column("asset_class", sa.Text),
-        sa.Column("replication", sa.Text),
-        sa.Column("tax_type", sa.Text),
-        sa.Column("leverage", _DOUBLE),
-        sa.Column("expense_ratio_percent", _DOUBLE),
-        sa.Column("listed_shares", _DOUBLE),
-        sa.Column("creation_unit_shares", _DOUBLE),
-        sa.Column("listed_on", sa.Text),
-        sa.Column("changed_fields", sa.Text, nullable=False),
-        sa.Column("sources", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_etf_lists"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_etf_lists_session_date", "etf_lists", ["session_date"])
-    op.create_index("ix_etf_lists_symbol_session_date", "etf_lists", ["symbol", "session_date"])
-    op.create_table(
-        "etf_measures",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("session_date", sa.Text, nullable=False),
-        sa.Column("measured_ns", sa.BigInteger, nullable=False),
-        sa.Column("nav_days", sa.BigInteger, nullable=False),
-        sa.Column("premium_20d_percent", _DOUBLE),
-        sa.Column("premium_60d_percent", _DOUBLE),
-        sa.Column("premium_120d_percent", _DOUBLE),
-        sa.Column("premium_250d_percent", _DOUBLE),
-        sa.Column("tracking_error_20d_percent", _DOUBLE),
-        sa.Column("tracking_error_60d_percent", _DOUBLE),
-        sa.Column("tracking_error_120d_percent", _DOUBLE),
-        sa.Column("tracking_error_250d_percent", _DOUBLE),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_etf_measures"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_etf_measures_symbol_session_date", "etf_measures", ["symbol", "session_date"])
-    op.create_table(
-        "etf_nav_days",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("provider", sa.Text, nullable=False),
-        sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("session_date", sa.Text, nullable=False),
-        sa.Column("received_ns", sa.BigInteger, nullable=False),
-        sa.Column("close", _DOUBLE, nullable=False),
-        sa.Column("nav", _DOUBLE),
-        sa.Column("premium_percent", _DOUBLE),
-        sa.Column("volume", _DOUBLE, nullable=False),
-        sa.Column("index_close", _DOUBLE),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_etf_nav_days"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_etf_nav_days_session_date", "etf_nav_days", ["session_date"])
-    op.create_index("ix_etf_nav_days_symbol_session_date", "etf_nav_days", ["symbol", "session_date"])
-    op.create_table(
-        "etf_ranges",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("session_date", sa.Text, nullable=False),
-        sa.Column("found_ns", sa.BigInteger, nullable=False),
-        sa.Column("closes", sa.BigInteger, nullable=False),
-        sa.Column("highest_close_52w", _DOUBLE, nullable=False),
-        sa.Column("lowest_close_52w", _DOUBLE, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_etf_ranges"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_etf_ranges_symbol_session_date", "etf_ranges", ["symbol", "session_date"])
-    op.create_table(
-        "etf_values",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("provider", sa.Text, nullable=False),
-        sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("session_date", sa.Text, nullable=False),
-        sa.Column("valued_ns", sa.BigInteger, nullable=False),
-        sa.Column("price", _DOUBLE),
-        sa.Column("nav", _DOUBLE),
-        sa.Column("premium_percent", _DOUBLE),
-        sa.Column("listed_shares", _DOUBLE),
-        sa.Column("aum", _DOUBLE),
-        sa.Column("net_assets", _DOUBLE),
-        sa.Column("stated_tracking_error_percent", _DOUBLE),
-        sa.Column("component_count", sa.BigInteger),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_etf_values"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_etf_values_symbol_session_date", "etf_values", ["symbol", "session_date"])
-    op.create_index("ix_etf_values_valued_ns", "etf_values", ["valued_ns"])
-    op.create_table(
-        "etfs",
-        sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("name", sa.Text, nullable=False),
-        sa.Column("group", sa.Text, nullable=False),
-        sa.Column("isin", sa.Text),
-        sa.Column("full_name", sa.Text),
-        sa.Column("english_name", sa.Text),
-        sa.Column("issuer", sa.Text),
-        sa.Column("index_name", sa.Text),
-        sa.Column("index_provider", sa.Text),
-        sa.Column("region", sa.Text),
-        sa.Column("asset_class", sa.Text),
-        sa.Column("replication", sa.Text),
-        sa.Column("tax_type", sa.Text),
-        sa.Column("leverage", _DOUBLE),
-        sa.Column("expense_ratio_percent", _DOUBLE),
-        sa.Column("listed_shares", _DOUBLE),
-        sa.Column("creation_unit_shares", _DOUBLE),
-        sa.Column("listed_on", sa.Text),
-        sa.Column("sources", sa.Text, nullable=False),
-        sa.Column("active", sa.Boolean, nullable=False),
-        sa.Column("first_seen_ns", sa.BigInteger, nullable=False),
-        sa.Column("first_seen_as", sa.Text, nullable=False),
-        sa.Column("listed_ns", sa.BigInteger, nullable=False),
-        sa.Column("valued_ns", sa.BigInteger),
-        sa.Column("price", _DOUBLE),
-        sa.Column("nav", _DOUBLE),
-        sa.Column("premium_percent", _DOUBLE),
-        sa.Column("aum", _DOUBLE),
-        sa.Column("net_assets", _DOUBLE),
-        sa.Column("stated_tracking_error_percent", _DOUBLE),
-        sa.Column("component_count", sa.BigInteger),
-        sa.Column("measured_ns", sa.BigInteger),
-        sa.Column("nav_days", sa.BigInteger),
-        sa.Column("premium_20d_percent", _DOUBLE),
-        sa.Column("premium_60d_percent", _DOUBLE),
-        sa.Column("premium_120d_percent", _DOUBLE),
-        sa.Column("premium_250d_percent", _DOUBLE),
-        sa.Column("tracking_error_20d_percent", _DOUBLE),
-        sa.Column("tracking_error_60d_percent", _DOUBLE),
-        sa.Column("tracking_error_120d_percent", _DOUBLE),
-        sa.Column("tracking_error_250d_percent", _DOUBLE),
-        sa.Column("found_ns", sa.BigInteger),
-        sa.Column("highest_close_52w", _DOUBLE),
-        sa.Column("lowest_close_52w", _DOUBLE),
-        sa.PrimaryKeyConstraint("symbol", name="pk_etfs"),
-        sqlite_with_rowid=False,
-    )
-    op.create_table(
-        "expected_prices",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("provider", sa.Text, nullable=False),
-        sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("session_date", sa.Text, nullable=False),
-        sa.Column("exchange_time_ns", sa.BigInteger, nullable=False),
-        sa.Column("receive_time_ns", sa.BigInteger, nullable=False),
-        sa.Column("price", _DOUBLE, nullable=False),
-        sa.Column("volume", _DOUBLE, nullable=False),
-        sa.Column("bid", _DOUBLE),
-        sa.Column("ask", _DOUBLE),
-        sa.Column("venue", sa.Text, nullable=False),
-        sa.Column("session", sa.Text),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_expected_prices"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_expected_prices_symbol_receive_time_ns", "expected_prices", ["symbol", "receive_time_ns"])
-    op.create_table(
-        "fetched_minute_bars",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("provider", sa.Text, nullable=False),
-        sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("session_date", sa.Text, nullable=False),
-        sa.Column("minute_start_ns", sa.BigInteger, nullable=False),
-        sa.Column("open", _DOUBLE, nullable=False),
-        sa.Column("high", _DOUBLE, nullable=False),
-        sa.Column("low", _DOUBLE, nullable=False),
-        sa.Column("close", _DOUBLE, nullable=False),
-        sa.Column("volume", _DOUBLE, nullable=False),
-        sa.Column("value", _DOUBLE, nullable=False),
-        sa.Column("source", sa.Text, nullable=False),
-        sa.Column("received_ns", sa.BigInteger, nullable=False),
-        sa.Column("venue", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_fetched_minute_bars"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_fetched_minute_bars_symbol_session_date", "fetched_minute_bars", ["symbol", "session_date"])
-    op.create_table(
-        "gap_losses",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("gap_id", sa.Text, nullable=False),
-        sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("decided_ns", sa.BigInteger, nullable=False),
-        sa.Column("reason", sa.Text, nullable=False),
-        sa.Column("venue", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_gap_losses"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_gap_losses_gap_id", "gap_losses", ["gap_id"])
-    op.create_table(
-        "gap_openings",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("gap_id", sa.Text, nullable=False),
-        sa.Column("provider", sa.Text, nullable=False),
-        sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("session_date", sa.Text, nullable=False),
-        sa.Column("opened_ns", sa.BigInteger, nullable=False),
-        sa.Column("from_ns", sa.BigInteger, nullable=False),
-        sa.Column("after_volume", _DOUBLE, nullable=False),
-        sa.Column("reason", sa.Text, nullable=False),
-        sa.Column("venue", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_gap_openings"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_gap_openings_gap_id", "gap_openings", ["gap_id"])
-    op.create_index("ix_gap_openings_session_date", "gap_openings", ["session_date"])
-    op.create_table(
-        "gap_recoveries",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("gap_id", sa.Text, nullable=False),
-        sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("recovered_ns", sa.BigInteger, nullable=False),
-        sa.Column("source", sa.Text, nullable=False),
-        sa.Column("rows", sa.BigInteger, nullable=False),
-        sa.Column("volume", _DOUBLE, nullable=False),
-        sa.Column("complete", sa.Boolean, nullable=False),
-        sa.Column("venue", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_gap_recoveries"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_gap_recoveries_gap_id", "gap_recoveries", ["gap_id"])
-    op.create_table(
-        "gap_times",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("session_date", sa.Text, nullable=False),
-        sa.Column("measured_ns", sa.BigInteger, nullable=False),
-        sa.Column("measure", sa.Text, nullable=False),
-        sa.Column("gaps", sa.BigInteger, nullable=False),
-        sa.Column("met", sa.BigInteger, nullable=False),
-        sa.Column("p50_s", _DOUBLE, nullable=False),
-        sa.Column("p95_s", _DOUBLE, nullable=False),
-        sa.Column("p99_s", _DOUBLE, nullable=False),
-        sa.Column("max_s", _DOUBLE, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_gap_times"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_gap_times_session_date", "gap_times", ["session_date"])
-    op.create_table(
-        "gaps",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("gap_id", sa.Text, nullable=False),
-        sa.Column("provider", sa.Text, nullable=False),
-        sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("session_date", sa.Text, nullable=False),
-        sa.Column("detected_ns", sa.BigInteger, nullable=False),
-        sa.Column("from_ns", sa.BigInteger, nullable=False),
-        sa.Column("to_ns", sa.BigInteger, nullable=False),
-        sa.Column("after_volume", _DOUBLE, nullable=False),
-        sa.Column("before_volume", _DOUBLE, nullable=False),
-        sa.Column("missing_volume", _DOUBLE, nullable=False),
-        sa.Column("missing_trades", sa.BigInteger),
-        sa.Column("reason", sa.Text, nullable=False),
-        sa.Column("venue", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_gaps"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_gaps_gap_id", "gaps", ["gap_id"])
-    op.create_index("ix_gaps_session_date", "gaps", ["session_date"])
-    op.create_table(
-        "listing_changes",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("provider", sa.Text, nullable=False),
-        sa.Column("exchange", sa.Text, nullable=False),
-        sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("change", sa.Text, nullable=False),
-        sa.Column("changed_ns", sa.BigInteger, nullable=False),
-        sa.Column("name", sa.Text, nullable=False),
-        sa.Column("isin", sa.Text, nullable=False),
-        sa.Column("group", sa.Text, nullable=False),
-        sa.Column("base_price", _DOUBLE),
-        sa.Column("market_cap", _DOUBLE),
-        sa.Column("listed_shares", _DOUBLE),
-        sa.Column("listed_on", sa.Text),
-        sa.Column("suspended", sa.Boolean, nullable=False),
-        sa.Column("administrative", sa.Boolean, nullable=False),
-        sa.Column("preferred", sa.Boolean, nullable=False),
-        sa.Column("spac", sa.Boolean, nullable=False),
-        sa.Column("changed_fields", sa.Text, nullable=False),
-        sa.Column("english_name", sa.Text, nullable=False),
-        sa.Column("currency", sa.Text, nullable=False),
-        sa.Column("sector_code", sa.Text, nullable=False),
-        sa.Column("security_type", sa.Text, nullable=False),
-        sa.Column("realtime_symbol", sa.Text, nullable=False),
-        sa.Column("etp_kind", sa.Text, nullable=False),
-        sa.Column("previous", sa.Text, nullable=False),
-        sa.Column("run", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_listing_changes"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_listing_changes_changed_ns", "listing_changes", ["changed_ns"])
-    op.create_index("ix_listing_changes_isin", "listing_changes", ["isin"])
-    op.create_index("ix_listing_changes_symbol_exchange", "listing_changes", ["symbol", "exchange"])
-    op.create_table(
-        "listing_values",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("provider", sa.Text, nullable=False),
-        sa.Column("exchange", sa.Text, nullable=False),
-        sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("valued_ns", sa.BigInteger, nullable=False),
-        sa.Column("base_price", _DOUBLE),
-        sa.Column("market_cap", _DOUBLE),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_listing_values"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index(
-        "ix_listing_values_exchange_symbol_valued_ns", "listing_values", ["exchange", "symbol", "valued_ns"]
-    )
-    op.create_table(
-        "listings",
-        sa.Column("exchange", sa.Text, nullable=False),
-        sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("name", sa.Text, nullable=False),
-        sa.Column("isin", sa.Text, nullable=False),
-        sa.Column("group", sa.Text, nullable=False),
-        sa.Column("base_price", _DOUBLE),
-        sa.Column("market_cap", _DOUBLE),
-        sa.Column("listed_shares", _DOUBLE),
-        sa.Column("listed_on", sa.Text),
-        sa.Column("suspended", sa.Boolean, nullable=False),
-        sa.Column("administrative", sa.Boolean, nullable=False),
-        sa.Column("preferred", sa.Boolean, nullable=False),
-        sa.Column("spac", sa.Boolean, nullable=False),
-        sa.Column("english_name", sa.Text, nullable=False),
-        sa.Column("currency", sa.Text, nullable=False),
-        sa.Column("sector_code", sa.Text, nullable=False),
-        sa.Column("security_type", sa.Text, nullable=False),
-        sa.Column("realtime_symbol", sa.Text, nullable=False),
-        sa.Column("etp_kind", sa.Text, nullable=False),
-        sa.Column("first_seen_ns", sa.BigInteger, nullable=False),
-        sa.Column("first_seen_as", sa.Text, nullable=False),
-        sa.Column("changed_ns", sa.BigInteger, nullable=False),
-        sa.Column("valued_ns", sa.BigInteger, nullable=False),
-        sa.Column("active", sa.Boolean, nullable=False),
-        sa.PrimaryKeyConstraint("exchange", "symbol", name="pk_listings"),
-        sqlite_with_rowid=False,
-    )
-    op.create_table(
-        "market_states",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("provider", sa.Text, nullable=False),
-        sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("receive_time_ns", sa.BigInteger, nullable=False),
-        sa.Column("halted", sa.Boolean, nullable=False),
-        sa.Column("halt_reason", sa.Text, nullable=False),
-        sa.Column("market_state", sa.Text, nullable=False),
-        sa.Column("expected_market_state", sa.Text, nullable=False),
-        sa.Column("extension", sa.Text, nullable=False),
-        sa.Column("allocation", sa.Text, nullable=False),
-        sa.Column("symbol_state", sa.Text, nullable=False),
-        sa.Column("volatility_interruption", sa.Text, nullable=False),
-        sa.Column("after_hours_interruption", sa.Text, nullable=False),
-        sa.Column("venue", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_market_states"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_market_states_symbol_receive_time_ns", "market_states", ["symbol", "receive_time_ns"])
-    op.create_table(
-        "master_file_approvals",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("provider", sa.Text, nullable=False),
-        sa.Column("exchange", sa.Text, nullable=False),
-        sa.Column("run", sa.Text, nullable=False),
-        sa.Column("approved_ns", sa.BigInteger, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_master_file_approvals"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_master_file_approvals_run", "master_file_approvals", ["run"])
-    op.create_table(
-        "master_file_checks",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("provider", sa.Text, nullable=False),
-        sa.Column("exchange", sa.Text, nullable=False),
-        sa.Column("checked_ns", sa.BigInteger, nullable=False),
-        sa.Column("outcome", sa.Text, nullable=False),
-        sa.Column("reason", sa.Text, nullable=False),
-        sa.Column("size_bytes", sa.BigInteger, nullable=False),
-        sa.Column("sha256", sa.Text, nullable=False),
-        sa.Column("records", sa.BigInteger, nullable=False),
-        sa.Column("quarantined", sa.BigInteger, nullable=False),
-        sa.Column("new", sa.BigInteger, nullable=False),
-        sa.Column("removed", sa.BigInteger, nullable=False),
-        sa.Column("changed", sa.BigInteger, nullable=False),
-        sa.Column("run", sa.Text, nullable=False),
-        sa.Column("relisted", sa.BigInteger, nullable=False),
-        sa.Column("revalued", sa.BigInteger, nullable=False),
-        sa.Column("download_s", _DOUBLE, nullable=False),
-        sa.Column("parse_s", _DOUBLE, nullable=False),
-        sa.Column("initial", sa.BigInteger, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_master_file_checks"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_master_file_checks_checked_ns", "master_file_checks", ["checked_ns"])
-    op.create_index("ix_master_file_checks_exchange_checked_ns", "master_file_checks", ["exchange", "checked_ns"])
-    op.create_index("ix_master_file_checks_run", "master_file_checks", ["run"])
-    op.create_table(
-        "navs",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("provider", sa.Text, nullable=False),
-        sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("receive_time_ns", sa.BigInteger, nullable=False),
-        sa.Column("nav", _DOUBLE, nullable=False),
-        sa.Column("change", _DOUBLE, nullable=False),
-        sa.Column("open", _DOUBLE),
-        sa.Column("high", _DOUBLE),
-        sa.Column("low", _DOUBLE),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_navs"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_navs_symbol_receive_time_ns", "navs", ["symbol", "receive_time_ns"])
-    op.create_table(
-        "order_books",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("provider", sa.Text, nullable=False),
-        sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("session_date", sa.Text, nullable=False),
-        sa.Column("exchange_time_ns", sa.BigInteger, nullable=False),
-        sa.Column("receive_time_ns", sa.BigInteger, nullable=False),
-        sa.Column("ask_1", _DOUBLE),
-        sa.Column("ask_2", _DOUBLE),
-        sa.Column("ask_3", _DOUBLE),
-        sa.Column("ask_4", _DOUBLE),
-        sa.Column("ask_5", _DOUBLE),
-        sa.Column("ask_6", _DOUBLE),
-        sa.Column("ask_7", _DOUBLE),
-        sa.Column("ask_8", _DOUBLE),
-        sa.Column("ask_9", _DOUBLE),
-        sa.Column("ask_10", _DOUBLE),
-        sa.Column("bid_1", _DOUBLE),
-        sa.Column("bid_2", _DOUBLE),
-        sa.Column("bid_3", _DOUBLE),
-        sa.Column("bid_4", _DOUBLE),
-        sa.Column("bid_5", _DOUBLE),
-        sa.Column("bid_6", _DOUBLE),
-        sa.Column("bid_7", _DOUBLE),
-        sa.Column("bid_8", _DOUBLE),
-        sa.Column("bid_9", _DOUBLE),
-        sa.Column("bid_10", _DOUBLE),
-        sa.Column("ask_volume_1", _DOUBLE, nullable=False),
-        sa.Column("ask_volume_2", _DOUBLE, nullable=False),
-        sa.Column("ask_volume_3", _DOUBLE, nullable=False),
-        sa.Column("ask_volume_4", _DOUBLE, nullable=False),
-        sa.Column("ask_volume_5", _DOUBLE, nullable=False),
-        sa.Column("ask_volume_6", _DOUBLE, nullable=False),
-        sa.Column("ask_volume_7", _DOUBLE, nullable=False),
-        sa.Column("ask_volume_8", _DOUBLE, nullable=False),
-        sa.Column("ask_volume_9", _DOUBLE, nullable=False),
-        sa.Column("ask_volume_10", _DOUBLE, nullable=False),
-        sa.Column("bid_volume_1", _DOUBLE, nullable=False),
-        sa.Column("bid_volume_2", _DOUBLE, nullable=False),
-        sa.Column("bid_volume_3", _DOUBLE, nullable=False),
-        sa.Column("bid_volume_4", _DOUBLE, nullable=False),
-        sa.Column("bid_volume_5", _DOUBLE, nullable=False),
-        sa.Column("bid_volume_6", _DOUBLE, nullable=False),
-        sa.Column("bid_volume_7", _DOUBLE, nullable=False),
-        sa.Column("bid_volume_8", _DOUBLE, nullable=False),
-        sa.Column("bid_volume_9", _DOUBLE, nullable=False),
-        sa.Column("bid_volume_10", _DOUBLE, nullable=False),
-        sa.Column("total_ask_volume", _DOUBLE, nullable=False),
-        sa.Column("total_bid_volume", _DOUBLE, nullable=False),
-        sa.Column("expected_price", _DOUBLE),
-        sa.Column("expected_volume", _DOUBLE, nullable=False),
-        sa.Column("cumulative_volume", _DOUBLE, nullable=False),
-        sa.Column("session", sa.Text),
-        sa.Column("venue", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_order_books"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_order_books_symbol_receive_time_ns", "order_books", ["symbol", "receive_time_ns"])
-    op.create_table(
-        "owner",
-        sa.Column("id", sa.Integer, nullable=False),
-        sa.Column("name", sa.Text, nullable=False),
-        sa.Column("market", sa.Text, nullable=False),
-        sa.Column("providers", sa.Text, nullable=False),
-        sa.Column("created_ns", sa.BigInteger, nullable=False),
-        sa.Column("database_id", sa.Text, nullable=False),
-        sa.Column("host", sa.Text),
-        sa.Column("machine", sa.Text),
-        sa.Column("pid", sa.Integer),
-        sa.Column("pid_started", sa.BigInteger),
-        sa.Column("runtime", sa.Text),
-        sa.Column("place", sa.Text),
-        sa.Column("started_ns", sa.BigInteger),
-        sa.Column("heartbeat_ns", sa.BigInteger),
-        sa.PrimaryKeyConstraint("id", name="pk_owner"),
-    )
-    op.create_table(
-        "phases",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("session_date", sa.Text, nullable=False),
-        sa.Column("changed_ns", sa.BigInteger, nullable=False),
-        sa.Column("previous", sa.Text, nullable=False),
-        sa.Column("current", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_phases"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_phases_session_date_current", "phases", ["session_date", "current"])
-    op.create_table(
-        "process_changes",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("process", sa.Text, nullable=False),
-        sa.Column("changed_ns", sa.BigInteger, nullable=False),
-        sa.Column("previous", sa.Text, nullable=False),
-        sa.Column("current", sa.Text, nullable=False),
-        sa.Column("pid", sa.BigInteger),
-        sa.Column("reason", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_process_changes"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_process_changes_changed_ns", "process_changes", ["changed_ns"])
-    op.create_table(
-        "quality",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("provider", sa.Text, nullable=False),
-        sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("session_date", sa.Text, nullable=False),
-        sa.Column("judged_ns", sa.BigInteger, nullable=False),
-        sa.Column("slots_quality", sa.Text, nullable=False),
-        sa.Column("detail", sa.Text, nullable=False),
-        sa.Column("seconds", _DOUBLE, nullable=False),
-        sa.Column("streamed_trades", sa.BigInteger, nullable=False),
-        sa.Column("streamed_volume", _DOUBLE, nullable=False),
-        sa.Column("recovered_volume", _DOUBLE, nullable=False),
-        sa.Column("conflated_volume", _DOUBLE, nullable=False),
-        sa.Column("missing_volume", _DOUBLE, nullable=False),
-        sa.Column("gaps", sa.BigInteger, nullable=False),
-        sa.Column("gaps_open", sa.BigInteger, nullable=False),
-        sa.Column("day_quality", sa.Text, nullable=False),
-        sa.Column("missing_at_most", _DOUBLE),
-        sa.Column("day_volume", _DOUBLE),
-        sa.Column("volume_share", _DOUBLE),
-        sa.Column("time_share", _DOUBLE),
-        sa.Column("intervals", sa.Text, nullable=False),
-        sa.Column("venue", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_quality"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_quality_session_date_symbol", "quality", ["session_date", "symbol"])
-    op.create_table(
-        "quarantine",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("reason", sa.Text, nullable=False),
-        sa.Column("content", sa.LargeBinary, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_quarantine"),
-        sqlite_with_rowid=False,
-    )
-    op.create_table(
-        "quarantined_inputs",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("source", sa.Text, nullable=False),
-        sa.Column("quarantined_ns", sa.BigInteger, nullable=False),
-        sa.Column("reason", sa.Text, nullable=False),
-        sa.Column("content", sa.LargeBinary, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_quarantined_inputs"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_quarantined_inputs_quarantined_ns", "quarantined_inputs", ["quarantined_ns"])
-    op.create_table(
-        "reconciliations",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("provider", sa.Text, nullable=False),
-        sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("session_date", sa.Text, nullable=False),
-        sa.Column("checked_ns", sa.BigInteger, nullable=False),
-        sa.Column("from_ns", sa.BigInteger, nullable=False),
-        sa.Column("to_ns", sa.BigInteger, nullable=False),
-        sa.Column("after_volume", _DOUBLE, nullable=False),
-        sa.Column("before_volume", _DOUBLE, nullable=False),
-        sa.Column("streamed_volume", _DOUBLE, nullable=False),
-        sa.Column("recovered_volume", _DOUBLE, nullable=False),
-        sa.Column("difference", _DOUBLE, nullable=False),
-        sa.Column("venue", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_reconciliations"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_reconciliations_session_date_symbol", "reconciliations", ["session_date", "symbol"])
-    op.create_table(
-        "recovered_minute_bars",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("provider", sa.Text, nullable=False),
-        sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("session_date", sa.Text, nullable=False),
-        sa.Column("minute_start_ns", sa.BigInteger, nullable=False),
-        sa.Column("open", _DOUBLE, nullable=False),
-        sa.Column("high", _DOUBLE, nullable=False),
-        sa.Column("low", _DOUBLE, nullable=False),
-        sa.Column("close", _DOUBLE, nullable=False),
-        sa.Column("volume", _DOUBLE, nullable=False),
-        sa.Column("gap_id", sa.Text, nullable=False),
-        sa.Column("receive_time_ns", sa.BigInteger),
-        sa.Column("venue", sa.Text, nullable=False),
-        sa.Column("session", sa.Text),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_recovered_minute_bars"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index(
-        "ix_recovered_minute_bars_symbol_minute_start_ns", "recovered_minute_bars", ["symbol", "minute_start_ns"]
-    )
-    op.create_table(
-        "sampling_changes",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("provider", sa.Text, nullable=False),
-        sa.Column("changed_ns", sa.BigInteger, nullable=False),
-        sa.Column("rate_hz", _DOUBLE),
-        sa.Column("reason", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_sampling_changes"),
-        sqlite_with_rowid=False,
-    )
-    op.create_table(
-        "sector_assignments",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("region", sa.Text, nullable=False),
-        sa.Column("exchange", sa.Text, nullable=False),
-        sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("assigned_ns", sa.BigInteger, nullable=False),
-        sa.Column("sector", sa.Text),
-        sa.Column("source", sa.Text, nullable=False),
-        sa.Column("confidence", _DOUBLE, nullable=False),
-        sa.Column("said", sa.Text, nullable=False),
-        sa.Column("industry", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_sector_assignments"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index(
-        "ix_sector_assignments_exchange_symbol_assigned_ns", "sector_assignments", ["exchange", "symbol", "assigned_ns"]
-    )
-    op.create_table(
-        "selection_steps",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("session_date", sa.Text, nullable=False),
-        sa.Column("advanced_ns", sa.BigInteger, nullable=False),
-        sa.Column("step", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_selection_steps"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_selection_steps_session_date", "selection_steps", ["session_date"])
-    op.create_table(
-        "share_adjustments",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("provider", sa.Text, nullable=False),
-        sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("session_date", sa.Text, nullable=False),
-        sa.Column("known_from", sa.Text, nullable=False),
-        sa.Column("base_price", _DOUBLE, nullable=False),
-        sa.Column("previous_close", _DOUBLE, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_share_adjustments"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_share_adjustments_session_date", "share_adjustments", ["session_date"])
-    op.create_table(
-        "slot_assignments",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("slot", sa.Text, nullable=False),
-        sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("assigned_ns", sa.BigInteger, nullable=False),
-        sa.Column("trigger", sa.Text, nullable=False),
-        sa.Column("score", _DOUBLE, nullable=False),
-        sa.Column("reason", sa.Text, nullable=False),
-        sa.Column("replaced", sa.Text),
-        sa.Column("expires_ns", sa.BigInteger),
-        sa.Column("venue", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_slot_assignments"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_slot_assignments_assigned_ns", "slot_assignments", ["assigned_ns"])
-    op.create_index("ix_slot_assignments_symbol_assigned_ns", "slot_assignments", ["symbol", "assigned_ns"])
-    op.create_table(
-        "slot_extensions",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("slot", sa.Text, nullable=False),
-        sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("extended_ns", sa.BigInteger, nullable=False),
-        sa.Column("trigger", sa.Text, nullable=False),
-        sa.Column("score", _DOUBLE, nullable=False),
-        sa.Column("expires_ns", sa.BigInteger),
-        sa.Column("venue", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_slot_extensions"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_slot_extensions_extended_ns", "slot_extensions", ["extended_ns"])
-    op.create_table(
-        "slot_overflows",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("overflowed_ns", sa.BigInteger, nullable=False),
-        sa.Column("trigger", sa.Text, nullable=False),
-        sa.Column("strength", _DOUBLE, nullable=False),
-        sa.Column("score", _DOUBLE, nullable=False),
-        sa.Column("lowest_score", _DOUBLE, nullable=False),
-        sa.Column("reason", sa.Text, nullable=False),
-        sa.Column("measure", _DOUBLE, nullable=False),
-        sa.Column("market_cap", _DOUBLE, nullable=False),
-        sa.Column("slots", sa.BigInteger, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_slot_overflows"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_slot_overflows_overflowed_ns", "slot_overflows", ["overflowed_ns"])
-    op.create_table(
-        "slot_releases",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("slot", sa.Text, nullable=False),
-        sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("released_ns", sa.BigInteger, nullable=False),
-        sa.Column("score", _DOUBLE, nullable=False),
-        sa.Column("reason", sa.Text, nullable=False),
-        sa.Column("replaced_by", sa.Text),
-        sa.Column("venue", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_slot_releases"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_slot_releases_released_ns", "slot_releases", ["released_ns"])
-    op.create_table(
-        "snapshots",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("provider", sa.Text, nullable=False),
-        sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("session_date", sa.Text, nullable=False),
-        sa.Column("sweep", sa.BigInteger, nullable=False),
-        sa.Column("receive_time_ns", sa.BigInteger, nullable=False),
-        sa.Column("price", _DOUBLE),
-        sa.Column("open", _DOUBLE),
-        sa.Column("high", _DOUBLE),
-        sa.Column("low", _DOUBLE),
-        sa.Column("previous_close", _DOUBLE),
-        sa.Column("upper_limit", _DOUBLE),
-        sa.Column("lower_limit", _DOUBLE),
-        sa.Column("bid", _DOUBLE),
-        sa.Column("ask", _DOUBLE),
-        sa.Column("cumulative_volume", _DOUBLE, nullable=False),
-        sa.Column("cumulative_value", _DOUBLE, nullable=False),
-        sa.Column("venue", sa.Text, nullable=False),
-        sa.Column("session", sa.Text),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_snapshots"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_snapshots_session_date_receive_time_ns", "snapshots", ["session_date", "receive_time_ns"])
-    op.create_index("ix_snapshots_symbol_session_date", "snapshots", ["symbol", "session_date"])
-    op.create_table(
-        "streams",
-        sa.Column("id", sa.Integer, nullable=False),
-        sa.Column("uid", sa.Text, nullable=False),
-        sa.Column("producer", sa.Text, nullable=False),
-        sa.Column("high_water_mark", sa.BigInteger, nullable=False),
-        sa.Column("duplicates", sa.BigInteger, nullable=False),
-        sa.PrimaryKeyConstraint("id", name="pk_streams"),
-        sa.UniqueConstraint("uid", name="uq_streams_uid"),
-    )
-    op.create_table(
-        "sweeps",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("provider", sa.Text, nullable=False),
-        sa.Column("session_date", sa.Text, nullable=False),
-        sa.Column("sweep", sa.BigInteger, nullable=False),
-        sa.Column("started_ns", sa.BigInteger, nullable=False),
-        sa.Column("completed_ns", sa.BigInteger, nullable=False),
-        sa.Column("requested", sa.BigInteger, nullable=False),
-        sa.Column("received", sa.BigInteger, nullable=False),
-        sa.Column("requests", sa.BigInteger, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_sweeps"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_sweeps_session_date", "sweeps", ["session_date"])
-    op.create_table(
-        "tape_pages",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("provider", sa.Text, nullable=False),
-        sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("session_date", sa.Text, nullable=False),
-        sa.Column("fetched_ns", sa.BigInteger, nullable=False),
-        sa.Column("asked_ns", sa.BigInteger, nullable=False),
-        sa.Column("trades", sa.BigInteger, nullable=False),
-        sa.Column("stored", sa.BigInteger, nullable=False),
-        sa.Column("volume", _DOUBLE, nullable=False),
-        sa.Column("after_volume", _DOUBLE, nullable=False),
-        sa.Column("upto_volume", _DOUBLE, nullable=False),
-        sa.Column("from_ns", sa.BigInteger, nullable=False),
-        sa.Column("to_ns", sa.BigInteger, nullable=False),
-        sa.Column("unreachable", sa.Text, nullable=False),
-        sa.Column("venue", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_tape_pages"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_tape_pages_session_date_symbol", "tape_pages", ["session_date", "symbol"])
-    op.create_table(
-        "tape_progress",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("provider", sa.Text, nullable=False),
-        sa.Column("session_date", sa.Text, nullable=False),
-        sa.Column("progressed_ns", sa.BigInteger, nullable=False),
-        sa.Column("lines", sa.BigInteger, nullable=False),
-        sa.Column("complete_lines", sa.BigInteger, nullable=False),
-        sa.Column("calls", sa.BigInteger, nullable=False),
-        sa.Column("trades", sa.BigInteger, nullable=False),
-        sa.Column("day_volume", _DOUBLE, nullable=False),
-        sa.Column("held_volume", _DOUBLE, nullable=False),
-        sa.Column("unreachable_volume", _DOUBLE, nullable=False),
-        sa.Column("unreachable_seconds", sa.BigInteger, nullable=False),
-        sa.Column("unknown_spans", sa.BigInteger, nullable=False),
-        sa.Column("seconds_left", _DOUBLE),
-        sa.Column("is_done", sa.Boolean, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_tape_progress"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_tape_progress_session_date_progressed_ns", "tape_progress", ["session_date", "progressed_ns"])
-    op.create_table(
-        "tape_reports",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("provider", sa.Text, nullable=False),
-        sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("session_date", sa.Text, nullable=False),
-        sa.Column("judged_ns", sa.BigInteger, nullable=False),
-        sa.Column("quality", sa.Text, nullable=False),
-        sa.Column("day_volume", _DOUBLE, nullable=False),
-        sa.Column("held_volume", _DOUBLE, nullable=False),
-        sa.Column("fetched_trades", sa.BigInteger, nullable=False),
-        sa.Column("unreachable", sa.Text, nullable=False),
-        sa.Column("unknown", sa.Text, nullable=False),
-        sa.Column("venue", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_tape_reports"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_tape_reports_session_date_symbol", "tape_reports", ["session_date", "symbol"])
-    op.create_table(
-        "token_renewals",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("provider", sa.Text, nullable=False),
-        sa.Column("account", sa.Text, nullable=False),
-        sa.Column("renewed_ns", sa.BigInteger, nullable=False),
-        sa.Column("expires_ns", sa.BigInteger),
-        sa.Column("cause", sa.Text, nullable=False),
-        sa.Column("succeeded", sa.Boolean, nullable=False),
-        sa.Column("error", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_token_renewals"),
-        sqlite_with_rowid=False,
-    )
-    op.create_table(
-        "trade_groups",
-        sa.Column("id", sa.Integer, nullable=False),
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("part", sa.BigInteger, nullable=False),
-        sa.Column("provider", sa.Text, nullable=False),
-        sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("session_date", sa.Text, nullable=False),
-        sa.Column("side", sa.Text, nullable=False),
-        sa.Column("gap_id", sa.Text),
-        sa.Column("side_inferred", sa.Boolean, nullable=False),
-        sa.Column("session", sa.Text),
-        sa.Column("venue", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("id", name="pk_trade_groups"),
-    )
-    op.create_index("ix_trade_groups_symbol_session_date", "trade_groups", ["symbol", "session_date"])
-    op.create_table(
-        "trade_rows",
-        sa.Column("group_id", sa.Integer, nullable=False),
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("exchange_time_ns", sa.BigInteger, nullable=False),
-        sa.Column("receive_time_ns", sa.BigInteger, nullable=False),
-        sa.Column("price", _DOUBLE, nullable=False),
-        sa.Column("volume", _DOUBLE, nullable=False),
-        sa.Column("cumulative_volume", _DOUBLE, nullable=False),
-        sa.Column("cumulative_trades", sa.BigInteger),
-        sa.Column("bid", _DOUBLE),
-        sa.Column("ask", _DOUBLE),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_trade_rows"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_trade_rows_group_id", "trade_rows", ["group_id"])
-    op.create_table(
-        "trigger_ends",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("kind", sa.Text, nullable=False),
-        sa.Column("fired_ns", sa.BigInteger, nullable=False),
-        sa.Column("held_until_ns", sa.BigInteger, nullable=False),
-        sa.Column("ended_ns", sa.BigInteger, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_trigger_ends"),
-        sqlite_with_rowid=False,
-    )
-    op.create_table(
-        "triggers",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("kind", sa.Text, nullable=False),
-        sa.Column("fired_ns", sa.BigInteger, nullable=False),
-        sa.Column("expires_ns", sa.BigInteger),
-        sa.Column("measure", _DOUBLE, nullable=False),
-        sa.Column("threshold", _DOUBLE, nullable=False),
-        sa.Column("reference", _DOUBLE, nullable=False),
-        sa.Column("strength", _DOUBLE, nullable=False),
-        sa.Column("score", _DOUBLE, nullable=False),
-        sa.Column("severity", sa.Text, nullable=False),
-        sa.Column("basis", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_triggers"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_triggers_fired_ns", "triggers", ["fired_ns"])
-    op.create_index("ix_triggers_symbol_fired_ns", "triggers", ["symbol", "fired_ns"])
-    op.create_table(
-        "universe_members",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("provider", sa.Text, nullable=False),
-        sa.Column("market", sa.Text, nullable=False),
-        sa.Column("session_date", sa.Text, nullable=False),
-        sa.Column("rank", sa.BigInteger, nullable=False),
-        sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("name", sa.Text, nullable=False),
-        sa.Column("exchange", sa.Text, nullable=False),
-        sa.Column("market_cap", _DOUBLE, nullable=False),
-        sa.Column("previous_close", _DOUBLE, nullable=False),
-        sa.Column("average_volume_20d", _DOUBLE),
-        sa.Column("average_true_range_14d", _DOUBLE),
-        sa.Column("close_is_base", sa.Boolean, nullable=False),
-        sa.Column("average_volume_days", sa.BigInteger),
-        sa.Column("average_true_range_days", sa.BigInteger),
-        sa.Column("days_from_sweeps", sa.BigInteger),
-        sa.Column("venue", sa.Text, nullable=False),
-        sa.Column("average_sessions", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_universe_members"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_universe_members_exchange_symbol", "universe_members", ["exchange", "symbol"])
-    op.create_table(
-        "universes",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("provider", sa.Text, nullable=False),
-        sa.Column("market", sa.Text, nullable=False),
-        sa.Column("session_date", sa.Text, nullable=False),
-        sa.Column("previous_session_date", sa.Text, nullable=False),
-        sa.Column("built_ns", sa.BigInteger, nullable=False),
-        sa.Column("symbols", sa.BigInteger, nullable=False),
-        sa.Column("considered", sa.BigInteger, nullable=False),
-        sa.Column("minimum_close", _DOUBLE, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_universes"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_universes_session_date_market", "universes", ["session_date", "market"])
-    op.create_table(
-        "venue_eligibility",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("provider", sa.Text, nullable=False),
-        sa.Column("session_date", sa.Text, nullable=False),
-        sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("venue", sa.Text, nullable=False),
-        sa.Column("trades", sa.Boolean, nullable=False),
-        sa.Column("observed_ns", sa.BigInteger, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_venue_eligibility"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_venue_eligibility_session_date", "venue_eligibility", ["session_date"])
-    op.create_table(
-        "volume_profiles",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("session_date", sa.Text, nullable=False),
-        sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("profiled_ns", sa.BigInteger, nullable=False),
-        sa.Column("symbols", sa.BigInteger, nullable=False),
-        sa.Column("sessions", sa.BigInteger, nullable=False),
-        sa.Column("first_session", sa.Text, nullable=False),
-        sa.Column("points", sa.Text, nullable=False),
-        sa.Column("means", sa.Text, nullable=False),
-        sa.Column("venue", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_volume_profiles"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_volume_profiles_session_date_symbol", "volume_profiles", ["session_date", "symbol"])
-    op.create_table(
-        "volume_rises",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("provider", sa.Text, nullable=False),
-        sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("session_date", sa.Text, nullable=False),
-        sa.Column("since_ns", sa.BigInteger, nullable=False),
-        sa.Column("receive_time_ns", sa.BigInteger, nullable=False),
-        sa.Column("since_volume", _DOUBLE, nullable=False),
-        sa.Column("cumulative_volume", _DOUBLE, nullable=False),
-        sa.Column("usual_volume", _DOUBLE, nullable=False),
-        sa.Column("price", _DOUBLE, nullable=False),
-        sa.Column("high", _DOUBLE),
-        sa.Column("low", _DOUBLE),
-        sa.Column("upper_limit", _DOUBLE),
-        sa.Column("cumulative_value", _DOUBLE, nullable=False),
-        sa.Column("venue", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_volume_rises"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_volume_rises_session_date_receive_time_ns", "volume_rises", ["session_date", "receive_time_ns"])
-    op.create_index("ix_volume_rises_symbol_receive_time_ns", "volume_rises", ["symbol", "receive_time_ns"])
-    op.create_table(
-        "watch_changes",
-        sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
-        sa.Column("provider", sa.Text, nullable=False),
-        sa.Column("symbol", sa.Text, nullable=False),
-        sa.Column("session_date", sa.Text, nullable=False),
-        sa.Column("changed_ns", sa.BigInteger, nullable=False),
-        sa.Column("change", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_watch_changes"),
-        sqlite_with_rowid=False,
-    )
-    op.create_index("ix_watch_changes_session_date", "watch_changes", ["session_date"])
-    make_views(op.get_bind())
+def _make(table: str, key: str, columns: str) -> None:
+    stated = dict(column.split(": ") for column in columns.split(", "))
+    unique = [name for name, kind in stated.items() if kind.endswith(" unique")]
+    op.create_table(
+        table,
+        *(_column(name, kind.removesuffix(" unique")) for name, kind in stated.items()),
+        sa.PrimaryKeyConstraint(*key.split(", "), name=f"pk_{table}"),
+        *(sa.UniqueConstraint(name, name=f"uq_{table}_{name}") for name in unique),
+        sqlite_with_rowid=key == "id",
+    )
+
+
+def _column(name: str, kind: str) -> sa.Column[Any]:
+    return sa.Column(name, _TYPES[kind.rstrip("?")], nullable=kind.endswith("?"))

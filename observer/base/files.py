@@ -49,8 +49,9 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A new file that replaces `path` when the block ends, or goes when the block fails.
+def replacing(path: Path, *, survives_power_failure: bool = True) -> Iterator[BinaryIO]:
+    """A new file that replaces `path` when the block ends, or goes when the block fails. It is on the disk before it
+    takes the name, unless it need not survive a power failure.
 
     Raises:
         OSError: the folder cannot be written.
@@ -61,7 +62,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     try:
         with os.fdopen(os.open(beside, flags, PRIVATE_FILE), "wb") as file:
             yield file
-            to_disk(file)
+            if survives_power_failure:
+                to_disk(file)
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)

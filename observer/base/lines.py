@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 SEPARATOR: Final = "."
-"""Between symbol and venue of an id; only this module and the SQL views (`observer.store.views`) know it."""
+"""Between symbol and venue of an id; only this module knows it."""
 
 
 class Line(msgspec.Struct, frozen=True, gc=False):

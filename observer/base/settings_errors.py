@@ -4,9 +4,10 @@ config/observer.toml:114: track_a.interval_s = 0: must be >= 1
 config/observer.toml:115: track_a.intervall_s: unknown key; did you mean interval_s?
 """
 
+import datetime as dt
+import operator
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from copy import deepcopy
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import msgspec
@@ -22,29 +23,32 @@ _DEPTH_MAX: Final = 30  # levels of groups and lists; the settings have six
 LINES_MAX: Final = 500  # the file that comes with Observer has 152
 _SHOWN_LENGTH_MAX: Final = 60
 _SECRET: Final = re.compile(r"key|secret|password|token|url", re.IGNORECASE)
-_KINDS: Final = {
-    "int": "a whole number",
-    "float": "a number",
-    "str": "a text",
-    "bool": "true or false",
-    "array": "a list",
-    "object": "a group of keys",
-    "null": "nothing",
-    "date": "a date without quotation marks",
-    "time": "a time without quotation marks",
+_TYPES: Final[Mapping[str, tuple[type, str]]] = {
+    "IntType": (int, "a whole number"),
+    "FloatType": (float, "a number"),
+    "StrType": (str, "a text"),
+    "BoolType": (bool, "true or false"),
+    "DateType": (dt.date, "a date without quotation marks"),
+    "TimeType": (dt.time, "a time without quotation marks"),
+    "VarTupleType": (list, "a list"),
+    "ListType": (list, "a list"),
+    "DictType": (dict, "a group of keys"),
+    "StructType": (dict, "a group of keys"),
+    "NoneType": (type(None), "nothing"),
 }
+"""Of `msgspec.inspect`: the Python type that a document has for it, and its name in errors."""
+_KINDS: Final = dict(_TYPES.values())
+_KEEPS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
+    ">": operator.gt,
+    ">=": operator.ge,
+    "<": operator.lt,
+    "<=": operator.le,
+}
+_BOUNDS: Final = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+_LENGTHS: Final = {"min_length": ">=", "max_length": "<="}
 # What a line of TOML names: a section, or a key with a value behind it ("=" at an end may be that of base64).
 _NAMING: Final = re.compile(r"\s*(?:(\[[\w.-]+\])\s*$|([\w.-]+)\s*=\s*[^\s=])")
 _JSON_TOKEN: Final = re.compile(r'("(?:[^"\\]|\\.)*")(\s*:)?|[{}\[\],]')
-# How msgspec names a wrong value; whatever else it reports is a message of a settings struct's own check.
-_LOCATION: Final = re.compile(r" - at `\$(.*)`$")
-_STEP: Final = re.compile(r"\.?([^.\[\]]+)|\[(\d+)\]")
-_UNKNOWN: Final = re.compile(r"Object contains unknown field `(.*)`$", re.DOTALL)
-_MISSING: Final = re.compile(r"Object missing required field `(.*)`$", re.DOTALL)
-_ENUM: Final = re.compile(r"Invalid enum value ")
-_WRONG_TYPE: Final = re.compile(r"Expected `(.*)`, got `(.*)`$")
-_BOUND: Final = re.compile(r"Expected `(?:int|float)` ([<>]=?) (\S+)$")
-_OTHER_BOUND: Final = re.compile(r"Expected `(.*?)` (.*)$", re.DOTALL)
 
 
 class SettingsFile(msgspec.Struct, frozen=True):
@@ -134,28 +138,15 @@ def _too_deep(source: str) -> ConfigError:
 def converted(
     file: SettingsFile, path: SettingsPath, struct: type[_Settings], content: object = msgspec.UNSET
 ) -> tuple[_Settings | None, list[Problem]]:
-    """The settings at that path of the file, or `content` in their place; None and every problem if any is wrong.
+    """The settings at that path of the file, or `content` in their place; None and every problem if any is wrong."""
+    from msgspec import inspect
 
-    msgspec reports one wrong value at a time: each is removed in turn.
-    """
-    document = deepcopy(_at(file.content, path) if content is msgspec.UNSET else content)
-    problems: list[Problem] = []
-    removed: list[SettingsPath] = []
-    while True:
-        try:
-            settings = msgspec.convert(document, struct)
-        except (msgspec.ValidationError, ValueError) as error:
-            inside, what = _parsed(str(error))
-        else:
-            return (None if problems else settings), problems
-        culprit, problem = _described(document, struct, inside, what)
-        if not _follows(culprit, inside, what, removed):
-            problems.append(Problem((*path, *problem.path), problem.text, problem.shown))
-        cut = _key_of(inside if culprit in removed or _MISSING.match(what) else culprit)
-        if not cut:
-            return None, problems
-        removed.append(cut)
-        del _at(document, cut[:-1])[cut[-1]]
+    document = _at(file.content, path) if content is msgspec.UNSET else content
+    try:
+        return msgspec.convert(document, struct), []
+    except (msgspec.ValidationError, ValueError) as error:
+        found = list(_problems(inspect.type_info(struct), document, path))
+        return None, found or [Problem(path, str(error))]
 
 
 def wrong_settings(file: SettingsFile, problems: Iterable[Problem]) -> ConfigError:
@@ -235,114 +226,86 @@ def _line_of(file: SettingsFile, problem: Problem, lines: Mapping[SettingsPath, 
     return _on_one_line(f"{where}: {key}{problem.text}")
 
 
-# --- what msgspec says -----------------------------------------------------------------------------------------
+# --- values --------------------------------------------------------------------------------------------------
 
 
-def _parsed(message: str) -> tuple[SettingsPath, str]:
-    """The path and the text of msgspec's message."""
-    found = _LOCATION.search(message)
-    if found is None:
-        return (), message
-    steps = found[1].partition("[...]")[0]  # a key or a value of a mapping
-    path = tuple(int(step[2]) if step[2] else step[1] for step in _STEP.finditer(steps))
-    return path, message[: found.start()]
-
-
-def _described(document: object, struct: Any, path: SettingsPath, what: str) -> tuple[SettingsPath, Problem]:
-    """The path of the value to remove, and the problem."""
-    value = _at(document, path)
-    if unknown := _UNKNOWN.match(what):
-        names = _names(_type_at(struct, path))
-        culprit = (*path, unknown[1])
-        return culprit, Problem(culprit, f"unknown key{did_you_mean(unknown[1], names)}")
-    if missing := _MISSING.match(what):
-        return (*path, missing[1]), Problem((*path, missing[1]), "is missing")
-    shown = _shown(path, value)
-    if _ENUM.match(what):
-        options = _options(_type_at(struct, path))
-        text = f"unknown value{did_you_mean(str(value), options)}"
-    elif wrong := _WRONG_TYPE.match(what):
-        kinds = " or ".join(_KINDS.get(kind, kind) for kind in wrong[1].split(" | ") if kind != "null")
-        text = f"must be {_description(struct, path) or kinds}, not {_KINDS.get(wrong[2], wrong[2])}"
-    elif bound := _BOUND.match(what):
-        text = f"must be {bound[1]} {bound[2].removesuffix('.0')}"
-    elif other := _OTHER_BOUND.match(what):
-        text = f"must be {_description(struct, path) or f'{_KINDS.get(other[1], other[1])} {other[2]}'}"
-    else:  # a check of a struct; many begin with the key and its value
-        key, _, rest = what.partition(": ")
-        if rest and isinstance(value, dict) and key in _names(_type_at(struct, path)):
-            return path, Problem((*path, key), rest)
-        text, shown = what, ""
-    return path, Problem(path, text, shown)
-
-
-def _follows(culprit: SettingsPath, inside: SettingsPath, what: str, removed: Sequence[SettingsPath]) -> bool:
-    """Whether the problem only follows from the removal of a wrong value."""
-    if culprit in removed:
-        return True
-    is_own_check = not any(
-        pattern.match(what) for pattern in (_UNKNOWN, _MISSING, _ENUM, _WRONG_TYPE, _BOUND, _OTHER_BOUND)
-    )
-    return is_own_check and any(each[: len(inside)] == inside for each in removed)
-
-
-def _key_of(path: SettingsPath) -> SettingsPath:
-    """The path up to its last key: removing an item of a list would renumber the others."""
-    while path and isinstance(path[-1], int):
-        path = path[:-1]
-    return path
-
-
-# --- types -----------------------------------------------------------------------------------------------------
-
-
-def _type_at(struct: Any, path: SettingsPath) -> Any:
-    """The type of a value within the settings; None for a key that they do not have."""
+def _problems(info: Any, value: Any, path: SettingsPath) -> Iterator[Problem]:
+    """What is wrong with the value and all values in it, where a value of this type is wanted (`msgspec.inspect`)."""
     from msgspec import inspect
 
-    found: Any = inspect.type_info(struct)
-    for step in path:
-        found = _inner_type(found, step)
-    return found
-
-
-def _inner_type(info: Any, step: str | int) -> Any:
-    from msgspec import inspect
-
+    description = ""
+    if isinstance(info, inspect.Metadata):
+        description = (info.extra_json_schema or {}).get("description", "")
+        info = info.type
+    if isinstance(info, inspect.UnionType):  # a value, or nothing
+        wanted = [each for each in info.types if not isinstance(each, inspect.NoneType)]
+        if value is not None or len(wanted) == len(info.types):
+            yield from _problems(wanted[0], value, path)
+        return
+    if isinstance(info, inspect.LiteralType):
+        if value not in info.values:
+            text = f"unknown value{did_you_mean(str(value), map(str, info.values))}"
+            yield Problem(path, text, _shown(path, value))
+        return
+    wanted_type, kind = _TYPES.get(type(info).__name__, (object, ""))
+    if not _is_of(wanted_type, value):
+        text = f"must be {description or kind}, not {_KINDS.get(type(value), 'that')}"
+        yield Problem(path, text, _shown(path, value))
+        return
+    for text in _crossed(info, value, description):
+        yield Problem(path, text, _shown(path, value))
     match info:
-        case inspect.Metadata():
-            return _inner_type(info.type, step)
-        case inspect.UnionType():
-            return next(filter(None, (_inner_type(each, step) for each in info.types)), None)
         case inspect.StructType():
-            return next((field.type for field in info.fields if field.encode_name == step), None)
-        case inspect.CollectionType():
-            return info.item_type
+            yield from _problems_of_group(info, value, path)
         case inspect.DictType():
-            return info.value_type
-        case _:
-            return None
+            for key, each in value.items():
+                yield from _problems(info.value_type, each, (*path, key))
+        case inspect.CollectionType():
+            for number, each in enumerate(value):
+                yield from _problems(info.item_type, each, (*path, number))
 
 
-def _names(info: Any) -> list[str]:
-    """The keys of a group."""
-    return [name for each in _members(info) for name in (field.encode_name for field in getattr(each, "fields", ()))]
+def _problems_of_group(info: Any, value: Mapping[str, Any], path: SettingsPath) -> Iterator[Problem]:
+    """Those of a group's keys; where each is right, that of the struct's own check."""
+    fields = {field.encode_name: field for field in info.fields}
+    found = [
+        *(problem for key, each in value.items() if key in fields
+          for problem in _problems(fields[key].type, each, (*path, key))),
+        *(Problem((*path, key), f"unknown key{did_you_mean(key, fields)}") for key in value
+          if key not in fields and info.forbid_unknown_fields),
+        *(Problem((*path, key), "is missing") for key, field in fields.items() if field.required and key not in value),
+    ]  # fmt: skip
+    yield from found
+    if found:
+        return
+    try:
+        msgspec.convert(value, info.cls)
+    except (msgspec.ValidationError, ValueError) as error:
+        key, _, rest = str(error).partition(": ")  # many begin with the key and its value
+        yield Problem((*path, key), rest) if rest and key in fields else Problem(path, str(error))
 
 
-def _options(info: Any) -> list[str]:
-    """The values that a key may have."""
-    return [str(value) for each in _members(info) for value in getattr(each, "values", ())]
+def _is_of(wanted: type, value: object) -> bool:
+    if wanted in (dict, list):
+        return isinstance(value, wanted)
+    try:
+        msgspec.convert(value, wanted)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
-def _description(struct: Any, path: SettingsPath) -> str:
-    """What a value must be, in the words of its type."""
-    described: dict[str, str] = getattr(_type_at(struct, path), "extra_json_schema", {})
-    return described.get("description", "")
-
-
-def _members(info: Any) -> list[Any]:
-    plain = getattr(info, "type", info) if hasattr(info, "extra_json_schema") else info
-    return list(getattr(plain, "types", (plain,)))
+def _crossed(info: Any, value: Any, description: str) -> Iterator[str]:
+    """The bounds of its type that the value does not keep."""
+    for name, sign in (_BOUNDS | _LENGTHS).items():
+        if (bound := getattr(info, name, None)) is None:
+            continue
+        measured, what = (len(value), "of length ") if name in _LENGTHS else (value, "")
+        if not _KEEPS[sign](measured, bound):
+            limit = str(bound).removesuffix(".0")
+            yield f"must be {description or f'{what}{sign} {limit}'}"
+    if (pattern := getattr(info, "pattern", None)) is not None and re.search(pattern, value) is None:
+        yield f"must be {description or f'a text that matches {pattern}'}"
 
 
 # --- texts -----------------------------------------------------------------------------------------------------

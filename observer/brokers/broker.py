@@ -34,7 +34,7 @@ if TYPE_CHECKING:  # only names of types: the pure parsers import this file, and
     from observer.brokers.dialect import StreamDialect, StreamTraits
     from observer.brokers.domestic import BarReach
     from observer.brokers.http import RestDialect, RestPipeline
-    from observer.brokers.raw import CallRecorder, RawCaptureDecoder
+    from observer.brokers.raw import AccountRecorder, RawCaptureDecoder
     from observer.brokers.rest import RestClient
     from observer.reference.listings.model import Listing, UnreadableLine
 
@@ -114,6 +114,9 @@ class Credentials(msgspec.Struct, frozen=True):
     __str__ = __repr__
 
 
+CredentialPart = Literal["access_token", "approval_key"]
+"""What of a call's credentials a broker can refuse, and a renewal brings anew."""
+
 Priority = Literal["urgent", "normal", "bulk", "background"]
 
 
@@ -138,15 +141,11 @@ class CredentialSource(Protocol):
         """
         ...
 
-    async def reject(self, used: Credentials) -> bool:
-        """Report that the broker refused this access token.
+    async def reject(self, used: Credentials, part: CredentialPart = "access_token") -> bool:
+        """Report that the broker refused this secret.
 
         Returns True when another one is there, False after a deadline.
         """
-        ...
-
-    async def reject_key(self, used: Credentials) -> bool:
-        """Report that the broker refused this approval key; returns as `reject`."""
         ...
 
 
@@ -384,7 +383,7 @@ class Broker(msgspec.Struct, frozen=True, kw_only=True):
     time_and_sales: TimeAndSales | None
     rest_dialect: "Callable[[], RestDialect]"
     rest: "Callable[[RestPipeline, BrokerSettings], RestClient]"
-    issuing: "Callable[[httpx.AsyncClient, Clock, CallRecorder], CredentialIssuer] | None"
+    issuing: "Callable[[httpx.AsyncClient, Clock, AccountRecorder], CredentialIssuer] | None"
     stream_dialect: "Callable[[Credentials], StreamDialect]"
     exchanges: tuple[str, ...]
     listing_file: Callable[[str], str]

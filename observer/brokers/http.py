@@ -22,7 +22,7 @@ from observer.base.errors import ConfigError, ProviderError, RateExceededError, 
 from observer.base.units import NS_PER_S
 from observer.brokers.bodies import ACCEPTED, BodyReader, decode
 from observer.brokers.broker import Credentials, CredentialSource, Priority, RateLimiter
-from observer.brokers.raw import UNRECORDED, CallRecorder
+from observer.brokers.raw import UNRECORDED, AccountRecorder
 from observer.brokers.settings import PROXY_OF_ENVIRONMENT, RestSettings
 from observer.monitoring.metrics.counters import COUNTERS
 
@@ -132,13 +132,14 @@ async def read_body(response: httpx.Response, call: str) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def ended_call(client: httpx.AsyncClient, call: str) -> AsyncIterator[None]:
-    """A call, which ends within one and a half of the client's time-outs (15 s by default) however it goes on.
+async def ended_call(client: httpx.AsyncClient, call: str, within_s: float | None = None) -> AsyncIterator[None]:
+    """A call, which ends within these machine seconds, by default one and a half of the client's time-outs (15 s),
+    however it goes on.
 
     Raises:
         TransportError: it did not, or the connection failed.
     """
-    within_s = _CALL_TIMEOUTS * (client.timeout.read or 0.0)
+    within_s = within_s or _CALL_TIMEOUTS * (client.timeout.read or 0.0)
     try:
         async with asyncio.timeout(within_s):
             yield
@@ -153,7 +154,7 @@ async def send_once(
     request: Request,
     headers: Mapping[str, str],
     dialect: RestDialect,
-    recorder: CallRecorder = UNRECORDED,
+    recorder: AccountRecorder = UNRECORDED,
 ) -> Answer:
     """Send a request and return a successful answer; both are recorded as they are, refusals too.
 
@@ -198,7 +199,7 @@ class RestPipeline:
         clock: Clock,
         rng: Random,
         settings: RestSettings,
-        recorder: CallRecorder = UNRECORDED,
+        recorder: AccountRecorder = UNRECORDED,
         account: str = "",
     ) -> None:
         self._account = account

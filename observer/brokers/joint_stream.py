@@ -26,7 +26,7 @@ class JointStream:
         self, open_stream: Mapping[str, Callable[[StreamListener], TradeStream]], listener: StreamListener
     ) -> None:
         self._listener = listener
-        self._requested: set[tuple[str, str]] = set()  # symbols that are requested and not answered, with the account
+        self.requested: set[tuple[str, str]] = set()  # symbols that are requested and not answered, with the account
         self._streams = {
             account: opened(_AccountListener(account, self, listener)) for account, opened in open_stream.items()
         }
@@ -56,13 +56,9 @@ class JointStream:
         """Whether another account than this one carries the symbol too."""
         return any(symbol in stream.subscribed for name, stream in self._streams.items() if name != account)
 
-    def note_requested(self, symbol: str, account: str, *, is_open: bool) -> None:
-        """Record that this account's request of the symbol is sent, or answered."""
-        (self._requested.add if is_open else self._requested.discard)((symbol, account))
-
     def is_requested_elsewhere(self, symbol: str, account: str) -> bool:
         """Whether another account than this one may send the symbol, and its answer is not read."""
-        return any(each == symbol and name != account for each, name in self._requested)
+        return any(each == symbol and name != account for each, name in self.requested)
 
     async def run(self) -> None:
         """Keep all connections as wanted, until cancelled; then close them cleanly."""
@@ -87,23 +83,21 @@ class _AccountListener:
 
     def on_requested(self, symbol: str, *, removal: bool = False) -> None:
         if not removal:
-            self._joint.note_requested(symbol, self._account, is_open=True)
+            self._joint.requested.add((symbol, self._account))
         self._listener.on_requested(symbol, removal=removal)
 
     def on_subscribed(self, symbol: str) -> None:
-        self._joint.note_requested(symbol, self._account, is_open=False)
+        self._joint.requested.discard((symbol, self._account))
         if not (is_beside := self._joint.is_subscribed_elsewhere(symbol, self._account)):
             self._listener.on_subscribed(symbol)
         if is_beside or self._joint.is_requested_elsewhere(symbol, self._account):
             self._listener.on_unsubscribed(symbol, UNREAD_BESIDE)
 
     def on_unsubscribed(self, symbol: str, reason: str, since_ns: int | None = None) -> None:
-        self._joint.note_requested(symbol, self._account, is_open=False)
-        if not self._joint.is_subscribed_elsewhere(symbol, self._account):
-            self._listener.on_unsubscribed(symbol, reason, since_ns)
-        else:
-            beside = UNREAD_BESIDE if reason == CONNECTION_LOST else REMOVED_BESIDE
-            self._listener.on_unsubscribed(symbol, beside, since_ns)
+        self._joint.requested.discard((symbol, self._account))
+        if self._joint.is_subscribed_elsewhere(symbol, self._account):
+            reason = UNREAD_BESIDE if reason == CONNECTION_LOST else REMOVED_BESIDE
+        self._listener.on_unsubscribed(symbol, reason, since_ns)
 
     def on_connection(self, change: ConnectionChanged) -> None:
         self._listener.on_connection(change)

@@ -35,7 +35,7 @@ from observer.brokers.dialect import (
     Unreadable,
     Unsubscribed,
 )
-from observer.brokers.raw import UNRECORDED, FrameRecorder
+from observer.brokers.raw import UNRECORDED, AccountRecorder
 from observer.brokers.stream_settings import StreamSettings
 from observer.brokers.subscriptions import Step, SubscriptionRateLimiter, Subscriptions
 from observer.monitoring.metrics.counters import COUNTERS
@@ -47,6 +47,10 @@ _ASK_TIMES_MAX: Final = 3  # a lost acknowledgement should not cost forty other 
 _FRAME_BYTES_MAX: Final = 2**20
 _NEW_KEY: Final = "new approval key"
 _REMOVED: Final = "removed"
+
+
+def _lost(error: ConnectionClosed) -> LostError:
+    return LostError(f"closed by the broker: {error}")
 
 
 class _Connect(connect):
@@ -69,7 +73,7 @@ class TradeStreamConnection:
         listener: StreamListener,
         clock: Clock,
         rng: Random,
-        recorder: FrameRecorder = UNRECORDED,
+        recorder: AccountRecorder = UNRECORDED,
     ) -> None:
         self._settings = settings
         self._open_dialect = open_dialect
@@ -136,7 +140,7 @@ class TradeStreamConnection:
         except RefusedError as error:
             await self._abandon(socket, "refused", str(error))
             if error.key_rejected:
-                await self._credentials.reject_key(used)
+                await self._credentials.reject(used, "approval_key")
         except KeyChangedError:
             await self._close_cleanly(socket, dialect, _NEW_KEY)
             return True
@@ -164,22 +168,23 @@ class TradeStreamConnection:
         self._connections += 1
         self._limiter.connected()
         self._report("connected", "")
-        tasks = [
-            asyncio.create_task(self._read(socket, dialect)),
-            asyncio.create_task(self._subscribe(socket, dialect)),
-            *([asyncio.create_task(self._keep_alive(socket))] if self._settings.traits.keep_alive else ()),
-            asyncio.create_task(self._watch_silence()),
-            asyncio.create_task(self._watch_key(used)),
-            asyncio.create_task(self._forget_refusals()),
+        loops = [
+            self._read(socket, dialect),
+            self._subscribe(socket, dialect),
+            *([self._keep_alive(socket)] if self._settings.traits.keep_alive else ()),
+            self._watch_silence(),
+            self._watch_key(used),
+            self._forget_refusals(),
         ]
+        tasks = [asyncio.create_task(each) for each in loops]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self.held_back_since_ns = None
             for task in tasks:
                 task.cancel()
-            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-        raise decisive(outcomes)
+            ends = await asyncio.gather(*tasks, return_exceptions=True)
+        raise decisive([_lost(end) if isinstance(end, ConnectionClosed) else end for end in ends])
 
     async def _abandon(
         self, socket: ClientConnection, state: Literal["lost", "refused"], reason: str, since_ns: int | None = None
@@ -193,15 +198,12 @@ class TradeStreamConnection:
 
     async def _read(self, socket: ClientConnection, dialect: StreamDialect) -> NoReturn:
         loop = asyncio.get_running_loop()
-        try:
-            while True:
-                frame = await self._receive(socket)
-                self._received_s = loop.time()
-                reply = self._take(dialect, dialect.read(frame))
-                if reply is not None:
-                    await self._send(socket, reply)
-        except ConnectionClosed as error:
-            raise LostError(f"closed by the broker: {error}") from error
+        while True:
+            frame = await self._receive(socket)
+            self._received_s = loop.time()
+            reply = self._take(dialect, dialect.read(frame))
+            if reply is not None:
+                await self._send(socket, reply)
 
     async def _receive(self, socket: ClientConnection) -> bytes:
         frame = await socket.recv(decode=False)
@@ -297,31 +299,25 @@ class TradeStreamConnection:
         """Open the session, then subscribe and unsubscribe until the acknowledged subscriptions equal the wanted ones:
         one request at a time, within the budget. After each wait for the budget the next request is chosen anew.
         """
-        try:
-            for text in dialect.opening():
-                await self._send(socket, text)
-            while True:
-                self._stirred.clear()
-                step = self._subscriptions.next_step()
-                now_ns = self._clock.now_ns()
-                if step is None:
-                    self.held_back_since_ns = None
-                    await self._stirred.wait()
-                elif (allowed_ns := self._limiter.allowed_ns(now_ns, step)) > now_ns:
-                    self.held_back_since_ns = self.held_back_since_ns or now_ns
-                    await self._clock.sleep_until(allowed_ns)
-                else:
-                    await self._carry_out(socket, dialect, step)
-        except ConnectionClosed as error:
-            raise LostError(f"closed by the broker: {error}") from error
+        for text in dialect.opening():
+            await self._send(socket, text)
+        while True:
+            self._stirred.clear()
+            step = self._subscriptions.next_step()
+            now_ns = self._clock.now_ns()
+            if step is None:
+                self.held_back_since_ns = None
+                await self._stirred.wait()
+            elif (allowed_ns := self._limiter.allowed_ns(now_ns, step)) > now_ns:
+                self.held_back_since_ns = self.held_back_since_ns or now_ns
+                await self._clock.sleep_until(allowed_ns)
+            else:
+                await self._carry_out(socket, dialect, step)
 
     async def _keep_alive(self, socket: ClientConnection) -> NoReturn:
-        try:
-            while True:
-                await asyncio.sleep(self._settings.traits.keep_alive_s)
-                await self._send(socket, self._settings.traits.keep_alive)
-        except ConnectionClosed as error:
-            raise LostError(f"closed by the broker: {error}") from error
+        while True:
+            await asyncio.sleep(self._settings.traits.keep_alive_s)
+            await self._send(socket, self._settings.traits.keep_alive)
 
     async def _forget_refusals(self) -> NoReturn:
         """Retry refused subscriptions at intervals."""

@@ -1,7 +1,7 @@
 """The plan of the current trading day, from the day file."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Final
@@ -55,6 +55,15 @@ class TradingDayService:
             await asyncio.sleep(_POLL_S)
         return known
 
+    async def days(self) -> AsyncIterator[DayPlan]:
+        """The plan of each day from this one on, the next one when the day has ended. Work that runs past midnight
+        skips no day.
+        """
+        while True:
+            plan = await self.plan()
+            yield plan
+            await self.end_of(plan)
+
     async def end_of(self, plan: DayPlan) -> None:
-        """Wait for the midnight that ends the plan's day; work that runs past it skips no day."""
+        """Wait for the midnight that ends the plan's day."""
         await self._clock.sleep_until(plan.ends_ns)

@@ -8,14 +8,14 @@ import click
 import msgspec
 from click.exceptions import Exit
 
+from observer.base.environment import withhold
 from observer.base.errors import ConfigError, MissingKeysError, did_you_mean
 from observer.cli.context import ConfigOption, JsonOption, full_settings, print_json
 from observer.cli.options import Option
+from observer.monitoring.alerts.delivery import result_of, system_name
 from observer.monitoring.alerts.routing import trial_message
-from observer.monitoring.alerts.sending import failure_text
+from observer.monitoring.alerts.sending import result_text
 from observer.monitoring.alerts.settings import AlertSettings, variable_of
-from observer.supervisor.environment import withhold
-from observer.system.delivery import results_of, system_name
 
 _SHOWN_AFTER_S: Final = 2.0  # machine seconds; what is over sooner needs no line
 
@@ -65,8 +65,8 @@ async def _results(settings: AlertSettings, names: Sequence[str], system: str, *
 
     async def result(name: str) -> TargetResult:
         try:
-            sent = await results_of(name, trial_message(name, system), settings)
-            failure = failure_text(sent, settings.timeout_s)
+            sent = await result_of(name, trial_message(name, system), settings)
+            failure = "" if sent.outcome == "sent" else result_text(sent, settings.timeout_s)
         except MissingKeysError as error:
             failure = str(error)
         if not as_json:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import click
 import msgspec
 
-from bus.commands import ProcessAlert, SilenceAlert, Status, StatusReply
+from bus.commands import OpenAlert, SilenceAlert, Status, StatusReply
 from observer.base.clock import clock_from_environment
 from observer.base.errors import ConfigError, NoDataError
 from observer.base.local_time import local_datetime
@@ -164,7 +164,7 @@ def _bounds(reader: "AlertReader", day: str, run: RunSettings) -> tuple[int, int
     return day_bounds(asked_day(reader, day, run).session_date)
 
 
-def _of_system(alert: ProcessAlert) -> AlertRow:
+def _of_system(alert: OpenAlert) -> AlertRow:
     return AlertRow(
         process=alert.process,
         identity=alert.identity,

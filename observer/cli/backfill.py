@@ -277,7 +277,7 @@ def _minutes_of(plan: DayPlan) -> int:
 
 def _migrate(settings: Settings) -> None:
     if not is_reachable(settings.run):
-        from observer.store.ownership import migrate_own
+        from observer.store.owner import migrate_own
 
         migrate_own(settings.store.url, settings.instance)
 

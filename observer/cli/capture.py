@@ -22,8 +22,8 @@ from observer.system.config import Settings, load_settings
 from observer.system.recording import (
     POLL_S,
     CaptureSummary,
+    Progress,
     RawCaptureSummary,
-    Recording,
     record_committed,
     record_raw,
     text_of,
@@ -90,17 +90,17 @@ def _wanted_kinds(text: str) -> frozenset[str] | None:
     return wanted or None
 
 
-async def _show(target: Path, stopping: asyncio.Event, recording: Recording) -> None:
+async def _show(target: Path, stopping: asyncio.Event, progress: Progress) -> None:
     """Progress on a terminal; elsewhere one line at the begin, for a waiting process."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        while not recording.has_begun:  # noqa: ASYNC110 - it has no event to wait for: it knows no event loop
+        while not progress():  # noqa: ASYNC110 - it has no event to wait for: it knows no event loop
             await asyncio.sleep(POLL_S)
         sys.stderr.write(f"observer: recording to {target}\n")
         return
     with Status("", console=console) as status:
         while not stopping.is_set():
-            status.update(f"{target}: {recording.progress()}; ctrl-C ends it")
+            status.update(f"{target}: {progress() or 'waiting for the writer'}; ctrl-C ends it")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(SHOW_S):
                     await stopping.wait()

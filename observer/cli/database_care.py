@@ -29,7 +29,7 @@ from observer.store.upgrade import Upgrade, planned_upgrade, upgrade
 from observer.system.doctor.examination import stored_of
 from observer.system.doctor.finding import Finding, critical, ok
 from observer.system.doctor.place import place_of
-from observer.system.doctor.stored import Stored, database_facts, judge_database, judge_rows, row_facts
+from observer.system.doctor.stored import Stored, database, rows
 
 _DAYS: Final = 5
 _RESTORE: Final = "`observer backup restore` puts the newest package in its place"
@@ -122,9 +122,9 @@ def checked(stored: Stored, step: Step, stop: threading.Event) -> Iterator[Findi
         StoppedError: `stop` was set.
     """
     step("asking the database")
-    facts = database_facts(stored)
-    yield from judge_database(facts)
-    if facts.error:
+    found = {finding.check: finding for finding in database(stored)}
+    yield from found.values()
+    if found["database"].level != "ok":
         return
     step("checking its integrity")
     try:
@@ -136,12 +136,12 @@ def checked(stored: Stored, step: Step, stop: threading.Event) -> Iterator[Findi
             yield critical("integrity", problem, _RESTORE)
         if not integrity.problems:
             yield ok("integrity", integrity.examined)
-    if not facts.schema_error:
+    if "schema" not in found:
         step("comparing the schema")
         yield from _judged_schema(stored)
-    if stored.recount and facts.is_readable:
+    if stored.recount and "schema" not in found:
         step("counting all rows")
-        yield from judge_rows(row_facts(stored))
+        yield from rows(stored)
 
 
 def _judged_schema(stored: Stored) -> Iterator[Finding]:

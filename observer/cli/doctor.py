@@ -12,12 +12,12 @@ from observer.cli.context import ConfigOption, JsonOption, examined_configuratio
 from observer.cli.options import Option
 from observer.cli.steps import steps
 from observer.cli.tables import Table, show, show_text
-from observer.system.doctor.examination import SUBJECTS
+from observer.system.doctor.examination import CHECKS
 from observer.system.doctor.finding import Finding
 from observer.system.doctor.place import place_of
 
 _LEVEL_WIDTH: Final = len("critical")
-_CHECK_WIDTH: Final = max(len(subject.name) for subject in SUBJECTS)
+_CHECK_WIDTH: Final = max(len(check.name) for check in CHECKS)
 
 
 def doctor(
@@ -35,10 +35,10 @@ def doctor(
     findings: list[Finding] = []
     if not as_json:
         show_text(f"System of {place.path}")
-    for subject in SUBJECTS:
+    for check in CHECKS:
         with steps(Console(stderr=True)) as step:  # ends before its findings are shown: it takes over the terminal
-            step(f"checking: {subject.name}")
-            found = subject.findings(place)
+            step(f"checking: {check.name}")
+            found = check.findings(place)
         findings += found
         if not as_json:
             _show_at_once(found)

@@ -112,7 +112,7 @@ def _run(settings: BaseSettings, options: EnrichmentOptions, *, dry_run: bool, a
         _show_plan(run.wanted_stocks(options, clock_from_environment()), options, as_json=as_json)
         return
     if not is_reachable(settings.run):
-        from observer.store.ownership import migrate_own
+        from observer.store.owner import migrate_own
 
         migrate_own(settings.store.url, settings.instance)
     rounds = asyncio.run(run.enrich(options, ingest_of(settings), _bars))

@@ -16,7 +16,7 @@ from observer.base.errors import ConfigError
 from observer.base.local_time import KOREA, local_datetime
 from observer.base.units import NS_PER_S
 from observer.brokers.accounts.clients import Brokers
-from observer.brokers.kis.calls import CALLS, Argument, KisCall, Parameter
+from observer.brokers.kis.calls import CALLS, Argument, KisCall
 from observer.brokers.kis.client import KisClient
 from observer.cli.context import ConfigOption, JsonOption, full_settings, print_json
 from observer.cli.options import Argument as TypedArgument
@@ -43,8 +43,7 @@ _MOMENT: Final = _Form("YYYY-MM-DDTHH:MM:SS", _moment_ns)  # Korean time
 _FORMS: Final[Mapping[str, _Form]] = {
     "symbols": _Form("SYMBOL,SYMBOL", lambda text: tuple(text.split(","))),
     "exchange": _Form("NASD", str),
-    "period_s": _Form("SECONDS", int),
-    **dict.fromkeys(("first", "last", "day"), _DAY),
+    **dict.fromkeys(("first", "last"), _DAY),
     **dict.fromkeys(("begin", "end"), _MOMENT),
 }
 
@@ -127,18 +126,14 @@ def _parsed(call: KisCall[msgspec.Struct], words: Iterable[str]) -> dict[str, Ar
             asked[name] = _FORMS.get(name, _TEXT).read(text)
         except ValueError as error:
             raise ConfigError(f"{call.name}: {word!r} is wrong ({error}); {usage}") from error
-    missing = [each.name for each in call.parameters.values() if each.default is None and each.name not in asked]
+    missing = [name for name in call.parameters if name not in asked]
     if missing:
         raise ConfigError(f"{call.name}: without {', '.join(missing)}; {usage}")
     return asked
 
 
 def _usage(call: KisCall[msgspec.Struct]) -> list[str]:
-    return [_typed(each) if each.default is None else f"[{_typed(each)}]" for each in call.parameters.values()]
-
-
-def _typed(parameter: Parameter) -> str:
-    return f"{parameter.name}={_FORMS.get(parameter.name, _TEXT).shown}"
+    return [f"{name}={_FORMS.get(name, _TEXT).shown}" for name in call.parameters]
 
 
 def _shown(call: KisCall[msgspec.Struct]) -> CallShown:
@@ -158,16 +153,11 @@ def _shown(call: KisCall[msgspec.Struct]) -> CallShown:
 
 
 def _show(rows: Sequence[msgspec.Struct], *, many: bool) -> None:
-    """Several rows as a table, one row as a line for each field; rows within a row follow as a table of their own."""
-    if many:
-        _show_table([list(rows[0].__struct_fields__), *(_texts(row) for row in rows)] if rows else [])
-        return
-    for row in rows:
-        within = [value for value in msgspec.structs.astuple(row) if isinstance(value, tuple)]
+    """Several rows as a table, one row as a line for each field."""
+    for row in rows if not many else ():
         _show_table([[name, text] for name, text in zip(row.__struct_fields__, _texts(row), strict=True)])
-        for each in within:
-            click.echo()
-            _show(each, many=True)
+    if many and rows:
+        _show_table([list(rows[0].__struct_fields__), *map(_texts, rows)])
 
 
 def _show_table(lines: Sequence[Sequence[str]]) -> None:
@@ -191,6 +181,4 @@ def _text(name: str, value: object) -> str:
             return local_datetime(value).strftime("%Y-%m-%d %H:%M:%S")
         case float():
             return f"{value:.10f}".rstrip("0").rstrip(".")
-        case tuple():
-            return f"{len(value)} below"
     return str(value)

@@ -36,7 +36,7 @@ from observer.reference.listings.model import EXCHANGES, REGIONS
 from observer.reference.listings.sync import FORCE, Examined, MasterFiles
 from observer.reference.listings.verification import verify_exchange
 from observer.store.listings import ListingReader
-from observer.store.ownership import claim
+from observer.store.owner import claim
 from observer.store.reader import StoreReader
 from observer.system.config import Settings
 from observer.system.writer_process import writer_of

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from click.exceptions import Exit
 from msgspec import to_builtins
 
-from bus.commands import ProcessAlert, ProcessStatus, Status, StatusReply
+from bus.commands import OpenAlert, ProcessStatus, Status, StatusReply
 from observer.base.errors import StoreError
 from observer.base.local_time import local_datetime
 from observer.cli.context import ConfigOption, JsonOption, as_maps, base_settings, print_json
@@ -75,12 +75,12 @@ def _times_line(times: "GapTimesMeasured") -> str:
     return f"gaps, {times.measure}: p95 {times.p95_s:.2f} s; {times.met:,} of {times.gaps:,} in time"
 
 
-def alert_lines(alerts: Sequence[ProcessAlert]) -> Sequence[str]:
+def alert_lines(alerts: Sequence[OpenAlert]) -> Sequence[str]:
     """A line for each alert; one that says so where there is none."""
     return [_alert_line(alert) for alert in alerts] or ["no open alerts"]
 
 
-def _alert_line(alert: ProcessAlert) -> str:
+def _alert_line(alert: OpenAlert) -> str:
     times = "" if alert.count == 1 else f", {alert.count} times"
     silenced = "" if alert.silenced_until_ns is None else f", silenced until {_time(alert.silenced_until_ns)}"
     since = f"since {_time(alert.since_ns)}{times}{silenced}"
@@ -91,7 +91,7 @@ def _time(moment_ns: int) -> str:
     return f"{local_datetime(moment_ns):%m-%d %H:%M:%S}"
 
 
-def _fails(alert: ProcessAlert) -> bool:
+def _fails(alert: OpenAlert) -> bool:
     return alert.severity == "critical" and alert.silenced_until_ns is None
 
 

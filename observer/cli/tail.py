@@ -16,7 +16,7 @@ from observer.cli.lines import typed_line
 from observer.cli.options import Option
 from observer.cli.tables import terminal_width
 from observer.research.following import is_served, running_feed, types_of
-from observer.store.tables import TABLE_NAMES
+from observer.store.kinds import TABLE_NAMES
 
 QUIET: Final = ("trades", "conflated_trades", "order_books", "expected_prices", "navs", "snapshots", "selection_steps")
 """Tables with many rows a second, which are shown where they are named."""

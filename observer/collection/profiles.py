@@ -59,12 +59,10 @@ class ProfileJob:
         if not self._settings.enabled:
             return
         async with self._open_reader() as reader:
-            while True:
-                plan = await self._today.plan()
+            async for plan in self._today.days():
                 await self._store(reader, producer, plan, plan.day.isoformat())
                 await self._clock.sleep_until(plan.track_a_stop_ns + SETTLED_AFTER_NS)
                 await self._store(reader, producer, plan, (plan.day + timedelta(days=1)).isoformat())
-                await self._today.end_of(plan)
 
     async def _store(self, reader: StoreReader, producer: Producer, plan: DayPlan, before: str) -> None:
         while True:

@@ -84,12 +84,10 @@ class QualityJudge:
         async with self._open_reader() as reader, asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow_feed())
             tasks.create_task(self._judge_again(reader, producer))
-            while True:
-                plan = await self._today.plan()
+            async for plan in self._today.days():
                 if plan.trades:
                     await self._clock.sleep_until(self._session(plan.day).to_ns + reconciliation.SETTLED_AFTER_NS)
                     await self._judge_when_due(reader, producer, plan)
-                await self._today.end_of(plan)
 
     async def judge_now(self, producer: Producer) -> str:
         """Publish the day's quality reports from the data stored now, on an operator's order. They replace earlier

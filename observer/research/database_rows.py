@@ -8,8 +8,7 @@ import polars as pl
 
 from observer.research.frame import Schema, allowed, needed, scanned
 from observer.store.arrow import schema_of
-from observer.store.day_rows import POSITION
-from observer.store.kinds import kind_named
+from observer.store.kinds import POSITION, kind_named
 from observer.store.research import ResearchReader
 from observer.store.slots import day_bounds
 

@@ -18,22 +18,10 @@ from observer.research.database_rows import stored_schema
 from observer.research.frame import Schema, scanned
 from observer.research.lacking import newest_reports, spans_of
 from observer.research.reading import Rows, portions
+from observer.store.kinds import KINDS
 
 # The moment at which a row of each kind was known.
-_KNOWN: Final[Mapping[str, str]] = {
-    "trades": "receive_time_ns",
-    "conflated_trades": "receive_time_ns",
-    "recovered_minute_bars": "receive_time_ns",
-    "fetched_minute_bars": "received_ns",
-    "bar_fetches": "received_ns",
-    "reconciliations": "checked_ns",
-    "universes": "built_ns",
-    "gaps": "detected_ns",
-    "gap_recoveries": "recovered_ns",
-    "gap_losses": "decided_ns",
-    "quality": "judged_ns",
-    "tape_reports": "judged_ns",
-}
+_KNOWN: Final = {kind.name: kind.known for kind in KINDS.values() if kind.known}
 # The kinds of few rows that a relation is made of.
 OF_GAPS: Final = ("gaps", "gap_recoveries", "gap_losses")
 OF_SLOTS: Final = ("slot_assignments", "slot_releases", "universe_members")

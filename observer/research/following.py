@@ -8,7 +8,7 @@ from bus.events import Event, Fact
 from bus.feed import FeedSubscriber
 from observer.base.errors import ConfigError, NoDataError, did_you_mean
 from observer.base.settings import RunSettings, endpoints_of, is_reachable
-from observer.store.tables import TABLE_NAMES
+from observer.store.kinds import TABLE_NAMES
 
 
 class Feed:

@@ -24,8 +24,7 @@ from observer.research.database_rows import DatabaseRows, stored_schema
 from observer.research.errors import rows_lost, rows_removed, unknown_symbol
 from observer.research.kept import Kept
 from observer.research.sealed_file import SealedFile
-from observer.store.day_rows import POSITION
-from observer.store.kinds import REMOVABLE, kind_named
+from observer.store.kinds import POSITION, REMOVABLE, kind_named
 from observer.store.research import ResearchReader
 
 _DIGEST_LENGTH: Final = 32

@@ -15,10 +15,10 @@ from sqlalchemy import BigInteger, Boolean, Connection, Engine, Integer, Select,
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from observer.base.errors import StoreError
-from observer.store.day_rows import POSITION, lines_to_read, rows_of_days
+from observer.store.day_rows import lines_to_read, rows_of_days
 from observer.store.engine import store_errors
-from observer.store.kinds import Kind, kind_named
-from observer.store.tables import STREAMS
+from observer.store.kinds import POSITION, Kind, kind_named
+from observer.store.tables import EVENT_TABLES, STREAMS
 
 ROWS_AT_ONCE: Final = 16_384  # measured: 65,536 at once take an eighth longer
 _CSV_BYTES: Final = 4_000_000  # of rows that are parsed at once
@@ -54,7 +54,7 @@ def schema_of(kind: str) -> pa.Schema:
     return pa.schema(
         [
             pa.field(column.name, _arrow_type(column.type), bool(column.nullable), metadata=_unit_of(column.name))
-            for column in kind_named(kind).table.columns
+            for column in EVENT_TABLES[kind_named(kind).event].columns
         ]
     )
 

@@ -7,30 +7,79 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Final, Self
 
-from sqlalchemy import ColumnElement, Connection, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Select, case, func, or_, select
 
-from bus.events import SweepCompleted, UniverseBuilt
+from bus.events import GapDetected, SweepCompleted, UniverseBuilt
 from observer.store.engine import store_errors
-from observer.store.kinds import Kind, counts_by_day, is_of_day, is_of_days, kind_named
+from observer.store.kinds import DAY, GAP, POSITION, Kind, kind_named
 from observer.store.lines import lines_of
 from observer.store.session import DatabaseReader
+from observer.store.slots import day_bounds
 from observer.store.tables import EVENT_TABLES
 
 # A statement's columns and values: PostgreSQL takes 1,664 columns, SQLite 32,766 values.
 _COLUMNS_MAX: Final = 500
 _VALUES_MAX: Final = 30_000
-_DAY: Final = "session_date"
-POSITION: Final = ("stream", "sequence")
-"""The columns of an event's position."""
 _ROWS_AT_ONCE: Final = 2_000  # what an iterator holds in memory
 
 # A day that was collected has a row in one of these, which have few rows a day.
 _OF_COLLECTED_DAYS: Final = (UniverseBuilt, SweepCompleted)
 
+_GAPS: Final = EVENT_TABLES[GapDetected].c
+
+
+def is_of_day(kind: Kind, session_date: str) -> ColumnElement[bool]:
+    """The condition of a day's rows in the kind's table."""
+    return is_of_days(kind, [session_date])
+
+
+def is_of_days(kind: Kind, session_dates: Sequence[str]) -> ColumnElement[bool]:
+    """The condition of some days' rows in the kind's table; at least one day."""
+    column = EVENT_TABLES[kind.event].c[kind.day]
+    if kind.day == DAY:
+        return _is_one_of(column, session_dates)
+    if kind.day == GAP:
+        return column.in_(select(_GAPS.gap_id).where(_is_one_of(_GAPS.session_date, session_dates)))
+    return or_(*((column >= since_ns) & (column < until_ns) for since_ns, until_ns in _times_of(session_dates)))
+
+
+def _is_one_of(column: ColumnElement[Any], values: Sequence[str]) -> ColumnElement[bool]:
+    return column == values[0] if len(values) == 1 else column.in_(values)
+
+
+def _times_of(session_dates: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """The times [from, to) of the days; one span of days that follow each other."""
+    span: tuple[int, int] | None = None
+    for since_ns, until_ns in sorted(map(day_bounds, session_dates)):
+        if span is not None and since_ns > span[1]:
+            yield span
+            span = None
+        span = (since_ns if span is None else span[0], until_ns)
+    if span is not None:
+        yield span
+
+
+def counts_by_day(kind: Kind, days: Sequence[str]) -> Select[str, int]:
+    """The statement of the number of rows of each of these days that has any; the kind is dated (`Kind.is_dated`)."""
+    table = EVENT_TABLES[kind.event]
+    if kind.day == DAY:
+        dates = table.c.session_date
+        return select(dates, func.count()).where(dates.in_(days)).group_by(dates)
+    gaps = select(_GAPS.gap_id, _GAPS.session_date).where(_GAPS.session_date.in_(days)).distinct().subquery()
+    joined = table.join(gaps, gaps.c.gap_id == table.c.gap_id)
+    return select(gaps.c.session_date, func.count()).select_from(joined).group_by(gaps.c.session_date)
+
+
+def is_of_day_unindexed(kind: Kind, session_date: str) -> ColumnElement[bool]:
+    """The same condition as one that no index serves: a statement that names positions is to search the primary key,
+    an index of days would find the whole day each time.
+    """
+    return case((is_of_day(kind, session_date), 1), else_=0) == 1
+
 
 def columns_of(kind: Kind, names: Sequence[str]) -> Sequence[ColumnElement[Any]]:
     """The named columns in the form in which every statement reads them."""
-    return [kind.table.c[name] for name in names]
+    return [EVENT_TABLES[kind.event].c[name] for name in names]
 
 
 def rows_of_days(
@@ -58,24 +107,22 @@ def _conditions_of_lines(
     connection: Connection, kind: Kind, symbols: Sequence[str] | None
 ) -> Sequence[ColumnElement[bool]]:
     lines = _named_lines(connection, kind, symbols)
-    return () if lines is None else (kind.table.c.symbol.in_(lines),)
+    return () if lines is None else (EVENT_TABLES[kind.event].c.symbol.in_(lines),)
 
 
 def _named_lines(connection: Connection, kind: Kind, symbols: Sequence[str] | None) -> Sequence[str] | None:
     """The lines that a condition names; None for a condition that names no line."""
-    if "symbol" not in kind.table.c:
+    if not kind.has_symbols:
         return None
-    indexes = [[column.name for column in index.columns] for index in kind.table.indexes]
-    is_by_line = any(index[:2] == ["symbol", kind.day] for index in indexes)
-    if symbols is None and is_by_line and not any(index[0] == kind.day for index in indexes):
-        return lines_of(connection, kind.table)
+    if symbols is None and kind.is_by_line and not any(index[0] == kind.day for index in kind.indexes):
+        return lines_of(connection, EVENT_TABLES[kind.event])
     return symbols
 
 
 def _sorted(statement: Select[*tuple[Any, ...]], kind: Kind, connection: Connection) -> Select[*tuple[Any, ...]]:
-    table = kind.table
+    table = EVENT_TABLES[kind.event]
     order: list[ColumnElement[Any]] = [table.c[name] for name in (*kind.order, *POSITION)]
-    if "symbol" in table.c:
+    if kind.has_symbols:
         # By bytes, as SQLite sorts: a server's own order of text differs from machine to machine.
         symbol = table.c.symbol
         order.insert(0, symbol.collate("C") if connection.dialect.name == "postgresql" else symbol)
@@ -86,14 +133,9 @@ def lines_to_read(connection: Connection, kind: Kind, symbols: Sequence[str] | N
     """The lines that are read one after another, where an index finds a line's rows of the day: what is to be sorted
     then is small, and the line and the day need no column. None: the day is read by one statement.
     """
-    if "symbol" not in kind.table.c or not _is_read_by_line(kind):
+    if not (kind.has_symbols and kind.is_by_line and kind.day == DAY):
         return None
-    return lines_of(connection, kind.table) if symbols is None else symbols
-
-
-def _is_read_by_line(kind: Kind) -> bool:
-    indexes = [[column.name for column in index.columns] for index in kind.table.indexes]
-    return any(index[:2] == ["symbol", kind.day] for index in indexes) and kind.day == _DAY
+    return lines_of(connection, EVENT_TABLES[kind.event]) if symbols is None else symbols
 
 
 def count_rows(connection: Connection, kind: str, session_date: str) -> int:
@@ -107,12 +149,13 @@ def count_days(connection: Connection, kind: str, days: Sequence[str]) -> dict[s
     """
     of_kind = kind_named(kind)
     lines = _named_lines(connection, of_kind, None)
-    of_lines = () if lines is None else (of_kind.table.c.symbol.in_(lines),)
+    table = EVENT_TABLES[of_kind.event]
+    of_lines = () if lines is None else (table.c.symbol.in_(lines),)
     if of_kind.is_dated:
         counted = counts_by_day(of_kind, days).where(*of_lines)
         return {**dict.fromkeys(days, 0), **dict(connection.execute(counted).all())}
     each = [
-        select(func.count()).select_from(of_kind.table).where(is_of_day(of_kind, day), *of_lines).scalar_subquery()
+        select(func.count()).select_from(table).where(is_of_day(of_kind, day), *of_lines).scalar_subquery()
         for day in days
     ]
     at_once = max(1, min(_COLUMNS_MAX, _VALUES_MAX // (2 + len(lines or ()))))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import Connection, func, select, union
+from sqlalchemy import func, select, union
 
 from bus.events import GapDetected, InputQuarantined, QualityJudged, SelectionAdvanced, SweepCompleted, UniverseBuilt
 from observer.store.lines import distinct_values
@@ -19,8 +19,9 @@ class DayReader(DatabaseReader):
 
     def last_session(self) -> str | None:
         """The last stored session, as an ISO date; None without a session."""
+        newest = [select(func.max(EVENT_TABLES[kind].c.session_date)) for kind in _OF_SESSIONS]
         with self._asking() as connection:
-            return max(filter(None, (_last_of(connection, kind) for kind in _OF_SESSIONS)), default=None)
+            return max(filter(None, map(connection.scalar, newest)), default=None)
 
     def sessions(self) -> Sequence[str]:
         """Every stored session, the newest first; each is found by one search in an index, or is among few rows."""
@@ -40,10 +41,4 @@ class DayReader(DatabaseReader):
         inputs = EVENT_TABLES[InputQuarantined]
         size = func.sum(func.length(inputs.c.content) + func.length(inputs.c.reason))
         during = inputs.c.quarantined_ns.between(since_ns, until_ns - 1)
-        with self._asking() as connection:
-            return int(connection.scalar(select(size).where(during)) or 0)
-
-
-def _last_of(connection: Connection, kind: type) -> str | None:
-    found: str | None = connection.scalar(select(func.max(EVENT_TABLES[kind].c.session_date)))
-    return found
+        return int(self._scalar(select(size).where(during)) or 0)

@@ -27,7 +27,7 @@ from bus.events import (
 from observer.selection.pins import ends_of_pins
 from observer.selection.slot_projection import SlotInterval, slot_intervals, streamed_times
 from observer.store.rows import event_of, position_of
-from observer.store.session import DatabaseReader
+from observer.store.session import DatabaseReader, events_in, rows_of
 from observer.store.slots import day_bounds, stream_ended_ns
 from observer.store.tables import EVENT_TABLES, STREAMS
 
@@ -98,9 +98,8 @@ def pins_before(connection: Connection, session_date: str) -> Mapping[str, int |
     """The symbols pinned at the end of the last earlier day with a step of Track B, with the pins' ends."""
     table = EVENT_TABLES[SelectionAdvanced]
     last = select(func.max(table.c.session_date)).where(table.c.session_date < session_date).scalar_subquery()
-    steps = select(table).where(table.c.session_date == last).order_by(table.c.stream, table.c.sequence)
-    rows = connection.execute(steps)
-    return ends_of_pins(event_of(SelectionAdvanced, row) for row in rows)
+    is_last = table.c.session_date == last
+    return ends_of_pins(events_in(connection, SelectionAdvanced, is_last, order="stream sequence"))
 
 
 def slot_status_events(connection: Connection, session_date: str) -> Iterator[Event]:
@@ -148,8 +147,7 @@ def events_between(
     """A stream's events of these kinds with numbers in [begin, end), in order."""
     found: list[tuple[int, Event]] = []
     for kind in kinds:
-        table = EVENT_TABLES[kind]
-        numbered = (table.c.stream == stream, table.c.sequence >= begin, table.c.sequence < end)
-        rows = connection.execute(select(table).where(*numbered))
+        within = EVENT_TABLES[kind].c.sequence.between(begin, end - 1)
+        rows = connection.execute(rows_of(kind, within, stream=stream))
         found += ((position_of(row)[1], event_of(kind, row)) for row in rows)
     yield from (event for _, event in sorted(found, key=lambda numbered: numbered[0]))

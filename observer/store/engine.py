@@ -333,8 +333,8 @@ def schema_revision(engine: Engine) -> str | None:
 
 
 def migrate(url: str, copies: Path | None = None) -> None:
-    """Bring the database to the schema of this code, making it where there is none; then make the views anew where they
-    are not those of this code. Does nothing to a current one.
+    """Bring the database to the schema of this code, making it where there is none; then make the view of trades anew
+    where it is not that of this code. Does nothing to a current one.
 
     A database with an older schema is copied first: SQLite to `<file>.before-<revision>`, PostgreSQL to a dump in the
     folder `copies`.
@@ -344,7 +344,7 @@ def migrate(url: str, copies: Path | None = None) -> None:
             copied.
     """
     from observer.store.schema_change import (
-        bring_views_up_to_date,
+        bring_view_up_to_date,
         upgrade_to_newest,
     )  # it opens transactions by this module
 
@@ -358,7 +358,7 @@ def migrate(url: str, copies: Path | None = None) -> None:
                 logger.warning("copied to %s before its schema changes", keep_before_migration(url, revision, copies))
             _make_instance_schema(engine)
             upgrade_to_newest(engine)
-        bring_views_up_to_date(engine)
+        bring_view_up_to_date(engine)
     finally:
         engine.dispose()
 

@@ -38,6 +38,7 @@ from observer.store.ledgers import (
     recovery_path,
 )
 from observer.store.rows import Position, event_of, position_of
+from observer.store.session import events_in, rows_of
 from observer.store.slots import day_bounds
 from observer.store.tables import EVENT_TABLES, STREAMS
 
@@ -300,27 +301,22 @@ def _before_next(connection: Connection, stream: int, after: int, mark: int) -> 
 
 
 def _overflows(connection: Connection, stream: int, after: int, upto: int) -> list[tuple[_Key, SlotOverflowed]]:
-    table = EVENT_TABLES[SlotOverflowed]
-    wanted = select(table).where(table.c.stream == stream, table.c.sequence > after, table.c.sequence <= upto)
-    return [
-        ((row.overflowed_ns, position_of(row)), event_of(SlotOverflowed, row)) for row in connection.execute(wanted)
-    ]
+    within = EVENT_TABLES[SlotOverflowed].c.sequence.between(after + 1, upto)
+    rows = connection.execute(rows_of(SlotOverflowed, within, stream=stream))
+    return [((row.overflowed_ns, position_of(row)), event_of(SlotOverflowed, row)) for row in rows]
 
 
 def _overflows_of(connection: Connection, session_date: str) -> Iterator[tuple[_Key, SlotOverflowed]]:
-    table = EVENT_TABLES[SlotOverflowed]
     from_ns, to_ns = day_bounds(session_date)
-    moment = table.c.overflowed_ns
-    wanted = select(table).where(moment >= from_ns, moment < to_ns)
-    in_order = wanted.order_by(moment, table.c.stream, table.c.sequence)
+    within = EVENT_TABLES[SlotOverflowed].c.overflowed_ns.between(from_ns, to_ns - 1)
+    in_order = rows_of(SlotOverflowed, within, order="overflowed_ns stream sequence")
     for row in connection.execution_options(yield_per=_ROWS_AT_ONCE).execute(in_order):
         yield (row.overflowed_ns, position_of(row)), event_of(SlotOverflowed, row)
 
 
 def _closed_gaps(connection: Connection, stream: int, after: int, upto: int) -> Sequence[str]:
-    columns = EVENT_TABLES[GapRecovered].c
-    wanted = select(columns.gap_id).where(columns.stream == stream, columns.sequence > after, columns.sequence <= upto)
-    return connection.scalars(wanted).all()
+    within = EVENT_TABLES[GapRecovered].c.sequence.between(after + 1, upto)
+    return [each.gap_id for each in events_in(connection, GapRecovered, within, stream=stream)]
 
 
 # --- files ---------------------------------------------------------------------------------------------------

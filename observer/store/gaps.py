@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, select
+from sqlalchemy import ColumnElement, Connection, exists, func, select
 
 from bus.events import (
     GapDetected,
@@ -22,8 +22,7 @@ from bus.events import (
 )
 from observer.gaps.intervals import VOLUME_NOISE
 from observer.gaps.recovery import name_of
-from observer.store.rows import event_of
-from observer.store.session import DatabaseReader
+from observer.store.session import DatabaseReader, events_in
 from observer.store.tables import EVENT_TABLES
 
 _MINUTE_NS: Final = 60_000_000_000
@@ -74,9 +73,7 @@ class GapReader(DatabaseReader):
 
     def cut_ids(self, session_date: str) -> frozenset[str]:
         columns = EVENT_TABLES[GapOpened].c
-        with self._asking() as connection:
-            found = connection.scalars(select(columns.gap_id).where(columns.session_date == session_date))
-            return frozenset(found)
+        return frozenset(self._scalars(select(columns.gap_id).where(columns.session_date == session_date)))
 
     def opening(self, gap_id: str) -> OpeningStory | None:
         """A cut without a proved loss, by its id."""
@@ -95,9 +92,7 @@ class GapReader(DatabaseReader):
 
     def last_accounts(self, session_date: str) -> dict[str, Reached]:
         """By symbol, the last volume of the exchange that accounted for a streamed symbol on that day."""
-        table = EVENT_TABLES[WatchChanged]
-        wanted = select(table).where(table.c.session_date == session_date).order_by(table.c.changed_ns)
-        changes = self._events(WatchChanged, wanted)
+        changes = self._stored(WatchChanged, session_date=session_date, order="changed_ns")
         return {each.symbol: each.change.reached for each in changes if isinstance(each.change, WatchObserved)}
 
     def gap_times(self, session_date: str) -> dict[GapMeasure, GapTimesMeasured]:
@@ -110,12 +105,11 @@ class GapReader(DatabaseReader):
         """The open gaps of that day and later ones, in order of detection: neither recovered nor given up. A gap that
         was detected twice (again after a restart) is one gap.
         """
-        gaps = EVENT_TABLES[GapDetected]
-        decisions = [EVENT_TABLES[kind] for kind in (GapRecovered, GapUnrecoverable)]
-        undecided = and_(*(~exists().where(table.c.gap_id == gaps.c.gap_id) for table in decisions))
-        wanted = select(gaps).where(gaps.c.session_date >= since_session_date, undecided)
-        found = self._events(GapDetected, wanted.order_by(gaps.c.detected_ns.desc()))
-        first_of_each = {gap.gap_id: gap for gap in found}
+        gaps = EVENT_TABLES[GapDetected].c
+        decided = [EVENT_TABLES[kind].c.gap_id for kind in (GapRecovered, GapUnrecoverable)]
+        undecided = [~exists().where(gap_id == gaps.gap_id) for gap_id in decided]
+        found = self._stored(GapDetected, gaps.session_date >= since_session_date, *undecided, order="detected_ns")
+        first_of_each = {gap.gap_id: gap for gap in reversed(found)}
         return sorted(first_of_each.values(), key=lambda gap: (gap.detected_ns, gap.gap_id))
 
     def gaps(self, session_date: str, symbol: str | None = None) -> Sequence[GapStory]:
@@ -173,37 +167,27 @@ def unresolved_cuts(connection: Connection, session_date: str) -> dict[str, int]
 
 def gap_stories(connection: Connection, *conditions: ColumnElement[bool]) -> list[GapStory]:
     """The gaps of these conditions (over the table of gaps) in order of detection, each once, with the last outcome."""
-    gaps = EVENT_TABLES[GapDetected]
-    newest_first = select(gaps).where(*conditions).order_by(gaps.c.detected_ns.desc(), gaps.c.sequence.desc())
-    found = {row.gap_id: event_of(GapDetected, row) for row in connection.execute(newest_first)}
-    recoveries, losses = EVENT_TABLES[GapRecovered], EVENT_TABLES[GapUnrecoverable]
-    ids = select(gaps.c.gap_id).where(*conditions)
-    recovered = connection.execute(
-        select(recoveries).where(recoveries.c.gap_id.in_(ids)).order_by(recoveries.c.recovered_ns)
-    )
-    recovered_of = {row.gap_id: event_of(GapRecovered, row) for row in recovered}
-    lost = connection.execute(select(losses).where(losses.c.gap_id.in_(ids)).order_by(losses.c.decided_ns))
-    lost_of = {row.gap_id: event_of(GapUnrecoverable, row) for row in lost}
+    in_order = events_in(connection, GapDetected, *conditions, order="detected_ns sequence")
+    found = {gap.gap_id: gap for gap in reversed(in_order)}
+    ids = select(EVENT_TABLES[GapDetected].c.gap_id).where(*conditions)
+    recovered, lost = (EVENT_TABLES[kind].c.gap_id.in_(ids) for kind in (GapRecovered, GapUnrecoverable))
+    recovered_of = {each.gap_id: each for each in events_in(connection, GapRecovered, recovered, order="recovered_ns")}
+    lost_of = {each.gap_id: each for each in events_in(connection, GapUnrecoverable, lost, order="decided_ns")}
     stories = [GapStory(gap, recovered_of.get(gap.gap_id), lost_of.get(gap.gap_id)) for gap in found.values()]
     return sorted(stories, key=lambda story: (story.gap.detected_ns, story.gap.gap_id))
 
 
 def recovered_rows(connection: Connection, gap: GapDetected) -> list[Trade | MinuteBarRecovered]:
     """The recovered rows of a gap: its trades by cumulative volume, then its minute bars by time."""
-    trades, bars = EVENT_TABLES[Trade], EVENT_TABLES[MinuteBarRecovered]
-    one_by_one = (
-        select(trades)
-        .where(trades.c.symbol == gap.symbol, trades.c.session_date == gap.session_date)
-        .where(trades.c.cumulative_volume.between(gap.after_volume, gap.before_volume + VOLUME_NOISE))
-        .where(trades.c.gap_id == gap.gap_id)
+    volume, minute = EVENT_TABLES[Trade].c.cumulative_volume, EVENT_TABLES[MinuteBarRecovered].c.minute_start_ns
+    of_gap = {"symbol": gap.symbol, "gap_id": gap.gap_id}
+    trades = events_in(
+        connection,
+        Trade,
+        volume.between(gap.after_volume, gap.before_volume + VOLUME_NOISE),
+        session_date=gap.session_date,
+        order="cumulative_volume",
+        **of_gap,
     )
-    by_minute = (
-        select(bars)
-        .where(bars.c.symbol == gap.symbol, bars.c.gap_id == gap.gap_id)
-        .where(bars.c.minute_start_ns.between(gap.from_ns - _MINUTE_NS, gap.to_ns))
-    )
-    found: list[Trade | MinuteBarRecovered] = [
-        event_of(Trade, row) for row in connection.execute(one_by_one.order_by(trades.c.cumulative_volume))
-    ]
-    minutes = connection.execute(by_minute.order_by(bars.c.minute_start_ns))
-    return found + [event_of(MinuteBarRecovered, row) for row in minutes]
+    within = minute.between(gap.from_ns - _MINUTE_NS, gap.to_ns)
+    return [*trades, *events_in(connection, MinuteBarRecovered, within, order="minute_start_ns", **of_gap)]

@@ -14,8 +14,7 @@ from observer.selection.indicators import factor_since
 from observer.selection.profile import MeanVolume
 from observer.store.lines import distinct_values
 from observer.store.profiles import swept_sessions, volumes_by_time
-from observer.store.rows import event_of
-from observer.store.session import DatabaseReader
+from observer.store.session import DatabaseReader, events_in
 from observer.store.slots import day_bounds
 from observer.store.tables import EVENT_TABLES
 from observer.store.trade_groups import groups_of, last_groups, totals_of_groups
@@ -41,46 +40,34 @@ class HistoryReader(DatabaseReader):
 
     def snapshots(self, session_date: str, from_ns: int, to_ns: int) -> Sequence[Snapshot]:
         """The day's snapshots received in [from, to), oldest first."""
-        table = EVENT_TABLES[Snapshot]
-        received = table.c.receive_time_ns
-        wanted = select(table).where(table.c.session_date == session_date, received >= from_ns, received < to_ns)
-        return self._events(Snapshot, wanted.order_by(received, table.c.stream, table.c.sequence))
+        received = EVENT_TABLES[Snapshot].c.receive_time_ns
+        within, order = (received >= from_ns, received < to_ns), "receive_time_ns stream sequence"
+        return self._stored(Snapshot, *within, session_date=session_date, order=order)
 
     def completed_sweeps(self, session_date: str) -> frozenset[int]:
         """The numbers of the day's completed sweeps."""
-        columns = EVENT_TABLES[SweepCompleted].c
-        with self._asking() as connection:
-            numbers = connection.scalars(select(columns.sweep).where(columns.session_date == session_date))
-            return frozenset(numbers)
+        return frozenset(each.sweep for each in self._stored(SweepCompleted, session_date=session_date))
 
     def last_sweep(self, session_date: str) -> SweepCompleted | None:
         """The day's last completed sweep; None without one."""
-        table = EVENT_TABLES[SweepCompleted]
-        wanted = select(table).where(table.c.session_date == session_date)
-        sweeps = self._events(SweepCompleted, wanted.order_by(table.c.completed_ns.desc()).limit(1))
-        return next(iter(sweeps), None)
+        return next(iter(self.sweeps(session_date)[-1:]), None)
 
     def sweeps(self, session_date: str) -> Sequence[SweepCompleted]:
         """The day's completed sweeps, in their order."""
-        table = EVENT_TABLES[SweepCompleted]
-        wanted = select(table).where(table.c.session_date == session_date)
-        return self._events(SweepCompleted, wanted.order_by(table.c.completed_ns))
+        return self._stored(SweepCompleted, session_date=session_date, order="completed_ns")
 
     def price_snapshots(self, session_date: str) -> Sequence[PriceSnapshot]:
         """What the day's snapshots with a price say of prices, oldest first."""
         columns = EVENT_TABLES[Snapshot].c
         fields = (columns[name] for name in PriceSnapshot._fields)
         wanted = select(*fields).where(columns.session_date == session_date, columns.price.is_not(None))
-        with self._asking() as connection:
-            rows = connection.execute(wanted.order_by(columns.receive_time_ns))
-            return [PriceSnapshot(*row) for row in rows]
+        return [PriceSnapshot(*row) for row in self._rows(wanted.order_by(columns.receive_time_ns))]
 
     def volume_rises(self, session_date: str, since_ns: int, until_ns: int = 2**63 - 1) -> Sequence[VolumeRise]:
         """The day's volume rises that were received after `since` and before `until`, oldest first."""
-        table = EVENT_TABLES[VolumeRise]
-        received = table.c.receive_time_ns
-        wanted = select(table).where(table.c.session_date == session_date, received > since_ns, received < until_ns)
-        return self._events(VolumeRise, wanted.order_by(table.c.receive_time_ns, table.c.symbol))
+        received = EVENT_TABLES[VolumeRise].c.receive_time_ns
+        within = (received > since_ns, received < until_ns)
+        return self._stored(VolumeRise, *within, session_date=session_date, order="receive_time_ns symbol")
 
     def daily_bars(self, last: int, symbol: str | None = None) -> dict[str, list[DailyBar]]:
         """The last so many daily bars of one symbol, or of all, oldest first. Of a day that was fetched twice the later
@@ -109,9 +96,8 @@ class HistoryReader(DatabaseReader):
         """The closes of a session by symbol, as its daily bars have them."""
         table = EVENT_TABLES[DailyBar]
         wanted = select(table.c.symbol, table.c.close).where(table.c.session_date == session_date)
-        with self._asking() as connection:
-            rows = connection.execute(wanted.order_by(table.c.stream, table.c.sequence))
-            return {row.symbol: row.close for row in rows}
+        rows = self._rows(wanted.order_by(table.c.stream, table.c.sequence))
+        return {row.symbol: row.close for row in rows}
 
     def earlier_days(
         self, session_date: str, days: int, universe: str
@@ -139,11 +125,10 @@ class HistoryReader(DatabaseReader):
 
 def share_adjustments(connection: Connection, since: str, known_until: str) -> Adjustments:
     """The share adjustments on that session or later that the universe of `known_until` knew."""
-    table = EVENT_TABLES[SharesAdjusted]
-    wanted = select(table).where(table.c.session_date >= since, table.c.known_from <= known_until)
-    rows = connection.execute(wanted.order_by(table.c.session_date, table.c.stream, table.c.sequence))
+    columns = EVENT_TABLES[SharesAdjusted].c
+    is_known = (columns.session_date >= since, columns.known_from <= known_until)
     found: defaultdict[str, dict[str, SharesAdjusted]] = defaultdict(dict)
-    for each in (event_of(SharesAdjusted, row) for row in rows):
+    for each in events_in(connection, SharesAdjusted, *is_known, order="session_date stream sequence"):
         found[each.symbol][each.session_date] = each  # one that was found twice is one
     return {symbol: list(by_session.values()) for symbol, by_session in found.items()}
 

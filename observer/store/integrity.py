@@ -27,6 +27,10 @@ _AMCHECK: Final = (
     "WHERE e.extname = 'amcheck'"
 )
 
+_STALE_VIEW: Final = (
+    "view {} is an earlier version's: drop the views of your own that read it, and start the system again"
+)
+
 
 class Integrity(msgspec.Struct, frozen=True):
     """The examined parts, in words, and the problems."""
@@ -117,16 +121,12 @@ def _differences(engine: Engine) -> Sequence[str]:
     from alembic.migration import MigrationContext
 
     from observer.store.tables import METADATA
-    from observer.store.views import stale_views
+    from observer.store.views import VIEW, is_view_stale
 
     with store_errors(engine), engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
-        views = [_stale_view(name) for name in stale_views(connection)]
+        views = [_STALE_VIEW.format(VIEW)] if is_view_stale(connection) else []
         return [*(_worded(each) for each in compare_metadata(context, METADATA)), *views]
-
-
-def _stale_view(name: str) -> str:
-    return f"view {name} is an earlier version's: drop the views of your own that read it, and start the system again"
 
 
 def _worded(difference: Any) -> str:

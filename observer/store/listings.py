@@ -9,8 +9,7 @@ from sqlalchemy import Select, Table, and_, case, func, or_, select, union
 from bus.events import ListingChanged, MasterFileChecked, SectorAssigned, UniverseMember
 from observer.reference.listings.model import NOT_TRADED, NOT_TRADED_GROUPS, Listing, Tradable
 from observer.store.lines import distinct_values
-from observer.store.rows import event_of
-from observer.store.session import DatabaseReader
+from observer.store.session import DatabaseReader, events_in
 from observer.store.tables import ETFS, EVENT_TABLES, LISTINGS
 
 _CHANGES: Final = EVENT_TABLES[ListingChanged]
@@ -67,22 +66,16 @@ class ListingReader(DatabaseReader):
         """A listing in its last known state; None for an unknown listing."""
         columns = (LISTINGS.c[name] for name in Listing.__struct_fields__)
         wanted = select(*columns).where(LISTINGS.c.exchange == exchange, LISTINGS.c.symbol == symbol)
-        with self._asking() as connection:
-            row = connection.execute(wanted).first()
-            return Listing(*row) if row else None
+        return next((Listing(*row) for row in self._rows(wanted)), None)
 
     def has_listing(self, symbol: str) -> bool:
         """Whether any exchange lists the symbol, or once did."""
         wanted = select(LISTINGS.c.symbol).where(LISTINGS.c.symbol == symbol)
-        with self._asking() as connection:
-            return connection.execute(wanted.limit(1)).first() is not None
+        return self._scalar(wanted.limit(1)) is not None
 
     def listings(self, exchange: str) -> Sequence[Listing]:
         """The current listings of an exchange, by symbol."""
-        columns = (LISTINGS.c[name] for name in Listing.__struct_fields__)
-        wanted = select(*columns).where(LISTINGS.c.exchange == exchange, LISTINGS.c.active.is_(True))
-        with self._asking() as connection:
-            return [Listing(*row) for row in connection.execute(wanted.order_by(LISTINGS.c.symbol))]
+        return list(self.active_listings(exchange).values())
 
     def counts(self) -> Sequence[Counts]:
         """The counts of every exchange with listings, by its name."""
@@ -92,18 +85,15 @@ class ListingReader(DatabaseReader):
         wanted = select(
             LISTINGS.c.exchange, active, func.count() - active, func.min(LISTINGS.c.first_seen_ns), complete
         ).group_by(LISTINGS.c.exchange)
-        with self._asking() as connection:
-            return [Counts(*row) for row in connection.execute(wanted.order_by(LISTINGS.c.exchange))]
+        return [Counts(*row) for row in self._rows(wanted.order_by(LISTINGS.c.exchange))]
 
     def checks(self, since_ns: int, exchange: str | None = None) -> Sequence[MasterFileChecked]:
         """The checks of master files since then, newest first, of one exchange or of all."""
         wanted = select(_CHECKS).where(_CHECKS.c.checked_ns >= since_ns)
         if exchange is not None:
             wanted = wanted.where(_CHECKS.c.exchange == exchange)
-        with self._asking() as connection:
-            newest_first = (_CHECKS.c.checked_ns.desc(), _CHECKS.c.exchange, _CHECKS.c.sequence.desc())
-            rows = connection.execute(wanted.order_by(*newest_first))
-            return [event_of(MasterFileChecked, row) for row in rows]
+        newest_first = (_CHECKS.c.checked_ns.desc(), _CHECKS.c.exchange, _CHECKS.c.sequence.desc())
+        return self._events(MasterFileChecked, wanted.order_by(*newest_first))
 
     def last_checks(self) -> Sequence[MasterFileChecked]:
         """The last check of each exchange's file, by its name."""
@@ -116,9 +106,7 @@ class ListingReader(DatabaseReader):
         in_order = (
             select(_CHECKS).join(newest, is_last).order_by(_CHECKS.c.exchange, _CHECKS.c.stream, _CHECKS.c.sequence)
         )
-        with self._asking() as connection:
-            rows = connection.execute(in_order)
-            return list({row.exchange: event_of(MasterFileChecked, row) for row in rows}.values())
+        return list({each.exchange: each for each in self._events(MasterFileChecked, in_order)}.values())
 
     def lifetime(self, symbol: str, exchange: str | None = None) -> Sequence[ListingChanged]:
         """All changes of a symbol, oldest first, including those of other symbols with the same ISIN on the same
@@ -127,21 +115,16 @@ class ListingReader(DatabaseReader):
         of_symbol = _CHANGES.c.symbol == symbol
         if exchange is not None:
             of_symbol &= _CHANGES.c.exchange == exchange
+        isins = select(_CHANGES.c.exchange, _CHANGES.c.isin).where(of_symbol, _CHANGES.c.isin != "").distinct()
         with self._asking() as connection:
-            names = connection.execute(
-                select(_CHANGES.c.exchange, _CHANGES.c.isin).where(of_symbol, _CHANGES.c.isin != "").distinct()
-            ).all()
+            names = connection.execute(isins).all()
             same = [(_CHANGES.c.exchange == where) & (_CHANGES.c.isin == isin) for where, isin in names]
-            wanted = select(_CHANGES).where(or_(of_symbol, *same))
-            rows = connection.execute(wanted.order_by(_CHANGES.c.changed_ns, _CHANGES.c.stream, _CHANGES.c.sequence))
-            return [event_of(ListingChanged, row) for row in rows]
+            return events_in(connection, ListingChanged, or_(of_symbol, *same), order="changed_ns stream sequence")
 
     def new_listings(self, since_ns: int) -> Sequence[ListingChanged]:
         """Listings that appeared since then, oldest first; those of an exchange's first file are initial, not new."""
-        wanted = select(_CHANGES).where(_CHANGES.c.change == "new", _CHANGES.c.changed_ns >= since_ns)
-        with self._asking() as connection:
-            rows = connection.execute(wanted.order_by(_CHANGES.c.changed_ns, _CHANGES.c.exchange, _CHANGES.c.symbol))
-            return [event_of(ListingChanged, row) for row in rows]
+        since = _CHANGES.c.changed_ns >= since_ns
+        return self._stored(ListingChanged, since, change="new", order="changed_ns exchange symbol")
 
     def active_listings(self, exchange: str) -> dict[str, Listing]:
         """The current listings of the exchange, by symbol."""
@@ -154,9 +137,8 @@ class ListingReader(DatabaseReader):
     def _by_symbol(self, exchange: str, *, active: bool) -> dict[str, Listing]:
         columns = (LISTINGS.c[name] for name in Listing.__struct_fields__)
         wanted = select(*columns).where(LISTINGS.c.exchange == exchange, LISTINGS.c.active.is_(active))
-        with self._asking() as connection:
-            rows = connection.execute(wanted.order_by(LISTINGS.c.symbol))
-            return {listing.symbol: listing for listing in (Listing(*row) for row in rows)}
+        found = (Listing(*row) for row in self._rows(wanted.order_by(LISTINGS.c.symbol)))
+        return {listing.symbol: listing for listing in found}
 
 
 def _symbols_of(table: Table, exchange: str) -> Select[tuple[str]]:

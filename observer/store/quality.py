@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import msgspec
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import Connection, and_, func, select
 
 from bus.events import (
     DailyBar,
@@ -21,12 +21,12 @@ from bus.events import (
     WatchSettled,
     WatchStarted,
 )
+from observer.base.lines import stock_of
 from observer.gaps.intervals import Interval, VolumeObservation, with_observed
-from observer.gaps.reconciliation import AUCTION_OVER_AFTER_NS, Piece, SymbolDay
+from observer.gaps.reconciliation import AUCTION_OVER_AFTER_NS, Piece, StockQuality, SymbolDay, stock_qualities
 from observer.store.decisions import acknowledged_times
 from observer.store.gaps import GapStory, gap_stories, unresolved_cuts
-from observer.store.rows import event_of
-from observer.store.session import DatabaseReader
+from observer.store.session import DatabaseReader, events_in
 from observer.store.slots import day_bounds, stream_times
 from observer.store.tables import EVENT_TABLES
 from observer.store.trades import trades_of
@@ -55,6 +55,11 @@ class QualityReader(DatabaseReader):
             observations = VolumeObservations(connection, session_date, session)
             found = ((symbol, observations.of_day(symbol)) for symbol in symbols)
             return {symbol: volume for symbol, volume in found if volume is not None}
+
+    def by_stock(self, session_date: str, reports: Sequence[QualityJudged]) -> Sequence[StockQuality]:
+        """The quality by stock from these reports on lines, and from the day's volumes of the lines without one."""
+        with self._asking() as connection:
+            return stock_qualities(reports, _daily_volumes(connection, session_date) if reports else {})
 
     def judged_trades(self, symbol: str, session_date: str) -> tuple[QualityJudged | None, Sequence[Trade]]:
         """A symbol's trades of one day by cumulative volume, with the completeness; None before the reconciliation."""
@@ -89,29 +94,40 @@ def symbol_days(
 
 def judged(connection: Connection, session_date: str, symbol: str | None = None) -> list[QualityJudged]:
     """The stored quality reports of a day by symbol; the latest of several."""
-    table = EVENT_TABLES[QualityJudged]
-    wanted = select(table).where(table.c.session_date == session_date)
-    if symbol is not None:
-        wanted = wanted.where(table.c.symbol == symbol)
-    in_order = connection.execute(wanted.order_by(table.c.judged_ns, table.c.stream, table.c.sequence))
-    last_of_each = {row.symbol: event_of(QualityJudged, row) for row in in_order}
+    order = "judged_ns stream sequence"
+    reports = events_in(connection, QualityJudged, session_date=session_date, symbol=symbol, order=order)
+    last_of_each = {each.symbol: each for each in reports}
     return [last_of_each[name] for name in sorted(last_of_each)]
+
+
+def _daily_volumes(connection: Connection, session_date: str) -> dict[str, dict[str, float]]:
+    """The day's volumes by stock and line: of each line's newest daily bar, without one of its last snapshot. Volumes
+    never fall, so that is the highest.
+    """
+    bars, seen = EVENT_TABLES[DailyBar].c, EVENT_TABLES[Snapshot].c
+    swept = select(seen.symbol, func.max(seen.cumulative_volume)).where(seen.session_date == session_date)
+    official = select(bars.symbol, bars.volume).where(bars.session_date == session_date)
+    found: dict[str, float] = {}
+    for wanted in (swept.group_by(seen.symbol), official.order_by(bars.stream, bars.sequence)):
+        found |= {symbol: float(volume) for symbol, volume in connection.execute(wanted)}
+    by_stock: defaultdict[str, dict[str, float]] = defaultdict(dict)
+    for symbol, volume in sorted(found.items()):
+        by_stock[stock_of(symbol)][symbol] = volume
+    return by_stock
 
 
 def _symbol_day(
     connection: Connection, session_date: str, symbol: str, times: Sequence[Interval], gaps: Sequence[GapStory]
 ) -> SymbolDay:
-    bars = EVENT_TABLES[MinuteBarRecovered]
     from_ns, to_ns = day_bounds(session_date)
-    minute = bars.c.minute_start_ns
-    wanted = select(bars).where(bars.c.symbol == symbol, minute >= from_ns, minute < to_ns)
+    of_day = EVENT_TABLES[MinuteBarRecovered].c.minute_start_ns.between(from_ns, to_ns - 1)
     return SymbolDay(
         provider=_provider(connection, session_date, symbol, gaps),
         symbol=symbol,
         session_date=session_date,
         intervals=times,
         pieces=_pieces(connection, session_date, symbol),
-        bars=[event_of(MinuteBarRecovered, row) for row in connection.execute(wanted)] if gaps else [],
+        bars=events_in(connection, MinuteBarRecovered, of_day, symbol=symbol) if gaps else [],
         gaps=[story.gap for story in gaps],
         closed_gaps=frozenset(story.gap.gap_id for story in gaps if not story.is_open),
     )
@@ -159,9 +175,8 @@ class VolumeObservations:
         ]
         self._received: defaultdict[str, list[int]] = defaultdict(list)
         self._asked: defaultdict[str, list[VolumeObservation]] = defaultdict(list)
-        watches = EVENT_TABLES[WatchChanged]
-        for row in connection.execute(select(watches).where(watches.c.session_date == session_date)):
-            self._take(event_of(WatchChanged, row))
+        for changed in events_in(connection, WatchChanged, session_date=session_date):
+            self._take(changed)
 
     def _take(self, changed: WatchChanged) -> None:
         change = changed.change

@@ -2,12 +2,11 @@
 
 Reading never waits for the writer and never makes it wait. Each query sees one state of the database: all of a commit,
 or nothing of it. A query is in the file of its subject: days, trades, history (snapshots, sweeps, bars), profiles,
-listings, universes, decisions, slots, gaps, quality, consolidated (stocks at all their venues), backfill (fetched
+listings, universes, decisions, slots, gaps, quality, quotes, backfill (fetched
 bars), tape, summary; ETFs and sectors have readers of their own.
 """
 
 from observer.store.backfill import BackfillReader
-from observer.store.consolidated import ConsolidatedReader
 from observer.store.days import DayReader
 from observer.store.decisions import DecisionReader
 from observer.store.gaps import GapReader
@@ -15,6 +14,7 @@ from observer.store.history import HistoryReader
 from observer.store.listings import ListingReader
 from observer.store.profiles import ProfileReader
 from observer.store.quality import QualityReader
+from observer.store.quotes import QuoteReader
 from observer.store.slots import SlotReader
 from observer.store.summary import SummaryReader
 from observer.store.tape import TapeReader
@@ -33,7 +33,7 @@ class StoreReader(
     SlotReader,
     GapReader,
     QualityReader,
-    ConsolidatedReader,
+    QuoteReader,
     BackfillReader,
     TapeReader,
     SummaryReader,

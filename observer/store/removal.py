@@ -12,8 +12,9 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Table, delete, func, select
 
 from bus.events import Snapshot, SweepCompleted
-from observer.store.kinds import Kind, is_of_day_unindexed, kind_named
-from observer.store.tables import EVENT_TABLES, STREAMS, TRADE_GROUPS, TRADE_ROWS
+from observer.store.day_rows import is_of_day_unindexed
+from observer.store.kinds import Kind, kind_named
+from observer.store.tables import EVENT_TABLES, ROW_TABLES, STREAMS, TRADE_GROUPS, TRADE_ROWS
 from observer.store.trade_groups import remove_empty
 
 BATCH_ROWS: Final = 2_000
@@ -38,7 +39,8 @@ def remove_batch(connection: Connection, sealed: SealedRows, after: int, rows_ma
     None behind the last one. Then the groups of trades without a row are removed too.
     """
     kind = kind_named(sealed.kind)
-    rows = kind.rows.c
+    table = ROW_TABLES[kind.event]
+    rows = table.c
     stream = _stream_of(connection, sealed)
     if stream is None:
         return None
@@ -47,8 +49,8 @@ def remove_batch(connection: Connection, sealed: SealedRows, after: int, rows_ma
     reached: int | None = connection.scalar(select(func.max(portion.c.sequence)))
     if reached is not None:
         is_of_portion = (*behind, rows.sequence <= reached)
-        connection.execute(delete(kind.rows).where(*is_of_portion, _is_of_day(kind, sealed)))
-    elif kind.rows is TRADE_ROWS:
+        connection.execute(delete(table).where(*is_of_portion, _is_of_day(kind, sealed)))
+    elif table is TRADE_ROWS:
         remove_empty(connection, sealed.session_date)
     return reached
 
@@ -67,8 +69,9 @@ def count_left(connection: Connection, sealed: SealedRows) -> int:
     if stream is None:
         return 0
     kind = kind_named(sealed.kind)
-    within = _within(kind.rows, stream, sealed)
-    wanted = select(func.count()).select_from(kind.rows).where(*within, _is_of_day(kind, sealed))
+    table = ROW_TABLES[kind.event]
+    within = _within(table, stream, sealed)
+    wanted = select(func.count()).select_from(table).where(*within, _is_of_day(kind, sealed))
     return int(connection.execute(wanted).scalar_one())
 
 
@@ -89,7 +92,7 @@ def _within(table: Table, stream: int, sealed: SealedRows) -> tuple[ColumnElemen
 
 def _is_of_day(kind: Kind, sealed: SealedRows) -> ColumnElement[bool]:
     """The condition of the day in a form that no index serves (`is_of_day_unindexed`)."""
-    if kind.rows is TRADE_ROWS:
+    if ROW_TABLES[kind.event] is TRADE_ROWS:
         day = select(TRADE_GROUPS.c.session_date).where(TRADE_GROUPS.c.id == TRADE_ROWS.c.group_id)
         return day.correlate(TRADE_ROWS).scalar_subquery() == sealed.session_date
     return is_of_day_unindexed(kind, sealed.session_date)

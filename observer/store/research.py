@@ -100,7 +100,7 @@ class ResearchReader(DatabaseReader):
         """The days of these symbols' rows (None: of all) of a kind from `first` to `last`, both included. Some kinds
         have days that were no stored session: daily bars and net asset values go back further.
         """
-        columns = table_of_lines(kind_named(kind).table).c
+        columns = table_of_lines(EVENT_TABLES[kind_named(kind).event]).c
         wanted = select(columns.session_date).distinct()
         wanted = wanted.where(columns.session_date.between(first, last))
         if symbols is not None:

@@ -7,22 +7,21 @@ restored in one transaction. In both the database is at any moment the old one o
 import logging
 import shutil
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import msgspec
 from sqlalchemy import Engine, inspect, select
 
-from observer.base.errors import DatabaseInUseError, StoppedError, StoreError
+from observer.base.errors import StoppedError, StoreError
 from observer.base.files import PRIVATE_FILE, sync_path, to_disk
 from observer.store import postgresql_programs
 from observer.store.backup import selected_schema
-from observer.store.engine import open_reader, open_writer, parse_url, sqlite_path, store_errors
+from observer.store.engine import open_reader, parse_url, sqlite_path, store_errors
 from observer.store.interrupted_restore import copy_path, kept_path
-from observer.store.lock import WriterLock
-from observer.store.owner_row import refuse_living_owner
+from observer.store.owner import only_writer
 from observer.store.systems import System
 from observer.store.tables import DELIVERY_LOSSES, STREAMS
 from observer.store.write_ahead_log import fold_log
@@ -100,32 +99,10 @@ def replace_database(url: str, copy: Path, stamp: str, system: System, stop: thr
         StoreError: likewise, or the copy cannot be put there.
         StoppedError: `stop` was set; nothing was changed.
     """
-    with _locked(url, system):
+    with only_writer(url, system, is_replaced=True):
         if parse_url(url).get_backend_name() == "sqlite":
             return _replace_file(url, copy, stamp, stop)
         return _replace_schema(url, copy, stamp, stop)
-
-
-@contextmanager
-def _locked(url: str, system: System) -> Iterator[None]:
-    """Hold the writer's lock. The database itself may be damaged or gone: then there is no owner to ask."""
-    lock = WriterLock(engine := open_writer(url))
-    try:
-        lock.acquire()
-        if engine.dialect.name != "sqlite" or sqlite_path(engine.url).exists():
-            _refuse_living_owner(engine, system)
-        yield
-    finally:
-        lock.release()
-
-
-def _refuse_living_owner(engine: Engine, system: System) -> None:
-    try:
-        refuse_living_owner(engine, system)
-    except DatabaseInUseError:
-        raise
-    except StoreError as error:
-        logger.warning("the owner of the replaced database is unknown: %s", error)
 
 
 # --- SQLite --------------------------------------------------------------------------------------------------

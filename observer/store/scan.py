@@ -23,9 +23,10 @@ from sqlalchemy import Connection, func, select
 from observer.base.errors import StoppedError
 from observer.store.arrow import ROWS_AT_ONCE, copied, fetched, in_tables
 from observer.store.columns import can_read_columns, read_columns
-from observer.store.day_rows import POSITION, conditions_of_days
-from observer.store.kinds import kind_named
+from observer.store.day_rows import conditions_of_days
+from observer.store.kinds import POSITION, kind_named
 from observer.store.scanned_rows import StoredRows, stored_rows
+from observer.store.tables import EVENT_TABLES
 
 ROWS_MIN: Final = 100_000
 """Of fewer rows a sorted statement takes no longer."""
@@ -49,8 +50,8 @@ def spans_of(connection: Connection, kind: str, session_date: str) -> Sequence[S
     without values, or late rows lie far from the others.
     """
     of_kind = kind_named(kind)
-    columns = of_kind.table.c
-    if "symbol" not in columns or any(columns[name].nullable for name in of_kind.order):
+    columns = EVENT_TABLES[of_kind.event].c
+    if not of_kind.has_symbols or any(columns[name].nullable for name in of_kind.order):
         return ()
     number = columns.sequence
     wanted = select(columns.stream, func.min(number), func.max(number), func.count())

@@ -13,8 +13,8 @@ from sqlalchemy import Connection, Select, case, select
 
 from bus.events import Trade
 from observer.store.arrow import schema_of
-from observer.store.day_rows import columns_of
-from observer.store.kinds import Kind, is_of_day_unindexed
+from observer.store.day_rows import columns_of, is_of_day_unindexed
+from observer.store.kinds import Kind
 from observer.store.lines import lines_of
 from observer.store.tables import EVENT_TABLES, GROUP_COLUMNS, TRADE_GROUPS, TRADE_ROWS
 
@@ -47,7 +47,7 @@ class StoredRows(Protocol):
 
 def stored_rows(connection: Connection, kind: Kind, session_date: str) -> StoredRows:
     """How the rows of a kind are stored: trades by their groups, other kinds whole."""
-    if kind.table is EVENT_TABLES[Trade]:
+    if kind.event is Trade:
         return _GroupedRows(connection, kind, session_date)
     return _PlainRows(kind, session_date)
 
@@ -61,7 +61,7 @@ class _PlainRows:
         self._session_date = session_date
 
     def statement(self, stream: int, first: int, last: int) -> Select[*tuple[Any, ...]]:
-        table = self._kind.table
+        table = EVENT_TABLES[self._kind.event]
         within = (table.c.stream == stream, table.c.sequence.between(first, last))
         of_day = is_of_day_unindexed(self._kind, self._session_date)
         return select(*columns_of(self._kind, self.schema.names)).where(*within, of_day)

@@ -7,7 +7,7 @@ from typing import Final
 
 from observer.base.instance import Instance
 
-SCHEMA_REVISION: Final = "0010"
+SCHEMA_REVISION: Final = "0011"
 """The newest migration, and the only schema that this code reads and writes. Each change of a table or of an index is a
 migration of its own (migrations/versions), with the next number."""
 

@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 from observer.base.errors import StoreError
 from observer.store import engine as opened
 from observer.store.engine import store_errors
-from observer.store.views import renew_views, stale_views
+from observer.store.views import VIEW, is_view_stale, renew_view
 
 logger = logging.getLogger(__name__)
 
@@ -70,28 +70,20 @@ def change_schema(engine: Engine, change: Callable[[Connection], None]) -> None:
     )
 
 
-def bring_views_up_to_date(engine: Engine) -> None:
-    """Make outdated views anew. A view that cannot be replaced, as a person's view reads it, stays unchanged with a
-    warning, and `observer db check` names it: the system works with the old view.
+def bring_view_up_to_date(engine: Engine) -> None:
+    """Make an outdated view of trades anew. One that cannot be replaced, as a person's view reads it, stays unchanged
+    with a warning, and `observer db check` names it: the system works with the old view.
 
     Raises:
-        StoreError: the database does not answer, or lacks a view that cannot be made.
+        StoreError: the database does not answer, or lacks the view and it cannot be made.
     """
-    if not _stale_views(engine):
-        return
+    with store_errors(engine), engine.connect() as connection:
+        if not is_view_stale(connection):
+            return
     try:
-        change_schema(engine, renew_views)
+        change_schema(engine, renew_view)
     except StoreError as error:
-        if set(_stale_views(engine)) - _views_there(engine):
-            raise
-        logger.warning("SQL views stay as an earlier version made them (`observer db check` names them): %s", error)
-
-
-def _stale_views(engine: Engine) -> list[str]:
-    with store_errors(engine), engine.connect() as connection:
-        return stale_views(connection)
-
-
-def _views_there(engine: Engine) -> set[str]:
-    with store_errors(engine), engine.connect() as connection:
-        return set(inspect(connection).get_view_names())
+        with store_errors(engine), engine.connect() as connection:
+            if VIEW not in inspect(connection).get_view_names():
+                raise
+        logger.warning("the view stays as an earlier version made it (`observer db check` names it): %s", error)

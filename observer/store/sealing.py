@@ -12,7 +12,7 @@ from observer.base.local_time import local_datetime
 from observer.store.arrow import read_batches
 from observer.store.day_rows import DayRowsReader
 from observer.store.engine import store_errors
-from observer.store.kinds import REMOVABLE, kind_named
+from observer.store.kinds import KINDS
 from observer.store.lines import distinct_values
 from observer.store.removal import SealedRows, count_left, has_rows, lacks_snapshots
 from observer.store.scan import ROWS_MIN, read_spans, spans_of
@@ -60,7 +60,7 @@ class SealingReader(DayRowsReader):
         """
         found: set[str] = set()
         with store_errors(self._engine):
-            for table in (kind_named(name).table for name in sorted(REMOVABLE)):
+            for table in (EVENT_TABLES[kind.event] for kind in KINDS.values() if kind.removable):
                 of_lines = table_of_lines(table)
                 indexes = [index.columns.keys()[:2] for index in of_lines.indexes]
                 if all(columns[0] == "session_date" for columns in indexes):
@@ -71,7 +71,8 @@ class SealingReader(DayRowsReader):
                 column = of_lines.c.session_date if is_dated else of_lines.c.receive_time_ns
                 lines = distinct_values(of_lines.c.symbol)
                 oldest = select(func.min(column)).where(of_lines.c.symbol == lines.c.value)
-                values = self._open.scalars(select(oldest.correlate(lines).scalar_subquery()).distinct())
+                of_line = oldest.correlate(lines).scalar_subquery()
+                values = self._open.scalars(select(of_line).select_from(lines).distinct())
                 found |= {
                     value if is_dated else local_datetime(value).date().isoformat()
                     for value in values

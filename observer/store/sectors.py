@@ -26,11 +26,10 @@ class SectorReader(DatabaseReader):
         columns = LISTINGS.c
         named = (columns.exchange, columns.symbol, columns.name, columns.english_name, columns.sector_code)
         wanted = select(*named).where(columns.active.is_(True), columns.exchange.in_(EXCHANGES[region]), _STOCK)
-        with self._asking() as connection:
-            return [
-                Security(region, row.exchange, row.symbol, row.english_name or row.name, row.sector_code)
-                for row in connection.execute(wanted.order_by(columns.exchange, columns.symbol))
-            ]
+        return [
+            Security(region, row.exchange, row.symbol, row.english_name or row.name, row.sector_code)
+            for row in self._rows(wanted.order_by(columns.exchange, columns.symbol))
+        ]
 
     def assignments(self, region: str) -> Sequence[SectorAssigned]:
         """The last assignment of each stock of a region, by exchange and symbol; those without a sector too."""
@@ -43,9 +42,7 @@ class SectorReader(DatabaseReader):
     def assignment(self, exchange: str, symbol: str) -> SectorAssigned | None:
         """The assignment of one stock; None before the first look-up."""
         wanted = and_(_ASSIGNED.c.exchange == exchange, _ASSIGNED.c.symbol == symbol)
-        with self._asking() as connection:
-            row = connection.execute(_last_of_each(wanted)).first()
-            return event_of(SectorAssigned, row) if row else None
+        return next(iter(self._events(SectorAssigned, _last_of_each(wanted))), None)
 
     def last_rounds(self) -> Sequence[EnrichmentCompleted]:
         """The last completed round of each region, by its name."""
@@ -54,9 +51,8 @@ class SectorReader(DatabaseReader):
         last = select(func.max(columns.completed_ns)).where(columns.region == regions.c.value).correlate(regions)
         newest = select(regions.c.value, last.scalar_subquery().label("completed_ns")).subquery()
         is_last = and_(columns.region == newest.c.value, columns.completed_ns == newest.c.completed_ns)
-        with self._asking() as connection:
-            rows = connection.execute(select(_COMPLETED).join(newest, is_last).order_by(columns.region))
-            return list({row.region: event_of(EnrichmentCompleted, row) for row in rows}.values())
+        last_of_each = select(_COMPLETED).join(newest, is_last).order_by(columns.region)
+        return list({each.region: each for each in self._events(EnrichmentCompleted, last_of_each)}.values())
 
 
 def _last_of_each(wanted: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:

@@ -18,8 +18,9 @@ from bus.events import (
 )
 from observer.base.local_time import local_ns
 from observer.gaps.intervals import Interval, intervals
+from observer.store.kinds import BY_EVENT
 from observer.store.rows import Position, event_of, position_of, slots_in_use
-from observer.store.session import DatabaseReader
+from observer.store.session import DatabaseReader, events_in, rows_of
 from observer.store.tables import EVENT_TABLES, STREAMS
 
 # The phases in which Track B streams, and has stopped (observer.calendar.phases).
@@ -30,6 +31,7 @@ _RUNS_MAX: Final = 20  # of a process: each began a stream of events
 _ONE_DAY: Final = timedelta(days=1)
 
 SlotChange = SlotAssigned | SlotExtended | SlotReleased | SlotOverflowed
+_CHANGES: Final[Sequence[type[SlotChange]]] = (SlotAssigned, SlotExtended, SlotReleased, SlotOverflowed)
 
 
 class SlotReader(DatabaseReader):
@@ -49,11 +51,8 @@ class SlotReader(DatabaseReader):
 
     def last_assignment_ns(self, before_ns: int) -> int | None:
         """The time of the last assignment before this time; None without an assignment."""
-        columns = EVENT_TABLES[SlotAssigned].c
-        with self._asking() as connection:
-            found: int | None = connection.scalar(
-                select(func.max(columns.assigned_ns)).where(columns.assigned_ns < before_ns)
-            )
+        at_ns = EVENT_TABLES[SlotAssigned].c.assigned_ns
+        found: int | None = self._scalar(select(func.max(at_ns)).where(at_ns < before_ns))
         return found
 
     def triggers_fired(self, session_date: str, symbol: str) -> Sequence[TriggerFired]:
@@ -63,18 +62,17 @@ class SlotReader(DatabaseReader):
 
     def latest_connections(self, since_ns: int) -> dict[str, ConnectionChanged]:
         """By account: the last change of its stream since that time."""
-        table = EVENT_TABLES[ConnectionChanged]
-        wanted = select(table).where(table.c.changed_ns >= since_ns)
-        changes = self._events(ConnectionChanged, wanted.order_by(table.c.changed_ns, table.c.stream, table.c.sequence))
+        since = EVENT_TABLES[ConnectionChanged].c.changed_ns >= since_ns
+        changes = self._stored(ConnectionChanged, since, order="changed_ns stream sequence")
         return {change.account: change for change in changes}
 
     def latest_tokens(self, producer: str) -> dict[str, TokenRenewed]:
         """By account, the last access token that the process got in one of its latest runs."""
         runs = select(STREAMS.c.id).where(STREAMS.c.producer == producer).order_by(STREAMS.c.id.desc())
         newest = runs.limit(_RUNS_MAX).subquery().c.id
-        table = EVENT_TABLES[TokenRenewed]
-        wanted = select(table).where(table.c.stream.in_(select(newest)), table.c.succeeded.is_(True))
-        renewals = self._events(TokenRenewed, wanted.order_by(table.c.renewed_ns))
+        columns = EVENT_TABLES[TokenRenewed].c
+        succeeded = (columns.stream.in_(select(newest)), columns.succeeded.is_(True))
+        renewals = self._stored(TokenRenewed, *succeeded, order="renewed_ns")
         return {renewal.account: renewal for renewal in renewals}
 
     def stream_times(self, session_date: str, now_ns: int) -> Mapping[str, Sequence[Interval]]:
@@ -91,55 +89,30 @@ class SlotReader(DatabaseReader):
 def slot_changes(connection: Connection, from_ns: int, to_ns: int, symbol: str | None = None) -> list[SlotChange]:
     """Assignments, extensions, releases and refusals in [from, to), in the order of the decisions."""
     found: list[tuple[int, Position, SlotChange]] = []
-    kinds: tuple[tuple[type[SlotChange], str], ...] = (
-        (SlotAssigned, "assigned_ns"),
-        (SlotExtended, "extended_ns"),
-        (SlotReleased, "released_ns"),
-        (SlotOverflowed, "overflowed_ns"),
-    )
-    for kind, moment in kinds:
-        table = EVENT_TABLES[kind]
-        wanted = select(table).where(table.c[moment] >= from_ns, table.c[moment] < to_ns)
-        if symbol is not None:
-            wanted = wanted.where(table.c.symbol == symbol)
-        for row in connection.execute(wanted):
+    for kind in _CHANGES:
+        moment = BY_EVENT[kind].day
+        within = EVENT_TABLES[kind].c[moment].between(from_ns, to_ns - 1)
+        for row in connection.execute(rows_of(kind, within, symbol=symbol)):
             change = event_of(kind, row)
-            found.append((_moment_of(change), position_of(row), change))
+            found.append((getattr(change, moment), position_of(row), change))
     return [change for _moment_ns, _position, change in sorted(found, key=lambda item: item[:2])]
 
 
 def open_slots(connection: Connection, since_ns: int, until_ns: int | None) -> Sequence[SlotAssigned]:
     """The open assignments by the assignments and releases of [since, until), or since."""
-    assigned, released = EVENT_TABLES[SlotAssigned], EVENT_TABLES[SlotReleased]
-    within = [
-        column.between(since_ns, _FOR_EVER_NS if until_ns is None else until_ns - 1)
-        for column in (assigned.c.assigned_ns, released.c.released_ns)
-    ]
-    return slots_in_use(
-        connection.execute(select(assigned).where(within[0])).all(),
-        connection.execute(select(released).where(within[1])).all(),
+    last_ns = _FOR_EVER_NS if until_ns is None else until_ns - 1
+    assigned, released = (
+        connection.execute(rows_of(kind, EVENT_TABLES[kind].c[BY_EVENT[kind].day].between(since_ns, last_ns))).all()
+        for kind in (SlotAssigned, SlotReleased)
     )
+    return slots_in_use(assigned, released)
 
 
 def triggers_fired(connection: Connection, session_date: str, symbol: str) -> list[TriggerFired]:
     """When which conditions of a symbol began to hold on a day, in that order."""
-    table = EVENT_TABLES[TriggerFired]
     from_ns, to_ns = day_bounds(session_date)
-    wanted = select(table).where(table.c.symbol == symbol, table.c.fired_ns >= from_ns, table.c.fired_ns < to_ns)
-    in_order = wanted.order_by(table.c.fired_ns, table.c.stream, table.c.sequence)
-    return [event_of(TriggerFired, row) for row in connection.execute(in_order)]
-
-
-def _moment_of(change: SlotChange) -> int:
-    match change:
-        case SlotAssigned():
-            return change.assigned_ns
-        case SlotExtended():
-            return change.extended_ns
-        case SlotReleased():
-            return change.released_ns
-        case SlotOverflowed():
-            return change.overflowed_ns
+    of_day = EVENT_TABLES[TriggerFired].c.fired_ns.between(from_ns, to_ns - 1)
+    return events_in(connection, TriggerFired, of_day, symbol=symbol, order="fired_ns stream sequence")
 
 
 def stream_times(connection: Connection, session_date: str, now_ns: int) -> dict[str, list[Interval]]:

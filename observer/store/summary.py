@@ -1,14 +1,14 @@
 """Counts: of all rows and event streams, and of one day (the table at the end of a demo)."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, timedelta
 from typing import Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Select, and_, case, distinct, func, select
+from sqlalchemy import ColumnElement, Connection, Select, case, distinct, func, select
 
 from bus.events import (
     TAPE,
+    Fact,
     GapDetected,
     GapRecovered,
     GapUnrecoverable,
@@ -26,10 +26,12 @@ from bus.events import (
     TriggerFired,
     UniverseBuilt,
 )
-from observer.base.local_time import local_ns
+from observer.store.day_rows import is_of_day
+from observer.store.kinds import BY_EVENT
 from observer.store.lines import lines_of
 from observer.store.removal import SealedRows, count_left
-from observer.store.session import DatabaseReader
+from observer.store.session import DatabaseReader, events_in
+from observer.store.slots import day_bounds
 from observer.store.tables import (
     DATABASE_EPOCHS,
     DELIVERY_LOSSES,
@@ -41,8 +43,6 @@ from observer.store.tables import (
     TRADE_GROUPS,
     TRADE_ROWS,
 )
-
-_ONE_DAY: Final = timedelta(days=1)
 
 # Each day of a running system has a row in one of these.
 _PROCESSES: Final = EVENT_TABLES[ProcessChanged].c
@@ -159,18 +159,16 @@ class SummaryReader(DatabaseReader):
 
     def quarantined(self) -> int:
         """Events in quarantine."""
-        with self._asking() as connection:
-            return _count(connection, select(func.count()).select_from(QUARANTINE))
+        return int(self._scalar(select(func.count()).select_from(QUARANTINE)))
 
     def epochs(self) -> Sequence[str]:
         """The reasons of the database's epochs, the first being its creation (`bus.delivery`)."""
-        with self._asking() as connection:
-            return list(connection.scalars(select(DATABASE_EPOCHS.c.reason).order_by(DATABASE_EPOCHS.c.id)))
+        return self._scalars(select(DATABASE_EPOCHS.c.reason).order_by(DATABASE_EPOCHS.c.id))
 
     def created_ns(self) -> int | None:
         """The time at which the database was made, in market time; None for a database without an owner."""
-        with self._asking() as connection:
-            return connection.scalar(select(OWNER.c.created_ns))
+        found: int | None = self._scalar(select(OWNER.c.created_ns))
+        return found
 
     def newest_ns(self) -> int | None:
         """The market time of about the newest event, by the tables of few rows; None without any."""
@@ -179,14 +177,12 @@ class SummaryReader(DatabaseReader):
 
     def committed_events(self) -> int:
         """The number of all events that were ever committed, by their streams."""
-        with self._asking() as connection:
-            return _count(connection, select(func.coalesce(func.sum(STREAMS.c.high_water_mark), 0)))
+        return int(self._scalar(select(func.coalesce(func.sum(STREAMS.c.high_water_mark), 0))))
 
     def streams(self) -> Sequence[StreamPosition]:
         """Every stream that ever delivered, in the order of their first commits."""
         columns = (STREAMS.c[name] for name in StreamPosition.__struct_fields__)
-        with self._asking() as connection:
-            return [StreamPosition(*row) for row in connection.execute(select(*columns).order_by(STREAMS.c.id))]
+        return [StreamPosition(*row) for row in self._rows(select(*columns).order_by(STREAMS.c.id))]
 
     def day_summary(self, session_date: str) -> DaySummary:
         with self._asking() as connection:
@@ -219,8 +215,7 @@ class SummaryReader(DatabaseReader):
             shares - of_lines.shares_1 + of_lines.shares_0,
             value - of_lines.value_1 + of_lines.value_0,
         )
-        with self._asking() as connection:
-            row = connection.execute(select(*(func.coalesce(func.sum(each), 0.0) for each in sums))).one()
+        [row] = self._rows(select(*(func.coalesce(func.sum(each), 0.0) for each in sums)))
         return SweptVolume(*map(float, row))
 
 
@@ -228,101 +223,74 @@ def _count(connection: Connection, statement: Select[int]) -> int:
     return int(connection.execute(statement).scalar_one())
 
 
-class _Day:
-    """Queries about one day on one connection, all on the same state of the database."""
-
-    def __init__(self, connection: Connection, session_date: str) -> None:
-        day = date.fromisoformat(session_date)
-        self._connection = connection
-        self._session_date = session_date
-        self._from_ns, self._to_ns = local_ns(day), local_ns(day + _ONE_DAY)
-
-    def within(self, column: ColumnElement[int]) -> ColumnElement[bool]:
-        return and_(column >= self._from_ns, column < self._to_ns)
-
-    def count(self, *conditions: ColumnElement[bool]) -> int:
-        return int(self._connection.execute(select(func.count()).where(*conditions)).scalar_one())
-
-    def of_session(
-        self, event_type: type[Trade | Snapshot | SweepCompleted | GapDetected | TapePage]
-    ) -> ColumnElement[bool]:
-        return EVENT_TABLES[event_type].c.session_date == self._session_date
-
-    def universe(self) -> int:
-        """The number of symbols in the last build of each market."""
-        built = EVENT_TABLES[UniverseBuilt].c
-        wanted = select(built.market, built.symbols).where(built.session_date == self._session_date)
-        in_order = self._connection.execute(wanted.order_by(built.built_ns, built.stream, built.sequence))
-        last_of_each: dict[str, int] = {row.market: row.symbols for row in in_order}
-        return sum(last_of_each.values())
-
-    def triggers(self) -> dict[str, int]:
-        """Triggers fired, by kind."""
-        fired = EVENT_TABLES[TriggerFired].c
-        wanted = select(fired.kind, func.count().label("fired")).where(self.within(fired.fired_ns)).group_by(fired.kind)
-        return {row.kind: row.fired for row in self._connection.execute(wanted.order_by(fired.kind))}
-
-    def recovered_trades(self) -> int:
-        """Trades that recovery stored: those of the symbols that had a gap."""
-        gaps, trades = EVENT_TABLES[GapDetected].c, EVENT_TABLES[Trade].c
-        symbols = self._connection.scalars(select(gaps.symbol).where(self.of_session(GapDetected)).distinct()).all()
-        is_recovered = trades.gap_id.is_not(None) & (trades.gap_id != TAPE)
-        return self.count(trades.symbol.in_(symbols), self.of_session(Trade), is_recovered)
-
-    def tape_trades(self) -> int:
-        """Trades that the tape fetched, by its pages."""
-        fetched = func.coalesce(func.sum(EVENT_TABLES[TapePage].c.stored), 0)
-        return int(self._connection.execute(select(fetched).where(self.of_session(TapePage))).scalar_one())
-
-    def gaps(self) -> int:
-        """Gaps found, each once."""
-        gaps = EVENT_TABLES[GapDetected].c
-        return self._count_distinct(gaps.gap_id, self.of_session(GapDetected))
-
-    def gaps_with(self, decision: type[GapRecovered | GapUnrecoverable], *conditions: ColumnElement[bool]) -> int:
-        """The day's gaps for which there is such a decision."""
-        gaps, decided = EVENT_TABLES[GapDetected].c, EVENT_TABLES[decision].c
-        return self._count_distinct(
-            gaps.gap_id, self.of_session(GapDetected), gaps.gap_id == decided.gap_id, *conditions
-        )
-
-    def _count_distinct(self, column: ColumnElement[str], *conditions: ColumnElement[bool]) -> int:
-        return int(self._connection.execute(select(func.count(distinct(column))).where(*conditions)).scalar_one())
-
-    def listing_changes(self) -> tuple[int, int]:
-        """Appeared and vanished listings, by the checks that applied the changes. Initial listings did not appear."""
-        checks = EVENT_TABLES[MasterFileChecked].c
-        sums = (func.coalesce(func.sum(column), 0) for column in (checks.new, checks.removed))
-        wanted = select(*sums).where(checks.outcome == "updated", self.within(checks.checked_ns))
-        new, removed = self._connection.execute(wanted).one()
-        return int(new), int(removed)
-
-
 def summarise_day(connection: Connection, session_date: str) -> DaySummary:
-    day = _Day(connection, session_date)
-    trades, assigned, released = (EVENT_TABLES[kind].c for kind in (Trade, SlotAssigned, SlotReleased))
-    on_the_day = day.within(assigned.assigned_ns)
-    of_day = (trades.symbol.in_(lines_of(connection, EVENT_TABLES[Trade])), day.of_session(Trade))
-    stored, recovered = day.count(*of_day), day.recovered_trades()
-    new, removed = day.listing_changes()
+    def count(kind: type[Fact], *conditions: ColumnElement[bool], each: str = "") -> int:
+        """The day's rows of a kind under these conditions; with `each` the different values of a column."""
+        table = EVENT_TABLES[kind]
+        what = func.count(distinct(table.c[each])) if each else func.count()
+        return _count(connection, select(what).select_from(table).where(_is_of_day(kind, session_date), *conditions))
+
+    assigned, released = EVENT_TABLES[SlotAssigned].c, EVENT_TABLES[SlotReleased].c
+    trades = EVENT_TABLES[Trade].c
+    gaps = EVENT_TABLES[GapDetected].c
+    with_gap = connection.scalars(select(gaps.symbol).where(gaps.session_date == session_date).distinct()).all()
+    is_recovered = (trades.symbol.in_(with_gap), trades.gap_id.is_not(None), trades.gap_id != TAPE)
+    recovered = count(Trade, *is_recovered)
+    fetched = select(func.coalesce(func.sum(EVENT_TABLES[TapePage].c.stored), 0))
+    of_tape = _count(connection, fetched.where(_is_of_day(TapePage, session_date)))
+    new, removed = _listing_changes(connection, session_date)
     return DaySummary(
         session_date=session_date,
-        universe=day.universe(),
-        sweeps=day.count(day.of_session(SweepCompleted)),
-        snapshots=day.count(day.of_session(Snapshot)),
-        trades=stored - recovered - day.tape_trades(),
+        universe=_universe(connection, session_date),
+        sweeps=count(SweepCompleted),
+        snapshots=count(Snapshot),
+        trades=count(Trade, trades.symbol.in_(lines_of(connection, EVENT_TABLES[Trade]))) - recovered - of_tape,
         recovered_trades=recovered,
-        triggers=day.triggers(),
-        slots_allocated=day.count(on_the_day),
-        slots_replaced=day.count(on_the_day, assigned.replaced.is_not(None)),
-        slots_released=day.count(day.within(released.released_ns), released.replaced_by.is_(None)),
-        slots_overflow=day.count(day.within(EVENT_TABLES[SlotOverflowed].c.overflowed_ns)),
-        gaps_found=day.gaps(),
-        gaps_recovered=day.gaps_with(GapRecovered),
-        gaps_recovered_as_bars=day.gaps_with(GapRecovered, EVENT_TABLES[GapRecovered].c.source == "minute_bars"),
-        gaps_unrecoverable=day.gaps_with(GapUnrecoverable),
+        triggers=_triggers(connection, session_date),
+        slots_allocated=count(SlotAssigned),
+        slots_replaced=count(SlotAssigned, assigned.replaced.is_not(None)),
+        slots_released=count(SlotReleased, released.replaced_by.is_(None)),
+        slots_overflow=count(SlotOverflowed),
+        gaps_found=count(GapDetected, each="gap_id"),
+        gaps_recovered=count(GapRecovered, each="gap_id"),
+        gaps_recovered_as_bars=count(GapRecovered, EVENT_TABLES[GapRecovered].c.source == "minute_bars", each="gap_id"),
+        gaps_unrecoverable=count(GapUnrecoverable, each="gap_id"),
         listings_new=new,
         listings_removed=removed,
-        quarantined_inputs=day.count(day.within(EVENT_TABLES[InputQuarantined].c.quarantined_ns)),
-        quarantined_events=int(connection.execute(select(func.count()).select_from(QUARANTINE)).scalar_one()),
+        quarantined_inputs=count(InputQuarantined),
+        quarantined_events=_count(connection, select(func.count()).select_from(QUARANTINE)),
     )
+
+
+def _is_of_day(kind: type[Fact], session_date: str) -> ColumnElement[bool]:
+    """The condition of a day's rows; what belongs to no day counts by the time at which it happened."""
+    moment = _MOMENTS.get(kind)
+    if moment is None:
+        return is_of_day(BY_EVENT[kind], session_date)
+    from_ns, to_ns = day_bounds(session_date)
+    return EVENT_TABLES[kind].c[moment].between(from_ns, to_ns - 1)
+
+
+_MOMENTS: Final[Mapping[type[Fact], str]] = {InputQuarantined: "quarantined_ns", MasterFileChecked: "checked_ns"}
+
+
+def _universe(connection: Connection, session_date: str) -> int:
+    """The number of symbols in the last build of each market."""
+    builds = events_in(connection, UniverseBuilt, session_date=session_date, order="built_ns stream sequence")
+    return sum({each.market: each.symbols for each in builds}.values())
+
+
+def _triggers(connection: Connection, session_date: str) -> dict[str, int]:
+    """Triggers fired, by kind."""
+    fired = EVENT_TABLES[TriggerFired].c
+    wanted = select(fired.kind, func.count().label("fired")).where(_is_of_day(TriggerFired, session_date))
+    return {row.kind: row.fired for row in connection.execute(wanted.group_by(fired.kind).order_by(fired.kind))}
+
+
+def _listing_changes(connection: Connection, session_date: str) -> tuple[int, int]:
+    """Appeared and vanished listings, by the checks that applied the changes. Initial listings did not appear."""
+    checks = EVENT_TABLES[MasterFileChecked].c
+    sums = (func.coalesce(func.sum(column), 0) for column in (checks.new, checks.removed))
+    wanted = select(*sums).where(checks.outcome == "updated", _is_of_day(MasterFileChecked, session_date))
+    new, removed = connection.execute(wanted).one()
+    return int(new), int(removed)

@@ -1,6 +1,7 @@
 """The schema: one table for each kind of event, and the store's own tables. No statements live here.
 
-An event's columns are the fields of its struct in `bus.events`; nothing is stated twice. In front of them stand
+The kinds, their names and indexes: `observer.store.kinds`. An event's columns are the fields of its struct in
+`bus.events`; nothing is stated twice. In front of them stand
 `stream` and `sequence`, the event's place in its producer's stream, which are the primary key: one event is one row, a
 doubled row is impossible, and a shell query finds missing ranges. A schema change is a change in `bus.events` or here,
 and a migration with the next `schema.SCHEMA_REVISION`.
@@ -38,6 +39,7 @@ from bus import events
 from bus.events import EVENT_TYPES, Fact, is_document
 from observer.reference.etf.model import Etf
 from observer.reference.listings.model import Listing
+from observer.store.kinds import BY_EVENT
 
 METADATA: Final = MetaData(
     naming_convention={
@@ -46,142 +48,6 @@ METADATA: Final = MetaData(
         "uq": "uq_%(table_name)s_%(column_0_N_name)s",
     }
 )
-
-TABLE_NAMES: Final[Mapping[type[Fact], str]] = {
-    events.Trade: "trades",
-    events.OrderBook: "order_books",
-    events.ExpectedPrice: "expected_prices",
-    events.MarketStateChanged: "market_states",
-    events.NavObserved: "navs",
-    events.Snapshot: "snapshots",
-    events.SweepCompleted: "sweeps",
-    events.VolumeRise: "volume_rises",
-    events.AttentionCompleted: "attentions",
-    events.DailyBar: "daily_bars",
-    events.TradesConflated: "conflated_trades",
-    events.SamplingChanged: "sampling_changes",
-    events.MinuteBarRecovered: "recovered_minute_bars",
-    events.MasterFileChecked: "master_file_checks",
-    events.ListingChanged: "listing_changes",
-    events.UniverseBuilt: "universes",
-    events.UniverseMember: "universe_members",
-    events.ContextSynced: "context_syncs",
-    events.TriggerFired: "triggers",
-    events.TriggerEnded: "trigger_ends",
-    events.SlotAssigned: "slot_assignments",
-    events.SlotExtended: "slot_extensions",
-    events.SlotReleased: "slot_releases",
-    events.SlotOverflowed: "slot_overflows",
-    events.ChurnGuardChanged: "churn_guard_changes",
-    events.GapOpened: "gap_openings",
-    events.GapEmpty: "empty_gaps",
-    events.GapDetected: "gaps",
-    events.GapRecovered: "gap_recoveries",
-    events.GapUnrecoverable: "gap_losses",
-    events.GapTimesMeasured: "gap_times",
-    events.ReconciliationResult: "reconciliations",
-    events.QualityJudged: "quality",
-    events.ConnectionChanged: "connections",
-    events.TokenRenewed: "token_renewals",
-    events.AccountChecked: "account_checks",
-    events.PhaseChanged: "phases",
-    events.ProcessChanged: "process_changes",
-    events.AlertRaised: "alerts",
-    events.AlertRepeated: "alert_repetitions",
-    events.AlertResolved: "alert_resolutions",
-    events.BackupCompleted: "backups",
-    events.SectorAssigned: "sector_assignments",
-    events.EnrichmentCompleted: "enrichments",
-    events.InputQuarantined: "quarantined_inputs",
-    events.EtfListed: "etf_lists",
-    events.EtfValued: "etf_values",
-    events.EtfNavDay: "etf_nav_days",
-    events.EtfMeasured: "etf_measures",
-    events.EtfRangeFound: "etf_ranges",
-    events.EtfJobEnded: "etf_jobs",
-    events.MasterFileApproved: "master_file_approvals",
-    events.ListingValued: "listing_values",
-    events.SelectionAdvanced: "selection_steps",
-    events.WatchChanged: "watch_changes",
-    events.SharesAdjusted: "share_adjustments",
-    events.VenueEligibility: "venue_eligibility",
-    events.VolumeProfiled: "volume_profiles",
-    events.MinuteBarFetched: "fetched_minute_bars",
-    events.BarsFetched: "bar_fetches",
-    events.BarsChecked: "bar_checks",
-    events.TapePage: "tape_pages",
-    events.TapeProgressed: "tape_progress",
-    events.TapeJudged: "tape_reports",
-}
-
-# Each index serves a query of `observer.store.reader`, README.md or docs/data.md. No query reads a whole table:
-# tests/conformance/test_store_plans.py explains each of them. A day of all trades is read by its lines, which the index
-# of their groups finds one by one (`observer.store.lines`).
-# Each kind of the lake has an index that begins with its day, or with its symbol and day: a sealing counts its rows of
-# single days.
-_INDEXES: Final[Mapping[type[Fact], tuple[tuple[str, ...], ...]]] = {
-    events.Trade: (("symbol", "session_date"),),
-    events.OrderBook: (("symbol", "receive_time_ns"), ("session_date",)),
-    events.ExpectedPrice: (("symbol", "receive_time_ns"), ("session_date",)),
-    events.MarketStateChanged: (("symbol", "receive_time_ns"),),
-    events.NavObserved: (("symbol", "receive_time_ns"),),
-    events.Snapshot: (("symbol", "session_date"), ("session_date", "receive_time_ns")),
-    events.SweepCompleted: (("session_date",),),
-    events.VolumeRise: (("symbol", "receive_time_ns"), ("session_date", "receive_time_ns")),
-    events.AttentionCompleted: (("session_date",),),
-    events.VolumeProfiled: (("session_date", "symbol"),),
-    events.DailyBar: (("symbol", "session_date"), ("session_date",)),
-    events.TradesConflated: (("symbol", "session_date"),),
-    events.SamplingChanged: (("changed_ns",),),
-    events.MinuteBarRecovered: (("symbol", "minute_start_ns"), ("session_date",)),
-    events.MinuteBarFetched: (("symbol", "session_date"),),
-    events.BarsFetched: (("symbol", "session_date"), ("session_date",)),
-    events.BarsChecked: (("session_date", "symbol"),),
-    events.MasterFileChecked: (("exchange", "checked_ns"), ("checked_ns",), ("run",)),
-    events.MasterFileApproved: (("run",),),
-    events.ListingChanged: (("symbol", "exchange"), ("changed_ns",), ("isin",)),
-    events.ListingValued: (("exchange", "symbol", "valued_ns"),),
-    events.UniverseBuilt: (("session_date", "market"),),
-    events.UniverseMember: (("exchange", "symbol"), ("session_date",)),
-    events.ContextSynced: (("session_date",),),
-    events.TriggerFired: (("fired_ns",), ("symbol", "fired_ns")),
-    events.TriggerEnded: (("ended_ns",),),
-    events.SlotAssigned: (("assigned_ns",), ("symbol", "assigned_ns")),
-    events.SlotExtended: (("extended_ns",),),
-    events.SlotReleased: (("released_ns",),),
-    events.SlotOverflowed: (("overflowed_ns",),),
-    events.ChurnGuardChanged: (("changed_ns",),),
-    events.SectorAssigned: (("exchange", "symbol", "assigned_ns"),),
-    events.EnrichmentCompleted: (("region", "completed_ns"),),
-    events.ReconciliationResult: (("session_date", "symbol"),),
-    events.QualityJudged: (("session_date", "symbol"),),
-    events.GapOpened: (("gap_id",), ("session_date",)),
-    events.GapEmpty: (("gap_id",), ("session_date",)),
-    events.GapDetected: (("gap_id",), ("session_date",)),
-    events.GapTimesMeasured: (("session_date",),),
-    events.GapRecovered: (("gap_id",),),
-    events.GapUnrecoverable: (("gap_id",),),
-    events.EtfListed: (("session_date",), ("symbol", "session_date")),
-    events.EtfValued: (("symbol", "session_date"), ("valued_ns",)),
-    events.EtfNavDay: (("symbol", "session_date"), ("session_date",)),
-    events.EtfMeasured: (("symbol", "session_date"),),
-    events.EtfRangeFound: (("symbol", "session_date"),),
-    events.EtfJobEnded: (("job", "ended_ns"), ("session_date",)),
-    events.SelectionAdvanced: (("session_date",),),
-    events.WatchChanged: (("session_date",),),
-    events.SharesAdjusted: (("session_date",),),
-    events.VenueEligibility: (("session_date",),),
-    events.ConnectionChanged: (("changed_ns",),),
-    events.PhaseChanged: (("session_date", "current"),),
-    events.ProcessChanged: (("changed_ns",),),
-    events.AlertRaised: (("source", "identity", "raised_ns"), ("job", "raised_ns")),
-    events.AlertRepeated: (("source", "identity", "repeated_ns"),),
-    events.AlertResolved: (("source", "identity", "resolved_ns"),),
-    events.InputQuarantined: (("quarantined_ns",),),
-    events.TapePage: (("session_date", "symbol"),),
-    events.TapeProgressed: (("session_date", "progressed_ns"),),
-    events.TapeJudged: (("session_date", "symbol"),),
-}
 
 _COLUMN_TYPES: Final[Mapping[object, TypeEngine[Any]]] = {
     int: BigInteger(),
@@ -216,10 +82,10 @@ def _position() -> tuple[Column[int], Column[int]]:
 
 
 def _event_table(event_type: type[Fact]) -> Table:
-    name = TABLE_NAMES[event_type]
+    kind = BY_EVENT[event_type]
     metadata = _VIEWS if event_type is events.Trade else METADATA
-    table = Table(name, metadata, *_position(), *_columns(event_type), sqlite_with_rowid=False)
-    for columns in _INDEXES.get(event_type, ()):
+    table = Table(kind.name, metadata, *_position(), *_columns(event_type), sqlite_with_rowid=False)
+    for columns in kind.indexes:
         Index(None, *(table.c[column] for column in columns))
     return table
 
@@ -313,7 +179,7 @@ TRADE_GROUPS: Final = Table(
     Column("part", BigInteger, nullable=False),  # 0 of recovered trades
     *(column for column in _columns(events.Trade) if column.name in GROUP_COLUMNS),
 )
-Index(None, *(TRADE_GROUPS.c[name] for name in _INDEXES[events.Trade][0]))
+Index(None, *(TRADE_GROUPS.c[name] for name in BY_EVENT[events.Trade].indexes[0]))
 
 # The columns of 4 bytes stand together: PostgreSQL aligns one of 8 bytes.
 TRADE_ROWS: Final = Table(
@@ -333,11 +199,6 @@ ROW_TABLES: Final[Mapping[type[Fact], Table]] = {**EVENT_TABLES, events.Trade: T
 def table_of_lines(table: Table) -> Table:
     """The table whose index has the symbols and days of a table of events: of trades that of their groups."""
     return TRADE_GROUPS if table is EVENT_TABLES[events.Trade] else table
-
-
-def row_table(table: Table) -> Table:
-    """The table that has a row for each row of a table of events, by position."""
-    return TRADE_ROWS if table is EVENT_TABLES[events.Trade] else table
 
 
 # The current listings: a projection of the listings' changes and values, kept by the writer in the same transaction.

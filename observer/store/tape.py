@@ -30,7 +30,7 @@ from observer.gaps.intervals import VOLUME_NOISE
 from observer.store.decisions import events_between
 from observer.store.lines import lines_of
 from observer.store.rows import Position, event_of, position_of
-from observer.store.session import DatabaseReader
+from observer.store.session import DatabaseReader, rows_of
 from observer.store.slots import day_bounds
 from observer.store.tables import EVENT_TABLES, STREAMS
 
@@ -94,30 +94,23 @@ class TapeReader(DatabaseReader):
         """
         columns = EVENT_TABLES[TapePage].c
         place = (columns.symbol, columns.stream, columns.sequence)
-        wanted = select(EVENT_TABLES[TapePage]).where(columns.session_date == session_date)
-        if symbol is not None:
-            wanted = wanted.where(columns.symbol == symbol)
-        if after is not None:
-            wanted = wanted.where(tuple_(*place) > after)
-        with self._asking() as connection:
-            rows = connection.execute(wanted.order_by(*place).limit(_PAGES_AT_ONCE)).all()
+        behind = () if after is None else (tuple_(*place) > after,)
+        wanted = rows_of(TapePage, *behind, session_date=session_date, symbol=symbol, order="symbol stream sequence")
+        rows = self._rows(wanted.limit(_PAGES_AT_ONCE))
         pages = [event_of(TapePage, row) for row in rows]
         is_last = len(rows) < _PAGES_AT_ONCE
         return pages, None if is_last else PageMark(pages[-1].symbol, *position_of(rows[-1]))
 
     def tape_progress(self, session_date: str) -> TapeProgressed | None:
         """The day's latest progress; None where the tape never ran."""
-        table = EVENT_TABLES[TapeProgressed]
-        wanted = select(table).where(table.c.session_date == session_date)
-        found = self._events(TapeProgressed, wanted.order_by(table.c.progressed_ns.desc()).limit(1))
-        return next(iter(found), None)
+        newest = EVENT_TABLES[TapeProgressed].c.progressed_ns.desc()
+        of_day = rows_of(TapeProgressed, session_date=session_date)
+        return next(iter(self._events(TapeProgressed, of_day.order_by(newest).limit(1))), None)
 
     def tape_reports(self, session_date: str, symbol: str | None = None) -> Mapping[str, TapeJudged]:
         """The last report on each line of the day, or on one line."""
-        table = EVENT_TABLES[TapeJudged]
-        of_line = [] if symbol is None else [table.c.symbol == symbol]
-        wanted = select(table).where(table.c.session_date == session_date, *of_line)
-        return {each.symbol: each for each in self._events(TapeJudged, wanted.order_by(table.c.judged_ns))}
+        found = self._stored(TapeJudged, session_date=session_date, symbol=symbol, order="judged_ns")
+        return {each.symbol: each for each in found}
 
     def held_spans(self, symbol: str, session_date: str) -> Sequence[HeldSpan]:
         """The line's stored trades of the day, conflated ones included, as spans without a gap between two trades, by
@@ -171,8 +164,7 @@ class TapeReader(DatabaseReader):
 
     def is_behind(self, upto: Mapping[str, int]) -> bool:
         """Whether the database lacks events of these (`Decided.upto`): it went back, and does not have them again."""
-        with self._asking() as connection:
-            marks = {row.uid: row.high_water_mark for row in connection.execute(select(STREAMS))}
+        marks = {row.uid: row.high_water_mark for row in self._rows(select(STREAMS))}
         return any(marks.get(uid, 0) < number for uid, number in upto.items())
 
     def lines_with_minute_bars(self, session_date: str) -> frozenset[str]:
@@ -198,7 +190,7 @@ def _decided(connection: Connection, session_date: str, marks: Mapping[int, int]
     table = EVENT_TABLES[SelectionAdvanced]
     # By position, not by time: an unfinished day is closed at the time of its stop, which can be before its last step.
     newest = (table.c.stream.desc(), table.c.sequence.desc())
-    wanted = select(table).where(table.c.session_date == session_date).order_by(*newest).limit(_STEPS_AT_ONCE)
+    wanted = rows_of(SelectionAdvanced, session_date=session_date).order_by(*newest).limit(_STEPS_AT_ONCE)
     rows = [(row, *position_of(row)) for row in connection.execute(wanted)]
     steps = [event_of(SelectionAdvanced, row) for row, stream, sequence in rows if sequence <= marks.get(stream, 0)]
     return _found(changes, steps, upto)

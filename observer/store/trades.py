@@ -11,7 +11,7 @@ from bus.events import (
     TradesConflated,
 )
 from observer.store.lines import lines_of
-from observer.store.session import DatabaseReader
+from observer.store.session import DatabaseReader, rows_of
 from observer.store.tables import EVENT_TABLES
 from observer.store.trade_groups import groups_of, last_groups, rows_of_groups
 
@@ -64,13 +64,9 @@ class TradeReader(DatabaseReader):
             last = last_groups(groups_of(connection, symbols, session_date))
             found = [_mark(last[row.group_id], row, row.exchange_time_ns) for row in rows_of_groups(connection, last)]
             for symbol in symbols:
-                conflated = (
-                    select(rows.cumulative_volume, rows.cumulative_trades, rows.to_ns)
-                    .where(rows.symbol == symbol, rows.session_date == session_date)
-                    .order_by(rows.cumulative_volume.desc())
-                    .limit(_LARGEST)
-                )
-                found += [_mark(symbol, row, row.to_ns) for row in connection.execute(conflated)]
+                conflated = rows_of(TradesConflated, symbol=symbol, session_date=session_date)
+                largest = conflated.order_by(rows.cumulative_volume.desc()).limit(_LARGEST)
+                found += [_mark(symbol, row, row.to_ns) for row in connection.execute(largest)]
         latest = sorted(found, key=lambda mark: (mark.exchange_time_ns, mark.cumulative_volume))
         return {mark.symbol: mark for mark in latest}
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import Connection, Row, Select
 
 from bus.events import UniverseBuilt, UniverseMember, VenueEligibility
 from observer.store.rows import event_of
-from observer.store.session import DatabaseReader
+from observer.store.session import DatabaseReader, events_in, rows_of
 from observer.store.tables import EVENT_TABLES
 
 
@@ -51,30 +51,24 @@ class UniverseReader(DatabaseReader):
 
     def venue_eligibility(self, oldest: str, session_date: str) -> Sequence[VenueEligibility]:
         """The latest facts of these days, both included: of each stock and venue beside the main one."""
-        table = EVENT_TABLES[VenueEligibility]
-        of_these_days = table.c.session_date.between(oldest, session_date)
-        order = (table.c.session_date, table.c.stream, table.c.sequence)
-        facts = self._events(VenueEligibility, select(table).where(of_these_days).order_by(*order))
+        of_these_days = EVENT_TABLES[VenueEligibility].c.session_date.between(oldest, session_date)
+        facts = self._stored(VenueEligibility, of_these_days, order="session_date stream sequence")
         return list({(each.symbol, each.venue): each for each in facts}.values())
 
 
 def last_build(session_date: str, market: str, built_ns: int | None = None) -> Select[*tuple[Any, ...]]:
     """The day's last build; with a build time, the last build of that time."""
-    built = EVENT_TABLES[UniverseBuilt]
-    of_the_day = select(built).where(built.c.session_date == session_date, built.c.market == market)
-    if built_ns is not None:
-        of_the_day = of_the_day.where(built.c.built_ns == built_ns)
-    return of_the_day.order_by(built.c.built_ns.desc(), built.c.stream.desc(), built.c.sequence.desc()).limit(1)
+    built = EVENT_TABLES[UniverseBuilt].c
+    of_the_day = rows_of(UniverseBuilt, session_date=session_date, market=market, built_ns=built_ns)
+    return of_the_day.order_by(built.built_ns.desc(), built.stream.desc(), built.sequence.desc()).limit(1)
 
 
 def in_force(session_date: str, market: str, fixed_ns: int, oldest: str) -> Sequence[Select[*tuple[Any, ...]]]:
     """The build in force on a day that is fixed at this moment, and its fallback without one. A build without a member,
     or of a day before `oldest`, does not count.
     """
-    table = EVENT_TABLES[UniverseBuilt]
-    built = table.c
-    of_these_days = built.session_date.between(oldest, session_date)
-    known = select(table).where(built.market == market, of_these_days, built.symbols > 0)
+    built = EVENT_TABLES[UniverseBuilt].c
+    known = rows_of(UniverseBuilt, built.session_date.between(oldest, session_date), built.symbols > 0, market=market)
     last = (built.session_date.desc(), built.built_ns.desc(), built.stream.desc(), built.sequence.desc())
     in_time = known.where(built.built_ns <= fixed_ns).order_by(*last)
     return in_time.limit(1), known.order_by(built.built_ns, built.stream, built.sequence).limit(1)
@@ -93,11 +87,6 @@ def members_of(connection: Connection, row: Row[*tuple[Any, ...]]) -> StoredUniv
 def _members_within(
     connection: Connection, stream: int, first: int, last: int, built: UniverseBuilt
 ) -> Sequence[UniverseMember]:
-    members = EVENT_TABLES[UniverseMember]
-    wanted = select(members).where(
-        members.c.stream == stream,
-        members.c.sequence.between(first, last),
-        members.c.session_date == built.session_date,
-        members.c.market == built.market,
-    )
-    return [event_of(UniverseMember, member) for member in connection.execute(wanted.order_by(members.c.rank))]
+    within = EVENT_TABLES[UniverseMember].c.sequence.between(first, last)
+    of_build = {"stream": stream, "session_date": built.session_date, "market": built.market}
+    return events_in(connection, UniverseMember, within, order="rank", **of_build)

@@ -12,7 +12,7 @@ from observer.base.instance import Instance, instance_url
 from observer.store import engine as opened
 from observer.store.backup import kept_before_migration
 from observer.store.engine import known_revisions, open_reader, parse_url, schema_revision, sqlite_path
-from observer.store.ownership import migrate_own, require_unused
+from observer.store.owner import migrate_own, require_unused
 from observer.store.schema import SCHEMA_REVISION, unknown_schema
 
 

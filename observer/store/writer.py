@@ -23,7 +23,7 @@ from observer.base.errors import StoreError
 from observer.base.local_time import local_datetime
 from observer.store.engine import describe, open_existing, store_errors
 from observer.store.insertion import Insertion, insertion_of
-from observer.store.lock import WriterLock
+from observer.store.owner import Hold
 from observer.store.projections import PROJECTIONS
 from observer.store.removal import BATCH_ROWS, SealedRows, remove_batch
 from observer.store.rows import QUARANTINE_BYTES_MAX, Position, Row, group_rows, position_of, refused_row, within_bound
@@ -74,7 +74,7 @@ class StoreWriter:
     ) -> None:
         self._now_ns = now_ns
         self._engine: Engine = open_existing(url)
-        self._lock = WriterLock(self._engine, system)
+        self._hold = Hold(self._engine, system)
         self._insertion = insertion_of(self._engine)
         self._quarantine_day: date | None = None
         self._quarantine_bytes = 0  # of that day's contents; on the day of `open` all that the table holds
@@ -86,12 +86,12 @@ class StoreWriter:
             DatabaseInUseError: another process writes it.
             StoreError: it cannot be opened, or it is not of the schema of this code.
         """
-        self._lock.acquire()
+        self._hold.lock()
         try:
-            self._lock.remember()
+            self._hold.remember()
             self._count_quarantine()
         except StoreError:
-            self._lock.release()
+            self._hold.leave()
             raise
 
     def _count_quarantine(self) -> None:
@@ -105,7 +105,7 @@ class StoreWriter:
 
     def close(self) -> None:
         """Close the connection and release the lock; SQLite then checkpoints its log into the file."""
-        self._lock.release()
+        self._hold.leave()
 
     def high_water_marks(self, streams: Sequence[str]) -> dict[str, int]:
         """The last committed number of each stream; 0 for an unknown stream.
@@ -113,7 +113,7 @@ class StoreWriter:
         Raises:
             StoreError: no answer.
         """
-        self._lock.adopt()  # a database that was put back may have older marks, and other groups
+        self._hold.adopt()  # a database that was put back may have older marks, and other groups
         self._insertion.groups.forget()
         with store_errors(self._engine), self._engine.connect() as connection:
             known = _find_streams(connection, streams)
@@ -161,14 +161,14 @@ class StoreWriter:
         Raises:
             StoreError: nothing was changed, or (when the connection was lost in the commit itself) it is unknown.
         """
-        self._lock.require_same()
+        self._hold.require_same()
         with store_errors(self._engine):
             try:
                 committed = self._commit(batches, _insert_all(self._insertion))
             except self._insertion.refusals:
                 committed = self._commit(batches, _insert_halving(self._insertion))
         if batches:
-            self._lock.committed(batches[-1].stream, batches[-1].last_sequence)
+            self._hold.committed(batches[-1].stream, batches[-1].last_sequence)
         return committed
 
     def _commit(self, parts: Sequence[Part], store_rows: _StoreRows) -> Committed:
@@ -176,9 +176,9 @@ class StoreWriter:
         lost = [part for part in parts if isinstance(part, Lost)]
         self._insertion.groups.begin()
         with self._engine.begin() as connection:
-            named = dict.fromkeys([*(part.stream for part in parts), *self._lock.last_stream])  # each once
+            named = dict.fromkeys([*(part.stream for part in parts), *self._hold.last_stream])  # each once
             known = _find_streams(connection, list(named))
-            self._lock.require_last_commit({uid: stream.high_water_mark for uid, stream in known.items()})
+            self._hold.require_last_commit({uid: stream.high_water_mark for uid, stream in known.items()})
             streams = _with_new_streams(connection, known, parts)
             _advance_marks(connection, streams, parts)
             if lost:
@@ -216,8 +216,8 @@ class StoreWriter:
         }
 
     def renew_ownership(self) -> str | None:
-        """Write the system's heartbeat when it is due. Returns and raises as `WriterLock.renew`."""
-        return self._lock.renew()
+        """Write the system's heartbeat when it is due. Returns and raises as `Hold.renew`."""
+        return self._hold.renew()
 
     def note_duplicates(self, stream: str, count: int) -> None:
         """Add to the stream's count of duplicate events.
@@ -231,7 +231,7 @@ class StoreWriter:
 
     def remove(self, sealed: SealedRows, after: int, rows_max: int = BATCH_ROWS) -> int | None:
         """As `observer.store.removal.remove_batch`, in a transaction. Raises StoreError as `commit` does."""
-        self._lock.require_same()
+        self._hold.require_same()
         with store_errors(self._engine), self._engine.begin() as connection:
             reached = remove_batch(connection, sealed, after, rows_max)
             if reached is None and sealed.kind == EVENT_TABLES[Trade].name:  # it removed groups

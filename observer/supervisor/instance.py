@@ -1,13 +1,14 @@
 """One supervisor to a runtime directory: a lock that the system releases when its holder dies, however it dies."""
 
-import fcntl
 import os
 from pathlib import Path
 from typing import Final
 
 from observer.base.errors import ObserverError
+from observer.base.file_lock import FileLock
 
 _FILE_NAME: Final = "supervisor.pid"
+_PID_BYTES_MAX: Final = 20
 
 
 class AlreadyRunningError(ObserverError):
@@ -28,19 +29,15 @@ class InstanceLock:
     """
 
     def __init__(self, runtime_directory: Path) -> None:
-        self._file = (runtime_directory / _FILE_NAME).open("a+", encoding="ascii")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.seek(0)
-            text = self._file.read().strip()
-            self._file.close()
-            raise AlreadyRunningError(runtime_directory, int(text) if text.isdigit() else None) from None
-        self._file.truncate(0)
-        self._file.write(f"{os.getpid()}\n")
-        self._file.flush()
+        self._lock = FileLock(runtime_directory / _FILE_NAME)
+        if not self._lock.take():
+            text = os.pread(self._lock.descriptor, _PID_BYTES_MAX, 0).decode(errors="replace").strip()
+            self._lock.close()
+            raise AlreadyRunningError(runtime_directory, int(text) if text.isdigit() else None)
+        os.ftruncate(self._lock.descriptor, 0)
+        os.pwrite(self._lock.descriptor, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
-        """Release the lock. The file stays: after its removal two processes could lock two files of one name."""
-        self._file.truncate(0)
-        self._file.close()
+        """Release the lock."""
+        os.ftruncate(self._lock.descriptor, 0)
+        self._lock.close()

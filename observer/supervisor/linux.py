@@ -8,9 +8,9 @@ import errno
 import os
 import sys
 from functools import cache
-from pathlib import Path
 from typing import Final
 
+from observer.base.environment import memory_span
 from observer.base.errors import ConfigError
 
 # include/uapi/linux/falloc.h
@@ -84,7 +84,7 @@ def adopt_orphans(*, adopt: bool) -> None:
 
 def show_command(command: str) -> None:
     """Show this command line in /proc, shortened to the room that the process had for its own."""
-    begin, end = _memory_span(48)
+    begin, end = memory_span(48)
     room = end - begin
     # A last byte that is not NUL says that the line ends at the first NUL (`get_mm_proctitle` of the kernel).
     text = os.fsencode(command)[: room - 2].ljust(room - 1, b"\0") + b"."
@@ -93,27 +93,10 @@ def show_command(command: str) -> None:
 
 def replace_environment_text(old: str, new: str) -> None:
     """Replace a text by one of equal length in the environment that /proc shows; where it is not found, nothing."""
-    begin, end = _memory_span(50)
+    begin, end = memory_span(50)
     at = ctypes.string_at(begin, end - begin).find(os.fsencode(old))
     if at >= 0 and len(os.fsencode(old)) == len(os.fsencode(new)):
         ctypes.memmove(begin + at, os.fsencode(new), len(os.fsencode(new)))
-
-
-def blank_variable(name: str) -> None:
-    """Write asterisks over this variable's value in the environment that /proc shows, if it is there."""
-    begin, end = _memory_span(50)
-    prefix = os.fsencode(name) + b"="
-    at = begin
-    for entry in ctypes.string_at(begin, end - begin).split(b"\0"):
-        if entry.startswith(prefix):
-            ctypes.memset(at + len(prefix), ord("*"), len(entry) - len(prefix))
-        at += len(entry) + 1
-
-
-def _memory_span(field: int) -> tuple[int, int]:
-    """Two addresses of this process's memory, from this field of /proc/self/stat on (proc(5), counted from 1)."""
-    fields = Path("/proc/self/stat").read_text(encoding="ascii").rpartition(")")[2].split()  # the first is number 3
-    return int(fields[field - 3]), int(fields[field - 2])
 
 
 def _fallocate(descriptor: int, mode: int, offset: int, length: int) -> None:

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from observer.base.state_file import StateFile
 from observer.supervisor.proc import ProcessId, ProcessSeen, boot_id, seen
 
 logger = logging.getLogger(__name__)
@@ -33,14 +34,11 @@ class Registry(msgspec.Struct, frozen=True):
     processes: tuple[Registered, ...] = ()
 
 
-_decoder: Final = msgspec.json.Decoder(Registry)
-
-
 class PidRegistry:
     """The processes that run now, as a file in the runtime directory."""
 
     def __init__(self, runtime_directory: Path) -> None:
-        self._path = runtime_directory / _FILE_NAME
+        self._file = StateFile(runtime_directory / _FILE_NAME, Registry, survives_power_failure=False)
         self._children: dict[int, Registered] = {}
         self._descendants: frozenset[ProcessId] = frozenset()
         self._cgroup = ""
@@ -78,23 +76,21 @@ class PidRegistry:
         """
         descendants = (Registered(identity) for identity in sorted(self._descendants))
         content = Registry(boot_id(), self._cgroup, (*self._children.values(), *descendants))
-        new = self._path.with_suffix(".new")
         try:
-            new.write_bytes(msgspec.json.encode(content))
-            new.replace(self._path)
+            self._file.write(content)
             self.error = None
         except OSError as error:
             if self.error is None:
-                logger.error("cannot write %s, so the next supervisor will not know our children: %s", new, error)
+                logger.error(
+                    "cannot write %s, so the next supervisor will not know our children: %s", self._file.path, error
+                )
             self.error = error
 
     def earlier(self) -> Registry:
         """What an earlier supervisor wrote in this boot; an empty registry without one."""
         try:
-            registry = _decoder.decode(self._path.read_bytes())
-        except FileNotFoundError:
-            return Registry()
+            registry = self._file.read_whole()
         except (ValueError, RecursionError) as error:
-            logger.warning("cannot read %s, so leftovers of an earlier run are not known: %s", self._path, error)
-            return Registry()
-        return registry if registry.boot == boot_id() else Registry()
+            logger.warning("cannot read %s, so leftovers of an earlier run are not known: %s", self._file.path, error)
+            registry = None
+        return registry if registry is not None and registry.boot == boot_id() else Registry()

@@ -15,9 +15,9 @@ from typing import Final
 
 import msgspec
 
+from observer.base.environment import withhold
 from observer.supervisor.cgroup import Cgroup
 from observer.supervisor.child import Child
-from observer.supervisor.environment import withhold
 from observer.supervisor.group import kill_until_gone, signal_group
 from observer.supervisor.mark import MARK_VARIABLE, Containment
 from observer.supervisor.notify import Notification, NotifySocket, child_environment

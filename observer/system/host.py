@@ -5,7 +5,7 @@ import contextlib
 import logging
 import os
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -21,24 +21,27 @@ from observer.base.settings import endpoints_of
 from observer.brokers.accounts.keys import keys_of
 from observer.calendar.phases import DayPlan, next_change, phase_at
 from observer.calendar.service import TradingDayService
+from observer.monitoring.alerts.delivery import AlertDelivery, DeliveryParts, system_name
 from observer.monitoring.alerts.process import DATABASE_UNAVAILABLE, Alerts, kept_alerts
 from observer.monitoring.alerts.silences import Silences
+from observer.monitoring.alerts.supervised import PREFIXES, report_process
+from observer.monitoring.alerts.system import SystemAlerts
+from observer.monitoring.alerts.targets import require_urls
 from observer.monitoring.metrics.host import DELIVERY_METRICS
+from observer.monitoring.metrics.readiness import Owners
 from observer.monitoring.metrics.settings import MetricsSettings
 from observer.supervisor.limits import Crossing, crossing_text
 from observer.supervisor.linux import require_linux
+from observer.supervisor.mark import MARK_VARIABLE, own_mark
 from observer.supervisor.notify import ServiceManager
 from observer.supervisor.states import ProcessState
 from observer.supervisor.supervisor import Supervisor
 from observer.system.access import close_to_others
-from observer.system.alert_targets import require_urls
-from observer.system.alerts import SystemAlerts
 from observer.system.config import Settings
-from observer.system.delivery import AlertDelivery, system_name
+from observer.system.figures import day_state, disk_samples, machine_samples
 from observer.system.orders import HostOrders
 from observer.system.preflight import require_usable_machine
-from observer.system.process_alerts import PREFIXES, report_process
-from observer.system.processes import CORE_WRITER, PRELOADED, children_of
+from observer.system.processes import CORE_WRITER, PRELOADED, SLOTS_OWNER, children_of
 from observer.system.refusals import refused_events, refused_messages
 from observer.system.service import Service
 from observer.system.worker_log import complaint_in
@@ -50,11 +53,10 @@ DRAIN_S: Final = 10.0
 READY: Final = "ready"
 NOT_READY: Final = "not_ready"
 WRITER_STOPPED: Final = "writer_stopped"
+OWNERS: Final = Owners(database=CORE_WRITER, tokens="accounts", slots=SLOTS_OWNER, database_alert=DATABASE_UNAVAILABLE)
 CALENDAR_GRACE_S: Final = 30.0  # machine seconds: a day file is computed in less
 WRITER_GRACE_S: Final = 30.0  # machine seconds: a restart takes less
-_CALENDAR_CHECK_S: Final = 1.0  # machine seconds, as the next ones
-_PROCESSES_CHECK_S: Final = 1.0
-_READINESS_CHECK_S: Final = 1.0
+_CHECK_S: Final = 1.0  # machine seconds
 
 
 class Host:
@@ -78,14 +80,14 @@ class Host:
         require_linux()
         keys_of(settings.pool)
         require_urls(settings.alerts)
+        runtime = Path(settings.run.runtime)
         self._settings = settings
         self._configuration = configuration
         self.endpoints = endpoints_of(settings.run)
         self.stopping = asyncio.Event()
         self._clock = clock
-        self._today = TradingDayService(Path(settings.run.runtime), settings.day_rules, clock)
-        self._alerts = Alerts(clock, NAME, runtime=Path(settings.run.runtime))
-        self._silences = Silences(Path(settings.run.runtime))
+        self._today = TradingDayService(runtime, settings.day_rules, clock)
+        self._alerts = Alerts(clock, NAME, runtime=runtime)
         self._accounts = _accounts_of(settings)
         self._producer: Producer | None = None
         self._logged_phase = "IDLE"
@@ -107,16 +109,19 @@ class Host:
             preload=PRELOADED,
             status_metrics=DELIVERY_METRICS,
         )
-        left = kept_alerts(Path(settings.run.runtime))
-        self._system_alerts = SystemAlerts(self._alerts, self._silences, clock, self._supervisor.alerts, left)
+        left = kept_alerts(runtime)
+        self._system_alerts = SystemAlerts(self._alerts, Silences(runtime), clock, self._supervisor.alerts, left)
         self._delivery = AlertDelivery(
             settings.alerts,
-            self._system_alerts.all,
-            self._alerts,
-            Path(settings.run.runtime),
-            market=clock,
-            machine=RealClock(),
-            system=system_name(settings.instance.name),
+            DeliveryParts(
+                open_alerts=self._system_alerts.all,
+                own=self._alerts,
+                runtime=runtime,
+                market=clock,
+                machine=RealClock(),
+                system=system_name(settings.instance.name),
+                variables=lambda: {MARK_VARIABLE: str(own_mark(runtime))},  # so that no sending outlives the system
+            ),
         )
         self._lost_events = refused_events(self._alerts, self._events_refused)
         self._refused_requests = refused_messages(
@@ -173,7 +178,8 @@ class Host:
             self._service.run(),
             self._report_ready(),
             self._system_alerts.announce(),
-            self._report_calendar(),
+            self._watch("no_calendar", CALENDAR_GRACE_S, self._without_calendar, "the trading day is known"),
+            self._watch(WRITER_STOPPED, WRITER_GRACE_S, self._without_writer, f"{CORE_WRITER} runs"),
             self._report_processes(),
         )
         exporting = [] if self._settings.metrics is None else [self._export(self._settings.metrics)]
@@ -189,15 +195,20 @@ class Host:
 
     async def _export(self, metrics: MetricsSettings) -> None:
         """Serve figures for Prometheus until cancelled; the library is loaded only here."""
-        from observer.system.metrics import Exporter, System
+        from observer.monitoring.metrics.exporter import Exporter, System
 
         supervisor = self._supervisor
         system = System(
-            *(supervisor.status, supervisor.samples, lambda: supervisor.host_figures, self._plan),
-            *(lambda: self._producer, lambda: self._accounts),
+            status=supervisor.status,
+            samples=supervisor.samples,
+            machine=lambda: machine_samples(supervisor.host_figures),
+            disk=lambda: disk_samples(self._settings),
+            day=lambda: day_state(self._plan(), self._clock.now_ns()),
+            producer=lambda: self._producer,
+            accounts=lambda: self._accounts,
+            owners=OWNERS,
         )
-        parts = (self._settings, self.endpoints.feed, self._clock)
-        failure = await Exporter(metrics.port, NAME, system, *parts).run()
+        failure = await Exporter(metrics.port, NAME, system, self.endpoints.feed, self._clock).run()
         await supervisor.started.wait()
         self._alerts.report("host:exporter", "warning", failure)
 
@@ -278,40 +289,39 @@ class Host:
         await self._supervisor.started.wait()
         self._service.ready()
 
-    async def _report_calendar(self) -> None:
-        """Report a day that the calendar does not know when it had its time to become known."""
-        await self._supervisor.started.wait()
-        unknown_s = 0.0
-        while True:
-            unknown_s = unknown_s + _CALENDAR_CHECK_S if self._today.known() is None else 0.0
-            if unknown_s > CALENDAR_GRACE_S:
-                text = "the trading day is not known: no phase, no universe, no sweep; see the log of master-file"
-                self._alerts.report("no_calendar", "critical", text)
-            elif not unknown_s:
-                self._alerts.resolve("no_calendar", "the trading day is known")
-            await asyncio.sleep(_CALENDAR_CHECK_S)
-
-    async def _report_processes(self) -> None:
-        """Report damage of the host's outbox and a writer that does not run, and end the alerts of dismissed processes,
-        until cancelled.
+    async def _watch(self, identity: str, grace_s: float, problem: Callable[[], str], end: str) -> None:
+        """Report a problem that lasts for more than so many machine seconds, and its end, until cancelled. `problem`
+        returns its text, or nothing.
         """
         await self._supervisor.started.wait()
-        stopped_s = 0.0
+        lasts_s = 0.0
+        while True:
+            text = problem()
+            lasts_s = lasts_s + _CHECK_S if text else 0.0
+            if lasts_s > grace_s:
+                self._alerts.report(identity, "critical", text)
+            elif not text:
+                self._alerts.resolve(identity, end)
+            await asyncio.sleep(_CHECK_S)
+
+    def _without_calendar(self) -> str:
+        if self._today.known() is not None:
+            return ""
+        return "the trading day is not known: no phase, no universe, no sweep; see the log of master-file"
+
+    def _without_writer(self) -> str:
+        if self._writer_runs():
+            return ""
+        return f"{CORE_WRITER} does not run, nothing is stored: `observer ctl start {CORE_WRITER}`"
+
+    async def _report_processes(self) -> None:
+        """Report damage of the host's outbox, and end the alerts of dismissed processes, until cancelled."""
+        await self._supervisor.started.wait()
         while True:
             if self._producer is not None:
                 self._report_damage(self._producer)
                 self._settle_dismissed(frozenset(each.name for each in self.status().processes), self._producer)
-            stopped_s = 0.0 if self._writer_runs() else stopped_s + _PROCESSES_CHECK_S
-            self._report_writer(stopped_s)
-            await asyncio.sleep(_PROCESSES_CHECK_S)
-
-    def _report_writer(self, stopped_s: float) -> None:
-        """Report a writer that has not run for so many machine seconds, or its end: 0 means that it runs."""
-        if stopped_s > WRITER_GRACE_S:
-            text = f"{CORE_WRITER} does not run, nothing is stored: `observer ctl start {CORE_WRITER}`"
-            self._alerts.report(WRITER_STOPPED, "critical", text)
-        elif not stopped_s:
-            self._alerts.resolve(WRITER_STOPPED, f"{CORE_WRITER} runs")
+            await asyncio.sleep(_CHECK_S)
 
     def _report_damage(self, producer: Producer) -> None:
         self._alerts.report_damage(producer.take_damage(), keeps_damaged=producer.keeps_damaged)
@@ -342,12 +352,10 @@ class Host:
 
     async def _report_readiness(self) -> None:
         """Raise the readiness alert, ten minutes before the market opens."""
-        while True:
-            plan = await self._today.plan()
+        async for plan in self._today.days():
             if is_readiness_due(plan, self._clock.now_ns(), is_open=NOT_READY in self._alerts.identities):
                 await self._clock.sleep_until(plan.ready_ns)
                 await self._until_ready()
-            await self._today.end_of(plan)
 
     async def _until_ready(self) -> None:
         """Report whether every process runs; return when each does."""
@@ -356,7 +364,7 @@ class Host:
             self._alerts.happened(READY, "info", f"ready for the open: {len(self.status().processes)} processes run")
         while missing:
             self._alerts.report(NOT_READY, "critical", f"not ready for the open: {', '.join(missing)}")
-            await asyncio.sleep(_READINESS_CHECK_S)
+            await asyncio.sleep(_CHECK_S)
             missing = missing_for_open(self.status().processes)
         self._alerts.resolve(NOT_READY, "every process runs")
 

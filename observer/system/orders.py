@@ -24,18 +24,18 @@ from bus.commands import (
     SilenceAlert,
     StartCapture,
     StopCapture,
-    UnderWay,
     Unpin,
 )
 from bus.producer import Producer
 from observer.base import logs
 from observer.base.errors import ConfigError
 from observer.brokers.accounts.keys import keys_of
+from observer.monitoring.alerts.targets import require_urls
 from observer.supervisor.states import ProcessState
 from observer.supervisor.supervisor import ANSWER_WITHIN_S, Supervisor
-from observer.system.alert_targets import require_urls
 from observer.system.captures import Capturing
 from observer.system.config import Settings, load_settings
+from observer.system.process_orders import drained
 from observer.system.processes import GAPS_OWNER, JOB_OWNERS, SLOTS_OWNER
 
 
@@ -131,10 +131,7 @@ class HostOrders:
         producer = self._producer()
         if producer is None:
             return Refused("shutting_down", f"{self._name} publishes nothing now")
-        published = producer.published
-        if await producer.drain(ANSWER_WITHIN_S):
-            return Done(self._name, f"all it published is committed: {published} events of this run")
-        return UnderWay(f"{producer.unacknowledged} events of {self._name} are not committed yet")
+        return await drained(self._name, producer, ANSWER_WITHIN_S)
 
     async def _run_job(self, job: str, request: RunJob) -> OrderReply:
         owner = JOB_OWNERS.get(job)

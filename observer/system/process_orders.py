@@ -11,7 +11,7 @@ from bus.producer import Producer
 from observer.base import logs
 from observer.base.errors import ObserverError
 from observer.monitoring.alerts.process import Alerts
-from observer.system.jobs import job_identity
+from observer.monitoring.jobs import job_identity
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +22,14 @@ JobAction = Callable[[], Awaitable[str | Refused]]
 
 DirectedJob = Callable[[Sequence[str]], Awaitable[str | Refused]]
 """The same for a job with arguments."""
+
+
+async def drained(process: str, producer: Producer, within_s: float) -> OrderReply:
+    """Wait so many machine seconds until all that a process published is committed."""
+    published = producer.published
+    if await producer.drain(within_s):
+        return Done(process, f"all it published is committed: {published} events of this run")
+    return UnderWay(f"{producer.unacknowledged} events of {process} are not committed yet")
 
 
 class SlotOrders(Protocol):
@@ -92,10 +100,7 @@ class WorkerOrders:
     async def _drain(self) -> OrderReply:
         if self.producer is None:
             return Done(self._process, "publishes nothing")
-        published = self.producer.published
-        if await self.producer.drain(ANSWER_WITHIN_S):
-            return Done(self._process, f"all it published is committed: {published} events of this run")
-        return UnderWay(f"{self.producer.unacknowledged} events of {self._process} are not committed yet")
+        return await drained(self._process, self.producer, ANSWER_WITHIN_S)
 
     async def _run_job(self, job: str, arguments: Sequence[str]) -> OrderReply:
         directed = self.directed_jobs.get(job)

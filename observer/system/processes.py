@@ -32,7 +32,6 @@ class Process(msgspec.Struct, frozen=True):
 _DAY: Final = ("run", "schedule", "sessions", "track_a.sessions", "track_b.sessions")  # what a day's plan is made of
 _OUTBOX: Final = ("backup.archive_bytes_max", "backup.archive_days_max")  # the limits of its archive
 _COLLECTOR: Final = ("store", "pool", "keys_digest", "brokers", *_OUTBOX)
-_UNIVERSE: Final = ("universe", "selection.universe")
 _SELECTION: Final = ("selection.triggers", "selection.slots", "selection.context")
 
 CORE_WRITER: Final = "core-writer"

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import Final, Protocol, Self
+from typing import Final, Self
 
 import msgspec
 
@@ -18,9 +18,8 @@ from bus.endpoints import Address
 from observer.base.errors import ConfigError, StoreError
 from observer.base.files import PRIVATE_FOLDER, sync_path
 from observer.base.settings import endpoints_of
-from observer.brokers.raw import RawFolder, RawTotals, paths_in
-from observer.brokers.raw_recorder import POLL_S as RECORDER_CHECK_S
-from observer.brokers.raw_recorder import RawCaptureRequest, open_raw_request, raw_request_path
+from observer.brokers.raw import POLL_S as RECORDER_CHECK_S
+from observer.brokers.raw import RawCaptureRequest, RawFolder, RawTotals, open_raw_request, paths_in, raw_request_path
 from observer.store.reader import StoreReader
 from observer.system.config import Settings
 
@@ -29,20 +28,10 @@ POLL_S: Final = 0.05
 _RAW_SETTLE_S: Final = RECORDER_CHECK_S + 0.1  # by then every process that records has seen the end of the request
 
 
-class Recording(Protocol):
-    """A capture while it runs."""
+Progress = Callable[[], str]
+"""Returns the progress of a recording as text; empty before it has begun."""
 
-    @property
-    def has_begun(self) -> bool:
-        """Whether the recording has begun."""
-        ...
-
-    def progress(self) -> str:
-        """The progress as text."""
-        ...
-
-
-Show = Callable[[Recording], Awaitable[None]]
+Show = Callable[[Progress], Awaitable[None]]
 """Shows the progress of a recording; ends when the caller's `stopping` is set, or is cancelled."""
 
 
@@ -83,21 +72,6 @@ class RawCaptureSummary(msgspec.Struct, frozen=True):
 # --- committed batches ------------------------------------------------------------------------------------------
 
 
-class _CommittedRecording:
-    """Satisfies `Recording`."""
-
-    def __init__(self, capture: Capture) -> None:
-        self._capture = capture
-
-    @property
-    def has_begun(self) -> bool:
-        return self._capture.has_begun
-
-    def progress(self) -> str:
-        state = f"{self._capture.events:,} events" if self.has_begun else "waiting for the writer"
-        return f"{state}, {self._capture.size_bytes:,} bytes"
-
-
 async def record_committed(
     out: Path, kinds: AbstractSet[str] | None, settings: Settings, stopping: asyncio.Event, show: Show
 ) -> CaptureSummary:
@@ -115,7 +89,11 @@ async def record_committed(
     except FileExistsError:
         raise ConfigError(f"{out} is there already: give a new file") from None
     listening = asyncio.create_task(_listen(recording, endpoints_of(settings.run).batch_feed))
-    showing = asyncio.ensure_future(show(_CommittedRecording(recording)))
+
+    def progress() -> str:
+        return f"{recording.events:,} events, {recording.size_bytes:,} bytes" if recording.has_begun else ""
+
+    showing = asyncio.ensure_future(show(progress))
     stopped = asyncio.create_task(stopping.wait())
     await asyncio.wait([listening, stopped], return_when=asyncio.FIRST_COMPLETED)
     marks = await asyncio.to_thread(_marks, url)
@@ -162,18 +140,6 @@ async def _settle(recording: Capture, listening: asyncio.Task[None], marks: Mapp
 # --- raw broker traffic -----------------------------------------------------------------------------------------
 
 
-class _RawRecording:
-    """Satisfies `Recording`."""
-
-    has_begun = True
-
-    def __init__(self, journals: RawFolder) -> None:
-        self._journals = journals
-
-    def progress(self) -> str:
-        return text_of(self._journals.check())
-
-
 async def record_raw(folder: Path, settings: Settings, stopping: asyncio.Event, show: Show) -> RawCaptureSummary:
     """Request a raw capture to a new or empty folder while this runs, and count what the processes record.
 
@@ -186,7 +152,7 @@ async def record_raw(folder: Path, settings: Settings, stopping: asyncio.Event, 
     journals = RawFolder(folder)
     try:
         with open_raw_request(raw_request_path(endpoints_of(settings.run).runtime_directory), request):
-            await asyncio.gather(stopping.wait(), show(_RawRecording(journals)))
+            await asyncio.gather(stopping.wait(), show(lambda: text_of(journals.check())))
         await asyncio.sleep(_RAW_SETTLE_S)
         totals = journals.check()
     finally:

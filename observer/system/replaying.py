@@ -18,7 +18,7 @@ from observer.base.instance import Instance
 from observer.brokers.broker import BROKER_NAMES, broker_named
 from observer.brokers.raw import RawFacts, RawJournal, RawRecord, merged, paths_in
 from observer.store.engine import migrate, parse_url
-from observer.store.ownership import only_writer, owner_of, require_unused
+from observer.store.owner import only_writer, owner_of, require_unused
 from observer.store.reader import StoreReader
 from observer.system.writer_process import writer_of
 

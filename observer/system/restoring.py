@@ -29,7 +29,7 @@ from observer.base.clock import Clock
 from observer.base.errors import ConfigError, DataFileError, StoreError, StoreFailedError
 from observer.base.settings import RunSettings, endpoints_of, is_reachable
 from observer.store.backup import copy_name, selected_schema
-from observer.store.ownership import claim
+from observer.store.owner import claim
 from observer.store.restore import Loss, StoredState, replace_database, stored_state
 from observer.store.schema import SCHEMA_REVISION
 from observer.store.systems import this_system

@@ -33,6 +33,7 @@ from observer.base.privacy import keep_private
 from observer.base.settings import endpoints_of
 from observer.calendar.service import TradingDayService
 from observer.monitoring.alerts.process import DATABASE_UNAVAILABLE, Alerts
+from observer.monitoring.jobs import Job, run_jobs
 from observer.monitoring.metrics.counters import COUNTERS, bounded
 from observer.monitoring.metrics.delivery import producer_samples
 from observer.supervisor.mark import end_own_system
@@ -113,6 +114,10 @@ class Worker:
         """
         while not await producer.drain(SETTLE_S):
             logger.info("waiting for %d events to be stored", producer.unacknowledged)
+
+    async def run_jobs(self, jobs: Sequence[Job], until_ns: int) -> None:
+        """Run the jobs of a day as `monitoring.jobs`, none beside a job that an operator ordered."""
+        await run_jobs(jobs, until_ns, clock=self.clock, alerts=self.alerts, turn=self.orders.turn)
 
     def samples(self) -> list[Sample]:
         """The process's figures for the exporter, as many as a heartbeat carries."""

@@ -13,12 +13,12 @@ import msgspec
 import tomli_w
 
 from bus.endpoints import Address, Endpoints
+from observer.base.environment import withhold
 from observer.base.errors import StoreError
 from observer.base.instance import Instance
 from observer.base.signals import stop_process
 from observer.brokers.broker import BROKER_NAMES, broker_named
-from observer.store.ownership import owner_of, require_unused
-from observer.supervisor.environment import withhold
+from observer.store.owner import owner_of, require_unused
 from observer.system.processes import CORE_WRITER
 from observer.system.worker_log import complaint_in
 

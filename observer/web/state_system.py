@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from bus.commands import ProcessAlert, ProcessStatus, StatusReply
+from bus.commands import OpenAlert, ProcessStatus, StatusReply
 from bus.histogram import BOUNDS_S
 from observer.base.local_time import local_datetime
 from observer.base.units import NS_PER_MINUTE
@@ -81,7 +81,7 @@ def _level_of(status: ProcessStatus) -> Level:
     return "ok" if status.state in _AS_WISHED and not is_silent else "warning"
 
 
-def alerts_of(alerts: Iterable[ProcessAlert], known_ms: int) -> Alerts:
+def alerts_of(alerts: Iterable[OpenAlert], known_ms: int) -> Alerts:
     """The open alerts, worst first; of one severity those that are not silenced, then the newest, first."""
     ordered = sorted(
         alerts,
@@ -91,7 +91,7 @@ def alerts_of(alerts: Iterable[ProcessAlert], known_ms: int) -> Alerts:
 
 
 def alert_of(
-    alert: "ProcessAlert | StoredAlert", process: str, silenced_until_ns: int | None = None, ended_ns: int | None = None
+    alert: "OpenAlert | StoredAlert", process: str, silenced_until_ns: int | None = None, ended_ns: int | None = None
 ) -> Alert:
     """An alert as the page shows it."""
     return Alert(

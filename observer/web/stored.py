@@ -24,7 +24,7 @@ from observer.store.sectors import SectorReader
 from observer.store.slots import day_bounds
 from observer.store.summary import DaySummary
 from observer.system.config import Settings
-from observer.system.storage import storage_of
+from observer.system.figures import storage_of
 from observer.web.model import Backup, Backups, Listing, Listings, PendingFile, Storage
 from observer.web.state_day import DayBasis, DayFold
 from observer.web.state_system import local_time

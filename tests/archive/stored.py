@@ -17,8 +17,7 @@ from observer.archive.lake.layout import sealed_days
 from observer.archive.lake.removal import Removal
 from observer.archive.lake.sealing import seal_days
 from observer.base.local_time import local_ns
-from observer.store.kinds import KINDS
-from observer.store.tables import TABLE_NAMES
+from observer.store.kinds import KINDS, TABLE_NAMES
 from observer.store.writer import StoreWriter
 from tests.builders import trade
 from tests.folders import as_made

@@ -35,7 +35,7 @@ from observer.calendar.service import TradingDayService
 from observer.calendar.trading_day import TradingDay
 from observer.demo.configuration import DAY
 from observer.monitoring.alerts.process import Alerts
-from observer.store.ownership import claim
+from observer.store.owner import claim
 from observer.system.process_orders import WorkerOrders
 from tests.archive.scene import GO_ON, NOW_NS, commit, package_of, plan_in
 from tests.archive.stored import append

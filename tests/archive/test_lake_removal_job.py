@@ -156,6 +156,8 @@ def test_a_manifest_that_cannot_be_read_is_an_alert_until_it_can(tmp_path):
     async def scenario():
         await scene.clock.advance((day_plan(DATE).backup_ns - scene.clock.now_ns()) / NS_PER_S)
         await until_async(lambda: scene.alerts.are_open("removal"), "the alert is open")
+        [alert] = scene.alerts.open
+        assert str(manifest) in alert.text
         looks_ns = [day_plan(DATE).backup_ns, day_plan(DATE).backup_ns + LOOK_S * NS_PER_S]
         await until_async(lambda: scene.clock.waits == looks_ns, "the job waits for its next look")
         manifest.write_bytes(content)
@@ -163,6 +165,16 @@ def test_a_manifest_that_cannot_be_read_is_an_alert_until_it_can(tmp_path):
         await until_async(lambda: not scene.alerts.are_open("removal"), "the alert is resolved")
 
     scene.run(scenario)
+
+
+def test_the_file_of_rows_that_are_removed_may_go_without_an_alert_of_their_removal(tmp_path):
+    scene = Scene(tmp_path, keep_days=0)
+    found = scene.job._rows()
+    scene.job._look(found)
+    scene.step()
+    assert {rows.session_date for rows in scene.writer.asked} == {DAY, NEXT_DAY}
+    version_path(scene.lake, "trades", MARKET, DAY, 1).unlink()
+    assert scene.job._rows() == found
 
 
 class Failing:

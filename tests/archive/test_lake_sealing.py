@@ -89,13 +89,14 @@ def test_a_file_is_sorted_and_has_its_kinds_columns_but_those_of_its_folders(lak
     assert table.schema.field("exchange_time_ns").metadata[b"unit"].startswith(b"ns since")
 
 
-def test_a_files_metadata_state_rows_digest_version_time_and_schema(lake, url):
+def test_a_files_metadata_state_its_rows_and_what_it_is(lake, url):
     seal_day(lake, url, now_ns=42)
     stated = metadata_of(path_of(lake, "trades", MARKET, DAY))
     newest = sealed_days(lake)[0].newest("trades")
     assert newest is not None
-    expected = {"rows": "60", "version": "1", "sealed_at_ns": "42", "schema_version": str(SCHEMA_VERSION)}
-    assert stated.items() >= {**expected, "digest": newest.digest}.items()
+    of_rows = {"rows": "60", "digest": newest.digest, "schema_version": str(SCHEMA_VERSION)}
+    of_file = {"kind": "trades", "market": MARKET, "session_date": DAY, "version": "1", "sealed_at_ns": "42"}
+    assert stated.items() >= {**of_rows, **of_file}.items()
 
 
 def test_a_file_is_compressed_by_zstd_and_differences(lake, url):
@@ -161,7 +162,7 @@ def test_fewer_or_more_rows_than_were_counted_are_an_error(lake, url, monkeypatc
 def test_a_stopped_sealing_leaves_the_lake_as_it_was(lake, url):
     stop = threading.Event()
     stop.set()
-    with locked(lake), pytest.raises(StoppedError):
+    with locked(lake), pytest.raises(StoppedError, match=f"the sealing of {DAY} was interrupted"):
         seal(lake, url, MARKET, DAY, 1, stop)
     assert sealed_days(lake) == []
     assert list(lake.glob(glob_of())) == []

@@ -1,11 +1,17 @@
 """Small real servers on loopback, and the sources that a pipeline takes, for tests of the provider's shells."""
 
+import time
 from contextlib import asynccontextmanager
+from random import Random
 
 from aiohttp import web
 
+from observer.base.clock import ScaledClock
 from observer.base.errors import RateExceededError
 from observer.brokers.broker import Credentials
+from observer.brokers.http import RestPipeline, open_client
+from observer.brokers.kis.envelope import KisRestDialect
+from observer.brokers.settings import RestSettings
 from observer.monitoring.metrics.counters import COUNTERS
 
 
@@ -56,13 +62,30 @@ class RenewingCredentials:
         approval = self.approval or f"approval {self.number}"
         return Credentials("app key", "app secret", f"token {self.number}", approval)
 
-    async def reject(self, used):
+    async def reject(self, used, part="access_token"):
         self.rejected.append(used.access_token)
         self.number += self.renews
         return self.renews
 
-    async def reject_key(self, used):
-        return await self.reject(used)
+
+@asynccontextmanager
+async def pipeline_at(url, settings=RestSettings(), **parts):
+    """A pipeline to a host, on a clock that flies, and its rate limiter. `parts` are others than the usual ones."""
+    usual = {
+        "dialect": KisRestDialect(),
+        "rate_limiter": OpenRateLimiter(),
+        "credentials": RenewingCredentials(),
+        "clock": ScaledClock(10**18, time.monotonic_ns(), 10_000.0),
+    } | parts
+    async with open_client(url, settings) as client:
+        yield RestPipeline(client=client, rng=Random(1), settings=settings, **usual), usual["rate_limiter"]
+
+
+@asynccontextmanager
+async def pipeline_to(*routes, **parts):
+    """As `pipeline_at`, a server with these routes."""
+    async with serving(*routes) as address, pipeline_at(f"http://{address}", **parts) as pipeline:
+        yield pipeline
 
 
 def counted(account: str) -> dict[tuple[str, ...], float]:

@@ -140,11 +140,3 @@ async def streaming(broker=None, speed=1_000.0, **changes):
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-
-
-def played(play, broker=None, **changes):
-    async def scenario():
-        async with streaming(broker, **changes) as scene:
-            await play(scene)
-
-    asyncio.run(scenario())

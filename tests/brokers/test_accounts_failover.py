@@ -1,5 +1,6 @@
 """When an account's symbols move: not after a short loss, and not before the account had time to connect."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,69 +13,40 @@ def outages(now_s=0):
     return StreamOutages(["main", "second"], now_s * NS, after_s=30)
 
 
-def test_an_account_has_time_to_connect_for_the_first_time():
-    watched = outages(now_s=5)
-    watched.came_up("second", 5 * NS)
-    assert watched.closed(34 * NS) == frozenset()
-    assert watched.closed(35 * NS) == {"main"}
+# What happens at which second, and who is closed then; the accounts are watched from the second in front on.
+SCRIPTS = {
+    "has time to connect for the first time": "5: up second 5, closed 34, closed 35 main",
+    "none closes while no stream is up, and each has time once the first one is": """
+        5: up second 5, down second 20, closed 40, closed 90, up second 91, closed 120, closed 121 main
+    """,
+    "stays closed while no stream is up": """
+        0: up second 0, closed 30 main, down second 40, closed 90 main, up main 110, closed 139, closed 140 second
+    """,
+    "closed by an earlier process, until its stream comes up": """
+        5: up second 5, stay main 5, closed 5 main, closed 6 main, up main 0, closed 6
+    """,
+    "a moment's loss": "0: up main 0, up second 0, down main 100, closed 129, closed 130 main",
+    "failed attempts do not restart the time": """
+        0: up main 0, up second 0, down main 100, down main 125, closed 130 main
+    """,
+    "open when the stream is back": "0: up second 0, closed 30 main, up main 0, closed 30",
+}
 
 
-def test_no_account_closes_while_no_stream_is_up_and_each_has_time_once_the_first_one_is():
-    watched = outages(now_s=5)
-    watched.came_up("second", 5 * NS)
-    watched.went_down("second", 20 * NS)
-    assert watched.closed(40 * NS) == frozenset(), "its symbols would move to an account without a stream"
-    assert watched.closed(90 * NS) == frozenset(), "an outage of the broker"
-    watched.came_up("second", 91 * NS)
-    assert watched.closed(120 * NS) == frozenset(), "the others come up at other moments"
-    assert watched.closed(121 * NS) == {"main"}
-
-
-def test_a_closed_account_stays_closed_while_no_stream_is_up():
-    watched = outages()
-    watched.came_up("second", 0)
-    assert watched.closed(30 * NS) == {"main"}
-    watched.went_down("second", 40 * NS)
-    assert watched.closed(90 * NS) == {"main"}
-    watched.came_up("main", 110 * NS)
-    assert watched.closed(139 * NS) == frozenset()
-    assert watched.closed(140 * NS) == {"second"}
-
-
-def test_an_account_closed_by_an_earlier_process_stays_closed_until_its_stream_comes_up():
-    watched = outages(now_s=5)
-    watched.came_up("second", 5 * NS)
-    watched.stay_down(["main", "second", "removed"])
-    assert watched.closed(5 * NS) == {"main"}
-    assert watched.closed(6 * NS) == {"main"}
-    watched.came_up("main", 0)
-    assert watched.closed(6 * NS) == frozenset()
-
-
-def test_a_moments_loss_closes_nothing():
-    watched = outages()
-    watched.came_up("main", 0)
-    watched.came_up("second", 0)
-    watched.went_down("main", 100 * NS)
-    assert watched.closed(129 * NS) == frozenset()
-    assert watched.closed(130 * NS) == {"main"}
-
-
-def test_failed_reconnection_attempts_do_not_restart_the_outage_timer():
-    watched = outages()
-    watched.came_up("main", 0)
-    watched.came_up("second", 0)
-    watched.went_down("main", 100 * NS)
-    watched.went_down("main", 125 * NS)
-    assert watched.closed(130 * NS) == {"main"}
-
-
-def test_an_account_whose_stream_is_back_is_open():
-    watched = outages()
-    watched.came_up("second", 0)
-    assert watched.closed(30 * NS) == {"main"}
-    watched.came_up("main", 0)
-    assert watched.closed(30 * NS) == frozenset()
+@pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
+def test_an_account_is_closed_while_another_could_stream_its_symbols(script):
+    begins_s, _, steps = script.partition(":")
+    watched = outages(int(begins_s))
+    for step in steps.split(","):
+        match step.split():
+            case ["up", account, second]:
+                watched.came_up(account, int(second) * NS)
+            case ["down", account, second]:
+                watched.went_down(account, int(second) * NS)
+            case ["stay", account, _]:
+                watched.stay_down([account, "second", "removed"])
+            case ["closed", second, *accounts]:
+                assert watched.closed(int(second) * NS) == set(accounts), step
 
 
 @given(st.lists(st.tuples(st.sampled_from(["up", "down"]), st.integers(1, 40)), max_size=20))

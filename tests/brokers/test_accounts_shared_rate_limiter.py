@@ -82,7 +82,7 @@ def test_four_processes_together_never_exceed_the_limit(tmp_path):
 
 def hold_the_lock(folder, ready):
     rate_limiter = limiter(folder, RealClock())
-    with rate_limiter._locked():
+    with rate_limiter._lock.held():
         ready.set()
         signal.pause()
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import stat
-from typing import NamedTuple
 
 import msgspec
 import pytest
@@ -12,16 +11,10 @@ from observer.base.errors import DataFileError, TokenExpiredError
 from observer.base.text import CONCEALED, without_secrets
 from observer.brokers.accounts.keys import AccountKeys
 from observer.brokers.accounts.token_cache import CachedCredentials, TokenRecord, TokenStore
+from observer.brokers.broker import Credentials
 from tests.waiting import DEADLINE_S
 
 KEYS = AccountKeys("main", "app key", "app secret")
-
-
-class Shown(NamedTuple):
-    app_key: str
-    app_secret: str
-    access_token: str
-    approval_key: str
 
 
 def record(token="token 1", expires_ns=1_000, renewed_ns=0):
@@ -32,13 +25,13 @@ def record(token="token 1", expires_ns=1_000, renewed_ns=0):
 
 def reader(folder, clock=None, deadline_s=5.0):
     return CachedCredentials(
-        store=TokenStore(folder, "main"), keys=KEYS, clock=clock or ManualClock(), build=Shown, deadline_s=deadline_s
+        store=TokenStore(folder, "main"), keys=KEYS, clock=clock or ManualClock(), deadline_s=deadline_s
     )
 
 
 def test_a_process_reads_the_token_that_another_process_writes(tmp_path):
     TokenStore(tmp_path, "main").write(record())
-    assert asyncio.run(reader(tmp_path).current()) == Shown("app key", "app secret", "token 1", "approval")
+    assert asyncio.run(reader(tmp_path).current()) == Credentials("app key", "app secret", "token 1", "approval")
 
 
 def test_the_file_is_for_its_owner_only(tmp_path):
@@ -140,15 +133,15 @@ def test_a_refused_approval_key_is_noted_apart_from_the_token_and_answered_by_an
     async def scenario():
         issuer, stream, caller = TokenStore(tmp_path, "main"), reader(tmp_path), reader(tmp_path)
         issuer.write(record())
-        rejecting = asyncio.create_task(stream.reject_key(await stream.current()))
+        rejecting = asyncio.create_task(stream.reject(await stream.current(), "approval_key"))
         await asyncio.sleep(0)
-        assert (issuer.pending_key_rejection(), issuer.pending_rejection()) == (True, False)
+        assert (issuer.pending_rejection("approval_key"), issuer.pending_rejection()) == (True, False)
         used = await caller.current()
         noted = asyncio.create_task(caller.reject(used))
         await asyncio.sleep(0)
         issuer.write(msgspec.structs.replace(record(), approval_key="another", key_renewed_ns=5))
         assert await rejecting
-        assert (issuer.pending_key_rejection(), issuer.pending_rejection()) == (False, True)
+        assert (issuer.pending_rejection("approval_key"), issuer.pending_rejection()) == (False, True)
         assert not noted.done(), "the token is as refused as before"
         issuer.write(msgspec.structs.replace(record("token 2"), approval_key="another", key_renewed_ns=5))
         return issuer.pending_rejection(), await noted

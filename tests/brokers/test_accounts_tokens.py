@@ -49,30 +49,35 @@ def failed_at(state, *moments):
     return state
 
 
-def test_without_a_token_one_is_issued_at_any_time():
-    assert due(TokenState(), SCHEDULE, at(3)) == "none_yet"
+MORNING = after_success(at(8, 1), at(8, 1) + LIFE_NS, at(8, 1))
+ALL_FAILED = failed_at(LAST_NIGHT, at(8, 1), at(8, 2), at(8, 3), at(8, 30), at(8, 31), at(8, 32))
+MATRIX = [
+    ("without a token", TokenState(), SCHEDULE, at(3), "none_yet"),
+    ("expired", issued_at(at(5)), HOLIDAY, at(5) + LIFE_NS, "none_yet"),
+    ("before the wake-up", LAST_NIGHT, SCHEDULE, at(8, 0, 59), None),
+    ("at the wake-up", LAST_NIGHT, SCHEDULE, at(8, 1), "wake_up"),
+    ("renewed this morning", MORNING, SCHEDULE, at(8, 45), None),
+    ("the same token again", after_success(at(5), at(5) + LIFE_NS, at(8, 1)), SCHEDULE, at(8, 30), None),
+    ("three failed", failed_at(LAST_NIGHT, at(8, 1), at(8, 2), at(8, 3)), SCHEDULE, at(8, 30), "pre_market"),
+    ("two more failed", failed_at(LAST_NIGHT, at(8, 30), at(8, 31)), SCHEDULE, at(8, 32), "pre_market"),
+    ("all failed", ALL_FAILED, SCHEDULE, at(9), None),
+    ("all failed and old", ALL_FAILED, SCHEDULE, at(22), "age"),
+    ("a late start", LAST_NIGHT, SCHEDULE, at(13), "pre_market"),
+    ("nearly 23 hours old", issued_at(at(0)), HOLIDAY, at(22, 59, 59), None),
+    ("23 hours old", issued_at(at(0)), HOLIDAY, at(23), "age"),
+    ("at night", MORNING, SCHEDULE, at(23), "scheduled"),
+    ("at night, once", after_failure(MORNING, at(23)), SCHEDULE, at(23, 1), None),
+    ("refused", after_rejection(issued_at(at(8, 1))), SCHEDULE, at(10), "rejected"),
+    ("renewed in the future and refused", after_rejection(issued_at(at(20))), SCHEDULE, at(12), "rejected"),
+    ("a holiday has no morning", LAST_NIGHT, HOLIDAY, at(12), None),
+]
 
 
-def test_an_expired_token_is_none():
-    assert due(issued_at(at(5)), HOLIDAY, at(5) + LIFE_NS) == "none_yet"
-
-
-def test_before_the_wake_up_last_nights_token_is_kept():
-    assert due(LAST_NIGHT, SCHEDULE, at(8, 0, 59)) is None
-
-
-def test_at_0801_the_token_is_renewed():
-    assert due(LAST_NIGHT, SCHEDULE, at(8, 1)) == "wake_up"
-
-
-def test_a_token_renewed_this_morning_is_kept_until_the_night():
-    state = after_success(at(8, 1), at(8, 1) + LIFE_NS, at(8, 1))
-    assert due(state, SCHEDULE, at(8, 45)) is None
-
-
-def test_a_renewal_that_brought_the_same_token_is_a_success():
-    state = after_success(at(5), at(5) + LIFE_NS, at(8, 1))
-    assert due(state, SCHEDULE, at(8, 30)) is None
+@pytest.mark.parametrize(
+    ("state", "schedule", "now_ns", "cause"), [row[1:] for row in MATRIX], ids=[r[0] for r in MATRIX]
+)
+def test_each_row_of_the_matrix_has_its_cause(state, schedule, now_ns, cause):
+    assert due(state, schedule, now_ns) == cause
 
 
 def test_the_wake_up_is_tried_three_times_a_minute_apart():
@@ -84,54 +89,12 @@ def test_the_wake_up_is_tried_three_times_a_minute_apart():
     assert due(state, SCHEDULE, at(8, 4)) is None
 
 
-def test_at_0830_a_morning_without_a_token_gets_three_more_tries():
-    state = failed_at(LAST_NIGHT, at(8, 1), at(8, 2), at(8, 3))
-    assert due(state, SCHEDULE, at(8, 30)) == "pre_market"
-    state = failed_at(state, at(8, 30), at(8, 31))
-    assert due(state, SCHEDULE, at(8, 32)) == "pre_market"
-
-
-def test_when_all_tries_failed_the_old_token_stays_and_its_age_decides():
-    state = failed_at(LAST_NIGHT, at(8, 1), at(8, 2), at(8, 3), at(8, 30), at(8, 31), at(8, 32))
-    assert due(state, SCHEDULE, at(9)) is None
-    assert due(state, SCHEDULE, at(22)) == "age"
-
-
-def test_a_process_that_starts_late_renews_at_once():
-    assert due(LAST_NIGHT, SCHEDULE, at(13)) == "pre_market"
-
-
-def test_a_token_23_hours_old_is_renewed():
-    state = issued_at(at(0))
-    assert due(state, HOLIDAY, at(22, 59, 59)) is None
-    assert due(state, HOLIDAY, at(23)) == "age"
-
-
-def test_at_2300_renewal_is_tried_once():
-    state = after_success(at(8, 1), at(8, 1) + LIFE_NS, at(8, 1))
-    assert due(state, SCHEDULE, at(23)) == "scheduled"
-    assert due(after_failure(state, at(23)), SCHEDULE, at(23, 1)) is None
-
-
-def test_a_rejected_token_is_renewed_at_once_whatever_its_age():
-    state = after_rejection(issued_at(at(8, 1)))
-    assert due(state, SCHEDULE, at(10)) == "rejected"
-
-
 @given(st.lists(st.integers(0, 48 * 60), max_size=4), st.integers(0, 48 * 60))
 def test_a_rejected_token_waits_for_no_attempt_of_a_clock_that_was_set_back(attempts, now):
     state = after_rejection(failed_at(LAST_NIGHT, *(at(0) + minute * MINUTE_NS for minute in attempts)))
     now_ns = at(0) + now * MINUTE_NS
     waits = any(0 <= now_ns - moment_ns < ISSUE_SPACING_NS for moment_ns in state.failed_ns)
     assert (due(state, SCHEDULE, now_ns) is None) == waits
-
-
-def test_a_token_that_was_renewed_in_the_future_and_refused_is_renewed_at_once():
-    assert due(after_rejection(issued_at(at(20))), SCHEDULE, at(12)) == "rejected"
-
-
-def test_a_holiday_has_no_morning():
-    assert due(LAST_NIGHT, HOLIDAY, at(12)) is None
 
 
 @pytest.mark.parametrize("state", [failed_at(TokenState(), at(9)), after_rejection(issued_at(at(9)))])

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import time
 import uuid
 import zipfile
 import zlib
@@ -15,7 +14,7 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observer.base.clock import ManualClock, ScaledClock
+from observer.base.clock import ManualClock
 from observer.base.errors import BadRequestError, DataFileError, MalformedError, ProviderError, TransportError
 from observer.brokers.bodies import (
     BODY_BYTES_MAX,
@@ -25,18 +24,16 @@ from observer.brokers.bodies import (
     decode,
     only_member,
 )
-from observer.brokers.http import Request, RestPipeline, open_client
-from observer.brokers.kis.envelope import KisRestDialect
+from observer.brokers.http import Request, open_client
 from observer.brokers.kis.issuing import KisIssuing
-from observer.brokers.kis.listings import parse_listings
+from observer.brokers.kis.listings import BAD_LINES_MAX, RECORDS_MAX, parse_listings
 from observer.brokers.kis.master_files import KisMasterFiles
-from observer.brokers.kis.masters import BAD_LINES_MAX, RECORDS_MAX
 from observer.brokers.krx.client import KrxOpenApi, open_krx_client
 from observer.brokers.settings import RestSettings
 from observer.simulator.kis.masters import file_of
 from observer.simulator.market.instruments import made_up_instruments
 from tests.brokers.hostile import MB, gzip_bomb, gzipped, measured, zip_of
-from tests.brokers.stand_ins import OpenRateLimiter, RenewingCredentials, counted, serving
+from tests.brokers.stand_ins import counted, pipeline_to, serving
 
 SETTINGS = RestSettings(timeout_s=60.0, attempts_max=3)
 ENOUGH = 48 * MB  # three times the bound: the body, a copy of it, and what a library keeps
@@ -70,17 +67,8 @@ def called(handle, *, peak=None):
     """The result of a call, or its error; with the number of attempts."""
 
     async def scenario():
-        async with serving(web.get("/ask", handle)) as address, open_client(f"http://{address}", SETTINGS) as client:
-            pipeline = RestPipeline(
-                client=client,
-                dialect=KisRestDialect(),
-                rate_limiter=OpenRateLimiter(),
-                credentials=RenewingCredentials(),
-                clock=ScaledClock(10**18, time.monotonic_ns(), 10_000.0),
-                rng=Random(1),
-                settings=SETTINGS,
-                account=(account := uuid.uuid4().hex),
-            )
+        account = uuid.uuid4().hex
+        async with pipeline_to(web.get("/ask", handle), settings=SETTINGS, account=account) as (pipeline, _):
             try:
                 result = await pipeline.call(Request("ask", "GET", "/ask"), "bulk", Value)
             except ProviderError as error:

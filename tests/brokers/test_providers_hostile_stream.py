@@ -9,7 +9,7 @@ from observer.brokers.kis.session import KisSession
 from tests.brokers.hostile import MB, measured
 from tests.brokers.kis_builders import PINGPONG, frame, record, reply
 from tests.brokers.stand_ins import serving
-from tests.brokers.stream_scene import Broker, played, streaming
+from tests.brokers.stream_scene import Broker, streaming
 from tests.waiting import until_async
 
 
@@ -58,14 +58,11 @@ async def test_a_redirect_is_a_refusal_and_the_other_host_hears_nothing():
     assert heard == []
 
 
-def test_a_message_of_more_than_a_megabyte_ends_the_connection_and_is_not_kept():
-    async def play(scene):
-        await until_async(lambda: any(change.state == "lost" for change in scene.listener.states))
-        assert not [each for each in scene.listener.received if each[0] == "quarantine"]
-
-    broker = Sending("x" * (8 * MB))
+async def test_a_message_of_more_than_a_megabyte_ends_the_connection_and_is_not_kept():
     with measured() as memory:
-        played(play, broker)
+        async with streaming(Sending("x" * (8 * MB))) as scene:
+            await until_async(lambda: any(change.state == "lost" for change in scene.listener.states))
+            assert not [each for each in scene.listener.received if each[0] == "quarantine"]
     assert memory.peak < 40 * MB  # the server and its compression are in this process, too
 
 
@@ -78,16 +75,14 @@ def test_the_words_of_a_refusal_are_short_plain_and_without_the_key():
     assert len(message.reason) <= 1_024
 
 
-def test_a_refused_connection_is_reported_in_a_short_line():
-    async def play(scene):
+async def test_a_refused_connection_is_reported_in_a_short_line():
+    broker = Broker()
+    broker.greeting = reply("OPSP8996", text="\x07" * 1_000 + "x" * 900_000)
+    async with streaming(broker) as scene:
         await until_async(lambda: any(change.state == "refused" for change in scene.listener.states))
         [change, *_] = [change for change in scene.listener.states if change.state == "refused"]
         assert len(change.reason) <= 1_024
         assert change.reason.isprintable()
-
-    broker = Broker()
-    broker.greeting = reply("OPSP8996", text="\x07" * 1_000 + "x" * 900_000)
-    played(play, broker)
 
 
 def test_a_keep_alive_is_answered_unless_it_is_larger_than_any():

@@ -1,15 +1,13 @@
 """The pipeline: one rate-limit token an attempt, retries where they help, and everything counted."""
 
 import asyncio
-import time
 import uuid
-from random import Random
 
 import msgspec
 import pytest
 from aiohttp import web
 
-from observer.base.clock import ManualClock, ScaledClock
+from observer.base.clock import ManualClock
 from observer.base.errors import (
     BadRequestError,
     MaintenanceError,
@@ -18,9 +16,16 @@ from observer.base.errors import (
     TokenExpiredError,
     TransportError,
 )
-from observer.brokers.http import Request, RestPipeline, open_client, send_once
+from observer.brokers.http import Request, open_client, send_once
 from observer.brokers.settings import RestSettings
-from tests.brokers.stand_ins import OpenRateLimiter, RenewingCredentials, counted, serving
+from tests.brokers.stand_ins import (
+    OpenRateLimiter,
+    RenewingCredentials,
+    counted,
+    pipeline_at,
+    pipeline_to,
+    serving,
+)
 from tests.waiting import DEADLINE_S
 
 ERRORS = {429: RateExceededError, 401: TokenExpiredError, 503: MaintenanceError, 404: BadRequestError}
@@ -68,24 +73,16 @@ def called(*answers, priority="bulk", attempts_max=4, renews=True, clock=None):
     outcome.credentials.renews = renews
 
     async def scenario():
-        async with serving(web.get("/ask", outcome.handle)) as address:
-            client = open_client(f"http://{address}", outcome.settings)
-            async with client:
-                pipeline = RestPipeline(
-                    client=client,
-                    dialect=Dialect(),
-                    rate_limiter=outcome.rate_limiter,
-                    credentials=outcome.credentials,
-                    clock=clock or ScaledClock(10**18, time.monotonic_ns(), 10_000.0),
-                    rng=Random(1),
-                    settings=outcome.settings,
-                    account=(account := uuid.uuid4().hex),
-                )
-                try:
-                    outcome.result = await pipeline.call(REQUEST, priority, Answer)
-                except Exception as error:  # noqa: BLE001 - whatever it is, the test looks at it
-                    outcome.error = error
-
+        account = uuid.uuid4().hex
+        parts = {"rate_limiter": outcome.rate_limiter, "credentials": outcome.credentials, "account": account}
+        if clock is not None:
+            parts["clock"] = clock
+        route = web.get("/ask", outcome.handle)
+        async with pipeline_to(route, settings=outcome.settings, dialect=Dialect(), **parts) as (pipeline, _):
+            try:
+                outcome.result = await pipeline.call(REQUEST, priority, Answer)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the test looks at it
+                outcome.error = error
         outcome.counts = counted(account)
 
     asyncio.run(scenario())
@@ -201,7 +198,7 @@ def test_a_body_of_a_byte_now_and_then_ends_the_call():
         asyncio.run(scenario())
 
 
-def test_a_page_states_whether_another_one_follows_and_the_next_request_continues_it():
+async def test_a_page_states_whether_another_one_follows_and_the_next_request_continues_it():
     seen = []
 
     async def handle(request):
@@ -212,42 +209,14 @@ def test_a_page_states_whether_another_one_follows_and_the_next_request_continue
         def headers(self, request, credentials):
             return {"continued": str(request.continued)}
 
-    async def scenario():
-        async with (
-            serving(web.get("/ask", handle)) as address,
-            open_client(f"http://{address}", RestSettings()) as client,
-        ):
-            pipeline = RestPipeline(
-                client=client,
-                dialect=PagingDialect(),
-                rate_limiter=OpenRateLimiter(),
-                credentials=RenewingCredentials(),
-                clock=ScaledClock(10**18, time.monotonic_ns(), 10_000.0),
-                rng=Random(1),
-                settings=RestSettings(),
-            )
-            first = await pipeline.call_page(REQUEST, "bulk", Answer)
-            last = await pipeline.call_page(msgspec.structs.replace(REQUEST, continued=True), "bulk", Answer)
-            return first, last
-
-    first, last = asyncio.run(scenario())
+    async with pipeline_to(web.get("/ask", handle), dialect=PagingDialect()) as (pipeline, _):
+        first = await pipeline.call_page(REQUEST, "bulk", Answer)
+        last = await pipeline.call_page(msgspec.structs.replace(REQUEST, continued=True), "bulk", Answer)
     assert (first.body, first.more, last.more) == (Answer(7), True, False)
     assert seen == ["False", "True"]
 
 
-def test_an_unreachable_host_is_a_transport_error():
-    async def scenario():
-        async with open_client("http://127.0.0.1:1", RestSettings()) as client:
-            pipeline = RestPipeline(
-                client=client,
-                dialect=Dialect(),
-                rate_limiter=OpenRateLimiter(),
-                credentials=RenewingCredentials(),
-                clock=ScaledClock(10**18, time.monotonic_ns(), 10_000.0),
-                rng=Random(1),
-                settings=RestSettings(attempts_max=2),
-            )
+async def test_an_unreachable_host_is_a_transport_error():
+    async with pipeline_at("http://127.0.0.1:1", RestSettings(attempts_max=2)) as (pipeline, _):
+        with pytest.raises(TransportError, match="ask"):
             await pipeline.call(REQUEST, "bulk", Answer)
-
-    with pytest.raises(TransportError, match="ask"):
-        asyncio.run(scenario())

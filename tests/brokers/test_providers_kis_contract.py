@@ -2,65 +2,50 @@
 
 import asyncio
 import re
-import time
-from collections import Counter
 from collections.abc import Sequence
-from contextlib import asynccontextmanager
 from datetime import date
 from functools import cache
 from pathlib import Path
-from random import Random
 
 import pytest
 from aiohttp import web
 
-from observer.base.clock import ScaledClock
 from observer.base.errors import BadRequestError, MalformedError
 from observer.base.local_time import local_ns
-from observer.brokers.http import RestPipeline, open_client
 from observer.brokers.kis import calls
 from observer.brokers.kis.client import KisClient
-from observer.brokers.kis.envelope import KisRestDialect
-from observer.brokers.settings import RestSettings
-from tests.brokers.kis_contract import CONTRACTS, DAY, FIRST, LAST, SYMBOL, answer_of, encoded, fetched, row_of
+from tests.brokers.kis_contract import (
+    BY_TR_ID,
+    CONTRACTS,
+    DAY,
+    FIRST,
+    LAST,
+    SYMBOL,
+    answer_of,
+    encoded,
+    fetched,
+    row_of,
+)
 from tests.brokers.kis_contract import read as read_content
-from tests.brokers.kis_fields import FIELDS, PATHS
-from tests.brokers.stand_ins import OpenRateLimiter, RenewingCredentials, serving
+from tests.brokers.stand_ins import pipeline_to
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference" / "kis-api.md"
 
 
-@asynccontextmanager
-async def kis(answer):
-    """A pipeline to a KIS whose every path gives what `answer(number of the request)` returns: body and `tr_cont`."""
-    requests, rate_limiter = [], OpenRateLimiter()
+def asked(ask, answer):
+    """A call's result at a KIS whose every path gives what `answer(number of the request)` returns, body and `tr_cont`;
+    the requests that it sent and the priorities of their rate-limit tokens.
+    """
+
+    requests = []
 
     async def handle(request):
         requests.append(request)
         body, tr_cont = answer(len(requests))
         return web.json_response(body, headers={"tr_cont": tr_cont})
 
-    async with (
-        serving(web.route("*", "/{path:.*}", handle)) as address,
-        open_client(f"http://{address}", RestSettings()) as client,
-    ):
-        pipeline = RestPipeline(
-            client=client,
-            dialect=KisRestDialect(),
-            rate_limiter=rate_limiter,
-            credentials=RenewingCredentials(),
-            clock=ScaledClock(10**18, time.monotonic_ns(), 10_000.0),
-            rng=Random(1),
-            settings=RestSettings(),
-        )
-        yield pipeline, requests, rate_limiter
-
-
-def asked(ask, answer):
-    """A call's result, the requests that it sent and the priorities of their rate-limit tokens."""
-
     async def scenario():
-        async with kis(answer) as (pipeline, requests, rate_limiter):
+        async with pipeline_to(web.route("*", "/{path:.*}", handle)) as (pipeline, rate_limiter):
             return await ask(pipeline), requests, rate_limiter.priorities
 
     return asyncio.run(scenario())
@@ -102,7 +87,7 @@ HEADERS = {
 @pytest.mark.parametrize("contract", CONTRACTS, ids=repr)
 def test_each_call_sends_the_request_of_the_reference(contract):
     _, [request], priorities = outcome_of(contract)
-    assert (request.method, request.path) == ("GET", PATHS[contract.call.transaction])
+    assert (request.method, request.path) == ("GET", BY_TR_ID[contract.call.transaction].path)
     assert dict(request.query) == contract.query
     assert priorities == [contract.priority]
     sent = {**HEADERS, "tr_id": contract.call.transaction}
@@ -113,7 +98,7 @@ def test_each_call_sends_the_request_of_the_reference(contract):
 def test_each_attribute_of_a_row_is_decoded_from_its_field(contract):
     found_row, row = the_row(outcome_of(contract)[0]), row_of(contract.call)
     for attribute, source in contract.attributes.items():
-        field, factor = (source, 1.0) if isinstance(source, str) else source
+        field, factor = source
         found = getattr(found_row, attribute)
         assert found == expected(row[field], found, factor), attribute
 
@@ -143,24 +128,18 @@ NUMBER = re.compile(r"1\d{3}")
 
 @pytest.mark.skipif(not REFERENCE.is_file(), reason="the reference is not beside the repository")
 @pytest.mark.realdata
-def test_the_contract_matches_the_reference():
+def test_the_documented_fields_are_those_of_the_reference():
     section = REFERENCE.read_text().split("\n## 8.")[1].split("\n## 9.")[0]
     documented = re.findall(r"`GET (\S+)` · TR `(\w+)`.*?\nFields: (.*?)\n", section, re.DOTALL)
-    assert {transaction for _, transaction, _ in documented} - PATHS.keys() == NOT_ASKED
-    for path, transaction, fields in documented:
-        if transaction not in NOT_ASKED:
-            assert path == PATHS[transaction]
-            assert [name for name in re.findall(r"`(\w+)`", fields) if name != "Output1"] == FIELDS[transaction].split()
-
-
-# Minute bars abroad, the screener and settlement dates: nothing that Observer keeps comes from them.
-NOT_ASKED = {"HHDFS76950200", "HHDFS76410000", "CTOS5011R"}
+    found = {transaction: (path, set(re.findall(r"`(\w+)`", fields))) for path, transaction, fields in documented}
+    for contract in CONTRACTS:
+        call = BY_TR_ID[contract.call.transaction]
+        assert found[call.tr_id] == (call.path, set(call.fields.split()))
 
 
 def test_every_call_has_its_contract():
-    assert {contract.call.transaction for contract in CONTRACTS} == PATHS.keys() == FIELDS.keys()
+    assert [contract.call.name for contract in CONTRACTS] == [*{contract.call.name: 0 for contract in CONTRACTS}]
     assert {contract.call.name for contract in CONTRACTS} == calls.CALLS.keys()
-    assert max(Counter(contract.call.name for contract in CONTRACTS).values()) == 1
 
 
 def session_pages(days_per_page):
@@ -197,8 +176,8 @@ def test_no_more_pages_are_asked_for_than_hold_the_days():
 @pytest.mark.parametrize("tr_cont", ["D", "E", "", " "])
 def test_paging_stops_at_the_last_page(tr_cont):
     _, requests, _ = asked(
-        fetched(calls.INTERRUPTIONS, day=DAY),
-        lambda _: (answer_of(calls.INTERRUPTIONS), tr_cont),
+        lambda pipeline: KisClient(pipeline).nav_days(SYMBOL, FIRST, LAST),
+        lambda _: (answer_of(calls.NAV_DAYS), tr_cont),
     )
     assert len(requests) == 1
 
@@ -211,29 +190,9 @@ def test_endless_pages_are_an_error():
         )
 
 
-def test_days_abroad_come_over_many_pages_each_once():
-    bar = {"clos": "1.5"}
-
-    def answer(number):
-        last_day = 31 - (number - 1) * 9  # the last of a page comes again as the first of the next
-        return {
-            "rt_cd": "0",
-            "output2": [{**bar, "xymd": f"202601{day:02}"} for day in range(last_day, last_day - 10, -1)],
-        }, ""
-
-    bars, requests, _ = asked(
-        fetched(
-            calls.OVERSEAS_DAILY_BARS, exchange="NYSE", symbol="KO", first=date(2026, 1, 8), last=date(2026, 1, 31)
-        ),
-        answer,
-    )
-    assert [bar.day.day for bar in bars] == list(range(8, 32))
-    assert [request.query["BYMD"] for request in requests] == ["20260131", "20260121", "20260112"]
-
-
 def test_an_exchange_that_kis_does_not_have_is_refused_without_asking():
     with pytest.raises(BadRequestError, match="NASD"):
-        asked(fetched(calls.OVERSEAS_QUOTE, exchange="XETRA", symbol="SAP"), lambda _: ({}, ""))
+        asked(fetched(calls.OVERSEAS_INSTRUMENT, exchange="XETRA", symbol="SAP"), lambda _: ({}, ""))
 
 
 def test_the_minutes_of_a_past_day_leave_out_the_day_before_it():
@@ -248,7 +207,7 @@ def test_the_minutes_of_a_past_day_leave_out_the_day_before_it():
     assert [(bar.start_ns, bar.value) for bar in bars] == [(local_ns(DAY, 9), 10.0), (local_ns(DAY, 9, 1), 20.0)]
 
 
-PRODUCT_CALLS = [each for each in CONTRACTS if each.call in (calls.STOCK, calls.PRODUCT, calls.OVERSEAS_INSTRUMENT)]
+PRODUCT_CALLS = [each for each in CONTRACTS if each.call in (calls.STOCK, calls.OVERSEAS_INSTRUMENT)]
 
 
 @pytest.mark.parametrize("contract", PRODUCT_CALLS, ids=repr)

@@ -4,45 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observer.base.errors import DataFileError
 from observer.brokers.kis.listings import parse_listings, unknown_tail
-from observer.brokers.kis.masters import EXCHANGES, parse_master
 
 # Offsets in the record, counted from KIS's layout (docs/kis.md#master-files) and not taken from the parser.
+FIELDS = ("length", "base", "suspended", "administrative", "listed_on", "shares", "preferred", "spac", "cap")
 INDICES = {
-    "KOSPI": {
-        "length": 288,
-        "base": 102,
-        "suspended": 121,
-        "administrative": 123,
-        "listed_on": 166,
-        "shares": 174,
-        "preferred": 219,
-        "spac": 90,
-        "cap": 273,
-    },
-    "KOSDAQ": {
-        "length": 282,
-        "base": 97,
-        "suspended": 116,
-        "administrative": 118,
-        "listed_on": 161,
-        "shares": 169,
-        "preferred": 214,
-        "spac": 85,
-        "cap": 267,
-    },
-    "KONEX": {
-        "length": 245,
-        "base": 63,
-        "suspended": 82,
-        "administrative": 84,
-        "listed_on": 127,
-        "shares": 135,
-        "preferred": 180,
-        "spac": None,
-        "cap": 233,
-    },
+    "KOSPI": dict(zip(FIELDS, (288, 102, 121, 123, 166, 174, 219, 90, 273), strict=True)),
+    "KOSDAQ": dict(zip(FIELDS, (282, 97, 116, 118, 161, 169, 214, 85, 267), strict=True)),
+    "KONEX": dict(zip(FIELDS, (245, 63, 82, 84, 127, 135, 180, None, 233), strict=True)),
 }
 
 
@@ -70,12 +39,12 @@ def line(exchange, symbol="005930", name="삼성전자", **values):
 
 
 def one(exchange, **values):
-    listings, bad = parse_master(exchange, line(exchange, **values) + b"\n")
+    listings, bad = parse_listings(exchange, line(exchange, **values) + b"\n")
     assert bad == []
     return listings[0]
 
 
-@pytest.mark.parametrize("exchange", EXCHANGES)
+@pytest.mark.parametrize("exchange", INDICES)
 def test_a_record_becomes_a_listing_with_units_applied(exchange):
     listing = one(exchange)
     assert (listing.exchange, listing.symbol, listing.name) == (exchange, "005930", "삼성전자")
@@ -86,7 +55,7 @@ def test_a_record_becomes_a_listing_with_units_applied(exchange):
     assert [listing.suspended, listing.administrative, listing.preferred, listing.spac] == [False] * 4
 
 
-@pytest.mark.parametrize("exchange", EXCHANGES)
+@pytest.mark.parametrize("exchange", INDICES)
 @pytest.mark.parametrize("flag", ["suspended", "administrative"])
 def test_a_flag_is_read_where_it_stands(exchange, flag):
     listing = one(exchange, **{flag: "Y"})
@@ -119,59 +88,54 @@ def test_blanks_are_unknown_and_a_base_price_of_zero_is_none():
 )
 def test_a_line_that_is_no_record_is_kept_with_number_and_reason(wrong):
     content = line("KOSPI") + b"\n" + line("KOSPI", **{"symbol": "000660", **wrong}) + b"\n"
-    listings, bad = parse_master("KOSPI", content)
+    listings, bad = parse_listings("KOSPI", content)
     assert [listing.symbol for listing in listings] == ["005930"]
     assert [(item.number, item.content) for item in bad] == [(2, content.split(b"\n")[1])]
     assert bad[0].reason
 
 
 def test_a_line_of_another_length_is_no_record():
-    _, bad = parse_master("KOSPI", line("KOSPI")[:-1] + b"\n\n")
+    _, bad = parse_listings("KOSPI", line("KOSPI")[:-1] + b"\n\n")
     assert [item.number for item in bad] == [1, 2]
 
 
 def test_broken_letters_are_no_name():
-    _, bad = parse_master("KOSPI", line("KOSPI").replace("삼".encode("cp949"), b"\xff\xff"))
+    _, bad = parse_listings("KOSPI", line("KOSPI").replace("삼".encode("cp949"), b"\xff\xff"))
     assert len(bad) == 1
 
 
 def test_a_symbol_that_comes_again_is_not_taken_twice():
-    listings, bad = parse_master("KONEX", line("KONEX") + b"\n" + line("KONEX", name="Other") + b"\n")
+    listings, bad = parse_listings("KONEX", line("KONEX") + b"\n" + line("KONEX", name="Other") + b"\n")
     assert [listing.name for listing in listings] == ["삼성전자"]
     assert [item.number for item in bad] == [2]
 
 
 def test_the_last_line_needs_no_end_and_an_empty_file_has_no_lines():
-    assert len(parse_master("KOSPI", line("KOSPI"))[0]) == 1
-    assert parse_master("KOSPI", b"") == ([], [])
+    assert len(parse_listings("KOSPI", line("KOSPI"))[0]) == 1
+    assert parse_listings("KOSPI", b"") == ([], [])
 
 
-def test_an_unknown_exchange_is_an_error_that_names_the_known():
-    with pytest.raises(DataFileError, match="KOSPI, KOSDAQ, KONEX"):
-        parse_master("NASDAQ", b"")
-
-
-@given(st.lists(st.binary(max_size=300)), st.sampled_from(EXCHANGES))
+@given(st.lists(st.binary(max_size=300)), st.sampled_from([*INDICES]))
 def test_every_line_is_either_a_listing_or_a_bad_line(lines, exchange):
     content = b"\n".join(lines)
-    listings, bad = parse_master(exchange, content)
+    listings, bad = parse_listings(exchange, content)
     assert len(listings) + len(bad) == content.count(b"\n") + (content != b"" and not content.endswith(b"\n"))
 
 
-@pytest.mark.parametrize("exchange", EXCHANGES)
+@pytest.mark.parametrize("exchange", INDICES)
 def test_a_field_that_the_broker_appends_to_every_record_leaves_the_known_ones_readable(exchange):
     lines = [line(exchange, symbol=symbol) for symbol in ("005930", "000660", "035420")]
     longer = [each + b"Y" for each in lines]
-    assert parse_master(exchange, b"\n".join(longer)) == parse_master(exchange, b"\n".join(lines))
+    assert parse_listings(exchange, b"\n".join(longer)) == parse_listings(exchange, b"\n".join(lines))
     length = INDICES[exchange]["length"]
     assert unknown_tail(exchange, b"\n".join(longer)) == f"{length + 1} bytes a record, of which {length} are known"
     assert unknown_tail(exchange, b"\n".join(lines)) == ""
 
 
-@pytest.mark.parametrize("exchange", EXCHANGES)
+@pytest.mark.parametrize("exchange", INDICES)
 def test_one_longer_line_is_damage_and_no_appended_field(exchange):
     content = b"\n".join([line(exchange), line(exchange, symbol="000660") + b"Y", line(exchange, symbol="035420")])
-    listings, [bad] = parse_master(exchange, content)
+    listings, [bad] = parse_listings(exchange, content)
     assert [listing.symbol for listing in listings] == ["005930", "035420"]
     assert (bad.number, unknown_tail(exchange, content)) == (2, "")
 
@@ -185,5 +149,5 @@ def test_a_record_of_the_sector_codes_may_grow_too():
 
 def test_two_records_in_a_line_are_damage_and_no_appended_field():
     content = b"\n".join(line("KOSPI", symbol=f"{n:06}") + line("KOSPI", symbol=f"{n + 1:06}") for n in range(0, 8, 2))
-    listings, bad = parse_master("KOSPI", content)
+    listings, bad = parse_listings("KOSPI", content)
     assert (listings, len(bad), unknown_tail("KOSPI", content)) == ([], 4, "")

@@ -13,7 +13,7 @@ from observer.brokers.kis.records import parse_facts
 from observer.brokers.kis.session import KisSession
 from observer.calendar.venues import KRX
 from tests.brokers.kis_builders import frame
-from tests.brokers.kis_records import LAYOUTS, fields_of
+from tests.brokers.kis_records import LAYOUTS, fields_of, named, words
 
 FACTS = [transaction for transaction in LAYOUTS if "CNT" not in transaction]
 TIMED = [transaction for transaction in FACTS if "ASP" in transaction or "ANC" in transaction]
@@ -94,13 +94,13 @@ def test_a_market_state_of_eleven_fields_is_that_of_ten():
     assert parsed("H0STMKO0", [*fields_of("H0STMKO0"), "2"]) == parsed("H0STMKO0", fields_of("H0STMKO0"))
 
 
+LINES = {"ST": ("005930", "KRX"), "NX": ("005930.NXT", "NXT"), "UN": ("005930.both", "both")}
+
+
 @pytest.mark.parametrize("transaction", [name for name in FACTS if "NAV" not in name])
 def test_each_record_states_the_line_and_the_venue_of_its_transaction(transaction):
-    line, venue = {"ST": ("005930", "KRX"), "NX": ("005930.NXT", "NXT"), "UN": ("005930.both", "both")}[
-        transaction[2:4]
-    ]
     found = fact(transaction)
-    assert (found.symbol, found.venue) == (line, venue)
+    assert (found.symbol, found.venue) == LINES[transaction[2:4]]
 
 
 def test_a_book_of_nxt_has_a_middle_price_where_one_of_the_krx_has_its_session():
@@ -119,43 +119,19 @@ def test_a_market_state_states_the_venue_of_its_stream(tr_id, line, venue, eleve
     assert (state.symbol, state.after_hours_interruption, state.venue) == (line, "M", venue)
 
 
-@pytest.mark.parametrize("code", ["164", "174", "175"])
-def test_a_stop_of_the_whole_market_is_a_fact_and_no_halt_of_the_symbol(code):
-    state = fact("H0STMKO0", mkop_cls_code=code)
-    assert (state.market_state, state.halted, state.venue) == (code, False, "KRX")
-
-
-NOTICES = {
-    "110": "opening_auction",
-    "112": "open",
-    "121": "closing_auction",
-    "129": "closed",
-    "130": "before_hours",
-    "139": "before_hours_ended",
-    "140": "closing_price",
-    "146": "closing_price_traded",
-    "149": "closing_price_ended",
-    "164": "halted",
-    "174": "breaker",
-    "175": "breaker_ended",
-    "182": "breaker_to_close",
-    "184": "breaker",
-    "185": "breaker_ended",
-    "387": "sell_sidecar",
-    "388": "sell_sidecar_ended",
-    "397": "buy_sidecar",
-    "398": "buy_sidecar_ended",
-    "F01": None,
-    "P18": None,
-    "AB1": None,
-    "": None,
-}
+NOTICES = named("""
+    110=opening_auction 112=open 121=closing_auction 129=closed 130=before_hours 139=before_hours_ended
+    140=closing_price 146=closing_price_traded 149=closing_price_ended 164=halted 174=breaker 175=breaker_ended
+    182=breaker_to_close 184=breaker 185=breaker_ended 387=sell_sidecar 388=sell_sidecar_ended 397=buy_sidecar
+    398=buy_sidecar_ended F01= P18= AB1=
+""") | {"": ""}
 
 
 @pytest.mark.parametrize("code", NOTICES)
 def test_a_market_state_says_what_its_code_means_for_the_market(code):
     state = fact("H0STMKO0", mkop_cls_code=code)
-    assert (state.market_state, state.market_notice) == (code, NOTICES[code])
+    assert (state.market_state, state.market_notice) == (code, NOTICES[code] or None)
+    assert not state.halted, "a stop of the whole market is no halt of the symbol"
 
 
 PUBLISHED = {  # of KIS's portal, and of the live host (docs/kis.md#market-state, docs/kis.md#nav)
@@ -229,24 +205,13 @@ def test_padded_numbers_and_leading_zeros_are_numbers(transaction):
     assert parsed(transaction, padded) == parsed(transaction, fields)
 
 
-WRONG = [
-    ("H0STASP0", {"MKSC_SHRN_ISCD": ""}),
-    ("H0STASP0", {"MKSC_SHRN_ISCD": "00 30"}),
-    ("H0STASP0", {"MKSC_SHRN_ISCD": "7"}),
-    ("H0STASP0", {"BSOP_HOUR": "246000"}),
-    ("H0STASP0", {"ASKP1": "x"}),
-    ("H0STASP0", {"ASKP1": "-1"}),
-    ("H0STASP0", {"BIDP_RSQN10": "nan"}),
-    ("H0STASP0", {"BIDP_RSQN10": "1e999"}),
-    ("H0STASP0", {"ACML_VOL": ""}),
-    ("H0STANC0", {"stck_prpr": "-1"}),
-    ("H0STANC0", {"bsop_date": "20261320"}),
-    ("H0STMKO0", {"trht_yn": "X"}),
-    ("H0STMKO0", {"tr_susp_reas_cntt": "\0"}),
-    ("H0STNAV0", {"nav": "0"}),
-    ("H0STNAV0", {"nav_prdy_vrss": "1_0"}),
-    ("H0STNAV0", {"mksc_shrn_iscd": "-"}),
-]
+WRONG = words("""
+    H0STASP0 MKSC_SHRN_ISCD=  H0STASP0 MKSC_SHRN_ISCD=00_30  H0STASP0 MKSC_SHRN_ISCD=7  H0STASP0 BSOP_HOUR=246000
+    H0STASP0 ASKP1=x  H0STASP0 ASKP1=-1  H0STASP0 BIDP_RSQN10=nan  H0STASP0 BIDP_RSQN10=1e999  H0STASP0 ACML_VOL=
+    H0STANC0 stck_prpr=-1  H0STANC0 bsop_date=20261320  H0STMKO0 trht_yn=X  H0STNAV0 nav=0
+    H0STNAV0 nav_prdy_vrss=1_0  H0STNAV0 mksc_shrn_iscd=-
+""")
+WRONG = [*zip(WRONG[::2], map(named, WRONG[1::2]), strict=True), ("H0STMKO0", {"tr_susp_reas_cntt": "\0"})]
 
 
 @pytest.mark.parametrize(("transaction", "wrong"), WRONG, ids=str)

@@ -57,8 +57,8 @@ class ApprovalKey:
     async def current(self):
         return self._credentials
 
-    async def reject_key(self, used):
-        raise AssertionError("the key is a good one")
+    async def reject(self, used, part):
+        raise AssertionError(f"{part} is a good one")
 
 
 @asynccontextmanager
@@ -82,16 +82,8 @@ async def streaming(start_ns, simulator=None, **changes):
             await asyncio.gather(task, return_exceptions=True)
 
 
-def played(play, *arguments, **options):
-    async def scenario():
-        async with streaming(*arguments, **options) as parts:
-            await play(*parts)
-
-    asyncio.run(scenario())
-
-
-def test_every_kind_of_record_of_the_simulated_broker_is_read():
-    async def play(client, stream, received):
+async def test_every_kind_of_record_of_the_simulated_broker_is_read():
+    async with streaming(at(8, 59), records=EVERY_KIND, simulator={"symbols": 60}) as (client, stream, received):
         etf = next(each.symbol for each in client.simulator.market.instruments if each.group == "EF")
         stream.want([client.liveliest, etf])
         kinds = (OrderBook, ExpectedPrice, MarketStateChanged, NavObserved)
@@ -108,11 +100,9 @@ def test_every_kind_of_record_of_the_simulated_broker_is_read():
         )
         assert {fact.session_date for fact in received.of(OrderBook)} == {"2026-11-18"}
 
-    played(play, at(8, 59), records=EVERY_KIND, simulator={"symbols": 60})
 
-
-def test_a_halt_and_its_end_are_reported_from_trade_records_without_losing_trades():
-    async def play(client, stream, received):
+async def test_a_halt_and_its_end_are_reported_from_trade_records_without_losing_trades():
+    async with streaming(at(9), simulator={"symbols": 120}) as (client, stream, received):
         market = client.simulator.market
         halts = {each.symbol: market.halts(each.symbol) for each in market.instruments}
         symbol, halt = next((name, h) for name in halts for h in halts[name] if h.reason == "disclosure")
@@ -129,11 +119,9 @@ def test_a_halt_and_its_end_are_reported_from_trade_records_without_losing_trade
         expected = tape.volume_after[first : tape.count_until(halt.end_ns + 60 * 10**9)]
         assert [trade.cumulative_volume for trade in received.trades] == list(expected)
 
-    played(play, at(9), simulator={"symbols": 120})
 
-
-def test_the_volumes_of_streamed_trades_follow_on_each_other():
-    async def play(client, stream, received):
+async def test_the_volumes_of_streamed_trades_follow_on_each_other():
+    async with streaming(at(9, 30)) as (client, stream, received):
         stream.want([client.liveliest])
         await until_async(lambda: bool(stream.subscribed))
         await client.move_to(at(10))
@@ -142,11 +130,9 @@ def test_the_volumes_of_streamed_trades_follow_on_each_other():
             assert later.cumulative_volume == earlier.cumulative_volume + later.volume
             assert later.cumulative_trades == earlier.cumulative_trades + 1
 
-    played(play, at(9, 30))
 
-
-def test_both_lines_of_a_stock_are_streamed_on_one_connection_each_with_the_trades_of_its_venue():
-    async def play(client, stream, received):
+async def test_both_lines_of_a_stock_are_streamed_on_one_connection_each_with_the_trades_of_its_venue():
+    async with streaming(at(7, 50), records=EVERY_KIND, simulator={"venues": BOTH}) as (client, stream, received):
         market = client.simulator.market
         stock = traded_by_both(market)
         lines = {stock: "KRX", f"{stock}.NXT": "NXT"}
@@ -169,11 +155,9 @@ def test_both_lines_of_a_stock_are_streamed_on_one_connection_each_with_the_trad
             assert {each.venue for each in (*streamed, *facts)} == {venue}
         assert not received.gone
 
-    played(play, at(7, 50), records=EVERY_KIND, simulator={"venues": BOTH})
 
-
-def test_a_symbol_beyond_the_limit_of_the_broker_is_reported_refused_and_not_subscribed():
-    async def play(client, stream, received):
+async def test_a_symbol_beyond_the_limit_of_the_broker_is_reported_refused_and_not_subscribed():
+    async with streaming(at(9, 30), simulator={"registrations_limit": 3}) as (client, stream, received):
         symbols = [each.symbol for each in client.simulator.market.instruments[:4]]
         stream.want(symbols)
         await until_async(lambda: bool(received.gone))
@@ -182,11 +166,11 @@ def test_a_symbol_beyond_the_limit_of_the_broker_is_reported_refused_and_not_sub
         assert "OPSP0008" in received.gone[0][1]
         assert client.simulator.counters().refusals["OPSP0008"] == 1
 
-    played(play, at(9, 30), simulator={"registrations_limit": 3})
 
-
-def test_a_full_set_of_slots_is_exchanged_without_a_refusal():
-    async def play(client, stream, received):
+async def test_a_full_set_of_slots_is_exchanged_without_a_refusal():
+    unbounded = 10**11  # changes a minute: the clock stands still
+    options = {"simulator": {"registrations_limit": 3}, "capacity": 3, "changes_per_minute": unbounded}
+    async with streaming(at(9, 30), **options) as (client, stream, _):
         symbols = [each.symbol for each in client.simulator.market.instruments]
         assert stream.capacity == 3
         stream.want(symbols[:3])
@@ -194,6 +178,3 @@ def test_a_full_set_of_slots_is_exchanged_without_a_refusal():
         stream.want(symbols[3:6])
         await until_async(lambda: stream.subscribed == set(symbols[3:6]))
         assert not client.simulator.counters().refusals
-
-    unbounded = 10**11  # changes a minute: the clock stands still
-    played(play, at(9, 30), simulator={"registrations_limit": 3}, capacity=3, changes_per_minute=unbounded)

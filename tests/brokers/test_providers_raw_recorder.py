@@ -14,13 +14,17 @@ from observer.base import text
 from observer.base.clock import ManualClock
 from observer.base.errors import ConfigError
 from observer.base.text import conceal
-from observer.brokers.raw import RawLabel, RawRecord, decode, encode, read_label
-from observer.brokers.raw_recorder import (
+from observer.brokers.raw import (
     POLL_S,
     RawCaptureRequest,
+    RawLabel,
+    RawRecord,
     RawRecorder,
+    decode,
+    encode,
     open_raw_request,
     raw_request_path,
+    read_label,
     read_raw_request,
 )
 from tests.waiting import DEADLINE_S
@@ -28,7 +32,7 @@ from tests.waiting import DEADLINE_S
 HOLDER = """
 import sys
 from pathlib import Path
-from observer.brokers.raw_recorder import RawCaptureRequest, open_raw_request
+from observer.brokers.raw import RawCaptureRequest, open_raw_request
 with open_raw_request(Path(sys.argv[1]), RawCaptureRequest("c1", sys.argv[2])):
     print("held", flush=True)
     sys.stdin.read()

@@ -8,12 +8,12 @@ from bus.events import MarketStateChanged, OrderBook
 from observer.brokers.stream_settings import StreamSettings
 from tests.brokers.kis_builders import PINGPONG, frame, record, reply
 from tests.brokers.kis_records import fields_of
-from tests.brokers.stream_scene import Broker, played
+from tests.brokers.stream_scene import Broker, streaming
 from tests.waiting import until_async
 
 
-def test_every_kind_of_record_is_subscribed_for_every_symbol_that_fits():
-    async def play(scene):
+async def test_every_kind_of_record_is_subscribed_for_every_symbol_that_fits():
+    async with streaming(capacity=5, records=("order_book", "trades")) as scene:
         assert scene.stream.capacity == 2
         scene.stream.want(["A", "B", "C"])
         await until_async(lambda: len(scene.broker.asked) == 4)
@@ -25,14 +25,11 @@ def test_every_kind_of_record_is_subscribed_for_every_symbol_that_fits():
             ("registered", "B"),
         ]
 
-    played(play, capacity=5, records=("order_book", "trades"))
 
-
-def test_an_acknowledgement_of_another_kind_is_not_believed_for_trades():
+async def test_an_acknowledgement_of_another_kind_is_not_believed_for_trades():
     broker = Broker()
     broker.answers["1", "A"] = None
-
-    async def play(scene):
+    async with streaming(broker, records=("trades", "order_book")) as scene:
         scene.stream.want(["A"])
         await until_async(lambda: broker.asked)
         await broker.sockets[0].send_str(reply("OPSP0000", "A", transaction="H0STASP0"))
@@ -40,11 +37,9 @@ def test_an_acknowledgement_of_another_kind_is_not_believed_for_trades():
         await until_async(lambda: broker.other)  # so the one before was read, too
         assert scene.stream.subscribed == frozenset()
 
-    played(play, broker, records=("trades", "order_book"))
 
-
-def test_facts_are_handed_on_beside_trades():
-    async def play(scene):
+async def test_facts_are_handed_on_beside_trades():
+    async with streaming() as scene:
         await scene.received("connected", 0)
         for transaction in ("H0STASP0", "H0STMKO0"):
             text = frame(fields_of(transaction), fields_of(transaction), transaction=transaction)
@@ -53,8 +48,6 @@ def test_facts_are_handed_on_beside_trades():
         kinds = [type(fact) for fact in scene.listener.facts]
         assert kinds == [OrderBook, OrderBook, MarketStateChanged, MarketStateChanged]
 
-    played(play)
-
 
 @pytest.mark.parametrize("records", [("order_book",), ("trades", "trades"), ("trades", "nav", "order_book")])
 def test_records_without_trades_or_twice_or_too_many_are_refused(records):
@@ -62,8 +55,9 @@ def test_records_without_trades_or_twice_or_too_many_are_refused(records):
         StreamSettings(url="ws://127.0.0.1:1/", provider="kis", account="main", capacity=2, records=records)
 
 
-def test_a_new_approval_key_closes_cleanly_and_registers_everything_again_at_once_in_order():
-    async def play(scene):
+async def test_a_new_approval_key_closes_cleanly_and_registers_everything_again_at_once_in_order():
+    # a pause of the slow beat would not be over within the deadline
+    async with streaming(key_check_s=0.02, speed=1.0) as scene:
         scene.stream.want(["B", "A"])
         await scene.subscribed("A", "B")
         scene.credentials.number = 2
@@ -80,11 +74,9 @@ def test_a_new_approval_key_closes_cleanly_and_registers_everything_again_at_onc
         assert scene.listener.received.count(("unregistered", "A", "new approval key")) == 1
         await until_async(lambda: scene.broker.sockets[0].close_code == 1000)
 
-    played(play, key_check_s=0.02, speed=1.0)  # a pause of the slow beat would not be over within the deadline
 
-
-def test_a_new_access_token_leaves_the_stream_alone():
-    async def play(scene):
+async def test_a_new_access_token_leaves_the_stream_alone():
+    async with streaming(key_check_s=0.02) as scene:
         scene.stream.want(["A"])
         await scene.subscribed("A")
         checks = scene.credentials.checks
@@ -92,14 +84,11 @@ def test_a_new_access_token_leaves_the_stream_alone():
         await until_async(lambda: scene.credentials.checks >= checks + 3)
         assert len(scene.listener.states) == 1
 
-    played(play, key_check_s=0.02)
 
-
-def test_a_connection_with_too_many_attempts_is_suspended_and_retried_slowly_until_data_flow():
+async def test_a_connection_with_too_many_attempts_is_suspended_and_retried_slowly_until_data_flow():
     broker = Broker()
     broker.greeting = reply("OPSP8996", "", "ALREADY IN USE appkey", "(null)")
-
-    async def play(scene):
+    async with streaming(broker, attempts_per_hour=5, slow_beat_market_s=1800.0, speed=10_000.0) as scene:
         states = scene.listener.states
         await until_async(lambda: [change.state for change in states].count("refused") == 5)
         reported = [change.state for change in states]
@@ -114,11 +103,9 @@ def test_a_connection_with_too_many_attempts_is_suspended_and_retried_slowly_unt
         await broker.sockets[-1].send_str(frame(record()))
         await until_async(lambda: scene.listener.trades)
 
-    played(play, broker, attempts_per_hour=5, slow_beat_market_s=1800.0, speed=10_000.0)
 
-
-def test_changes_beyond_the_limiter_wait_and_the_most_important_go_first():
-    async def play(scene):
+async def test_changes_beyond_the_limiter_wait_and_the_most_important_go_first():
+    async with streaming(changes_per_minute=4, speed=100.0) as scene:
         before_ns = scene.broker.clock.now_ns()  # the budget counts from sending, which is before the broker hears it
         scene.stream.want(["A", "B", "C"])
         await scene.subscribed("A", "B", "C")  # the burst of a new connection
@@ -130,5 +117,3 @@ def test_changes_beyond_the_limiter_wait_and_the_most_important_go_first():
         assert scene.broker.asked_ns[3] - before_ns >= 30 * 10**9
         assert scene.broker.asked_ns[6] - before_ns >= 60 * 10**9
         await until_async(lambda: scene.stream.held_back_since_ns is None)
-
-    played(play, changes_per_minute=4, speed=100.0)

@@ -200,7 +200,7 @@ def test_a_disk_without_room_for_an_archived_segment_loses_nothing(tmp_path, mon
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
     with monkeypatch.context() as patches:
-        patches.setattr("bus.archive._write_whole", full)
+        patches.setattr("bus.archive.write_whole", full)
         with pytest.raises(OSError, match="No space"):
             outbox.batch_at(A, sequence)
     assert delivered(outbox, A, sequence)[1] == []

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import itertools
-import threading
 
 import pytest
 
@@ -12,13 +11,10 @@ from bus.capture import Capture, CaptureLabel, read_label
 from bus.codec import Batch, decode_events, pack, unpack
 from bus.delivery import Delivered
 from bus.events import Event, PhaseChanged, Poison, SlotReleased
-from bus.ingest import Ingest, ingest_socket
 from bus.journal import JournalError, JournalReader
-from bus.outbox import Outbox
-from bus.producer import Producer
 from tests.builders import trade, trades
-from tests.bus.epochs import Epochs
 from tests.bus.journals.keep import example
+from tests.bus.wire import Memory, producer, writing
 from tests.waiting import DEADLINE_S, until_async
 
 ID = "cc" * 16
@@ -26,54 +22,12 @@ A, B = "aa" * 16, "bb" * 16
 ALL = CaptureLabel(ID, None)
 
 
-class Marks(Epochs):
-    """A sink that keeps only each stream's high-water mark."""
-
-    def __init__(self):
-        self.marks: dict[str, int] = {}
-        self.outcomes_lost = 0
-
-    def high_water_marks(self, streams):
-        return {stream: self.marks.get(stream, 0) for stream in streams}
-
-    def commit(self, batches):
-        for batch in batches:
-            self.marks[batch.stream] = batch.last_sequence
-        if self.outcomes_lost:
-            self.outcomes_lost -= 1
-            raise ConnectionError
-
-    def note_duplicates(self, stream, count):
-        pass
-
-
-@contextlib.contextmanager
-def writer(folder, sink):
-    """An ingest with its batch feed, as in the core writer."""
-    batch_feed = BatchFeedPublisher(f"ipc://{folder}/tap")
-    ingest = Ingest(ingest_socket(f"ipc://{folder}/ingest"), sink, batch_feed.publish, OSError)
-    stopping = threading.Event()
-    thread = threading.Thread(target=ingest.run, args=[stopping])
-    thread.start()
-    try:
-        yield
-    finally:
-        stopping.set()
-        thread.join()
-        batch_feed.close()
-
-
 @contextlib.asynccontextmanager
-async def producer(folder, stream):
-    running = Producer(Outbox(folder / stream, stream[:2], stream), f"ipc://{folder}/ingest")
-    task = asyncio.create_task(running.run())
-    try:
+async def publishing(folder, stream):
+    """A producer whose events are committed at the end of the block."""
+    async with producer(folder, stream[:2], stream) as running:
         yield running
-    finally:
         assert await running.drain(DEADLINE_S)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        running.close()
 
 
 @contextlib.asynccontextmanager
@@ -84,7 +38,7 @@ async def recording(folder, capture):
         async for message in batch_feed:
             capture.take(message)
 
-    batch_feed = BatchFeedSubscriber(f"ipc://{folder}/tap")
+    batch_feed = BatchFeedSubscriber(f"ipc://{folder}/batch_feed")
     task = asyncio.create_task(listen())
     try:
         yield
@@ -117,45 +71,39 @@ def taken(capture, stream, first_sequence, events):
 # --- over real sockets ---------------------------------------------------------------------------------------
 
 
-def test_a_capture_that_was_there_first_has_everything(tmp_path):
-    sink = Marks()
+async def test_a_capture_that_was_there_first_has_everything(tmp_path):
+    sink = Memory()
     capture = opened(tmp_path)
 
-    async def scenario():
-        async with recording(tmp_path, capture):
-            with writer(tmp_path, sink):
-                await until_async(lambda: capture.has_begun)
-                async with producer(tmp_path, A) as a, producer(tmp_path, B) as b:
-                    for event in trades(3000):
-                        a.publish(event)
-                        b.publish(event)
-                await until_async(lambda: capture.reaches(sink.marks))
-
-    asyncio.run(scenario())
+    async with recording(tmp_path, capture):
+        with writing(tmp_path, sink):
+            await until_async(lambda: capture.has_begun)
+            async with publishing(tmp_path, A) as a, publishing(tmp_path, B) as b:
+                for event in trades(3000):
+                    a.publish(event)
+                    b.publish(event)
+            await until_async(lambda: capture.reaches(sink.marks))
     capture.close()
     assert capture.missing(sink.marks) == {}
     whole = dict(enumerate(trades(3000), 1))
     assert held(tmp_path / "captured") == {A: whole, B: whole}
 
 
-def test_an_idle_writer_reports_the_marks_at_which_a_capture_begins(tmp_path):
-    sink = Marks()
+async def test_an_idle_writer_reports_the_marks_at_which_a_capture_begins(tmp_path):
+    sink = Memory()
     (tmp_path / "early").mkdir()
     early, capture = opened(tmp_path / "early"), opened(tmp_path)
 
-    async def scenario():
-        with writer(tmp_path, sink):
-            async with recording(tmp_path, early):  # the writer is idle once its feed has delivered the first batch
-                async with producer(tmp_path, A) as a:
-                    a.publish_together(trades(7))
-                await until_async(lambda: early.reaches(sink.marks))
-            async with recording(tmp_path, capture):
-                await until_async(lambda: capture.has_begun)
-                async with producer(tmp_path, B) as b:
-                    b.publish(trade())
-                await until_async(lambda: capture.reaches(sink.marks))
-
-    asyncio.run(scenario())
+    with writing(tmp_path, sink):
+        async with recording(tmp_path, early):  # the writer is idle once its feed has delivered the first batch
+            async with publishing(tmp_path, A) as a:
+                a.publish_together(trades(7))
+            await until_async(lambda: early.reaches(sink.marks))
+        async with recording(tmp_path, capture):
+            await until_async(lambda: capture.has_begun)
+            async with publishing(tmp_path, B) as b:
+                b.publish(trade())
+            await until_async(lambda: capture.reaches(sink.marks))
     early.close()
     capture.close()
     assert sink.marks == {A: 7, B: 1}
@@ -163,23 +111,20 @@ def test_an_idle_writer_reports_the_marks_at_which_a_capture_begins(tmp_path):
     assert held(tmp_path / "captured") == {B: {1: trade()}}
 
 
-def test_two_captures_begin_each_at_its_own_sequence_number(tmp_path):
-    sink = Marks()
+async def test_two_captures_begin_each_at_its_own_sequence_number(tmp_path):
+    sink = Memory()
     (tmp_path / "late").mkdir()
     early, late = opened(tmp_path), opened(tmp_path / "late")
 
-    async def scenario():
-        with writer(tmp_path, sink):
-            async with producer(tmp_path, A) as a, recording(tmp_path, early):
-                await until_async(lambda: early.has_begun)
-                a.publish_together(trades(5))
-                await until_async(lambda: early.reaches({A: 5}))  # the acknowledgement precedes the batch feed
-                async with recording(tmp_path, late):
-                    await until_async(lambda: late.has_begun)
-                    a.publish_together(trades(2, first=6))
-                    await until_async(lambda: early.reaches({A: 7}) and late.reaches({A: 7}))
-
-    asyncio.run(scenario())
+    with writing(tmp_path, sink):
+        async with publishing(tmp_path, A) as a, recording(tmp_path, early):
+            await until_async(lambda: early.has_begun)
+            a.publish_together(trades(5))
+            await until_async(lambda: early.reaches({A: 5}))  # the acknowledgement precedes the batch feed
+            async with recording(tmp_path, late):
+                await until_async(lambda: late.has_begun)
+                a.publish_together(trades(2, first=6))
+                await until_async(lambda: early.reaches({A: 7}) and late.reaches({A: 7}))
     for capture in (early, late):
         capture.close()
         assert capture.missing(sink.marks) == {}
@@ -187,61 +132,52 @@ def test_two_captures_begin_each_at_its_own_sequence_number(tmp_path):
     assert sorted(held(tmp_path / "late" / "captured")[A]) == [6, 7]
 
 
-def test_a_writer_that_stops_gives_its_captures_the_rest_first(tmp_path):
-    sink = Marks()
+async def test_a_writer_that_stops_gives_its_captures_the_rest_first(tmp_path):
+    sink = Memory()
     capture = opened(tmp_path)
 
-    async def scenario():
-        async with recording(tmp_path, capture):
-            with writer(tmp_path, sink):
-                await until_async(lambda: capture.has_begun)
-                async with producer(tmp_path, A) as a:
-                    a.publish_together(trades(5000))
-            await until_async(lambda: capture.reaches(sink.marks))
-
-    asyncio.run(scenario())
+    async with recording(tmp_path, capture):
+        with writing(tmp_path, sink):
+            await until_async(lambda: capture.has_begun)
+            async with publishing(tmp_path, A) as a:
+                a.publish_together(trades(5000))
+        await until_async(lambda: capture.reaches(sink.marks))
     capture.close()
     assert capture.missing({A: 5000}) == {}
 
 
-def test_a_capture_records_a_commit_whose_outcome_was_lost(tmp_path):
-    sink = Marks()
+async def test_a_capture_records_a_commit_whose_outcome_was_lost(tmp_path):
+    sink = Memory()
     capture = opened(tmp_path)
 
-    async def scenario():
-        async with recording(tmp_path, capture):
-            with writer(tmp_path, sink):
-                await until_async(lambda: capture.has_begun)
-                sink.outcomes_lost = 1
-                async with producer(tmp_path, A) as a:
-                    a.publish_together(trades(3))
-                await until_async(lambda: capture.reaches({A: 3}))
-
-    asyncio.run(scenario())
+    async with recording(tmp_path, capture):
+        with writing(tmp_path, sink):
+            await until_async(lambda: capture.has_begun)
+            sink.commit_then_refuse = 1
+            async with publishing(tmp_path, A) as a:
+                a.publish_together(trades(3))
+            await until_async(lambda: capture.reaches({A: 3}))
     capture.close()
     assert capture.missing({A: 3}) == {}
 
 
-def test_a_capture_outlives_writers_and_counts_the_events_that_it_missed_between_them(tmp_path):
-    sink = Marks()
+async def test_a_capture_outlives_writers_and_counts_the_events_that_it_missed_between_them(tmp_path):
+    sink = Memory()
     capture = opened(tmp_path)
 
-    async def scenario():
-        async with producer(tmp_path, A) as a:
-            async with recording(tmp_path, capture):
-                with writer(tmp_path, sink):
-                    await until_async(lambda: capture.has_begun)
-                    a.publish_together(trades(10))
-                    await until_async(lambda: capture.reaches({A: 10}))
-            with writer(tmp_path, sink):  # no subscriber
-                a.publish_together(trades(20, first=11))
-                assert await a.drain(DEADLINE_S)
-            async with recording(tmp_path, capture):
-                with writer(tmp_path, sink):
-                    a.publish_together(trades(5, first=31))
-                    await until_async(lambda: capture.reaches({A: 35}) or sink.marks[A] == 35)
-
-    asyncio.run(scenario())
+    async with publishing(tmp_path, A) as a:
+        async with recording(tmp_path, capture):
+            with writing(tmp_path, sink):
+                await until_async(lambda: capture.has_begun)
+                a.publish_together(trades(10))
+                await until_async(lambda: capture.reaches({A: 10}))
+        with writing(tmp_path, sink):  # no subscriber
+            a.publish_together(trades(20, first=11))
+            assert await a.drain(DEADLINE_S)
+        async with recording(tmp_path, capture):
+            with writing(tmp_path, sink):
+                a.publish_together(trades(5, first=31))
+                await until_async(lambda: capture.reaches({A: 35}) or sink.marks.get(A) == 35)
     capture.close()
     there = held(tmp_path / "captured")[A].keys()
     assert sum(capture.missing({A: 35}).values()) == 35 - len(there)
@@ -250,13 +186,13 @@ def test_a_capture_outlives_writers_and_counts_the_events_that_it_missed_between
 
 
 def test_a_capture_that_does_not_read_blocks_no_process_and_reports_what_it_lost(tmp_path):
-    batch_feed = BatchFeedPublisher(f"ipc://{tmp_path}/tap")
+    batch_feed = BatchFeedPublisher(f"ipc://{tmp_path}/batch_feed")
     capture = opened(tmp_path)
     batches = 3 * BATCHES_MAX
     payload = "x" * 1_000  # so that what waits fills the socket's own buffers
 
     async def scenario():
-        subscriber = BatchFeedSubscriber(f"ipc://{tmp_path}/tap")
+        subscriber = BatchFeedSubscriber(f"ipc://{tmp_path}/batch_feed")
         messages = aiter(subscriber)
         first = asyncio.ensure_future(anext(messages))
 

@@ -5,7 +5,6 @@ import contextlib
 import stat
 import subprocess
 import sys
-import threading
 import uuid
 
 import pytest
@@ -13,22 +12,21 @@ import zmq
 import zmq.asyncio
 
 from bus import subscriptions
-from bus.batch_feed import BatchFeedPublisher, BatchFeedSubscriber, Began
+from bus.batch_feed import BatchFeedSubscriber, Began
 from bus.codec import Batch
 from bus.commands import Done, Status
 from bus.control import ControlClient, ControlServer, ControlTimeoutError
 from bus.curve import DOMAIN_BYTES_MAX, UNKNOWN_CLIENTS
 from bus.endpoints import BusError, Endpoints, TcpAddress, TcpEndpoints
 from bus.events import Event, Trade
-from bus.feed import FeedPublisher, FeedSubscriber
-from bus.ingest import Ingest, ingest_socket
+from bus.feed import FeedSubscriber
 from bus.keys import MissingBusKeysError, key_pair, make_keys, public_key
 from bus.outbox import Outbox
 from bus.producer import Producer
 from bus.roles import ANY_ROLE
 from bus.sockets import bind, connect
 from tests.builders import trade
-from tests.bus.epochs import Epochs
+from tests.bus.wire import Writer
 from tests.ports import own_port
 from tests.waiting import DEADLINE_S, until, until_async
 
@@ -37,52 +35,20 @@ Socket = zmq.SyncSocket | zmq.asyncio.Socket
 SOCKETS = ("ingest", "feed", "batch_feed", "control")
 
 
-class Memory(Epochs):
-    """A sink that keeps events."""
-
-    def __init__(self):
-        self.stored: dict[str, list[object]] = {}
-
-    def high_water_marks(self, streams):
-        return {stream: len(self.stored.get(stream, [])) for stream in streams}
-
-    def commit(self, batches):
-        for batch in batches:
-            self.stored.setdefault(batch.stream, []).extend(batch.events)
-
-    def note_duplicates(self, stream, count):
-        """There are none here."""
-
-
-class Servers:
+class Servers(Writer):
     """All four servers, as the writer and the supervisor bind them; `asked` counts what came to control."""
 
     def __init__(self, endpoints):
-        self.endpoints = endpoints
-        self.sink = Memory()
+        super().__init__(endpoints)
         self.asked = 0
-        self.feed = FeedPublisher(endpoints.feed)
-        self.batch_feed = BatchFeedPublisher(endpoints.batch_feed)
-        self.ingest = Ingest(ingest_socket(endpoints.ingest), self.sink, self._report, OSError)
         self.control = ControlServer(endpoints.control, self._answer)
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self.ingest.run, args=[self._stopping])
-        self._thread.start()
-
-    def _report(self, group):
-        self.feed.publish(group)
-        self.batch_feed.publish(group)
 
     async def _answer(self, _identity, _request):
         self.asked += 1
         return Done("all", "well")
 
     def close(self):
-        self._stopping.set()
-        self._thread.join(DEADLINE_S)
-        assert not self._thread.is_alive()
-        self.feed.close()
-        self.batch_feed.close()
+        self.stop()
         self.control.close()
 
 
@@ -187,18 +153,15 @@ def test_with_a_known_key_all_four_sockets_work_as_over_files(tmp_path, endpoint
     assert set(map(type, stored)) == {Trade}
 
 
-def test_a_reader_whose_key_is_refused_before_its_first_message_is_made(endpoints, stranger, monkeypatch):
+async def test_a_reader_whose_key_is_refused_before_its_first_message_is_made(endpoints, stranger, monkeypatch):
     def connect_and_be_refused(socket, address, bytes_max):
         connect(socket, address, bytes_max)
         plain: zmq.SyncSocket = zmq.Socket.shadow(socket.underlying)
         until(lambda: not plain.poll(0, zmq.POLLOUT), "the writer refuses the key")
 
-    async def scene():
-        async with serving(endpoints):
-            FeedSubscriber(stranger.feed, [Trade]).close()
-
     monkeypatch.setattr(subscriptions, "connect", connect_and_be_refused)
-    asyncio.run(scene())
+    async with serving(endpoints):
+        FeedSubscriber(stranger.feed, [Trade]).close()
 
 
 async def test_a_client_with_an_unknown_key_receives_nothing_and_disturbs_no_other_client(

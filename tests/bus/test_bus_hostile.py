@@ -5,10 +5,8 @@ other peer, and memory is bounded.
 import asyncio
 import contextlib
 import itertools
-import math
 import socket as system_socket
 import struct
-import threading
 import uuid
 from collections.abc import Mapping, Sequence
 
@@ -20,7 +18,7 @@ from hypothesis import strategies as st
 
 import bus.ingest
 import bus.outbox
-from bus.batch_feed import BatchFeedPublisher, decode_batch_feed
+from bus.batch_feed import decode_batch_feed
 from bus.codec import (
     BATCH_BYTES_MAX,
     BATCH_COUNT_MAX,
@@ -39,31 +37,28 @@ from bus.commands import Heartbeat, RunJob, Status, decode_order, decode_order_r
 from bus.decoding import DecodeError
 from bus.delivery import (
     HELLO_STREAMS_MAX,
-    Acknowledged,
     Delivered,
     Hello,
     Lost,
-    Rewind,
     Sender,
     StreamProgress,
-    Unknown,
     Welcome,
+    decode_hello,
+    decode_lost,
+    decode_to_producer,
 )
 from bus.endpoints import Endpoints
 from bus.events import Snapshot, Trade
 from bus.feed import FeedPublisher, FeedSubscriber, decode_feed
 from bus.hellos import HELLO_EVERY_S, HELLOS_A_ROUND, HELLOS_WAITING_MAX, WaitingHellos
-from bus.ingest import Ingest, ingest_socket
 from bus.journal import RecordTooLargeError
 from bus.keys import make_keys
-from bus.messages import HELLO_BYTES_MAX, decode_hello, decode_lost, decode_to_producer
 from bus.outbox import Outbox
 from bus.peers import IGNORED_MAX, IGNORED_S, LOGGED_EVERY_S, Peers
-from bus.producer import Producer
 from bus.subscriptions import LEASE_S, SUBSCRIBERS_MAX, Subscribers, Subscription, decode_subscription
 from tests.builders import trade, trades
-from tests.bus.epochs import Epochs
 from tests.bus.test_bus_curve import SOCKETS, assert_all_works, free_addresses, serving, using
+from tests.bus.wire import producer, writing
 from tests.waiting import DEADLINE_S, until, until_async
 
 A, B = "ab" * 16, "ba" * 16
@@ -71,73 +66,22 @@ NESTED = b"\x91" * 200_000
 encode = msgspec.msgpack.encode
 
 
-class Memory(Epochs):
-    """A sink that keeps the events of each stream and counts the questions for marks."""
+def assert_stores(writer, count=1):
+    """A producer that comes now gets its events stored."""
 
-    def __init__(self):
-        self.stored: dict[str, list[object]] = {}
-        self.questions = 0
-
-    def high_water_marks(self, streams):
-        self.questions += 1
-        return {stream: len(self.stored.get(stream, [])) for stream in streams}
-
-    def commit(self, batches):
-        for batch in batches:
-            assert isinstance(batch, Delivered)
-            self.stored.setdefault(batch.stream, []).extend(batch.events)
-
-    def note_duplicates(self, stream, count):
-        """Not looked at here."""
-
-
-class Writer:
-    """An ingest with its thread and both feeds, as in the core writer."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.sink = Memory()
-        self.feed = FeedPublisher(f"ipc://{folder}/feed")
-        self.batch_feed = BatchFeedPublisher(f"ipc://{folder}/batch_feed")
-        self.ingest = Ingest(ingest_socket(f"ipc://{folder}/ingest"), self.sink, self.report, OSError)
-        self.stopping = threading.Event()
-        self.thread = threading.Thread(target=self.ingest.run, args=[self.stopping])
-        self.thread.start()
-
-    def report(self, group):
-        self.feed.publish(group)
-        self.batch_feed.publish(group)
-
-    def stop(self):
-        self.stopping.set()
-        self.thread.join(DEADLINE_S)
-        assert not self.thread.is_alive()
-        self.feed.close()
-        self.batch_feed.close()
-
-    def assert_stores(self, count=1):
-        """A producer that comes now gets its events stored."""
-
-        async def publish():
-            running = Producer(
-                Outbox(self.folder / uuid.uuid4().hex, "good", uuid.uuid4().hex), f"ipc://{self.folder}/ingest"
-            )
-            task = asyncio.create_task(running.run())
+    async def publish():
+        async with producer(writer.endpoints.runtime_directory, f"good-{uuid.uuid4().hex}") as running:
             running.publish(*trades(count))
             assert await running.drain(DEADLINE_S)
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            running.close()
 
-        asyncio.run(publish())
-        assert trades(count) in self.sink.stored.values()
+    asyncio.run(publish())
+    assert trades(count) in writer.sink.stored.values()
 
 
 @pytest.fixture
 def writer(tmp_path):
-    running = Writer(tmp_path)
-    yield running
-    running.stop()
+    with writing(tmp_path) as running:
+        yield running
 
 
 @contextlib.contextmanager
@@ -189,125 +133,65 @@ HOSTILE: Mapping[str, Sequence[bytes]] = {
 
 @pytest.mark.parametrize("frames", HOSTILE.values(), ids=HOSTILE.keys())
 def test_a_message_that_cannot_be_read_is_counted_and_nothing_of_it_is_stored(writer, frames):
-    with peer(writer.folder) as evil:
+    with peer(writer.endpoints.runtime_directory) as evil:
         evil.send_multipart(GREETING)
         assert evil.poll(DEADLINE_S * 1000)
         evil.send_multipart(frames)
         until(lambda: writer.ingest.peers.refused)
-        writer.assert_stores()
+        assert_stores(writer)
     assert A not in writer.sink.stored
 
 
 def test_a_nested_event_becomes_poison_and_ends_nothing(writer):
-    with peer(writer.folder) as evil:
+    with peer(writer.endpoints.runtime_directory) as evil:
         evil.send_multipart(GREETING)
         assert evil.poll(DEADLINE_S * 1000)
         evil.send_multipart([b"B", head(1) + NESTED])
         evil.send_multipart([b"B", head(2, 2) + b"\x92" + encode_event(trade(2)) + b"\x92\xa5trade" + NESTED])
         until(lambda: len(writer.sink.stored.get(A, [])) == 3)
-        writer.assert_stores()
+        assert_stores(writer)
     assert [type(event).__name__ for event in writer.sink.stored[A]] == ["Poison", "Poison", "Poison"]
 
 
 def test_a_peer_that_sent_garbage_is_ignored_and_its_next_connection_is_not(writer):
-    with peer(writer.folder) as evil:
+    with peer(writer.endpoints.runtime_directory) as evil:
         evil.send_multipart([b"Z", b""])
         evil.send_multipart(GREETING)
         until(lambda: writer.ingest.peers.refused == 2)
         assert not evil.poll(0)
-    with peer(writer.folder) as other:
+    with peer(writer.endpoints.runtime_directory) as other:
         other.send_multipart(GREETING)
         assert isinstance(decode_to_producer(other.recv()), Welcome)
 
 
 def test_a_flood_of_hellos_costs_few_questions_and_holds_up_no_producer(writer):
-    with peer(writer.folder) as evil:
+    with peer(writer.endpoints.runtime_directory) as evil:
         for _ in range(30_000):
             evil.send_multipart(GREETING)
-        writer.assert_stores()
+        assert_stores(writer)
         until(lambda: evil.poll(0))
         assert writer.sink.questions < 100
 
 
 def test_hellos_of_many_peers_are_answered_in_turn(writer):
     with contextlib.ExitStack() as stack:
-        peers = [stack.enter_context(peer(writer.folder)) for _ in range(50)]
+        peers = [stack.enter_context(peer(writer.endpoints.runtime_directory)) for _ in range(50)]
         for each in peers:
             each.send_multipart(GREETING)
         assert all(each.poll(DEADLINE_S * 1000) for each in peers)
 
 
-def test_streams_and_peers_are_forgotten_when_there_are_too_many_and_come_again(writer, monkeypatch):
-    monkeypatch.setattr(bus.ingest, "STREAMS_MAX", 100)
-    monkeypatch.setattr(bus.ingest, "PEERS_MAX", 3)
-    with contextlib.ExitStack() as stack:
-        first = stack.enter_context(peer(writer.folder))
-        first.send_multipart(GREETING)
-        assert first.poll(DEADLINE_S * 1000)
-        for number in range(4):
-            each = stack.enter_context(peer(writer.folder))
-            names = {f"{number * 1000 + n:032x}": 0 for n in range(100)}
-            each.send_multipart([b"H", encode(Hello("evil", names))])
-            assert each.poll(DEADLINE_S * 1000)
-        until(lambda: len(writer.ingest._routes) <= 100)
-        assert len(writer.ingest._producers) <= 3
-        writer.assert_stores()
-
-
-def test_of_a_process_that_is_restarted_200_times_only_the_newest_starts_are_remembered(writer):
-    names = [f"{number:032x}" for number in range(200)]
-    with contextlib.ExitStack() as stack:
-        first, *later = (stack.enter_context(peer(writer.folder)) for _ in names)
-        for socket, name in zip([first, *later], names, strict=True):
-            socket.send_multipart([b"H", encode(Hello("track-b", {name: 0}))])
-            assert isinstance(decode_to_producer(socket.recv()), Welcome)
-            socket.send_multipart([b"B", pack(name, 1, trades(1))])
-            assert isinstance(decode_to_producer(socket.recv()), Acknowledged)
-        until(lambda: len(writer.ingest._producers) <= bus.ingest.PROCESSES_MAX)
-        assert writer.ingest._routes.keys() == set(names[-bus.ingest.PROCESSES_MAX :])
-        # One that lives after all says hello again, and what it resends is dropped.
-        first.send_multipart([b"B", pack(names[0], 1, trades(2))])
-        assert isinstance(decode_to_producer(first.recv()), Unknown)
-        first.send_multipart([b"H", encode(Hello("track-b", {names[0]: 1}))])
-        assert isinstance(decode_to_producer(first.recv()), Welcome)
-        first.send_multipart([b"B", pack(names[0], 1, trades(2))])
-        assert decode_to_producer(first.recv()) == Acknowledged(names[0], 2, writer.sink.epoch())
-    assert writer.sink.high_water_marks(names) == dict.fromkeys(names, 1) | {names[0]: 2}
-
-
 def test_what_streams_lack_is_forgotten_with_them(writer, monkeypatch):
     """A hello of another epoch may claim any marks, which begin no epoch."""
     monkeypatch.setattr(bus.ingest, "STREAMS_MAX", 100)
-    with peer(writer.folder) as evil:
+    with peer(writer.endpoints.runtime_directory) as evil:
         for number in range(5):
             names = {f"{number * 1000 + n:032x}": 7 for n in range(100)}
             evil.send_multipart([b"H", encode(Hello("evil", names, "another"))])
             assert evil.poll(DEADLINE_S * 1000)
             evil.recv()
-        writer.assert_stores()
+        assert_stores(writer)
         until(lambda: len(writer.ingest._lacking) <= 100)
-
-
-def test_batches_that_are_not_taken_leave_no_trace_of_their_streams(writer):
-    names = [f"{number:032x}" for number in range(50)]
-    with peer(writer.folder) as evil:
-        evil.send_multipart([b"H", encode(Hello("evil", dict.fromkeys(names, 0)))])
-        assert isinstance(decode_to_producer(evil.recv()), Welcome)
-        for name in names:
-            evil.send_multipart([b"B", pack(name, 100, trades(1))])
-            assert isinstance(decode_to_producer(evil.recv()), Rewind)
-    assert not writer.ingest._duplicates
-
-
-def test_a_hello_of_a_batchs_size_is_refused_before_it_waits(writer):
-    with peer(writer.folder) as evil:
-        evil.send_multipart(GREETING)
-        assert evil.poll(DEADLINE_S * 1000)
-        [route] = writer.ingest._producers
-        writer.ingest._hellos._answered_s[route] = math.inf  # its next hello would wait for ever
-        evil.send_multipart([b"H", bytes(HELLO_BYTES_MAX + 1)])
-        until(lambda: writer.ingest.peers.refused)
-        assert not writer.ingest._hellos
 
 
 # --- what strangers send before any authentication ----------------------------------------------------------------
@@ -343,17 +227,17 @@ async def test_a_frame_of_a_gibibyte_ends_its_connection_before_it_came(tmp_path
 def test_the_limit_holds_for_files_too(writer):
     with system_socket.socket(system_socket.AF_UNIX) as stranger:
         stranger.settimeout(DEADLINE_S)
-        stranger.connect(str(writer.folder / "ingest"))
+        stranger.connect(str(writer.endpoints.runtime_directory / "ingest"))
         stranger.sendall(zmtp(b"NULL"))
         with pytest.raises(ConnectionError):
             stranger.sendall(FRAMES["a message"] + MORE)
-    writer.assert_stores()
+    assert_stores(writer)
 
 
 def test_the_largest_batch_of_ours_fits_and_a_larger_one_is_none(writer):
     largest = head(1) + encode(["x" * (BATCH_BYTES_MAX - len(head(1)) - 6)])
     assert len(largest) == BATCH_BYTES_MAX
-    with peer(writer.folder) as socket:
+    with peer(writer.endpoints.runtime_directory) as socket:
         socket.send_multipart(GREETING)
         assert socket.poll(DEADLINE_S * 1000)
         socket.send_multipart([b"B", largest])
@@ -364,12 +248,12 @@ def test_the_largest_batch_of_ours_fits_and_a_larger_one_is_none(writer):
 
 @pytest.mark.parametrize(("limit", "value"), [("BATCH_BYTES_MAX", 1_000), ("BATCH_COUNT_MAX", 7)])
 def test_a_producer_makes_no_batch_that_does_not_fit(writer, monkeypatch, limit, value):
-    outbox = Outbox(writer.folder / "outbox", "a", A)
+    outbox = Outbox(writer.endpoints.runtime_directory / "outbox", "a", A)
     monkeypatch.setattr(bus.outbox, limit, value)
     with pytest.raises(RecordTooLargeError):
         outbox.append(trades(100))
     outbox.close(delivered=True)
-    writer.assert_stores(100)
+    assert_stores(writer, 100)
 
 
 @given(streams=st.integers(0, 2 * HELLO_STREAMS_MAX), archived=st.integers(0, 2 * HELLO_STREAMS_MAX))
@@ -399,18 +283,18 @@ NO_SUBSCRIPTIONS: Mapping[str, Sequence[bytes]] = {
 @pytest.mark.parametrize("feed", ["feed", "batch_feed"])
 @pytest.mark.parametrize("frames", NO_SUBSCRIPTIONS.values(), ids=NO_SUBSCRIPTIONS.keys())
 def test_a_message_that_is_no_subscription_is_counted_and_ends_nothing(writer, feed, frames):
-    with peer(writer.folder, feed) as evil:
+    with peer(writer.endpoints.runtime_directory, feed) as evil:
         evil.send_multipart(frames)
         until(lambda: getattr(writer, feed)._subscribers.refused)
-        writer.assert_stores()
+        assert_stores(writer)
     assert not len(getattr(writer, feed)._subscribers)
 
 
 def test_a_connection_has_one_subscription_however_many_it_sends(writer):
-    with peer(writer.folder, "feed") as evil:
+    with peer(writer.endpoints.runtime_directory, "feed") as evil:
         for number in range(20_000):
             evil.send(encode(Subscription(f"{number:032x}", frozenset({"trade"}))))
-        writer.assert_stores()
+        assert_stores(writer)
         until(lambda: evil.poll(0) or len(writer.feed._subscribers))
         assert len(writer.feed._subscribers) == 1
 
@@ -420,11 +304,11 @@ def test_readers_beyond_the_limit_are_refused_and_the_others_go_on(writer, monke
     assert SUBSCRIBERS_MAX > 2
     with contextlib.ExitStack() as stack:
         for number in range(5):
-            each = stack.enter_context(peer(writer.folder, "feed"))
+            each = stack.enter_context(peer(writer.endpoints.runtime_directory, "feed"))
             each.send(encode(Subscription(f"{number:032x}", frozenset({"trade"}))))
         until(lambda: writer.feed._subscribers.refused == 3)
         assert len(writer.feed._subscribers) == 2
-        writer.assert_stores()
+        assert_stores(writer)
 
 
 def test_a_reader_whose_connection_is_gone_is_forgotten_after_its_lease(tmp_path):

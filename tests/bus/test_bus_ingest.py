@@ -12,6 +12,7 @@ from bus.codec import BATCH_BYTES_MAX, pack
 from bus.delivery import (
     BATCH,
     HELLO,
+    HELLO_BYTES_MAX,
     LOST,
     Acknowledged,
     Delivered,
@@ -21,6 +22,7 @@ from bus.delivery import (
     Rewind,
     Unknown,
     Welcome,
+    decode_to_producer,
 )
 from bus.hellos import HELLO_EVERY_S, HELLOS_WAITING_MAX
 from bus.ingest import (
@@ -34,7 +36,6 @@ from bus.ingest import (
     ingest_socket,
     retry_s,
 )
-from bus.messages import HELLO_BYTES_MAX, decode_to_producer
 from bus.peers import IGNORED_S
 from tests.builders import trades
 from tests.bus.epochs import Epochs

@@ -1,65 +1,23 @@
 """A replay is a stream of its own that goes through the ingest socket, the same one every time."""
 
 import asyncio
-import contextlib
-import threading
 
 import pytest
 
 from bus.batch_feed import Began
 from bus.capture import Capture, CaptureLabel
 from bus.codec import pack, repack, unpack
-from bus.delivery import Delivered
-from bus.events import EVENT_TYPES, DailyBar, Event, Poison, SharesAdjusted, UniverseMember, kind_of
-from bus.ingest import Ingest, ingest_socket
+from bus.events import EVENT_TYPES, DailyBar, Poison, SharesAdjusted, UniverseMember, kind_of
 from bus.journal import JournalError, JournalWriter
 from bus.replay import CaptureSource, Replay, moment_ns
 from tests.builders import trade, trades
-from tests.bus.epochs import Epochs
 from tests.bus.journals.keep import example
+from tests.bus.wire import Memory, writing
 from tests.waiting import DEADLINE_S, until_async
 
 ID = "cc" * 16
 A, B = "aa" * 16, "bb" * 16
 NS_PER_S = 1_000_000_000
-
-
-class Memory(Epochs):
-    """A sink that keeps its events in order per stream; at `ends_at` events it stops answering."""
-
-    def __init__(self, ends_at=None):
-        self.stored: dict[str, list[Event | Poison]] = {}
-        self.duplicates = 0
-        self._ends_at = ends_at
-
-    def high_water_marks(self, streams):
-        return {stream: len(self.stored.get(stream, [])) for stream in streams}
-
-    def commit(self, batches):
-        if self._ends_at is not None and sum(map(len, self.stored.values())) >= self._ends_at:
-            raise ConnectionError
-        for batch in batches:
-            assert isinstance(batch, Delivered)
-            events = self.stored.setdefault(batch.stream, [])
-            assert batch.first_sequence == len(events) + 1
-            events.extend(batch.events)
-
-    def note_duplicates(self, stream, count):
-        self.duplicates += count
-
-
-@contextlib.contextmanager
-def ingest(folder, sink):
-    address = f"ipc://{folder}/ingest"
-    running = Ingest(ingest_socket(address), sink, lambda _: None, ConnectionError)
-    stopping = threading.Event()
-    thread = threading.Thread(target=running.run, args=[stopping])
-    thread.start()
-    try:
-        yield address
-    finally:
-        stopping.set()
-        thread.join()
 
 
 def captured(folder, *batches):
@@ -85,8 +43,8 @@ def replayed(path, folder, sink, speed=None):
         source.close()
         return asyncio.get_running_loop().time() - began_s
 
-    with ingest(folder, sink) as address:
-        return asyncio.run(scenario(address))
+    with writing(folder, sink) as writer:
+        return asyncio.run(scenario(writer.endpoints.ingest))
 
 
 def test_all_streams_of_a_capture_become_one_in_the_order_of_their_commits(tmp_path):
@@ -102,7 +60,7 @@ def test_replayed_twice_nothing_changes(tmp_path):
     replayed(path, tmp_path, sink)
     replayed(path, tmp_path, sink)
     assert sink.stored == {ID: [*trades(500), *trades(500)]}
-    assert sink.duplicates == 0
+    assert not sink.duplicates
 
 
 def test_a_replay_that_was_interrupted_goes_on_where_it_was(tmp_path):
@@ -118,15 +76,15 @@ def test_a_replay_that_was_interrupted_goes_on_where_it_was(tmp_path):
         source.close()
 
     broken = Memory(ends_at=20_000)
-    with ingest(tmp_path, broken) as address:
-        asyncio.run(interrupted(address))
+    with writing(tmp_path, broken) as writer:
+        asyncio.run(interrupted(writer.endpoints.ingest))
     there = len(broken.stored[ID])
     assert 20_000 <= there < 100_000
     sink = Memory()
     sink.stored = broken.stored
     replayed(path, tmp_path, sink)
     assert sink.stored == {ID: trades(100_000)}
-    assert sink.duplicates == 0
+    assert not sink.duplicates
 
 
 def test_an_unreadable_event_is_replayed_as_it_was(tmp_path):
@@ -176,7 +134,7 @@ def test_a_replay_at_a_speed_does_not_send_stored_events_again(tmp_path):
     sink = Memory()
     sink.stored = {ID: [trade(1, receive_time_ns=1_000 * NS_PER_S), trade(2, receive_time_ns=2_000 * NS_PER_S)]}
     assert replayed(path, tmp_path, sink, speed=0.01) < 5  # one is left, and the first that is sent is due at once
-    assert sink.duplicates == 0
+    assert not sink.duplicates
     assert len(sink.stored[ID]) == 3
 
 

@@ -135,16 +135,13 @@ def test_an_operator_may_ask_for_everything_and_the_others_give_no_order(role, r
         assert not allows(role, request_)
 
 
-def test_an_order_is_logged_with_the_name_of_its_key(tmp_path, endpoints, caplog):
-    async def scene():
-        desk = machine_of(endpoints, tmp_path, "desk", "operator")
-        async with serving(endpoints):
-            await ask(desk, RunJob("universe", ["\x1b[2J"] * 200))
-            await ask(endpoints, Stop("track-b"))
-            await ask(desk, Status())
-
+async def test_an_order_is_logged_with_the_name_of_its_key(tmp_path, endpoints, caplog):
     caplog.set_level(logging.INFO, "bus.control")
-    asyncio.run(scene())
+    desk = machine_of(endpoints, tmp_path, "desk", "operator")
+    async with serving(endpoints):
+        await ask(desk, RunJob("universe", ["\x1b[2J"] * 200))
+        await ask(endpoints, Stop("track-b"))
+        await ask(desk, Status())
     first, second = (record.getMessage() for record in caplog.records if record.name == "bus.control")
     assert first.startswith("RunJob(job='universe'")
     assert first.endswith(" from operator desk")
@@ -153,14 +150,11 @@ def test_an_order_is_logged_with_the_name_of_its_key(tmp_path, endpoints, caplog
     assert second == "Stop(process='track-b') from operator client"
 
 
-def test_an_order_over_the_local_socket_is_logged_with_its_user_and_process(tmp_path, caplog):
-    async def scene():
-        endpoints = Endpoints(tmp_path / "run")
-        async with serving(endpoints):
-            assert await ask(endpoints, Stop("track-b")) == Done("all", "well")
-
+async def test_an_order_over_the_local_socket_is_logged_with_its_user_and_process(tmp_path, caplog):
     caplog.set_level(logging.INFO, "bus.control")
-    asyncio.run(scene())
+    endpoints = Endpoints(tmp_path / "run")
+    async with serving(endpoints):
+        assert await ask(endpoints, Stop("track-b")) == Done("all", "well")
     sender = f"the local socket, uid {os.getuid()}, pid {os.getpid()}"
     assert f"Stop(process='track-b') from {sender}" in caplog.messages
 

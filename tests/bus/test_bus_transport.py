@@ -1,11 +1,8 @@
 """Producer, ingest and feed over real sockets."""
 
 import asyncio
-import contextlib
 import struct
-import threading
 import uuid
-from collections import Counter
 
 import msgspec
 import pytest
@@ -15,72 +12,19 @@ from hypothesis import strategies as st
 import bus.journal
 from bus.codec import pack
 from bus.delivery import HELLO, Delivered, Lost
+from bus.endpoints import Endpoints
 from bus.events import GapDetected, Poison, Snapshot, Trade
 from bus.feed import LOSS, POSSIBLE_LOSS, FeedPublisher, FeedSubscriber
-from bus.ingest import RETRY_S, RETRY_S_MAX, Ingest, Listeners, ingest_socket, retry_s
+from bus.ingest import RETRY_S, RETRY_S_MAX, Ingest, Listeners, retry_s
 from bus.journal import RecordTooLargeError
 from bus.outbox import Outbox
 from bus.producer import Producer
 from bus.segments import published_by_stream
 from bus.sender import SILENCE_S_MAX, BatchSender, patience_s
 from tests.builders import trade, trades
-from tests.bus.epochs import Epochs
 from tests.bus.router import MemoryRouter
+from tests.bus.wire import Memory, SinkUnavailableError, Writer, producer, writing
 from tests.waiting import DEADLINE_S, until_async
-
-
-class SinkUnavailableError(Exception):
-    """The database refuses for a while."""
-
-
-class Memory(Epochs):
-    """A sink that keeps its events in order per stream and refuses on request."""
-
-    def __init__(self):
-        self.stored: dict[str, list[object]] = {}
-        self.duplicates: Counter[str] = Counter()
-        self.commits = 0
-        self.refusals = 0
-        self.commit_then_refuse = 0
-
-    def high_water_marks(self, streams):
-        return {stream: len(self.stored.get(stream, [])) for stream in streams}
-
-    def commit(self, batches):
-        if self.refusals:
-            self.refusals -= 1
-            raise SinkUnavailableError
-        if any(part.first_sequence > len(self.stored.get(part.stream, [])) + 1 for part in batches[:1]):
-            raise SinkUnavailableError
-        for batch in batches:
-            events = self.stored.setdefault(batch.stream, [])
-            assert batch.first_sequence == len(events) + 1
-            events.extend(batch.events if isinstance(batch, Delivered) else [batch] * batch.count)
-        self.commits += 1
-        if self.commit_then_refuse:
-            self.commit_then_refuse -= 1
-            raise SinkUnavailableError
-
-    def note_duplicates(self, stream, count):
-        self.duplicates[stream] += count
-
-
-class Writer:
-    """An ingest with its thread, and the feed behind it."""
-
-    def __init__(self, folder, sink, **options):
-        self.feed = FeedPublisher(f"ipc://{folder}/feed")
-        router = ingest_socket(f"ipc://{folder}/ingest")
-        self.ingest = Ingest(router, sink, self.feed.publish, SinkUnavailableError, **options)
-        self.stopping = threading.Event()
-        self.thread = threading.Thread(target=self.ingest.run, args=[self.stopping])
-        self.thread.start()
-
-    def stop(self):
-        self.stopping.set()
-        self.thread.join(DEADLINE_S)
-        assert not self.thread.is_alive()
-        self.feed.close()
 
 
 @pytest.fixture
@@ -90,62 +34,17 @@ def sink():
 
 @pytest.fixture
 def writer(tmp_path, sink):
-    running = Writer(tmp_path, sink)
-    yield running
-    running.stop()
-
-
-@contextlib.asynccontextmanager
-async def producer(folder, name="a"):
-    running = Producer(Outbox(folder / f"outbox-{name}", name, uuid.uuid4().hex), f"ipc://{folder}/ingest")
-    task = asyncio.create_task(running.run())
-    try:
+    with writing(tmp_path, sink) as running:
         yield running
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        running.close()
-
-
-class Standstill(Memory):
-    """A database that leaves a commit without an answer, and raises no error."""
-
-    def __init__(self):
-        super().__init__()
-        self.answers = threading.Event()
-
-    def commit(self, batches):
-        assert self.answers.wait(DEADLINE_S)
-        super().commit(batches)
-
-
-def test_a_commit_without_an_answer_is_a_silence_and_no_outage(tmp_path):
-    sink = Standstill()
-    writer = Writer(tmp_path, sink)
-
-    async def scenario():
-        async with producer(tmp_path) as a:
-            a.publish_together(trades(1))
-            await until_async(lambda: writer.ingest.silent_s > 1)
-            assert not writer.ingest.is_in_outage
-            sink.answers.set()
-            await until_async(lambda: writer.ingest.silent_s < 1)
-
-    asyncio.run(scenario())
-    writer.stop()
-    assert writer.ingest.silent_s == 0
 
 
 @pytest.mark.usefixtures("writer")
-def test_published_events_are_stored_in_order(tmp_path, sink):
-    async def scenario():
-        async with producer(tmp_path) as a:
-            for event in trades(5000):
-                a.publish(event)
-            assert await a.drain(DEADLINE_S)
-            assert a.published == 5000
-
-    asyncio.run(scenario())
+async def test_published_events_are_stored_in_order(tmp_path, sink):
+    async with producer(tmp_path) as a:
+        for event in trades(5000):
+            a.publish(event)
+        assert await a.drain(DEADLINE_S)
+        assert a.published == 5000
     assert list(sink.stored.values()) == [trades(5000)]
 
 
@@ -201,13 +100,10 @@ def test_an_oversized_group_that_must_stay_together_is_not_published(tmp_path, m
 
 
 @pytest.mark.usefixtures("writer")
-def test_events_published_together_are_stored_in_one_commit(tmp_path, sink):
-    async def scenario():
-        async with producer(tmp_path) as a:
-            a.publish_together(trades(3000))
-            assert await a.drain(DEADLINE_S)
-
-    asyncio.run(scenario())
+async def test_events_published_together_are_stored_in_one_commit(tmp_path, sink):
+    async with producer(tmp_path) as a:
+        a.publish_together(trades(3000))
+        assert await a.drain(DEADLINE_S)
     assert sink.commits == 1
 
 
@@ -223,7 +119,7 @@ def test_publishing_does_not_need_the_writer_and_its_rest_is_delivered_by_the_ne
             assert await a.drain(DEADLINE_S)
 
     asyncio.run(without_writer())
-    running = Writer(tmp_path, sink)
+    running = Writer(Endpoints(tmp_path), sink)
     asyncio.run(with_writer())
     running.stop()
     assert sorted(map(len, sink.stored.values())) == [5, 700]
@@ -231,40 +127,34 @@ def test_publishing_does_not_need_the_writer_and_its_rest_is_delivered_by_the_ne
     assert not list((tmp_path / "outbox-a").glob("*.journal"))
 
 
-def test_a_writer_that_is_replaced_in_the_middle_stores_each_event_once(tmp_path, sink):
-    async def scenario():
-        async with producer(tmp_path, "a") as a, producer(tmp_path, "b") as b:
-            for round_number in range(5):
-                running = await asyncio.to_thread(Writer, tmp_path, sink)
-                for event in trades(2000, first=round_number * 2000 + 1):
-                    a.publish(event)
-                    b.publish(event)
-                    if event.cumulative_volume % 500 == 0:
-                        await asyncio.sleep(0)
-                await asyncio.to_thread(running.stop)
-            running = await asyncio.to_thread(Writer, tmp_path, sink)
-            assert await a.drain(DEADLINE_S)
-            assert await b.drain(DEADLINE_S)
+async def test_a_writer_that_is_replaced_in_the_middle_stores_each_event_once(tmp_path, sink):
+    async with producer(tmp_path, "a") as a, producer(tmp_path, "b") as b:
+        for round_number in range(5):
+            running = await asyncio.to_thread(Writer, Endpoints(tmp_path), sink)
+            for event in trades(2000, first=round_number * 2000 + 1):
+                a.publish(event)
+                b.publish(event)
+                if event.cumulative_volume % 500 == 0:
+                    await asyncio.sleep(0)
             await asyncio.to_thread(running.stop)
-
-    asyncio.run(scenario())
+        running = await asyncio.to_thread(Writer, Endpoints(tmp_path), sink)
+        assert await a.drain(DEADLINE_S)
+        assert await b.drain(DEADLINE_S)
+        await asyncio.to_thread(running.stop)
     assert list(sink.stored.values()) == [trades(10_000), trades(10_000)]
 
 
 @pytest.mark.usefixtures("writer")
 @pytest.mark.parametrize("outcome_unknown", [False, True])
-def test_a_database_that_refuses_for_a_while_loses_and_repeats_nothing(tmp_path, sink, outcome_unknown):
-    async def scenario():
-        async with producer(tmp_path) as a:
-            if outcome_unknown:
-                sink.commit_then_refuse = 2
-            else:
-                sink.refusals = 2
-            for event in trades(2000):
-                a.publish(event)
-            assert await a.drain(DEADLINE_S)
-
-    asyncio.run(scenario())
+async def test_a_database_that_refuses_for_a_while_loses_and_repeats_nothing(tmp_path, sink, outcome_unknown):
+    async with producer(tmp_path) as a:
+        if outcome_unknown:
+            sink.commit_then_refuse = 2
+        else:
+            sink.refusals = 2
+        for event in trades(2000):
+            a.publish(event)
+        assert await a.drain(DEADLINE_S)
     assert list(sink.stored.values()) == [trades(2000)]
 
 
@@ -306,26 +196,23 @@ def test_archived_streams_are_delivered_again_in_the_order_of_their_openings(tmp
     assert list(sink.stored.values()) == [trades(3), trades(2), trades(1)]
 
 
-def test_a_new_stream_is_not_stored_before_older_ones_when_the_database_went_back(tmp_path, sink, writer):
+async def test_a_new_stream_is_not_stored_before_older_ones_when_the_database_went_back(tmp_path, sink, writer):
     """The new stream has nothing stored that could be missed; the connection was lost with the older state."""
 
-    async def scenario():
-        async with producer(tmp_path) as a:
-            a.publish_together(trades(3))
-            assert await a.drain(DEADLINE_S)
-        async with producer(tmp_path) as b:
-            await until_async(lambda: len(writer.ingest._producers) == 2)
-            sink.stored.clear()
-            sink.refusals = 1
-            b.publish_together(trades(1))
-            await until_async(lambda: len(sink.stored) == 2)
-
-    asyncio.run(scenario())
+    async with producer(tmp_path) as a:
+        a.publish_together(trades(3))
+        assert await a.drain(DEADLINE_S)
+    async with producer(tmp_path) as b:
+        await until_async(lambda: len(writer.ingest._producers) == 2)
+        sink.stored.clear()
+        sink.refusals = 1
+        b.publish_together(trades(1))
+        await until_async(lambda: len(sink.stored) == 2)
     assert list(sink.stored.values()) == [trades(3), trades(1)]
 
 
 @pytest.mark.usefixtures("writer")
-def test_a_disk_that_refuses_to_give_back_archived_events_is_asked_again(tmp_path, sink):
+async def test_a_disk_that_refuses_to_give_back_archived_events_is_asked_again(tmp_path, sink):
     folder = tmp_path / "outbox-a"
     for stream, moved in (("aa" * 16, True), ("bb" * 16, False)):
         outbox = Outbox(folder, "a", stream)
@@ -337,80 +224,50 @@ def test_a_disk_that_refuses_to_give_back_archived_events_is_asked_again(tmp_pat
             next(folder.glob("*.journal")).rename(tmp_path / "content")
             archived.mkdir()  # reading it is an error
 
-    async def scenario():
-        async with producer(tmp_path) as a:
-            a.publish_together(trades(1))
-            await asyncio.sleep(0)
-            assert not await a.drain(0.05)
-            archived.rmdir()
-            (tmp_path / "content").rename(archived.with_suffix(""))
-            await until_async(lambda: not a.unacknowledged)
-
-    asyncio.run(scenario())
+    async with producer(tmp_path) as a:
+        a.publish_together(trades(1))
+        await asyncio.sleep(0)
+        assert not await a.drain(0.05)
+        archived.rmdir()
+        (tmp_path / "content").rename(archived.with_suffix(""))
+        await until_async(lambda: not a.unacknowledged)
     assert list(sink.stored.values()) == [trades(3), trades(3), trades(1)]
 
 
 @pytest.mark.usefixtures("writer")
-def test_a_database_that_went_back_under_a_running_writer_gets_everything_again(tmp_path, sink):
+async def test_a_database_that_went_back_under_a_running_writer_gets_everything_again(tmp_path, sink):
     """It was replaced by an earlier copy, or a server lost its last commits."""
 
-    async def scenario():
-        async with producer(tmp_path, "a") as a, producer(tmp_path, "b") as b:
-            for each in (a, b):
-                each.publish_together(trades(1000))
-                assert await each.drain(DEADLINE_S)
-            for events in sink.stored.values():
-                del events[300:]
-            a.publish_together(trades(10, first=1001))
-            assert await a.drain(DEADLINE_S)
-            await until_async(lambda: sorted(map(len, sink.stored.values())) == [1000, 1010])
-            assert await b.drain(DEADLINE_S)
-
-    asyncio.run(scenario())
+    async with producer(tmp_path, "a") as a, producer(tmp_path, "b") as b:
+        for each in (a, b):
+            each.publish_together(trades(1000))
+            assert await each.drain(DEADLINE_S)
+        for events in sink.stored.values():
+            del events[300:]
+        a.publish_together(trades(10, first=1001))
+        assert await a.drain(DEADLINE_S)
+        await until_async(lambda: sorted(map(len, sink.stored.values())) == [1000, 1010])
+        assert await b.drain(DEADLINE_S)
     assert sorted(sink.stored.values(), key=len) == [trades(1000), trades(1010)]
     assert len(sink.reasons) == 2
 
 
-def test_what_a_database_lacks_after_it_went_back_is_reported_until_it_was_delivered_again(tmp_path, sink):
-    lacking: list[int] = []
-    writer = Writer(tmp_path, sink, listeners=Listeners(lacking=lacking.append))
-
-    async def scenario():
-        async with producer(tmp_path) as a, producer(tmp_path, "b") as b:
-            for each in (a, b):
-                each.publish_together(trades(1000))
-                assert await each.drain(DEADLINE_S)
-            assert set(lacking) == {0}, "a usual hello lacks nothing"
-            for events in sink.stored.values():
-                del events[300:]
-            a.publish_together(trades(10, first=1001))
-            await until_async(lambda: sorted(map(len, sink.stored.values())) == [1000, 1010])
-            await until_async(lambda: lacking[-1] == 0, "nothing is lacking any more")
-            assert 700 <= max(lacking) <= 1410
-
-    try:
-        asyncio.run(scenario())
-    finally:
-        writer.stop()
-
-
-def test_a_database_that_went_back_while_the_writer_was_stopped_gets_everything_again(tmp_path, sink, monkeypatch):
+async def test_a_database_that_went_back_while_the_writer_was_stopped_gets_everything_again(
+    tmp_path, sink, monkeypatch
+):
     """The producers run on, and have nothing new to send."""
     monkeypatch.setattr("bus.sender.IDLE_S", 0.1)
 
-    async def scenario():
-        async with producer(tmp_path) as a:
-            first = await asyncio.to_thread(Writer, tmp_path, sink)
-            a.publish_together(trades(1000))
-            assert await a.drain(DEADLINE_S)
-            await asyncio.to_thread(first.stop)
-            sink.stored.clear()
-            second = await asyncio.to_thread(Writer, tmp_path, sink)
-            await until_async(lambda: list(map(len, sink.stored.values())) == [1000])
-            assert await a.drain(DEADLINE_S)
-            await asyncio.to_thread(second.stop)
-
-    asyncio.run(scenario())
+    async with producer(tmp_path) as a:
+        first = await asyncio.to_thread(Writer, Endpoints(tmp_path), sink)
+        a.publish_together(trades(1000))
+        assert await a.drain(DEADLINE_S)
+        await asyncio.to_thread(first.stop)
+        sink.stored.clear()
+        second = await asyncio.to_thread(Writer, Endpoints(tmp_path), sink)
+        await until_async(lambda: list(map(len, sink.stored.values())) == [1000])
+        assert await a.drain(DEADLINE_S)
+        await asyncio.to_thread(second.stop)
     assert list(sink.stored.values()) == [trades(1000)]
 
 
@@ -437,12 +294,12 @@ def test_what_a_database_lacks_stays_in_the_archive_though_backups_hold_it(tmp_p
             a.publish_together(trades(70))
             assert await a.drain(DEADLINE_S)
 
-    first = Writer(tmp_path, sink)
+    first = Writer(Endpoints(tmp_path), sink)
     asyncio.run(scenario())
     first.stop()
     [stream] = sink.stored
     del sink.stored[stream][20:]
-    second = Writer(tmp_path, sink, backed_up=lambda: {stream: 70})
+    second = Writer(Endpoints(tmp_path), sink, backed_up=lambda: {stream: 70})
     asyncio.run(scenario())
     second.stop()
     assert sink.stored[stream] == trades(70)
@@ -455,11 +312,11 @@ def test_a_finished_stream_is_delivered_again_by_the_next_process(tmp_path, sink
             assert await a.drain(DEADLINE_S)
 
     for _ in range(2):
-        running = Writer(tmp_path, sink)
+        running = Writer(Endpoints(tmp_path), sink)
         asyncio.run(scenario())
         running.stop()
         kept, sink.stored = sink.stored, {}
-    running = Writer(tmp_path, sink)
+    running = Writer(Endpoints(tmp_path), sink)
     asyncio.run(scenario())
     running.stop()
     assert sorted(map(len, kept.values())) == [700, 700]
@@ -467,7 +324,7 @@ def test_a_finished_stream_is_delivered_again_by_the_next_process(tmp_path, sink
 
 
 @pytest.mark.usefixtures("writer")
-def test_numbers_that_are_gone_are_stated_and_the_rest_is_stored(tmp_path, sink):
+async def test_numbers_that_are_gone_are_stated_and_the_rest_is_stored(tmp_path, sink):
     outbox = Outbox(tmp_path / "outbox-a", "a", "ab" * 16)
     for first in range(1, 31, 10):
         outbox.append(trades(10, first=first))
@@ -477,30 +334,24 @@ def test_numbers_that_are_gone_are_stated_and_the_rest_is_stored(tmp_path, sink)
     content[len(content) // 2] ^= 1
     segment.write_bytes(content)
 
-    async def scenario():
-        async with producer(tmp_path) as a:
-            assert await a.drain(DEADLINE_S)
-
-    asyncio.run(scenario())
+    async with producer(tmp_path) as a:
+        assert await a.drain(DEADLINE_S)
     stored = sink.stored["ab" * 16]
     assert stored[:10] == trades(10)
     assert {type(each) for each in stored[10:20]} == {Lost}
     assert stored[20:] == trades(10, first=21)
 
 
-def test_an_outage_is_reported_once_with_its_end_and_sends_no_event_twice(tmp_path, sink):
+async def test_an_outage_is_reported_once_with_its_end_and_sends_no_event_twice(tmp_path, sink):
     outages: list[str | float] = []
-    writer = Writer(tmp_path, sink, listeners=Listeners(outage=outages.append, recovered=outages.append))
+    writer = Writer(Endpoints(tmp_path), sink, listeners=Listeners(outage=outages.append, recovered=outages.append))
 
-    async def scenario():
+    try:
         async with producer(tmp_path) as a:
             sink.refusals = 4
             for event in trades(60_000):
                 a.publish(event)
             assert await a.drain(DEADLINE_S)
-
-    try:
-        asyncio.run(scenario())
     finally:
         writer.stop()
     assert list(sink.stored.values()) == [trades(60_000)]
@@ -557,41 +408,19 @@ def test_a_silent_writer_gets_ever_fewer_hellos(outage_s):
     assert hellos <= 6 + outage_s / SILENCE_S_MAX
 
 
-def test_malformed_messages_on_the_ingest_socket_are_counted_and_disturb_no_producer(tmp_path, sink, writer):
-    import zmq
-
-    async def scenario():
-        with zmq.Context.instance().socket(zmq.DEALER) as socket:
-            socket.setsockopt(zmq.LINGER, 0)
-            socket.connect(f"ipc://{tmp_path}/ingest")
-            socket.send_multipart([b"H", b"no hello"])
-            socket.send_multipart([b"?"])
-            socket.send_multipart([b"B", b"too short"])
-            await until_async(lambda: writer.ingest.peers.refused >= 2)
-        async with producer(tmp_path) as a:
-            a.publish(trade())
-            assert await a.drain(DEADLINE_S)
-
-    asyncio.run(scenario())
-    assert list(sink.stored.values()) == [[trade()]]
-
-
-def test_an_unreadable_event_is_handed_on_as_poison(tmp_path, sink, writer):
+async def test_an_unreadable_event_is_handed_on_as_poison(tmp_path, sink, writer):
     del writer
 
-    async def scenario():
-        outbox = Outbox(tmp_path / "outbox", "a", "ab" * 16)
-        outbox._writer.append(pack(outbox.stream, 1, trades(2)).replace(b"005930", b"00593\xff"))
-        outbox._last_sequence = outbox._segments[outbox.stream][-1].last_sequence = 2
-        running = Producer(outbox, f"ipc://{tmp_path}/ingest")
-        task = asyncio.create_task(running.run())
-        running.publish_together([trade(3)])
-        assert await running.drain(DEADLINE_S)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        running.close()
-
-    asyncio.run(scenario())
+    outbox = Outbox(tmp_path / "outbox", "a", "ab" * 16)
+    outbox._writer.append(pack(outbox.stream, 1, trades(2)).replace(b"005930", b"00593\xff"))
+    outbox._last_sequence = outbox._segments[outbox.stream][-1].last_sequence = 2
+    running = Producer(outbox, f"ipc://{tmp_path}/ingest")
+    task = asyncio.create_task(running.run())
+    running.publish_together([trade(3)])
+    assert await running.drain(DEADLINE_S)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    running.close()
     first, second, third = sink.stored["ab" * 16]
     assert isinstance(first, Poison)
     assert isinstance(second, Poison)
@@ -599,7 +428,7 @@ def test_an_unreadable_event_is_handed_on_as_poison(tmp_path, sink, writer):
 
 
 @pytest.mark.usefixtures("writer")
-def test_the_feed_carries_only_the_kinds_of_the_subscription(tmp_path):
+async def test_the_feed_carries_only_the_kinds_of_the_subscription(tmp_path):
     gap = GapDetected("g", "kis", "005930", "2026-11-18", 1, 2, 3, 4.0, 5.0, 1.0, 1, "reconnect")
     received: list[object] = []
 
@@ -607,21 +436,18 @@ def test_the_feed_carries_only_the_kinds_of_the_subscription(tmp_path):
         async for event in feed:
             received.append(event)
 
-    async def scenario():
-        feed = FeedSubscriber(f"ipc://{tmp_path}/feed", [GapDetected, Snapshot])
-        task = asyncio.create_task(listen(feed))
-        async with producer(tmp_path) as a:
+    feed = FeedSubscriber(f"ipc://{tmp_path}/feed", [GapDetected, Snapshot])
+    task = asyncio.create_task(listen(feed))
+    async with producer(tmp_path) as a:
 
-            def received_after_publishing():
-                a.publish(trade())
-                a.publish(gap)
-                return bool(received)
+        def received_after_publishing():
+            a.publish(trade())
+            a.publish(gap)
+            return bool(received)
 
-            await until_async(received_after_publishing)  # a subscription takes a moment to arrive
-        task.cancel()
-        feed.close()
-
-    asyncio.run(scenario())
+        await until_async(received_after_publishing)  # a subscription takes a moment to arrive
+    task.cancel()
+    feed.close()
     assert set(map(type, received)) == {GapDetected}
     assert Trade not in set(map(type, received))
 

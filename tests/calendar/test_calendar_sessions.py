@@ -195,7 +195,7 @@ def test_the_windows_of_the_whole_day_are_those_of_both_venues():
     [
         ('venue = "KRX"', 'venue = "krx"', "must be a name of capital letters"),
         ('session = "regular"', 'session = "regulr"', "did you mean regular"),
-        ("opens = 09:00:00", 'opens = "9"', "session[2].opens: Invalid RFC3339 encoded time"),
+        ("opens = 09:00:00", 'opens = "9"', 'session[2].opens = "9": must be a time without quotation marks'),
         ("closes = 15:20:00", "closes = 08:00:00", "KRX.regular must open before it closes, within the day"),
         ("closes = 15:20:00", "closes = 15:25:00", "KRX.closing_auction opens before KRX.regular closes"),
         ("opens_later_s = 3600", "opens_later_s = 36000", "(shift exam_day)"),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import bus.files
 import bus.journal
 import bus.outbox
 import bus.outbox_notes
@@ -38,6 +39,7 @@ class FaultyDisk:
 
     def install(self, patches: pytest.MonkeyPatch, folder: Path) -> None:
         """Replace `os` in the journal and outbox modules, and `unlink` and `rename` in the folder."""
+        patches.setattr(bus.files, "os", self)
         patches.setattr(bus.journal, "os", self)
         patches.setattr(bus.outbox, "os", self)
         patches.setattr(bus.outbox_notes, "os", self)

@@ -10,7 +10,9 @@ It recomputes, for each symbol and day:
 the share; the share of the session's time between the broker's acknowledgements and the ends of the subscriptions, to
 SLACK_S a subscription, or as long as trades were on their way at its begin or at its end (of a subscription that the
 client removed: at both), where that is more: a busy machine reads late, and a fast day turns that into more market
-time. A day on which that is more than SLACK_PERCENT_MAX of the subscriptions' time is not judged fine: slack_too_wide.
+time. Of less than the broker's time REMOVAL_S more are allowed a removal: the client counts to the moment at which it
+asks for one. A day on which that is more than SLACK_PERCENT_MAX of the subscriptions' time is not judged fine:
+slack_too_wide.
 
 *the words*: a report that is better than the truth. complete, recovered: a trade from the first subscription of a slot
 to its end is not stored accordingly; whole: a trade of the day is not stored; missing_at_most is less than what is
@@ -49,6 +51,7 @@ SESSION_S = 390 * 60.0  # 09:00 to 15:30
 WHOLE_DAY_S = 12 * 3_600.0  # 08:00 to 20:00, where a second venue trades
 SLOTS_PER_ACCOUNT = 41
 SLACK_S = 15.0  # market seconds of a subscription between what the broker and what the client notes
+REMOVAL_S = 60.0  # market seconds that a removal may be on its way to the broker, while the report counts no more
 SLACK_PERCENT_MAX = 10.0  # of the subscriptions' time: with more of it a wrong report could not be told from a late one
 AROUND_MINUTES = 2  # before and after a moment, whose trades show how late the client read then
 SURGE_MIN = 2.0  # the lowest level of a volume surge (docs/requirement.md)
@@ -208,9 +211,18 @@ class Lags:
 
 
 def coverage(
-    report: Report, tape: Tape, stored: Shares, sent: Shares, *, slack_s: float, session: tuple[int, int]
+    report: Report,
+    tape: Tape,
+    stored: Shares,
+    sent: Shares,
+    *,
+    slack_s: float,
+    removals_s: float,
+    session: tuple[int, int],
 ) -> dict[str, int]:
-    """What a report says of the day and of its coverage, against market and ledger. `stored` when it was made."""
+    """What a report says of the day and of its coverage, against market and ledger. `stored` when it was made; it may
+    say less by `removals_s`, for which removals were on their way.
+    """
     total = tape.volumes[-1] if tape.volumes else 0
     share = volume(common(stored, [(0, total)])) / total if total else None
     listed = common(united(report.intervals), [session])
@@ -221,8 +233,8 @@ def coverage(
     return {
         "day_volume_differs": int(report.day_volume != total),
         "volume_share_differs": int(report.volume_share != share),
-        "time_share_differs": int(abs(reported_s - streamed_s) > slack_s),
-        "intervals_differ": int(outside_s > slack_s or abs(listed_s - streamed_s) > slack_s),
+        "time_share_differs": int(not -slack_s - removals_s <= reported_s - streamed_s <= slack_s),
+        "intervals_differ": int(outside_s > slack_s or not -slack_s - removals_s <= listed_s - streamed_s <= slack_s),
     }
 
 
@@ -290,8 +302,9 @@ def finding(ledger: Sequence[Mapping[str, Any]], database: Path, offered: Path) 
         sent = subscribed(by_symbol[symbol], session)
         known = [each for each in by_symbol[symbol] if is_known(each, own, changes)]
         slack_s = lags.slack_s(by_symbol[symbol])
+        removals_s = REMOVAL_S * sum(bool(each.get("removed")) for each in by_symbol[symbol])
         found = {
-            **coverage(report, tape, then, sent, slack_s=slack_s, session=session),
+            **coverage(report, tape, then, sent, slack_s=slack_s, removals_s=removals_s, session=session),
             **words(report, tape, own, held(known, own, tape)),
         }
         for name, number in found.items():

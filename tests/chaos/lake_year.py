@@ -40,7 +40,7 @@ from observer.cli.tables import Table, show
 from observer.demo.configuration import DemoConfiguration, write_demo_configuration
 from observer.store.exports import Ledgers, ledgers_folder
 from observer.store.kinds import KINDS
-from observer.store.ownership import claim
+from observer.store.owner import claim
 from observer.store.statistics import refresh_statistics
 from observer.store.write_ahead_log import fold_log
 from observer.store.writer import StoreWriter

@@ -166,6 +166,15 @@ def test_intervals_that_the_broker_did_not_acknowledge_are_found_and_change_the_
     assert found == {"intervals_differ": 1, "slot_use_differs": 1}
 
 
+@pytest.mark.parametrize(("late_s", "names"), [(70, ()), (80, ("time_share_differs", "intervals_differ"))])
+def test_a_removal_may_be_under_way_for_a_minute(tmp_path, late_s, names):
+    shorter = (StreamedTime(FROM_NS, TO_NS - late_s * S),)
+    share = report().time_share * (1 - late_s * S / (TO_NS - FROM_NS))
+    found = wrong(judged(tmp_path, report(intervals=shorter, time_share=share), removed=True))
+    found.pop("slot_use_differs", None)
+    assert found == dict.fromkeys(names, 1)
+
+
 @pytest.mark.parametrize(
     ("word", "at_most", "names"),
     [

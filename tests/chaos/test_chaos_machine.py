@@ -25,9 +25,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from sqlalchemy import event
 
-from bus.delivery import Lost
+from bus.delivery import Lost, decode_to_producer
 from bus.ingest import CLAIMED_EPOCH_EVERY_S, Ingest, Machine
-from bus.messages import decode_to_producer
 from bus.outbox import Outbox
 from bus.sender import BatchSender, Frames
 from observer.base.errors import StoreError

@@ -7,8 +7,7 @@ much longer as the database is larger: a package is a whole copy of it.
 
 from collections.abc import Iterator, Mapping
 
-from observer.store.kinds import REMOVABLE
-from observer.store.tables import TABLE_NAMES
+from observer.store.kinds import REMOVABLE, TABLE_NAMES
 from tests.chaos.year_looks import Look
 
 GROWTH_MAX = 1.25

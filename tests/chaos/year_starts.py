@@ -16,8 +16,7 @@ from bus.events import Event
 from bus.outbox import Outbox
 from observer.base.local_time import local_datetime, local_ns
 from observer.base.units import NS_PER_S
-from observer.store.kinds import KINDS
-from observer.store.tables import TABLE_NAMES
+from observer.store.kinds import KINDS, TABLE_NAMES
 from observer.store.writer import StoreWriter
 from observer.supervisor.output import open_log, rotate
 from observer.system.processes import LAKE, PROCESSES, WEB

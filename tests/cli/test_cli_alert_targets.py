@@ -6,12 +6,12 @@ import sys
 import click.testing
 import pytest
 
+from observer.base.environment import forget_withheld
 from observer.base.errors import ConfigError
 from observer.base.extras import install_command
 from observer.cli.app import command_line
 from observer.cli.failures import failure
 from observer.demo.configuration import DemoConfiguration, write_demo_configuration
-from observer.supervisor.environment import forget_withheld
 from tests.monitoring.targets import SECRET, listening
 
 
@@ -44,7 +44,7 @@ def test_each_target_gets_a_message_and_has_a_line_and_one_that_failed_decides_t
         lines = dict(line.split(": ", 1) for line in shown.stdout.splitlines())
         assert lines["phone"] == "sent"
         assert lines["mail"] == "the target answers with HTTP status 401"
-        assert "none that apprise knows" in lines["chat"]
+        assert "one URL that apprise knows" in lines["chat"]
         assert lines["pager"] == f'no URL: set OBSERVER_ALERTS_PAGER, or write pager = "URL" in {folder}/targets.toml'
         assert len(good.messages) == 1
         assert SECRET not in shown.output

@@ -5,7 +5,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from bus.commands import ProcessAlert
+from bus.commands import OpenAlert
 from bus.delivery import Delivered
 from bus.events import AlertRaised, AlertRepeated, AlertResolved
 from observer.base.errors import ConfigError
@@ -108,7 +108,7 @@ def test_what_is_no_time_is_refused(text):
 
 def test_status_ends_with_a_line_for_each_open_alert_or_says_that_none_is_open():
     assert alert_lines([]) == ["no open alerts"]
-    alert = ProcessAlert("queue", "warning", MORNING_NS, "120 gaps wait", 3, process="gap-recovery")
+    alert = OpenAlert("queue", "warning", MORNING_NS, "120 gaps wait", 3, process="gap-recovery")
     [line] = alert_lines([alert])
     assert line.startswith("warning  gap-recovery: queue: 120 gaps wait (since 11-18 ")
     assert line.endswith(", 3 times)")

@@ -26,7 +26,7 @@ from observer.base.units import NS_PER_DAY
 from observer.cli.app import command_line
 from observer.demo.configuration import DAY
 from observer.store.digest import digest
-from observer.store.ownership import claim
+from observer.store.owner import claim
 from observer.supervisor.instance import InstanceLock
 from tests.archive.scene import GO_ON, NOW_NS, STREAM, commit
 from tests.archive.stored import append

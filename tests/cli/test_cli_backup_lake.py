@@ -14,7 +14,7 @@ from observer.archive.lake.sealing import seal_days
 from observer.base.errors import BackupFailedError
 from observer.base.instance import Instance
 from observer.cli.app import command_line
-from observer.store.ownership import claim
+from observer.store.owner import claim
 from tests.archive.scene import GO_ON
 from tests.archive.stored import DAY, NEXT_DAY, append, database_rows, day_of, lake_rows, remove_sealed
 from tests.folders import short_folder

@@ -15,7 +15,7 @@ from observer.base.errors import StoppedError, StoreError
 from observer.base.instance import Instance
 from observer.cli.database_care import checked, plan_lines
 from observer.store import integrity
-from observer.store.ownership import only_writer
+from observer.store.owner import only_writer
 from observer.store.schema import SCHEMA_REVISION
 from observer.store.upgrade import Step, Upgrade, planned_upgrade
 from observer.system.doctor.stored import Stored

@@ -13,7 +13,7 @@ from observer.base.errors import ConfigError
 from observer.brokers.kis.calls import CALLS
 from observer.cli.app import command_line
 from observer.demo.configuration import DAY
-from observer.simulator.kis.overseas import LISTINGS
+from observer.simulator.kis.listings import LISTINGS
 from tests.workers.three_accounts import Scene, scene
 
 YESTERDAY = DAY - timedelta(1)
@@ -56,13 +56,11 @@ def arguments_of(market, call):
     found = {
         "symbol": etf if call.startswith(("etf_", "nav_")) else ABROAD.symbol if "overseas" in call else stock,
         "symbols": f"{stock},{etf}",
-        "exchange": ABROAD.exchange.order_code,
+        "exchange": ABROAD.exchange,
         "first": (DAY - timedelta(20)).isoformat(),
         "last": YESTERDAY.isoformat(),
-        "day": DAY.isoformat(),
         "begin": f"{YESTERDAY if is_past else DAY}T09:00:00",
         "end": f"{YESTERDAY if is_past else DAY}T09:30:00",
-        "period_s": "60",
     }
     return [f"{name}={found[name]}" for name in CALLS[call].parameters]
 
@@ -72,7 +70,7 @@ def test_every_call_of_the_table_is_run_by_the_command(running, call):
     result = running.typed("call", call, *arguments_of(running.system.simulator.market, call), "--json")
     assert result.exit_code == 0, result.output
     rows = json.loads(result.stdout)
-    assert rows or call == "volatility_interruptions"
+    assert rows
     assert all(row.keys() == set(CALLS[call].record.result.__struct_fields__) for row in rows)
 
 
@@ -81,9 +79,9 @@ def test_several_rows_are_a_table_and_one_row_a_line_for_each_field(running):
     several = running.typed("call", "daily_bars", *arguments_of(market, "daily_bars")).stdout.splitlines()
     assert several[0].split()[:3] == ["symbol", "start_ns", "open"]
     assert YESTERDAY.isoformat() in several[-1]
-    one = running.typed("call", "etf_holdings", *arguments_of(market, "etf_holdings")).stdout.splitlines()
+    one = running.typed("call", "quote_detail", *arguments_of(market, "quote_detail")).stdout.splitlines()
     assert one[0].split()[0] == "symbol"
-    assert any(line.startswith("symbol") and "weight_percent" in line for line in one)
+    assert len(one) == len(CALLS["quote_detail"].record.result.__struct_fields__)
 
 
 def test_a_symbol_that_kis_does_not_know_is_status_1(running):
@@ -99,7 +97,7 @@ def test_a_symbol_that_kis_does_not_know_is_status_1(running):
         (["quote_detail"], "quote_detail: without symbol; usage: observer kis call quote_detail symbol=TEXT"),
         (["quote_detail", "sybol=1"], "quote_detail: 'sybol=1' is no parameter; usage"),
         (["sessions", "first=1", "last=2"], "sessions: 'first=1' is wrong .*; usage.*first=YYYY-MM-DD last=YYYY-MM-DD"),
-        (["nav_minutes"], r"nav_minutes: without symbol, day; usage.*day=YYYY-MM-DD \[period_s=SECONDS\]"),
+        (["overseas_instrument"], "without exchange, symbol; usage.*exchange=NASD symbol=TEXT"),
     ],
 )
 def test_an_invalid_call_is_refused_in_one_line_with_the_remedy(words, text):
@@ -112,7 +110,7 @@ def test_an_invalid_call_is_refused_in_one_line_with_the_remedy(words, text):
 def test_the_list_has_every_call_with_its_parameters_and_fields():
     listed = json.loads(typed("calls", "--json").stdout)
     assert [each["name"] for each in listed] == list(CALLS)
-    [bars] = [each for each in listed if each["name"] == "overseas_daily_bars"]
-    assert bars["parameters"] == ["exchange=NASD", "symbol=TEXT", "first=YYYY-MM-DD", "last=YYYY-MM-DD"]
-    assert (bars["returns"], bars["many"], bars["fields"][:3]) == ("OverseasBar", True, ["exchange", "symbol", "day"])
+    [bars] = [each for each in listed if each["name"] == "daily_bars"]
+    assert bars["parameters"] == ["symbol=TEXT", "first=YYYY-MM-DD", "last=YYYY-MM-DD"]
+    assert (bars["returns"], bars["many"], bars["fields"][:3]) == ("Bar", True, ["symbol", "start_ns", "open"])
     assert "sessions first=YYYY-MM-DD last=YYYY-MM-DD" in typed("calls").stdout

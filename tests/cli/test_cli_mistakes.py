@@ -263,7 +263,6 @@ MISTAKES = [
         "no configuration", "run", "cannot read config/observer.toml: No such file or directory", 2, no_configuration
     ),
     Mistake("configuration is a folder", "run --config config", "cannot read config: Is a directory", 2),
-    run_on("configuration is not TOML", "[run]\nx\n", "config/observer.toml:2: is not TOML"),
     run_on("misspelt section", "[stor]\n", "config/observer.toml:1: stor: unknown section; did you mean store?"),
     Mistake(
         "misspelt key",
@@ -272,27 +271,12 @@ MISTAKES = [
         2,
         configuration('[run]\nrutime = "x"\n'),
     ),
-    run_on(
-        "value out of bounds",
-        "[track_a]\ninterval_s = 0\n",
-        "config/observer.toml:2: track_a.interval_s = 0: must be >= 1",
-    ),
-    run_on(
-        "key twice",
-        '[run]\ndata = "a"\ndata = "b"\n',
-        "config/observer.toml:3: is not TOML: Cannot overwrite a value (data)",
-    ),
     Mistake(
         "unreadable configuration",
         "gaps list",
         "cannot read config/observer.toml: Permission denied",
         2,
         mode("config/observer.toml", 0),
-    ),
-    run_on(
-        "another market",
-        '[instance]\nmarket = "moon"\n',
-        'config/observer.toml:2: instance.market = "moon": account main trades kr_stocks',
     ),
     Mistake(
         "demo in a production folder", "demo --folder config", "config holds something that is not an earlier demo", 2

@@ -11,7 +11,7 @@ from click.exceptions import Exit
 
 from observer.base.clock import ScaledClock
 from observer.base.errors import ObserverError
-from observer.brokers.raw_recorder import (
+from observer.brokers.raw import (
     RawCaptureRequest,
     RawRecorder,
     open_raw_request,

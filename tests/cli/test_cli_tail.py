@@ -18,7 +18,7 @@ from observer.base.text import plain_text
 from observer.cli.app import command_line
 from observer.cli.event_lines import event_line, json_line
 from observer.cli.tables import display_width
-from observer.store.tables import TABLE_NAMES
+from observer.store.kinds import TABLE_NAMES
 from tests.builders import trade
 from tests.cli.typed import command
 from tests.folders import short_folder

@@ -18,8 +18,10 @@ import pytest
 from psycopg import sql
 from sqlalchemy import make_url
 
+from observer.store.reader import StoreReader
 from observer.store.tables import METADATA
 from tests.store.migrated import make_database
+from tests.store.stored import storing
 
 SERVER_URL = make_url(os.environ.get("OBSERVER_TEST_POSTGRES", "postgresql+psycopg://root@127.0.0.1:5432/test"))
 
@@ -89,6 +91,20 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         url = request.getfixturevalue("postgresql_schema_for_all")
         empty(url)
     return url
+
+
+@pytest.fixture
+def store(database_url):
+    """What stores events at the end of a stream (`tests.store.stored.storing`)."""
+    with storing(database_url) as append:
+        yield append
+
+
+@pytest.fixture
+def reader(request, database_url):
+    """A `StoreReader`, or what the module names as its READER."""
+    with getattr(request.module, "READER", StoreReader)(database_url) as opened:
+        yield opened
 
 
 def empty(url: str) -> None:

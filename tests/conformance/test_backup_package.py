@@ -15,7 +15,7 @@ from observer.base.errors import DatabaseInUseError, DataFileError, StoppedError
 from observer.base.instance import Instance
 from observer.store.backup import copy_name
 from observer.store.digest import digest
-from observer.store.ownership import claim
+from observer.store.owner import claim
 from observer.store.restore import replace_database, stored_state
 from observer.store.schema import SCHEMA_REVISION
 from observer.store.systems import started_ticks, this_system

@@ -15,7 +15,7 @@ from observer.base.errors import DataFileError
 from observer.base.instance import Instance
 from observer.cli.app import command_line
 from observer.store.digest import digest
-from observer.store.ownership import claim
+from observer.store.owner import claim
 from observer.system import restoring
 from observer.system.writer_process import writer_of
 from tests.builders import trades

@@ -1,19 +1,16 @@
 """The host for practice: recognised by its name, swept symbol by symbol, and reported with what it lacks."""
 
 import asyncio
-from random import Random
 
 import pytest
 
 from observer.base.errors import BadRequestError
 from observer.brokers.broker import Credentials, broker_named
-from observer.brokers.http import RestPipeline, open_client
 from observer.brokers.kis import calls
 from observer.brokers.kis.broker import KisRateLimit, KisSettings
 from observer.brokers.kis.client import KisClient
-from observer.brokers.kis.envelope import KisRestDialect
 from observer.brokers.settings import RestSettings
-from tests.brokers.stand_ins import OpenRateLimiter
+from tests.brokers.stand_ins import pipeline_at
 from tests.simulator.simulator_client import APP_KEYS, at, running
 
 PAPER_URL = "https://openapivts.koreainvestment.com:29443"
@@ -31,24 +28,13 @@ class Holding:
     async def reject(self, used):
         raise AssertionError(f"{used} is a good one")
 
-    async def reject_key(self, used):
-        raise AssertionError(f"{used} is not asked for")
-
 
 def on_paper(test):
     async def run():
         async with running(at(10), symbols=120, paper=True) as client:
+            parts = {"credentials": Holding(client.token), "clock": client.clock}
             settings = RestSettings(attempts_max=1)
-            async with open_client(client.simulator.rest_url, settings) as http:
-                pipeline = RestPipeline(
-                    client=http,
-                    dialect=KisRestDialect(),
-                    rate_limiter=OpenRateLimiter(),
-                    credentials=Holding(client.token),
-                    clock=client.clock,
-                    rng=Random(1),
-                    settings=settings,
-                )
+            async with pipeline_at(client.simulator.rest_url, settings, **parts) as (pipeline, _):
                 await test(client, KisClient(pipeline, single_quotes=True), client.clock)
 
     asyncio.run(run())

@@ -4,7 +4,6 @@ import asyncio
 import time
 from contextlib import asynccontextmanager
 from datetime import date, timedelta
-from random import Random
 
 import msgspec
 import pytest
@@ -12,23 +11,22 @@ import pytest
 from observer.base.clock import ManualClock
 from observer.base.local_time import local_datetime, local_ns
 from observer.brokers.broker import Credentials
-from observer.brokers.http import RestPipeline, open_client
+from observer.brokers.http import open_client
 from observer.brokers.kis import calls
 from observer.brokers.kis.client import KisClient
-from observer.brokers.kis.envelope import KisRestDialect
 from observer.brokers.kis.issuing import KisIssuing
 from observer.brokers.settings import RestSettings
-from observer.simulator.kis.overseas import LISTINGS
+from observer.simulator.kis.listings import LISTINGS
 from observer.simulator.kis.simulator import Simulator
 from observer.simulator.settings import SimulatorSettings
-from tests.brokers.stand_ins import OpenRateLimiter
+from tests.brokers.stand_ins import pipeline_at
 
 DAY = date(2026, 11, 18)  # a Wednesday
 NOW_NS = local_ns(DAY, 14)
 SETTINGS = SimulatorSettings(
     seed=7, session_date=DAY.isoformat(), symbols=60, app_keys={"key": "secret"}, rest_limit_per_s=100_000
 )
-ABROAD = {"exchange": LISTINGS[0].exchange.order_code, "symbol": LISTINGS[0].symbol}
+ABROAD = {"exchange": LISTINGS[0].exchange, "symbol": LISTINGS[0].symbol}
 
 
 class Issued:
@@ -54,15 +52,9 @@ async def pipeline_to_a_simulator(settings=SETTINGS, clock=None):
             issuing = KisIssuing(client, clock)
             token = await issuing.issue_token("key", "secret")
             approval_key = await issuing.issue_approval_key("key", "secret")
-            pipeline = RestPipeline(
-                client=client,
-                dialect=KisRestDialect(),
-                rate_limiter=OpenRateLimiter(),
-                credentials=Issued(Credentials("key", "secret", token.access_token, approval_key)),
-                clock=clock,
-                rng=Random(1),
-                settings=RestSettings(attempts_max=1),
-            )
+        credentials = Issued(Credentials("key", "secret", token.access_token, approval_key))
+        settings = RestSettings(attempts_max=1)
+        async with pipeline_at(simulator.rest_url, settings, credentials=credentials, clock=clock) as (pipeline, _):
             yield pipeline, simulator.market
     finally:
         await simulator.stop()
@@ -107,17 +99,13 @@ def test_a_symbols_detail_its_quote_and_its_trades_agree(reported):
         [quote] = await KisClient(pipeline).quotes([symbol])
         trades = await KisClient(pipeline).trades_between(symbol, NOW_NS - 3600 * 10**9, NOW_NS)
         detail = await KisClient(pipeline).fetch_one(calls.QUOTE_DETAIL, {"symbol": symbol})
-        latest = await KisClient(pipeline).fetch(calls.LATEST_TRADES, {"symbol": symbol, "day": DAY})
-        return quote, detail, latest, trades
+        return quote, detail, trades
 
-    quote, detail, latest, trades = reported(scenario)
+    quote, detail, trades = reported(scenario)
     for name in ("symbol", "price", "open", "high", "low", "upper_limit", "lower_limit", "cumulative_volume"):
         assert getattr(detail, name) == getattr(quote, name), name
     assert detail.price - detail.base_price == pytest.approx(detail.change)
-    assert latest[-1].price == detail.price
-    assert [trade.exchange_time_ns for trade in latest] == sorted(trade.exchange_time_ns for trade in latest)
-    newest = [(trade.exchange_time_ns, trade.price, trade.volume) for trade in latest[-5:]]
-    assert newest == [(trade.exchange_time_ns, trade.price, trade.volume) for trade in trades[-5:]]
+    assert trades[-1].price == detail.price
 
 
 def test_the_days_of_the_calendar_open_from_monday_to_friday(reported):
@@ -128,20 +116,15 @@ def test_the_days_of_the_calendar_open_from_monday_to_friday(reported):
     assert next(session for session in days if session.day == DAY).opens
 
 
-def test_the_stock_calls_agree_with_the_master_file(reported):
+def test_the_stock_call_agrees_with_the_master_file(reported):
     async def scenario(pipeline, market):
         instrument = next(each for each in market.instruments if each.group == "ST")
-        client, asked = KisClient(pipeline), {"symbol": instrument.symbol}
-        return instrument, await client.fetch_one(calls.STOCK, asked), await client.fetch_one(calls.PRODUCT, asked)
+        return instrument, await KisClient(pipeline).fetch_one(calls.STOCK, {"symbol": instrument.symbol})
 
-    instrument, stock, product = reported(scenario)
-    assert (stock.isin, stock.group, stock.listed_shares) == (
-        instrument.isin,
-        instrument.group,
-        instrument.listed_shares_thousands * 1_000,
-    )
+    instrument, stock = reported(scenario)
+    shares = instrument.listed_shares_thousands * 1_000
+    assert (stock.isin, stock.group, stock.listed_shares) == (instrument.isin, instrument.group, shares)
     assert stock.listed_on.strftime("%Y%m%d") == instrument.listed_on
-    assert product.isin == instrument.isin
 
 
 def both_venues(scenario):
@@ -190,28 +173,6 @@ def test_each_line_is_answered_with_the_quotes_trades_and_bars_of_its_venue():
     both_venues(scenario)
 
 
-def test_the_rankings_are_sorted_from_rank_one_downwards(reported):
-    async def scenario(pipeline, _):
-        client = KisClient(pipeline)
-        return await client.fetch(calls.VOLUME_RANK, {}), await client.fetch(calls.MARKET_CAP_RANK, {})
-
-    by_volume, by_market_cap = reported(scenario)
-    assert [place.rank for place in by_volume] == list(range(1, len(by_volume) + 1))
-    volumes = [place.cumulative_volume for place in by_volume]
-    capitalisations = [place.market_cap for place in by_market_cap]
-    assert volumes == sorted(volumes, reverse=True)
-    assert capitalisations == sorted(capitalisations, reverse=True)
-    assert len(by_volume) == len(by_market_cap) == 30
-
-
-def test_interruptions_are_of_today_and_end_after_they_began(reported):
-    interruptions = reported(lambda pipeline, _: KisClient(pipeline).fetch(calls.INTERRUPTIONS, {"day": DAY}))
-    for each in interruptions:
-        assert local_datetime(each.triggered_ns).date() == DAY
-        assert each.released_ns is None or each.released_ns > each.triggered_ns
-        assert each.kind != "unknown"
-
-
 def test_the_minutes_of_a_past_day_add_up_to_its_daily_bar(reported):
     async def scenario(pipeline, market):
         symbol, yesterday = liveliest(market), DAY - timedelta(1)
@@ -226,21 +187,8 @@ def test_the_minutes_of_a_past_day_add_up_to_its_daily_bar(reported):
 
 
 def test_an_etfs_premium_is_its_price_over_its_nav(reported):
-    async def scenario(pipeline, market):
-        client, asked = KisClient(pipeline), {"symbol": a_etf(market)}
-        return (
-            await client.etf_quote(asked["symbol"]),
-            await client.fetch_one(calls.NAV_COMPARISON, asked),
-            await client.fetch(calls.NAV_MINUTES, {**asked, "day": DAY}),
-            await client.fetch_one(calls.ETF_HOLDINGS, asked),
-        )
-
-    quote, comparison, minutes, holdings = reported(scenario)
+    quote = reported(lambda pipeline, market: KisClient(pipeline).etf_quote(a_etf(market)))
     assert quote.premium_percent == pytest.approx((quote.price / quote.nav - 1) * 100, abs=0.02)
-    assert (comparison.price, comparison.nav) == (quote.price, quote.nav)
-    assert (minutes[-1].price, minutes[-1].nav) == (quote.price, quote.nav)
-    assert holdings.component_count >= len(holdings.components) > 0
-    assert 0 < sum(component.weight_percent for component in holdings.components) <= 100.5
 
 
 def test_the_nav_days_of_an_etf_cover_the_requested_range(reported):
@@ -252,22 +200,9 @@ def test_the_nav_days_of_an_etf_cover_the_requested_range(reported):
         assert each.premium_percent == pytest.approx((each.close / each.nav - 1) * 100, abs=0.02)
 
 
-def test_a_security_abroad_is_reported_alike_by_all_its_calls(reported):
-    async def scenario(pipeline, _):
-        client = KisClient(pipeline)
-        return (
-            await client.fetch_one(calls.OVERSEAS_QUOTE, ABROAD),
-            await client.fetch_one(calls.OVERSEAS_QUOTE_DETAIL, ABROAD),
-            await client.fetch(calls.OVERSEAS_DAILY_BARS, {**ABROAD, "first": DAY - timedelta(250), "last": DAY}),
-            await client.fetch_one(calls.OVERSEAS_INSTRUMENT, ABROAD),
-        )
-
-    quote, detail, bars, instrument = reported(scenario)
-    assert (detail.price, detail.previous_close) == (quote.price, quote.previous_close)
-    assert len(bars) > 150  # two pages
-    assert [bar.day for bar in bars] == sorted({bar.day for bar in bars})
-    assert instrument.currency == detail.currency == LISTINGS[0].exchange.currency
-    assert instrument.listed
+def test_a_security_abroad_is_reported_as_it_is_listed(reported):
+    found = reported(lambda pipeline, _: KisClient(pipeline).fetch_one(calls.OVERSEAS_INSTRUMENT, ABROAD))
+    assert (found.currency, found.name, found.listed) == (LISTINGS[0].currency, LISTINGS[0].name, True)
 
 
 @pytest.mark.parametrize(
@@ -275,11 +210,8 @@ def test_a_security_abroad_is_reported_alike_by_all_its_calls(reported):
     [
         (calls.QUOTE_DETAIL, {"symbol": "999999"}),
         (calls.ETF_QUOTE, {"symbol": "999999"}),
-        (calls.ETF_HOLDINGS, {"symbol": "999999"}),
-        (calls.OVERSEAS_QUOTE, {"exchange": "NASD", "symbol": "NOSUCH"}),
         (calls.OVERSEAS_INSTRUMENT, {"exchange": "NASD", "symbol": "NOSUCH"}),
         (calls.STOCK, {"symbol": "999999"}),
-        (calls.PRODUCT, {"symbol": "999999"}),
     ],
     ids=lambda each: getattr(each, "name", ""),
 )

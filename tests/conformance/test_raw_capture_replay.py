@@ -15,21 +15,27 @@ from hypothesis import strategies as st
 from bus.events import InputQuarantined
 from observer.base.clock import ScaledClock
 from observer.brokers.broker import Credentials
-from observer.brokers.http import RestPipeline, open_client
+from observer.brokers.http import open_client
 from observer.brokers.kis.calls import CALLS
 from observer.brokers.kis.client import KisClient
-from observer.brokers.kis.envelope import KisRestDialect
 from observer.brokers.kis.issuing import KisIssuing
 from observer.brokers.kis.replay import RawDecoder
 from observer.brokers.kis.schema import with_own_values
 from observer.brokers.kis.session import KisSession
-from observer.brokers.raw import RawFolder, RawRecord, merged
-from observer.brokers.raw_recorder import RawCaptureRequest, RawRecorder, open_raw_request, raw_request_path
+from observer.brokers.raw import (
+    RawCaptureRequest,
+    RawFolder,
+    RawRecord,
+    RawRecorder,
+    merged,
+    open_raw_request,
+    raw_request_path,
+)
 from observer.brokers.settings import RestSettings
 from observer.brokers.stream_settings import StreamSettings
 from observer.brokers.websocket import TradeStreamConnection
 from tests.brokers.kis_builders import PINGPONG, frame, record, reply
-from tests.brokers.stand_ins import OpenRateLimiter, RenewingCredentials, serving
+from tests.brokers.stand_ins import RenewingCredentials, pipeline_at, serving
 from tests.simulator.simulator_client import APP_KEYS, SESSION_DATE, at, running_on
 from tests.waiting import until_async
 
@@ -197,16 +203,8 @@ async def issued_rest(client, clock, recorder):
         token = await issuing.issue_token("second", APP_KEYS["second"])
         approval_key = await issuing.issue_approval_key("second", APP_KEYS["second"])
         credentials = Issued(Credentials("second", APP_KEYS["second"], token.access_token, approval_key))
-        pipeline = RestPipeline(
-            client=http,
-            dialect=KisRestDialect(),
-            rate_limiter=OpenRateLimiter(),
-            credentials=credentials,
-            clock=clock,
-            rng=Random(1),
-            settings=settings,
-            recorder=recorder,
-        )
+    parts = {"credentials": credentials, "clock": clock, "recorder": recorder}
+    async with pipeline_at(client.simulator.rest_url, settings, **parts) as (pipeline, _):
         yield KisClient(pipeline), credentials
 
 
@@ -258,7 +256,7 @@ def answer(call, content, status=200):
 
 @pytest.mark.parametrize("call", [*CALLS, "issue_token", "issue_approval_key"])
 def test_every_call_of_the_table_has_a_decoder(call):
-    record = msgspec.structs.replace(answer(call, b"{}"), query={"EXCD": "NAS", "PRDT_TYPE_CD": "512"})
+    record = msgspec.structs.replace(answer(call, b"{}"), query={"PRDT_TYPE_CD": "512"})
     assert RawDecoder().decode(record).outcome == "decoded"
 
 
@@ -270,7 +268,7 @@ def test_every_call_of_the_table_has_a_decoder(call):
         (answer("quotes", b"<html>"), "refused"),
         (answer("quotes", b"[]"), "malformed"),
         (answer("daily_bars", b'{"output2":[{"stck_bsop_date":"20261118","stck_oprc":"x"}]}'), "malformed"),
-        (answer("overseas_quote", b'{"output":{"last":"1"}}'), "malformed"),
+        (answer("overseas_instrument", b'{"output":{"std_pdno":"1"}}'), "malformed"),
         (answer("horoscope", b"{}"), "unknown"),
     ],
 )

@@ -14,7 +14,7 @@ from observer.base.errors import ConfigError, DatabaseInUseError, StoreError
 from observer.base.instance import Instance
 from observer.base.units import NS_PER_S
 from observer.store.admission import _without_secret, require_admission, require_own_file
-from observer.store.ownership import claim
+from observer.store.owner import claim
 from observer.store.reader import StoreReader
 from observer.store.schema import SCHEMA_REVISION
 from observer.store.systems import started_ticks, this_system

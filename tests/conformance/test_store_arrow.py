@@ -1,14 +1,12 @@
 """Rows of a day as columns, on both databases: the same rows in the same order, from one transaction."""
 
 import sqlite3
-from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from bus.delivery import Delivered
 from bus.events import GapDetected, GapRecovered, NavObserved, QualityJudged, StreamedTime, SweepCompleted, Trade
 from observer.base.errors import StoreError
 from observer.base.local_time import local_ns
@@ -18,28 +16,11 @@ from observer.store.day_rows import count_days, count_rows
 from observer.store.engine import open_reader
 from observer.store.kinds import KINDS
 from observer.store.tables import EVENT_TABLES
-from observer.store.writer import StoreWriter
 from tests.builders import trade
 
 DAY, NEXT_DAY = "2026-11-18", "2026-11-19"
 MIDNIGHT_NS = local_ns(date(2026, 11, 18))
 STREAM, LATER_STREAM = "5" * 32, "6" * 32
-
-Store = Callable[..., None]
-
-
-@pytest.fixture
-def store(database_url):
-    """Stores events, at the end of the first stream unless another one is named."""
-    writer = StoreWriter(database_url)
-    writer.open()
-
-    def append(*events, stream=STREAM):
-        mark = writer.high_water_marks([stream])[stream]
-        writer.commit([Delivered("track-b", stream, mark + 1, list(events))])
-
-    yield append
-    writer.close()
 
 
 @pytest.fixture

@@ -9,15 +9,14 @@ from contextlib import closing
 import pytest
 from sqlalchemy import make_url
 
-from bus.delivery import Delivered
 from observer.base.errors import StoppedError
 from observer.store.backup import check_copy, content_of, copy_database, copy_name, selected_schema
 from observer.store.schema import SCHEMA_REVISION
-from observer.store.writer import StoreWriter
 from tests.builders import trades
 from tests.privileges import at_work
 from tests.store.committing import commit_for_ever
 from tests.store.raw import execute, query
+from tests.store.stored import stored
 
 STREAM = "4" * 32
 
@@ -27,10 +26,7 @@ def stored_url(whole_database_url):
     """A database with trades in it, a hundred at first."""
     if make_url(whole_database_url).get_backend_name() == "postgresql" and shutil.which("pg_dump") is None:
         pytest.skip("PostgreSQL's client programs are not installed")
-    writer = StoreWriter(whole_database_url)
-    writer.open()
-    writer.commit([Delivered("track-b", STREAM, 1, trades(100))])
-    writer.close()
+    stored(whole_database_url, *trades(100))
     return whole_database_url
 
 

@@ -1,12 +1,10 @@
 """The reader's continuity data of a day and the resulting quality reports, on both databases."""
 
-from collections.abc import Callable
 from datetime import date
 
 import msgspec
 import pytest
 
-from bus.delivery import Delivered
 from bus.events import (
     DailyBar,
     GapDetected,
@@ -47,8 +45,6 @@ from observer.gaps.intervals import Interval, ObservedVolumes
 from observer.gaps.reconciliation import reconcile
 from observer.reference.universe.eligibility import KOREAN_STOCKS
 from observer.selection.settings import UniverseSettings
-from observer.store.reader import StoreReader
-from observer.store.writer import StoreWriter
 from tests.builders import day_began, trade
 from tests.store.listings import listing_changed
 
@@ -58,27 +54,6 @@ SECOND_NS = 10**9
 SESSION = Interval(local_ns(date(2026, 11, 18), 9), local_ns(date(2026, 11, 18), 15, 30))
 PRICES = (1.0, None, None, None, None, None, None, None, None)
 SYMBOL, OTHER = "005930", "000660"
-
-Store = Callable[..., None]
-
-
-@pytest.fixture
-def store(database_url):
-    writer = StoreWriter(database_url)
-    writer.open()
-
-    def append(*events):
-        mark = writer.high_water_marks(["5" * 32])["5" * 32]
-        writer.commit([Delivered("track-b", "5" * 32, mark + 1, events)])
-
-    yield append
-    writer.close()
-
-
-@pytest.fixture
-def reader(database_url):
-    with StoreReader(database_url) as reader:
-        yield reader
 
 
 def streamed(number, **changes):

@@ -1,10 +1,5 @@
 """The input for recomputing a day's decisions: Track B's events in stream order, on both databases."""
 
-from collections.abc import Callable
-
-import pytest
-
-from bus.delivery import Delivered
 from bus.events import (
     AlertRaised,
     KeptPin,
@@ -27,7 +22,6 @@ from bus.events import (
 )
 from observer.store import decisions
 from observer.store.reader import StoreReader
-from observer.store.writer import StoreWriter
 from tests.builders import day_began, trade
 
 DAY, NEXT_DAY = "2026-11-18", "2026-11-19"
@@ -35,22 +29,6 @@ FIRST, SECOND, TRACK_A = "5" * 32, "6" * 32, "7" * 32
 STARTED = WatchChanged("kis", "005930", DAY, 2, WatchStarted(Reached(12.5, 3, 1)))
 HALTED = MarketStateChanged("kis", "005930", 2, True, "", "", "", "", "", "", "", "", "")
 RELEASED = SlotReleased("main-1", "005930", 3, 1.25, "closed")
-
-Store = Callable[..., None]
-
-
-@pytest.fixture
-def store(database_url):
-    """Stores events at the end of a stream."""
-    writer = StoreWriter(database_url)
-    writer.open()
-
-    def append(*events, stream=FIRST):
-        mark = writer.high_water_marks([stream])[stream]
-        writer.commit([Delivered("track-b", stream, mark + 1, events)])
-
-    yield append
-    writer.close()
 
 
 STEPS: dict[str, SelectionStep] = {

@@ -3,19 +3,16 @@
 import json
 import select
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
 import msgspec
 import pytest
 
-from bus.delivery import Delivered
 from bus.events import GapRecovered, GapUnrecoverable, MinuteBarRecovered
 from observer.base.errors import StoreError
 from observer.store import exports
 from observer.store.exports import Ledgers
-from observer.store.writer import StoreWriter
 from tests.builders import trade
 from tests.privileges import at_work
 from tests.store.exporting import DAY, START_NS, commit_and_export, recovery, refusal
@@ -24,21 +21,6 @@ from tests.store.raw import execute
 
 OVERFLOW = "system/overflow/kis/20261118_overflow.jsonl"
 RECOVERIES = "scalp/kis/kr_stocks/20261118"
-
-Store = Callable[..., None]
-
-
-@pytest.fixture
-def store(database_url):
-    writer = StoreWriter(database_url)
-    writer.open()
-
-    def append(*events, stream="5" * 32):
-        mark = writer.high_water_marks([stream])[stream]
-        writer.commit([Delivered("track-b", stream, mark + 1, events)])
-
-    yield append
-    writer.close()
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from observer.base.errors import (
     StoreFailedError,
 )
 from observer.base.instance import Instance
-from observer.store.ownership import claim
+from observer.store.owner import claim
 from observer.store.reader import StoreReader
 from observer.store.systems import this_system
 from observer.store.writer import StoreWriter

@@ -11,9 +11,9 @@ from alembic.script import ScriptDirectory
 
 from observer.base.errors import DatabaseInUseError, StoreError
 from observer.base.instance import Instance
-from observer.store import engine, lock
+from observer.store import engine, owner
 from observer.store.engine import migrate
-from observer.store.ownership import only_writer
+from observer.store.owner import only_writer
 from observer.store.schema import SCHEMA_REVISION
 from observer.store.upgrade import planned_upgrade, upgrade
 from tests.archive.scene import commit
@@ -88,7 +88,7 @@ def test_an_upgrade_makes_the_copy_that_was_planned(url, tmp_path):
 
 
 def test_a_database_that_a_process_writes_is_not_upgraded(url, tmp_path, monkeypatch):
-    monkeypatch.setattr(lock, "_LOCK_WAIT_MS", 50)
+    monkeypatch.setattr(owner, "_LOCK_WAIT_MS", 50)
     with only_writer(url) as held, held.connect():
         assert "another process writes" in planned_upgrade(url, Instance(), tmp_path).refused
         with pytest.raises(DatabaseInUseError):

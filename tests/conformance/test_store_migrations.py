@@ -5,21 +5,39 @@ from contextlib import contextmanager
 
 import pytest
 from alembic import command
-from sqlalchemy import inspect
+from sqlalchemy import inspect, make_url
 
-from bus.delivery import Delivered
 from observer.store.engine import alembic_config, migrate, open_existing, open_writer
 from observer.store.schema import SCHEMA_REVISION
-from observer.store.writer import StoreWriter
 from tests.conformance.test_store_schema import assert_is_current
-from tests.store.filled import STREAM, events
+from tests.store.filled import events
 from tests.store.migrated import make_database
 from tests.store.raw import execute, query
+from tests.store.stored import stored
 
 BASELINE = "0008"
 INDEX = "ix_order_books_session_date"
-BASELINE_SCHEMA = "a737a7fc617dced8"
-"""Of what the first migration makes in SQLite. Databases of it exist: it never changes."""
+BASELINE_SCHEMAS = {
+    "sqlite": (
+        "a737a7fc617dced8",
+        "SELECT sql FROM sqlite_master WHERE type IN ('table', 'index') AND sql <> '' ORDER BY name",
+    ),
+    "postgresql": (
+        "903284a3daf23ae4",
+        """
+        SELECT concat_ws(' ', table_name, column_name, data_type, is_nullable, column_default)
+        FROM information_schema.columns JOIN pg_class ON relname = table_name AND relkind = 'r'
+        WHERE table_schema = current_schema() AND relnamespace = current_schema()::regnamespace
+        ORDER BY table_name COLLATE "C", ordinal_position
+        """,
+        """
+        SELECT replace(indexdef, current_schema() || '.', '') FROM pg_indexes
+        WHERE schemaname = current_schema() ORDER BY indexname COLLATE "C"
+        """,
+    ),
+}
+"""By database the digest of what the first migration makes, and what reads it. Databases of it exist: it never changes.
+"""
 
 
 @contextmanager
@@ -42,10 +60,7 @@ def to(url, revision):
 def older_url(empty_database_url):
     """A database of the first schema with rows: those of the newest one, taken back."""
     make_database(empty_database_url)
-    writer = StoreWriter(empty_database_url)
-    writer.open()
-    writer.commit([Delivered("track-b", STREAM, 1, events())])
-    writer.close()
+    stored(empty_database_url, *events())
     with configured(empty_database_url) as config:
         command.downgrade(config, BASELINE)
     return empty_database_url
@@ -58,12 +73,12 @@ def rows(engine):
         return {name: int(connection.exec_driver_sql(f"SELECT count(*) FROM {name}").scalar_one()) for name in names}
 
 
-def test_the_baseline_never_changes(tmp_path):
-    url = f"sqlite:///{tmp_path}/observer.db"
-    to(url, BASELINE)
-    made = query(url, "SELECT sql FROM sqlite_master WHERE type IN ('table', 'index') AND sql <> '' ORDER BY name")
-    texts = [" ".join(str(text).split()) for (text,) in made]
-    assert hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16] == BASELINE_SCHEMA
+def test_the_baseline_never_changes(empty_database_url):
+    to(empty_database_url, BASELINE)
+    digest, *questions = BASELINE_SCHEMAS[make_url(empty_database_url).get_backend_name()]
+    made = [text for question in questions for (text,) in query(empty_database_url, question)]
+    texts = "\n".join(" ".join(str(text).split()) for text in made)
+    assert hashlib.sha256(texts.encode()).hexdigest()[:16] == digest
 
 
 def test_a_database_of_the_baseline_with_rows_gets_the_schema_of_the_tables(older_url, tmp_path):
@@ -116,6 +131,18 @@ def test_rows_from_before_the_market_notices_have_none(older_url):
     to(older_url, "head")
     assert {"market_notice", "auction"} <= columns(older_url)
     assert query(older_url, "SELECT count(*) FROM market_states WHERE market_notice IS NULL") == before
+
+
+@pytest.mark.parametrize("is_read", [False, True])
+def test_views_that_no_program_reads_go_and_one_that_a_person_s_view_reads_stays(older_url, is_read):
+    execute(older_url, "CREATE VIEW consolidated_trades AS SELECT symbol AS stock FROM trades")
+    execute(older_url, "CREATE VIEW best_quotes AS SELECT 1 AS bid")
+    if is_read:
+        execute(older_url, "CREATE VIEW mine AS SELECT stock FROM consolidated_trades")
+    to(older_url, "head")
+    there = set(inspect(open_existing(older_url)).get_view_names())
+    is_kept = is_read and older_url.startswith("postgresql")  # SQLite forbids no such drop
+    assert there == {"trades"} | ({"mine"} if is_read else set()) | ({"consolidated_trades"} if is_kept else set())
 
 
 def columns(url):

@@ -14,8 +14,8 @@ from observer.base.errors import ConfigError, DatabaseInUseError, StoreError
 from observer.base.instance import Instance, instance_url
 from observer.base.units import NS_PER_S
 from observer.monitoring.alerts.process import Alerts
-from observer.store import engine, lock, readiness
-from observer.store.ownership import Owner, claim, migrate_own, owner_of, require_unused
+from observer.store import engine, owner, readiness
+from observer.store.owner import Owner, claim, migrate_own, owner_of, require_unused
 from observer.store.systems import started_ticks, this_system
 from observer.store.writer import StoreWriter
 from observer.system.writer_process import writer_of
@@ -34,7 +34,7 @@ ALERTS = Alerts(ManualClock(0), "core-writer")
 
 @pytest.fixture
 def short_lock_wait(monkeypatch):
-    monkeypatch.setattr(lock, "_LOCK_WAIT_MS", 50)
+    monkeypatch.setattr(owner, "_LOCK_WAIT_MS", 50)
 
 
 @pytest.fixture
@@ -305,7 +305,7 @@ def test_a_writer_renews_its_system_s_heartbeat_when_it_is_due(database_url, sys
     writer.open()
     writer.renew_ownership()
     assert query(database_url, "SELECT heartbeat_ns FROM owner") == [(1,)]
-    monkeypatch.setattr(lock, "HEARTBEAT_EVERY_S", 0.0)
+    monkeypatch.setattr(owner, "HEARTBEAT_EVERY_S", 0.0)
     writer.renew_ownership()
     [(heartbeat_ns,)] = query(database_url, "SELECT heartbeat_ns FROM owner")
     assert heartbeat_ns != 1
@@ -318,7 +318,7 @@ def test_a_writer_whose_database_was_taken_over_ends(database_url, system, other
     writer = StoreWriter(database_url, system)
     writer.open()
     enter(database_url, **msgspec.structs.asdict(other))
-    monkeypatch.setattr(lock, "HEARTBEAT_EVERY_S", 0.0)
+    monkeypatch.setattr(owner, "HEARTBEAT_EVERY_S", 0.0)
     with pytest.raises(ConfigError, match="another system took it over: pid"):
         writer.renew_ownership()
     writer.close()

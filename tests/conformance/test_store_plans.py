@@ -115,18 +115,14 @@ CALLS: Final[Mapping[str, tuple[tuple[Any, ...], ...]]] = {
     "symbol_days": ((DAY, NOON_NS, SESSION), (DAY, NOON_NS, SESSION, SYMBOLS[:1])),
     "day_volumes": ((DAY, SESSION, SYMBOLS),),
     "judged_trades": ((SYMBOLS[0], DAY),),
-    "consolidated_trades": ((SYMBOLS[0], DAY),),
-    "consolidated_bars": ((SYMBOLS[0], DAY, 60_000_000_000),),
     "bar_fetches": ((SYMBOLS[0], DAY),),
     "bars_of_days": ((SYMBOLS[0], DAY, NEXT_DAY),),
     "minute_fetches": ((DAY,),),
     "fetched_minute_bars": ((SYMBOLS[0], DAY),),
     "stored_trades": ((SYMBOLS[0], DAY),),
     "bar_checks": ((DAY,),),
-    "daily_volumes": ((DAY,), (DAY, SYMBOLS[0])),
     "best_quote": ((SYMBOLS[0], NOON_NS),),
-    "stock_qualities": ((DAY,), (DAY, SYMBOLS[0])),
-    "by_stock": ((DAY, ()),),
+    "by_stock": (),  # of reports that another query finds
     "row_counts": ((),),
     "total_rows": ((),),
     "rows_and_marks": ((lambda: [SEALED],),),
@@ -171,7 +167,7 @@ WHOLE: Final[Mapping[str, str]] = {
 # check of itself; `digest`; and the
 # rows of a day as columns, which have tests of their own below, with the files that ask for them.
 OTHERS: Final = (
-    "admission.py", "backup.py", "digest.py", "engine.py", "identity.py", "lock.py", "owner_row.py", "ownership.py",
+    "admission.py", "backup.py", "digest.py", "engine.py", "identity.py", "owner.py",
     "restore.py", "statistics.py", "views.py", "write_ahead_log.py", "arrow.py", "research.py", "sealing.py",
     "scan.py", "scanned_rows.py", "columns.py", "integrity.py", "schema_change.py", "day_rows.py",
 )  # fmt: skip
@@ -223,6 +219,9 @@ def statements(whole_database_url, tmp_path_factory):
         [story] = [story for story in reader.gaps(NEXT_DAY) if story.gap.gap_id == GAP_ID]
         reader.recovered_rows(story.gap)
     found["recovered_rows"] = of_gap
+    with recorded() as of_stocks:
+        reader.by_stock(DAY, reader.quality(DAY))
+    found["by_stock"] = of_stocks
     with recorded() as of_volumes:
         reader.stored_names(story.gap)
     found["stored_names"] = of_volumes

@@ -1,13 +1,11 @@
 """The reader's queries, on both databases."""
 
 import itertools
-from collections.abc import Callable
 from datetime import date
 
 import msgspec
 import pytest
 
-from bus.delivery import Delivered
 from bus.events import (
     TAPE,
     ConnectionChanged,
@@ -33,11 +31,9 @@ from bus.events import (
 )
 from observer.base.local_time import local_ns
 from observer.selection.profile import MeanVolume
-from observer.store.reader import StoreReader
 from observer.store.rows import listing_of
 from observer.store.summary import StreamPosition
 from observer.store.trades import TradeMark
-from observer.store.writer import StoreWriter
 from tests.builders import trade, trades
 from tests.store.listings import listing_changed
 
@@ -45,28 +41,6 @@ DAY, NEXT_DAY = "2026-11-18", "2026-11-19"
 ONE_DAY_NS = 86_400_000_000_000
 NOON_NS = local_ns(date(2026, 11, 18), 12)
 FIRST, SECOND = "5" * 32, "6" * 32
-
-Store = Callable[..., None]
-
-
-@pytest.fixture
-def store(database_url):
-    """Stores events, at the end of the first stream unless another one is named."""
-    writer = StoreWriter(database_url)
-    writer.open()
-
-    def append(*events, stream=FIRST):
-        mark = writer.high_water_marks([stream])[stream]
-        writer.commit([Delivered("track-b", stream, mark + 1, events)])
-
-    yield append
-    writer.close()
-
-
-@pytest.fixture
-def reader(database_url):
-    with StoreReader(database_url) as reader:
-        yield reader
 
 
 # --- builders ---

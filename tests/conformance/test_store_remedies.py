@@ -12,7 +12,7 @@ from sqlalchemy import make_url
 from observer.base.errors import StoreError, StoreFailedError
 from observer.base.instance import Instance
 from observer.store.engine import open_reader, open_writer, store_errors
-from observer.store.ownership import claim
+from observer.store.owner import claim
 from observer.store.reader import StoreReader
 from observer.store.systems import this_system
 from observer.store.writer import StoreWriter

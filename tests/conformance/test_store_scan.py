@@ -12,15 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select, text
 
-from bus.delivery import Delivered
+from bus.events import Trade
 from observer.base.errors import StoppedError, StoreError
 from observer.store.arrow import fetched, read_batches, schema_of
 from observer.store.columns import can_read_columns, read_columns
 from observer.store.engine import open_reader
-from observer.store.kinds import kind_named
 from observer.store.scan import ROWS_MIN, read_spans, spans_of
 from observer.store.sealing import SealingReader
-from observer.store.writer import StoreWriter
+from observer.store.tables import EVENT_TABLES
 from tests.archive.stored import make_stored, of_every_kind
 from tests.builders import trade
 
@@ -29,20 +28,6 @@ STREAMS = ("5" * 32, "6" * 32)
 
 Store = Callable[..., None]
 needs_adbc = pytest.mark.skipif(not can_read_columns(), reason="adbc-driver-sqlite is not installed")
-
-
-@pytest.fixture
-def store(database_url):
-    """Stores events, at the end of the first stream unless another one is named."""
-    writer = StoreWriter(database_url)
-    writer.open()
-
-    def append(*events, stream=STREAMS[0]):
-        mark = writer.high_water_marks([stream])[stream]
-        writer.commit([Delivered("track-b", stream, mark + 1, list(events))])
-
-    yield append
-    writer.close()
 
 
 @pytest.fixture
@@ -133,13 +118,21 @@ def test_a_kind_of_few_rows_is_scanned_only_where_symbols_order_it(store, engine
         assert bool(spans_of(connection, kind, DAY)) == (kind == "daily_bars")
 
 
-def test_a_reader_takes_the_scan_for_a_day_of_many_rows(store, engine, database_url, tmp_path, monkeypatch):
+def test_a_reader_takes_the_scan_for_a_day_of_many_rows_until_it_is_stopped(
+    store, engine, database_url, tmp_path, monkeypatch
+):
     store(*trades_of_two_days())
     expected = sorted_rows(engine)
-    monkeypatch.setattr("observer.store.sealing.ROWS_MIN", 10)
+    monkeypatch.setattr("observer.store.sealing.ROWS_MIN", expected.num_rows)
     monkeypatch.setattr("observer.store.sealing.read_batches", None)
-    with SealingReader(database_url, tmp_path) as reader, contextlib.closing(reader.batches("trades", DAY)) as found:
+    stop = threading.Event()
+    reader = SealingReader(database_url, tmp_path, stop)
+    with reader, contextlib.closing(reader.batches("trades", DAY)) as found:
         assert pa.Table.from_batches(list(found)).equals(expected)
+    stop.set()
+    reader = SealingReader(database_url, tmp_path, stop)
+    with reader, contextlib.closing(reader.batches("trades", DAY)) as found, pytest.raises(StoppedError):
+        list(found)
 
 
 @needs_adbc
@@ -167,7 +160,7 @@ class TestColumnsOfSqlite:
 
     def test_an_error_of_the_other_process_is_ours(self, tmp_path):
         engine = open_reader(make_stored(tmp_path, trade(1)))
-        table = kind_named("trades").table
+        table = EVENT_TABLES[Trade]
         missing = select(table.c.symbol.label("x")).where(text("absent = 1"))
         with engine.connect() as connection, pytest.raises(StoreError, match="no such column: absent"):
             list(read_columns(connection, missing, pa.schema([("x", pa.string())])))
@@ -175,14 +168,14 @@ class TestColumnsOfSqlite:
     def test_an_iterator_that_is_left_early_ends_the_other_process(self, tmp_path):
         engine = open_reader(make_stored(tmp_path, *(trade(number) for number in range(40))))
         with engine.connect() as connection:
-            rows = read_columns(connection, select(kind_named("trades").table), schema_of("trades"))
+            rows = read_columns(connection, select(EVENT_TABLES[Trade]), schema_of("trades"))
             assert next(rows).num_rows == 40
             rows.close()  # type: ignore[attr-defined]
 
     @staticmethod
     def read_both(url):
         engine, schema = open_reader(url), schema_of("trades")
-        statement = select(kind_named("trades").table)
+        statement = select(EVENT_TABLES[Trade])
         with engine.connect() as connection:
             by_adbc = list(read_columns(connection, statement, schema))
             by_python = list(fetched(connection, statement, schema, {}, 7))

@@ -1,12 +1,8 @@
 """Stored sectors, on both databases: the latest assignment of each stock, the latest run of each region."""
 
-import pytest
-
-from bus.delivery import Delivered
 from bus.events import EnrichmentCompleted, ListingChanged, SectorAssigned
 from observer.reference.sectors.model import Security
 from observer.store.sectors import SectorReader
-from observer.store.writer import StoreWriter
 
 STREAM = "5" * 32
 
@@ -19,38 +15,26 @@ def completed(region, at, securities=1):
     return EnrichmentCompleted(region, 0, at, securities, *[0] * 9, "")
 
 
-@pytest.fixture
-def reader(database_url):
-    """A reader of the events that a test commits with `commit`."""
-    with SectorReader(database_url) as opened:
-        yield opened
+READER = SectorReader
 
 
-def commit(url, *events):
-    writer = StoreWriter(url)
-    writer.open()
-    writer.commit([Delivered("enrich", STREAM, 1, list(events))])
-    writer.close()
-
-
-def test_the_last_assignment_of_a_stock_counts(database_url, reader):
-    commit(database_url, assigned(at=2, sector="Energy"), assigned(at=3, sector=None), assigned(at=1))
+def test_the_last_assignment_of_a_stock_counts(store, reader):
+    store(assigned(at=2, sector="Energy"), assigned(at=3, sector=None), assigned(at=1))
     assert reader.assignment("NASD", "AAPL").sector is None
 
 
-def test_the_later_delivered_of_two_assignments_at_the_same_moment_counts(database_url, reader):
-    commit(database_url, assigned(sector="Energy"), assigned(sector="Utilities"))
+def test_the_later_delivered_of_two_assignments_at_the_same_moment_counts(store, reader):
+    store(assigned(sector="Energy"), assigned(sector="Utilities"))
     assert reader.assignment("NASD", "AAPL").sector == "Utilities"
 
 
-def test_a_stock_without_an_assignment_is_unknown(database_url, reader):
-    commit(database_url, assigned())
+def test_a_stock_without_an_assignment_is_unknown(store, reader):
+    store(assigned())
     assert reader.assignment("NYSE", "AAPL") is None
 
 
-def test_a_region_has_each_stock_once_in_order(database_url, reader):
-    commit(
-        database_url,
+def test_a_region_has_each_stock_once_in_order(store, reader):
+    store(
         assigned("MSFT", 1),
         assigned("AAPL", 1),
         assigned("AAPL", 2),
@@ -61,8 +45,8 @@ def test_a_region_has_each_stock_once_in_order(database_url, reader):
     assert found == [("NASD", "AAPL", 2), ("NASD", "MSFT", 1), ("NYSE", "AAPL", 1)]
 
 
-def test_the_last_enrichment_run_of_each_region_is_read(database_url, reader):
-    commit(database_url, completed("US", 1, 10), completed("US", 2, 20), completed("JP", 1, 30))
+def test_the_last_enrichment_run_of_each_region_is_read(store, reader):
+    store(completed("US", 1, 10), completed("US", 2, 20), completed("JP", 1, 30))
     assert [(each.region, each.securities) for each in reader.last_rounds()] == [("JP", 30), ("US", 20)]
 
 
@@ -73,10 +57,9 @@ def listed(exchange, symbol, **fields):
     return ListingChanged(provider="kis", exchange=exchange, symbol=symbol, **reported)
 
 
-def test_the_stocks_of_a_region_are_its_active_listings_that_are_no_etfs(database_url, reader):
+def test_the_stocks_of_a_region_are_its_active_listings_that_are_no_etfs(store, reader):
     stock = {"security_type": "stock", "english_name": "APPLE", "sector_code": "710"}
-    commit(
-        database_url,
+    store(
         listed("NYSE", "BRK/B", **stock),
         listed("NASD", "AAPL", **stock),
         listed("NASD", "QQQ", security_type="fund"),

@@ -6,7 +6,7 @@ from bus.delivery import Delivered
 from observer.base.errors import DatabaseReplacedError, StoreError, StoreFailedError
 from observer.base.instance import Instance
 from observer.store.identity import ServerIdentity
-from observer.store.ownership import claim
+from observer.store.owner import claim
 from observer.store.systems import this_system
 from observer.store.writer import StoreWriter
 from tests.builders import trades

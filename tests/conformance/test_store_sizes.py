@@ -3,22 +3,18 @@
 import pytest
 from sqlalchemy import make_url
 
-from bus.delivery import Delivered
 from observer.store.sizes import SizeReader
 from observer.store.statistics import refresh_statistics
-from observer.store.writer import StoreWriter
 from tests.builders import trades
-from tests.store.filled import SESSIONS, STREAM, events
+from tests.store.filled import SESSIONS, events
+from tests.store.stored import stored
 
 DAY, NEXT_DAY = SESSIONS
 
 
 @pytest.fixture
 def filled(database_url):
-    writer = StoreWriter(database_url)
-    writer.open()
-    writer.commit([Delivered("track-b", STREAM, 1, [*events(), *trades(500)])])
-    writer.close()
+    stored(database_url, *events(), *trades(500))
     return database_url
 
 

@@ -15,6 +15,7 @@ from tests.builders import trades
 from tests.day_plans import day_plan
 from tests.store.migrated import make_database
 from tests.store.raw import execute, query
+from tests.store.stored import stored
 from tests.waiting import until_async
 
 DAY = day_plan(date(2026, 11, 18))
@@ -86,10 +87,7 @@ def test_the_statistics_are_made_after_the_last_sweep_of_the_day(database_url):
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
-    writer = StoreWriter(database_url)
-    writer.open()
-    writer.commit([Delivered("track-b", "5" * 32, 1, trades(3))])
-    writer.close()
+    stored(database_url, *trades(3))
     waiting.run(scenario())
 
 

@@ -11,9 +11,9 @@ from bus.codec import decode_event, encode_event
 from bus.delivery import Delivered, Lost
 from bus.events import ListingChanged, ListingValued, Poison, kind_of
 from observer.base.errors import DatabaseReplacedError, StoreError
+from observer.store.kinds import TABLE_NAMES
 from observer.store.reader import StoreReader
 from observer.store.rows import event_of, position_of
-from observer.store.tables import TABLE_NAMES
 from observer.store.writer import StoreWriter
 from tests.builders import trade, trades
 from tests.properties import examples

@@ -4,14 +4,13 @@ import asyncio
 import json
 
 from bus.codec import decode_events, pack, unpack
-from bus.delivery import Delivered
 from bus.events import ExpectedPrice
-from observer.store.writer import StoreWriter
 from tests.brokers.kis_builders import frame, record
 from tests.brokers.test_providers_kis_stream import streaming
 from tests.simulator.simulator_client import at
 from tests.simulator.test_simulator_venue_streams import BOTH, traded_by_both
 from tests.store.raw import query
+from tests.store.stored import stored
 from tests.waiting import until_async
 
 STREAM = "7" * 32
@@ -31,10 +30,7 @@ async def streamed_day():
 
 
 def store(database_url, found):
-    writer = StoreWriter(database_url)
-    writer.open()
-    writer.commit([Delivered("track-b", STREAM, 1, decode_events(unpack(pack(STREAM, 1, found))))])
-    writer.close()
+    stored(database_url, *decode_events(unpack(pack(STREAM, 1, found))))
 
 
 def test_a_query_for_a_line_finds_the_trades_of_its_venue_alone(database_url):

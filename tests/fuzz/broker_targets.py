@@ -21,8 +21,7 @@ from observer.brokers.dialect import Data, Unreadable
 from observer.brokers.kis import issuing
 from observer.brokers.kis.broker import BROKER
 from observer.brokers.kis.envelope import classify
-from observer.brokers.kis.listings import parse_listings
-from observer.brokers.kis.masters import lines_of
+from observer.brokers.kis.listings import lines_of, parse_listings
 from observer.brokers.kis.replay import RawDecoder
 from observer.brokers.kis.session import KisSession
 from observer.brokers.krx import bodies as krx

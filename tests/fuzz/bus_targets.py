@@ -13,13 +13,24 @@ from bus.batch_feed import decode_batch_feed
 from bus.codec import BatchError, decode_events, encode_body, pack, unpack
 from bus.coverage import Coverage
 from bus.decoding import DecodeError
-from bus.delivery import BATCH, HELLO, LOST, Hello, Lost, Sender, StreamProgress, Welcome
+from bus.delivery import (
+    BATCH,
+    HELLO,
+    LOST,
+    Hello,
+    Lost,
+    Sender,
+    StreamProgress,
+    Welcome,
+    decode_hello,
+    decode_lost,
+    decode_to_producer,
+)
 from bus.endpoints import BusError
 from bus.feed import decode_feed
 from bus.ingest import Ingest
 from bus.journal import MAGIC, JournalError, JournalReader, _frame
 from bus.keys import clients, key_pair
-from bus.messages import decode_hello, decode_lost, decode_to_producer
 from bus.outbox import Outbox
 from bus.replay import CaptureSource, moments
 from bus.segments import published_by_stream

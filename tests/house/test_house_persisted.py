@@ -37,8 +37,10 @@ OTHER_TEXT = {
     "observer/store/column_process.py": "the first line of a driver's error; no event",
     "observer/store/columns.py": "the last line of a process's error output; no event",
     "observer/base/instance.py": "the options of a PostgreSQL URL",
-    "observer/store/ownership.py": "the brokers in the owner row, names separated by commas; no event",
+    "observer/store/kinds.py": "the columns that a row of the table names; no event",
+    "observer/store/owner.py": "the brokers in the owner row, names separated by commas; no event",
     "observer/store/postgresql_programs.py": "the script that pg_restore writes, for a dump's marks; no event",
+    "observer/store/session.py": "the columns that a question orders by; no event",
     "observer/store/systems.py": "the kernel's /proc/PID/stat; no event",
     "observer/collection/receiver.py": "why a broker's stream dropped a subscription; no event carries it",
 }

@@ -25,7 +25,7 @@ from tests.simulator.test_simulator_calls import query_of
 FOLDER_VARIABLE: Final = "OBSERVER_JUDGES_SAMPLES"
 SKIPPED: Final = f"skipped: {FOLDER_VARIABLE} names no folder with the provider's samples (examples_llm)"
 CHILD: Final = Path(__file__).with_name("samples.py")
-SYMBOLS: Final = 400  # so many that something was interrupted by 15:10, for the call that lists it
+SYMBOLS: Final = 120
 TRADES: Final = 10
 WITHIN_S: Final = 240.0  # the samples pause between the pages of an answer
 PRICED: Final = frozenset({"FHKST01010100", "FHPST01010000"})
@@ -48,13 +48,9 @@ STREAMS: Final = {
 }
 CERTAIN: Final = ("H0STCNT0", "H0STASP0", "H0STNAV0", "H0STCNI0")
 
-# The sample takes a market's code there, and no symbol.
-CODES: Final = {"FHPST01740000": {"FID_INPUT_ISCD": "0000"}}
-
 # Names that a sample's own check has and the live host does not send, by TR id, and why.
 SLIPS: Final = {
     "FHPST01060000": ({"stck_pbpr"}, "the documents' slip for stck_prpr (docs/kis.md#time-and-sales)"),
-    "FHPST01390000": ({"Output1"}, "a heading among the fields"),
 }
 NOTES: Final = (
     "Own faults of all streams' samples: a frame of several records is read as its last record; a record wider than\n"
@@ -123,7 +119,7 @@ async def _sampled(samples: Path, folder: Path) -> list[Sampled]:
         "certain": CERTAIN,
         "keys": {"H0STNAV0": etf, "H0STCNI0": "judge"},
         "calls": {
-            tr_id: (str(path), _in_small_letters(query_of(simulator.market, by_tr_id[tr_id], **CODES.get(tr_id, {}))))
+            tr_id: (str(path), _in_small_letters(query_of(simulator.market, by_tr_id[tr_id])))
             for tr_id, path in paths.items()
         },
         "streams": {tr_id: str(samples / at_ / f"{Path(at_).name}.py") for tr_id, at_ in STREAMS.items()},

@@ -27,7 +27,7 @@ def test_without_the_samples_the_judge_says_so(tmp_path, monkeypatch, capsys):
 
 
 def test_a_call_finds_the_sample_of_its_name(tmp_path):
-    path = tmp_path / "overseas_stock" / "price_detail" / "price_detail.py"
+    path = tmp_path / "overseas_stock" / "search_info" / "search_info.py"
     path.parent.mkdir(parents=True)
     path.touch()
-    assert calls_of(tmp_path) == {"HHDFS76200200": path}
+    assert calls_of(tmp_path) == {"CTPF1702R": path}

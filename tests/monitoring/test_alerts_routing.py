@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.commands import ProcessAlert
+from bus.commands import OpenAlert
 from observer.base.local_time import local_ns
 from observer.base.settings_errors import decode_toml, wrong_settings
 from observer.base.units import NS_PER_S
@@ -36,7 +36,7 @@ NIGHT = AlertTarget(quiet_from="22:00", quiet_until="07:00")
 
 
 def alert(identity="queue", severity="warning", *, silenced=None, process="track-b"):
-    return ProcessAlert(identity, severity, NOON_NS, f"text of {identity}", process=process, silenced_until_ns=silenced)
+    return OpenAlert(identity, severity, NOON_NS, f"text of {identity}", process=process, silenced_until_ns=silenced)
 
 
 class Channel:
@@ -52,9 +52,9 @@ class Channel:
         self.now_ns += round(seconds * NS_PER_S)
         self.market_ns += round(seconds * NS_PER_S)
 
-    def look(self, *alerts, besides=()):
+    def look(self, *alerts):
         times = {"now_ns": self.now_ns, "market_ns": self.market_ns}
-        self.state = after_look(self.state, alerts, self.target, self.settings, besides=besides, **times)
+        self.state = after_look(self.state, alerts, self.target, self.settings, **times)
         return due_message(self.state, self.target, self.settings, system="main@here", **times)
 
     def deliver(self, *alerts, after_s=3.0):
@@ -154,11 +154,6 @@ def test_an_alert_without_room_in_a_full_heartbeat_is_not_over():
     assert all(line.change == "raised" for message in channel.received for line in message.lines)
 
 
-def test_the_failures_of_a_target_are_not_its_own_matter():
-    undelivered = alert("alerts_undelivered:phone", process="supervisor")
-    assert Channel().look(undelivered, besides=["alerts_undelivered:phone"]) is None
-
-
 # --- quiet hours -------------------------------------------------------------------------------------------
 
 
@@ -208,7 +203,7 @@ def test_half_of_quiet_hours_is_refused(times):
 
 def test_beyond_the_limit_changes_wait_for_the_next_message_and_critical_ones_have_a_quarter_for_themselves():
     channel = Channel(settings=AlertSettings(messages_per_hour=4, calm_s=0))
-    opened: list[ProcessAlert] = []
+    opened: list[OpenAlert] = []
     for number in range(10):
         opened.append(alert(f"{number}"))
         channel.deliver(*opened)

@@ -1,31 +1,15 @@
 """One message to one target: what the sending process says of it, and what it never says."""
 
 import asyncio
-import os
 
 import pytest
 
-from observer.monitoring.alerts.sending import Parcel, Result, deliver, digest_of, failure_text, result_text
-from observer.monitoring.alerts.sending import send as send_all
+from observer.monitoring.alerts.sending import Parcel, Result, deliver, result_text, send
 from tests.monitoring.targets import SECRET, listening
-from tests.waiting import until_async
 
 
 def parcel(url, body="a text"):
     return Parcel(url, "a title", body, "critical")
-
-
-def results_of(parcel):
-    """The results of the parcel's URLs, sent by this process."""
-    found: dict[int, Result] = {}
-    send_all(parcel, lambda result: found.update({result.number: result}))
-    return list(found.values())
-
-
-def send(parcel):
-    """The result of the parcel's one URL."""
-    [result] = results_of(parcel)
-    return Result(result.outcome, result.status)
 
 
 def test_an_accepted_message_is_sent_as_it_is(capfd):
@@ -63,8 +47,8 @@ def test_a_target_that_is_not_there_is_a_refusal_without_a_status():
     assert result_text(found, 30.0) == "the target cannot be reached, or refuses the message"
 
 
-@pytest.mark.parametrize("url", [f"nosuch://{SECRET}", SECRET, "", "tgram://x"])
-def test_a_url_that_is_none_is_a_wrong_url(url):
+@pytest.mark.parametrize("url", [f"nosuch://{SECRET}", SECRET, "", "tgram://x", "json://127.0.0.1, json://127.0.0.2"])
+def test_a_url_that_is_none_or_several_is_a_wrong_url(url):
     assert send(parcel(url)) == Result("wrong_url")
 
 
@@ -72,61 +56,14 @@ def test_no_text_of_a_parcel_has_its_url():
     assert SECRET not in f"{parcel(SECRET)!r} {parcel(SECRET)}"
 
 
-def test_each_url_of_a_target_has_a_result_of_its_own():
-    async def body():
-        with listening() as good, listening() as bad:
-            bad.status = 503
-            message = ("a title", "a text", "critical")
-            absent = f"json://127.0.0.1:9/{SECRET}"
-            urls, names = (
-                f"{good.url}, {bad.url} {absent}",
-                [digest_of(each, "salt") for each in (good.url, bad.url, absent)],
-            )
-            ended = [
-                Result("sent", None, 1, names[0]),
-                Result("refused", 503, 2, names[1]),
-                Result("refused", None, 3, names[2]),
-            ]
-            results = await deliver(Parcel(f"{urls}, ;", *message, salt="salt"), 60.0, {})
-            assert results == ended
-            assert failure_text(results, 60.0) == (
-                "URL 2: the target answers with HTTP status 503; "
-                "URL 3: the target cannot be reached, or refuses the message"
-            )
-            assert results_of(Parcel(urls, *message, only=names[1], salt="salt")) == [ended[1]]
-            assert results_of(Parcel(urls, *message, None, names[1:], "salt")) == [ended[0]]
-            assert results_of(Parcel(urls, *message, only=names[1], salt="other")) == [], "no such URL"
-            assert len(good.messages) == 2
-
-    asyncio.run(body())
-
-
-async def test_urls_that_hang_do_not_keep_the_message_from_the_others():
-    count = (os.cpu_count() or 1) + 4  # the threads of the library's own pool
-
-    with listening() as hanging, listening() as good, listening() as bad:
-        hanging.hangs.set()
-        bad.status = 503
-        hang = [f"{hanging.url}/{number}?rto=120" for number in range(count)]
-        urls = ", ".join([*hang, good.url, bad.url])
-        sending = asyncio.create_task(deliver(Parcel(urls, "a title", "a text", "critical"), 600.0, {}))
-        await until_async(lambda: hanging.attempts == count and good.messages and bad.attempts, "at the same time")
-        assert not sending.done()
-        hanging.released.set()
-        assert [each.outcome for each in await sending] == [*["refused"] * count, "sent", "refused"]
-        assert len(good.messages) == 1
-
-
 WITHIN_S = 20.0  # the start of the process, which is in it, takes half a second of the processor
 
 
-async def test_what_has_no_end_in_time_is_a_timeout_of_its_url_alone():
-    with listening() as hanging, listening() as good:
+async def test_what_has_no_end_in_time_is_a_timeout():
+    with listening() as hanging:
         hanging.hangs.set()
-        urls = f"{good.url}, {hanging.url}?rto=120"
-        results = await deliver(Parcel(urls, "a title", "a text", "critical"), WITHIN_S, {})
-        assert [(each.outcome, each.number) for each in results] == [("sent", 1), ("timeout", 2)]
-        assert failure_text(results, WITHIN_S) == "URL 2: no end within 20 s"
+        result = await deliver(parcel(f"{hanging.url}?rto=120"), WITHIN_S, {})
+    assert result_text(result, WITHIN_S) == "no end within 20 s"
 
 
 def test_the_sending_process_has_no_variable_that_another_target_or_program_keeps_secret(tmp_path, monkeypatch):
@@ -140,7 +77,7 @@ def test_the_sending_process_has_no_variable_that_another_target_or_program_keep
         monkeypatch.setenv(name, "of the desktop")
     with listening() as target:
         found = asyncio.run(deliver(parcel(target.url.replace(SECRET, "x")), 60.0, {"OWN": "its own"}))
-    assert [each.outcome for each in found] == ["sent"]
+    assert found == Result("sent")
     assert '"OWN": "its own"' in seen.read_text()
     assert seen.read_text().count("of the desktop") == 3, "a desktop target needs them"
     assert SECRET not in seen.read_text()

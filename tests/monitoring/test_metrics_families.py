@@ -4,10 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from bus.commands import ProcessAlert, ProcessStatus, Sample, StatusReply
+from bus.commands import OpenAlert, ProcessStatus, Sample, StatusReply
 from bus.histogram import BOUNDS_S
 from observer.monitoring.metrics.families import exposition, of_process
-from observer.monitoring.metrics.host import Storage, Traffic, machine_samples, system_samples
+from observer.monitoring.metrics.host import system_samples
 from observer.monitoring.metrics.table import METRICS
 
 BUCKETS = len(BOUNDS_S) + 1
@@ -89,18 +89,10 @@ def test_a_process_that_does_not_run_reads_0_and_has_no_other_figures():
 
 
 def test_silenced_alerts_do_not_count():
-    loud = ProcessAlert(identity="token:main", severity="critical", since_ns=1, text="no token", process="accounts")
-    quiet = ProcessAlert(
+    loud = OpenAlert(identity="token:main", severity="critical", since_ns=1, text="no token", process="accounts")
+    quiet = OpenAlert(
         identity="overflow", severity="warning", since_ns=1, text="x", process="track-b", silenced_until_ns=2
     )
     samples = list(system_samples(status(RUNNING, alerts=[loud, quiet]), "0.1.0"))
     assert values(samples, "observer_alerts_open") == {"critical": 1, "warning": 0}
     assert values(samples, "observer_alert_open") == {"token:main": 1}
-
-
-def test_what_the_machine_does_not_count_is_absent():
-    samples = list(machine_samples(Traffic(received=5, transmitted=6), Storage(backups_ns={"daily": 2 * 10**9})))
-    assert values(samples, "observer_machine_network_bytes_total") == {"received": 5, "transmitted": 6}
-    assert values(samples, "observer_machine_disk_bytes_total") == {}
-    assert values(samples, "observer_database_bytes") == {}
-    assert values(samples, "observer_backup_timestamp_seconds") == {"daily": 2.0}

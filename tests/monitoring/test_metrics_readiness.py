@@ -2,7 +2,7 @@
 
 import pytest
 
-from bus.commands import ProcessAlert, ProcessStatus, Sample, StatusReply
+from bus.commands import OpenAlert, ProcessStatus, Sample, StatusReply
 from observer.monitoring.metrics.readiness import DayState, Owners, readiness
 
 OWNERS = Owners(database="core-writer", tokens="accounts", slots="track-b", database_alert="database_unavailable")
@@ -30,7 +30,7 @@ def checklist(
         for name in ("core-writer", "accounts", "track-b")
     ]
     alerts = (
-        [ProcessAlert(identity=alert, severity="critical", since_ns=1, text="", process="core-writer")] if alert else []
+        [OpenAlert(identity=alert, severity="critical", since_ns=1, text="", process="core-writer")] if alert else []
     )
     status = StatusReply(processes, "FULL_OPERATION", NOW_NS, 1, 60.0, alerts=alerts)
     return readiness(status, {"accounts": tokens, "track-b": slots, "": streams}, day, OWNERS, ["main", "second"])

@@ -8,7 +8,7 @@ import pytest
 
 from observer.brokers.dialect import Data, Ping, SessionRefused, Subscribed
 from observer.brokers.kis.frames import parse_trades
-from observer.brokers.kis.masters import parse_master
+from observer.brokers.kis.listings import parse_listings
 from observer.brokers.kis.session import KisSession
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -37,7 +37,7 @@ def content_of(name):
 
 
 def listings_of(exchange, name):
-    listings, bad = parse_master(exchange, content_of(name))
+    listings, bad = parse_listings(exchange, content_of(name))
     assert bad == []
     return {listing.symbol: listing for listing in listings}
 

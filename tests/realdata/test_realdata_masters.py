@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from observer.brokers.kis.listings import file_name, listing_abroad, parse_listings
-from observer.brokers.kis.masters_overseas import parse_abroad
+from observer.brokers.kis.listings import file_name, parse_listings
 from observer.reference.listings.diff import difference, revalued
 from observer.reference.listings.model import EXCHANGES
 
@@ -57,13 +56,6 @@ def test_a_field_appended_to_every_real_record_changes_no_listing(exchange):
     end = b"Y\n" if exchange in ("KOSPI", "KOSDAQ", "KONEX", "IDXCODE") else b"\tY\n"
     longer = b"".join(line + end for line in content(exchange).split(b"\n") if line)
     assert parse_listings(exchange, longer) == parse_listings(exchange, content(exchange))
-
-
-@pytest.mark.parametrize("exchange", ["NASD", "NYSE", "AMEX", "SEHK", "SHAA", "SHI", "SZAA", "SZI", "TKSE"])
-def test_the_fast_parser_returns_the_listings_of_the_full_parser(exchange):
-    code = content(exchange).split(b"\t")[2].decode()
-    records, _ = parse_abroad(code, content(exchange))
-    assert parse_listings(exchange, content(exchange))[0] == [listing_abroad(exchange, each) for each in records]
 
 
 def test_the_listings_of_known_securities_are_correct():

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from observer.brokers.kis.masters_overseas import parse_abroad
 from observer.reference.sectors.files import read_tables
 from observer.reference.sectors.learning import CODED_REGIONS, learned
 
@@ -15,25 +14,6 @@ pytestmark = [
     pytest.mark.realdata,
     pytest.mark.skipif(not DATA.is_dir(), reason="the real samples are not beside the repository"),
 ]
-RECORDS = {
-    "NAS": 4_626,
-    "NYS": 2_831,
-    "AMS": 3_609,
-    "HKS": 3_042,
-    "SHS": 2_862,
-    "SHI": 78,
-    "SZS": 3_580,
-    "SZI": 33,
-    "TSE": 4_423,
-    "HNX": 312,
-    "HSX": 411,
-}
-
-
-@pytest.mark.parametrize(("exchange", "count"), RECORDS.items())
-def test_every_line_of_a_real_file_is_a_record(exchange, count):
-    records, bad = parse_abroad(exchange, (MASTERS / f"{exchange}MST.COD").read_bytes())
-    assert (len(records), bad) == (count, [])
 
 
 @pytest.fixture(scope="module")

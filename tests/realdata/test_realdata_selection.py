@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from observer.brokers.broker import FileStamp
-from observer.brokers.kis.masters import parse_master
+from observer.brokers.kis.listings import parse_listings
 from observer.reference.listings.diff import ReferenceSettings, decide_download, difference, outcome
 from observer.reference.universe.eligibility import UniverseDay, build
 from observer.selection.settings import UniverseSettings
@@ -20,7 +20,7 @@ OLD, NEW = "2025-06/kosdaq_code.mst", "2026-01/kosdaq_code.mst"
 
 
 def listings(exchange, name):
-    return parse_master(exchange, (DATA / name).read_bytes())[0]
+    return parse_listings(exchange, (DATA / name).read_bytes())[0]
 
 
 def test_two_files_of_one_length_differ_by_sixty_listings():

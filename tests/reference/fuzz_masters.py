@@ -15,9 +15,7 @@ from collections.abc import Mapping, Sequence
 from random import Random
 
 from bus.events import ListingChanged, ListingValued
-from observer.brokers.kis.listings import listing_abroad, parse_listings
-from observer.brokers.kis.masters import BadLine, lines_of
-from observer.brokers.kis.masters_overseas import parse_abroad
+from observer.brokers.kis.listings import BadLine, lines_of, parse_listings
 from observer.reference.listings.diff import KnownListings, ReferenceSettings
 from observer.reference.listings.intake import MasterFile, events_of, judge
 from observer.reference.listings.model import Listing
@@ -76,10 +74,6 @@ def check(exchange: str, content: bytes, known: KnownListings) -> str:
     """One file, and the outcome on it; raises AssertionError, or what it should not, where a promise is broken."""
     listings, bad = parse_listings(exchange, content)
     assert len(listings) + len(bad) == len(list(lines_of(content))), "a line is lost"
-    if exchange in ABROAD:
-        records, also_bad = parse_abroad(ABROAD[exchange], content)
-        assert listings == [listing_abroad(exchange, record) for record in records], "the quick way reads otherwise"
-        assert bad == also_bad, "the quick way refuses otherwise"
     outcome = apply(exchange, listings, bad, known)
     if bad:
         apply(exchange, listings, (), known)

@@ -1,62 +1,18 @@
 """A builder of a broker's tradable instruments; a test sets the fields it checks by name."""
 
-import msgspec
-
-from observer.brokers.kis.schema import OverseasInstrument, StockInformation
+from observer.brokers.kis.schema import OVERSEAS_INSTRUMENT, STOCK
 
 
-def instrument(**changes: object) -> OverseasInstrument:
-    base = OverseasInstrument(
-        exchange="NASD",
-        symbol="AAPL",
-        isin="US0378331005",
-        name="애플",
-        english_name="APPLE INC",
-        country="840",
-        market="02",
-        currency="USD",
-        kind="01",
-        classification="",
-        listed=True,
-        delisted=False,
-        listed_on=None,
-        delisted_on=None,
-        listed_shares=None,
-        par_value=None,
-        trading_stop="01",
-        tracking_multiple=None,
-        sedol="",
-        bloomberg_ticker="",
-        lei="",
-        replaces="",
-    )
-    return msgspec.structs.replace(base, **changes)
+def instrument(**changes):
+    known = {"exchange": "NASD", "symbol": "AAPL", "name": "애플", "english_name": "APPLE INC", "currency": "USD"}
+    state = {"kind": "01", "listed": True, "delisted": False, "trading_stop": "01"}
+    return _row(OVERSEAS_INSTRUMENT, known | state | changes)
 
 
-def stock(**changes: object) -> StockInformation:
-    base = StockInformation(
-        symbol="005930",
-        isin="KR7005930003",
-        name="삼성전자",
-        english_name="SAMSUNG ELECTRONICS",
-        market="STK",
-        group="ST",
-        listed_shares=None,
-        capital=None,
-        par_value=None,
-        issue_price=None,
-        listed_on=None,
-        delisted_on=None,
-        sector_large="",
-        sector_medium="",
-        sector_small="",
-        industry="",
-        in_kospi200=True,
-        suspended=False,
-        under_administration=False,
-        tracking_multiple=None,
-        creation_unit_shares=None,
-        on_nxt=True,
-        suspended_on_nxt=False,
-    )
-    return msgspec.structs.replace(base, **changes)
+def stock(**changes):
+    known = {"symbol": "005930", "name": "삼성전자", "english_name": "SAMSUNG ELECTRONICS", "market": "STK"}
+    return _row(STOCK, known | {"group": "ST", "suspended": False} | changes)
+
+
+def _row(record, values):
+    return record.result(**dict.fromkeys(record.result.__struct_fields__) | values)

@@ -6,7 +6,6 @@ import threading
 from contextlib import asynccontextmanager, contextmanager
 from datetime import date, timedelta
 from pathlib import Path
-from random import Random
 
 import msgspec
 import pytest
@@ -17,9 +16,8 @@ from observer.base.clock import ManualClock
 from observer.base.errors import DataFileError, NotYetError, TransportError
 from observer.base.local_time import local_ns
 from observer.brokers.broker import Credentials
-from observer.brokers.http import RestPipeline, open_client
+from observer.brokers.http import open_client
 from observer.brokers.kis.client import KisClient
-from observer.brokers.kis.envelope import KisRestDialect
 from observer.brokers.kis.issuing import KisIssuing
 from observer.brokers.settings import RestSettings
 from observer.monitoring.alerts.process import Alerts
@@ -33,7 +31,7 @@ from observer.store.etf import EtfReader
 from observer.store.writer import StoreWriter
 from observer.system.config import Settings
 from tests.brokers.krx_stand_in import AUTH_KEY, krx_serving
-from tests.brokers.stand_ins import OpenRateLimiter
+from tests.brokers.stand_ins import pipeline_at
 from tests.day_plans import day_plan
 from tests.store.listings import listing_changed
 from tests.store.migrated import make_database
@@ -176,17 +174,9 @@ def reported(tmp_path, runner, simulated):
         writer = StoreWriter(url)
         publisher = DirectPublisher(writer)
         publisher.publish_together([_listing(each) for each in simulator.market.instruments])
-        rate_limiter = OpenRateLimiter()
-        async with open_client(simulator.rest_url, RestSettings()) as client:
-            pipeline = RestPipeline(
-                client=client,
-                dialect=KisRestDialect(),
-                rate_limiter=rate_limiter,
-                credentials=Issued(Credentials("key", "secret", token, "")),
-                clock=clock,
-                rng=Random(1),
-                settings=RestSettings(attempts_max=1),
-            )
+        parts = {"credentials": Issued(Credentials("key", "secret", token, "")), "clock": clock}
+        settings = RestSettings(attempts_max=1)
+        async with pipeline_at(simulator.rest_url, settings, **parts) as (pipeline, rate_limiter):
             with EtfReader(url) as reader:
                 calls = Calls(KisClient(pipeline))
                 calls.priorities = rate_limiter.priorities

@@ -9,7 +9,6 @@ from bus.delivery import Delivered
 from observer.archive.backup.settings import load_backup_settings
 from observer.base.clock import ManualClock
 from observer.base.local_time import local_ns
-from observer.calendar.jobs import Job
 from observer.reference.sectors import jobs as sectors
 from observer.reference.sectors.codes import CodeMeaning, CodeTable
 from observer.reference.sectors.files import write_table
@@ -47,15 +46,15 @@ def plan_of(day):
 
 
 def test_no_sector_job_runs_unless_configured():
-    assert sectors.sector_jobs(plan_of(SUNDAY), SectorSettings()) == []
+    assert sectors.sector_jobs(plan_of(SUNDAY), SectorSettings()) == {}
 
 
 def test_stale_sectors_are_due_daily_at_one_and_all_sectors_on_sundays_at_two():
-    assert sectors.sector_jobs(plan_of(MONDAY), SCHEDULED) == [Job("sectors_daily", local_ns(MONDAY, 1))]
-    assert sectors.sector_jobs(plan_of(SUNDAY), SCHEDULED) == [
-        Job("sectors_daily", local_ns(SUNDAY, 1)),
-        Job("sectors_weekly", local_ns(SUNDAY, 2)),
-    ]
+    assert sectors.sector_jobs(plan_of(MONDAY), SCHEDULED) == {"sectors_daily": local_ns(MONDAY, 1)}
+    assert sectors.sector_jobs(plan_of(SUNDAY), SCHEDULED) == {
+        "sectors_daily": local_ns(SUNDAY, 1),
+        "sectors_weekly": local_ns(SUNDAY, 2),
+    }
 
 
 @pytest.fixture
@@ -89,17 +88,16 @@ def test_the_outbox_of_a_job_has_the_archive_limits_of_the_configuration(worker)
 
 @pytest.mark.slow
 async def test_a_job_stores_sectors_by_a_process_of_its_own_and_is_done_then(worker):
-    job = Job(sectors.DAILY, local_ns(SUNDAY, 1))
     jobs = etf.sector_jobs(worker)
     try:
-        assert not jobs.is_done(job)
+        assert not jobs.is_done(local_ns(SUNDAY, 1))
         with core_writer(Path.cwd()):
-            await jobs.run(job)
+            await jobs.run(sectors.DAILY)
         with SectorReader(worker.settings.store.url) as reader:
             assert [each.sector for each in reader.assignments("HK")] == ["Financials"]
             [done] = reader.last_rounds()
-        assert jobs.is_done(Job(sectors.DAILY, done.started_ns))
-        assert not jobs.is_done(Job(sectors.WEEKLY, done.started_ns + 1)), "the next one is not"
+        assert jobs.is_done(done.started_ns)
+        assert not jobs.is_done(done.started_ns + 1), "the next one is not"
         assert worker.alerts.open == []
     finally:
         worker.control.close()
@@ -108,7 +106,7 @@ async def test_a_job_stores_sectors_by_a_process_of_its_own_and_is_done_then(wor
 async def test_a_failed_sector_job_raises_an_alert_with_the_reason(worker):
     Path("config/sectors/HK.json").write_text("nonsense")
     try:
-        await etf.sector_jobs(worker).run(Job(sectors.WEEKLY, 0))
+        await etf.sector_jobs(worker).run(sectors.WEEKLY)
     finally:
         worker.control.close()
     [alert] = worker.alerts.open

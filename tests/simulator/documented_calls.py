@@ -13,6 +13,11 @@ class DocumentedCall(msgspec.Struct, frozen=True):
     blocks: tuple[str, ...]
     fields: str
 
+    @property
+    def live_fields(self) -> set[str]:
+        """The fields as the live host names them (docs/kis.md#time-and-sales)."""
+        return set(self.fields.split()) - {"stck_pbpr"}
+
 
 DOCUMENTED = (
     DocumentedCall(
@@ -168,35 +173,7 @@ DOCUMENTED = (
         ("output1", "output2"),
         """
         stck_prpr prdy_vrss prdy_vrss_sign prdy_ctrt acml_vol prdy_vol rprs_mrkt_kor_name stck_cntg_hour
-        askp bidp tday_rltv cnqn
-        """,
-    ),
-    DocumentedCall(
-        "/uapi/domestic-stock/v1/quotations/inquire-ccnl",
-        "FHKST01010300",
-        {"FID_COND_MRKT_DIV_CODE": "J", "FID_INPUT_ISCD": "SYMBOL"},
-        ("output",),
-        """
-        stck_cntg_hour stck_prpr prdy_vrss prdy_vrss_sign cntg_vol tday_rltv prdy_ctrt
-        """,
-    ),
-    DocumentedCall(
-        "/uapi/domestic-stock/v1/quotations/inquire-vi-status",
-        "FHPST01390000",
-        {
-            "FID_DIV_CLS_CODE": "0",
-            "FID_COND_SCR_DIV_CODE": "20139",
-            "FID_MRKT_CLS_CODE": "0",
-            "FID_INPUT_ISCD": "",
-            "FID_RANK_SORT_CLS_CODE": "0",
-            "FID_INPUT_DATE_1": "20261118",
-            "FID_TRGT_CLS_CODE": "0",
-            "FID_TRGT_EXLS_CLS_CODE": "0",
-        },
-        ("output",),
-        """
-        hts_kor_isnm mksc_shrn_iscd vi_cls_code bsop_date cntg_vi_hour vi_cncl_hour vi_kind_code vi_prc
-        vi_stnd_prc vi_dprt vi_dmc_stnd_prc vi_dmc_dprt vi_count
+        stck_pbpr askp bidp tday_rltv cnqn
         """,
     ),
     DocumentedCall(
@@ -206,49 +183,6 @@ DOCUMENTED = (
         ("output",),
         """
         bass_dt wday_dvsn_cd bzdy_yn tr_day_yn opnd_yn sttl_day_yn
-        """,
-    ),
-    DocumentedCall(
-        "/uapi/domestic-stock/v1/quotations/volume-rank",
-        "FHPST01710000",
-        {
-            "FID_COND_MRKT_DIV_CODE": "J",
-            "FID_COND_SCR_DIV_CODE": "20171",
-            "FID_INPUT_ISCD": "0000",
-            "FID_DIV_CLS_CODE": "0",
-            "FID_BLNG_CLS_CODE": "0",
-            "FID_TRGT_CLS_CODE": "0",
-            "FID_TRGT_EXLS_CLS_CODE": "0",
-            "FID_INPUT_PRICE_1": "0",
-            "FID_INPUT_PRICE_2": "0",
-            "FID_VOL_CNT": "0",
-            "FID_INPUT_DATE_1": "0",
-        },
-        ("output",),
-        """
-        hts_kor_isnm mksc_shrn_iscd data_rank stck_prpr prdy_vrss_sign prdy_vrss prdy_ctrt acml_vol prdy_vol
-        lstn_stcn avrg_vol n_befr_clpr_vrss_prpr_rate vol_inrt vol_tnrt nday_vol_tnrt avrg_tr_pbmn tr_pbmn_tnrt
-        nday_tr_pbmn_tnrt acml_tr_pbmn
-        """,
-    ),
-    DocumentedCall(
-        "/uapi/domestic-stock/v1/ranking/market-cap",
-        "FHPST01740000",
-        {
-            "fid_input_price_2": "0",
-            "fid_cond_mrkt_div_code": "J",
-            "fid_cond_scr_div_code": "20174",
-            "fid_div_cls_code": "0",
-            "fid_input_iscd": "0",
-            "fid_trgt_cls_code": "0",
-            "fid_trgt_exls_cls_code": "0",
-            "fid_input_price_1": "0",
-            "fid_vol_cnt": "0",
-        },
-        ("output",),
-        """
-        mksc_shrn_iscd data_rank hts_kor_isnm stck_prpr prdy_vrss prdy_vrss_sign prdy_ctrt acml_vol lstn_stcn
-        stck_avls mrkt_whol_avls_rlim
         """,
     ),
     DocumentedCall(
@@ -298,17 +232,6 @@ DOCUMENTED = (
         """,
     ),
     DocumentedCall(
-        "/uapi/etfetn/v1/quotations/nav-comparison-trend",
-        "FHPST02440000",
-        {"FID_COND_MRKT_DIV_CODE": "J", "FID_INPUT_ISCD": "FUND"},
-        ("output1", "output2"),
-        """
-        stck_prpr prdy_vrss prdy_vrss_sign prdy_ctrt acml_vol acml_tr_pbmn stck_prdy_clpr stck_oprc stck_hgpr
-        stck_lwpr stck_mxpr stck_llam nav nav_prdy_vrss_sign nav_prdy_vrss nav_prdy_ctrt prdy_clpr_nav oprc_nav
-        hprc_nav lprc_nav
-        """,
-    ),
-    DocumentedCall(
         "/uapi/etfetn/v1/quotations/nav-comparison-daily-trend",
         "FHPST02440200",
         {
@@ -321,57 +244,6 @@ DOCUMENTED = (
         """
         stck_bsop_date stck_clpr prdy_vrss prdy_vrss_sign prdy_ctrt acml_vol cntg_vol dprt nav_vrss_prpr nav
         nav_prdy_vrss_sign nav_prdy_vrss nav_prdy_ctrt
-        """,
-    ),
-    DocumentedCall(
-        "/uapi/etfetn/v1/quotations/nav-comparison-time-trend",
-        "FHPST02440100",
-        {"FID_COND_MRKT_DIV_CODE": "J", "FID_INPUT_ISCD": "FUND", "FID_HOUR_CLS_CODE": "60"},
-        ("output",),
-        """
-        bsop_hour nav nav_prdy_vrss_sign nav_prdy_vrss nav_prdy_ctrt nav_vrss_prpr dprt stck_prpr prdy_vrss
-        prdy_vrss_sign prdy_ctrt acml_vol cntg_vol
-        """,
-    ),
-    DocumentedCall(
-        "/uapi/etfetn/v1/quotations/inquire-component-stock-price",
-        "FHKST121600C0",
-        {"FID_COND_MRKT_DIV_CODE": "J", "FID_INPUT_ISCD": "FUND", "FID_COND_SCR_DIV_CODE": "11216"},
-        ("output1", "output2"),
-        """
-        stck_prpr prdy_vrss prdy_vrss_sign prdy_ctrt etf_cnfg_issu_avls nav nav_prdy_vrss_sign nav_prdy_vrss
-        nav_prdy_ctrt etf_ntas_ttam prdy_clpr_nav oprc_nav hprc_nav lprc_nav etf_cu_unit_scrt_cnt
-        etf_cnfg_issu_cnt stck_shrn_iscd hts_kor_isnm acml_vol acml_tr_pbmn tday_rsfl_rate prdy_vrss_vol
-        tr_pbmn_tnrt hts_avls etf_vltn_amt etf_cnfg_issu_rlim
-        """,
-    ),
-    DocumentedCall(
-        "/uapi/overseas-price/v1/quotations/price",
-        "HHDFS00000300",
-        {"AUTH": "", "EXCD": "NAS", "SYMB": "SIMA"},
-        ("output",),
-        """
-        rsym zdiv base pvol last sign diff rate tvol tamt ordy
-        """,
-    ),
-    DocumentedCall(
-        "/uapi/overseas-price/v1/quotations/price-detail",
-        "HHDFS76200200",
-        {"AUTH": "", "EXCD": "NAS", "SYMB": "SIMA"},
-        ("output",),
-        """
-        rsym pvol open high low last base tomv pamt uplp dnlp h52p h52d l52p l52d perx pbrx epsx bpsx shar mcap
-        curr zdiv vnit t_xprc t_xdif t_xrat p_xprc p_xdif p_xrat t_rate p_rate t_xsgn p_xsng e_ordyn e_hogau
-        e_icod e_parp tvol tamt etyp_nm
-        """,
-    ),
-    DocumentedCall(
-        "/uapi/overseas-price/v1/quotations/dailyprice",
-        "HHDFS76240000",
-        {"AUTH": "", "EXCD": "NAS", "SYMB": "SIMA", "GUBN": "0", "BYMD": "", "MODP": "0"},
-        ("output1", "output2"),
-        """
-        rsym zdiv nrec xymd clos sign diff rate open high low tvol tamt pbid vbid pask vask
         """,
     ),
     DocumentedCall(

@@ -3,8 +3,6 @@
 Headers, envelopes and limits are asked over a socket; what a body says is asked of the call itself.
 """
 
-import asyncio
-
 import pytest
 
 from observer.simulator.kis.authentication import Refusal
@@ -18,14 +16,6 @@ MARKET = market_with(symbols=120)
 PRODUCT_NAMES = {"prdt_name", "prdt_name120", "prdt_abrv_name", "prdt_eng_name", "prdt_eng_name120"} | {
     "prdt_eng_abrv_name"
 }
-
-
-def with_client(now_ns, test, **changes):
-    async def run():
-        async with running(now_ns, **changes) as client:
-            await test(client)
-
-    asyncio.run(run())
 
 
 def query_of(market, call, **changes):
@@ -50,8 +40,8 @@ def answered(tr_id, now_ns=at(10), market=MARKET, **changes):
     return {block: as_rows(body[block]) for block in BY_TR_ID[tr_id].blocks}
 
 
-async def ask(client, call, query, **headers):
-    url = client.simulator.rest_url + call.path
+async def ask(client, call, query=None, **headers):
+    url, query = client.simulator.rest_url + call.path, query or query_of(client.simulator.market, call)
     return await client.http.get(url, params=query, headers=client.headers(call.tr_id) | headers)
 
 
@@ -63,10 +53,10 @@ def test_the_simulator_has_every_call_and_no_other():
     assert {(call.path, call.tr_id) for call in CALLS} == {(call.path, call.tr_id) for call in DOCUMENTED}
 
 
-def test_every_answer_has_exactly_the_documented_fields_all_of_them_texts():
-    async def test(client):
+async def test_every_answer_has_exactly_the_documented_fields_all_of_them_texts():
+    async with running(at(15, 10), symbols=120, rest_limit_per_s=100) as client:
         for call in DOCUMENTED:
-            answer = await ask(client, call, query_of(client.simulator.market, call))
+            answer = await ask(client, call)
             body = answer.json()
             assert (answer.status_code, body["rt_cd"], body["msg_cd"]) == (200, "0", "MCA00000"), call.tr_id
             assert answer.headers["content-type"] == "application/json; charset=utf-8"
@@ -74,22 +64,16 @@ def test_every_answer_has_exactly_the_documented_fields_all_of_them_texts():
             rows = [found for block in call.blocks for found in as_rows(body[block])]
             named = {name for found in rows for name in found}
             # Clients read the names of the product from 상품기본조회 too, though the list leaves them out.
-            assert named - (PRODUCT_NAMES if call.tr_id == "CTPF1604R" else set()) == set(call.fields.split())
+            assert named - (PRODUCT_NAMES if call.tr_id == "CTPF1604R" else set()) == call.live_fields
             assert all(isinstance(value, str) for found in rows for value in found.values())
 
-    # The VI call needs a day on which something was interrupted.
-    with_client(at(15, 10), test, symbols=400, rest_limit_per_s=100)
 
-
-def test_every_answer_has_a_number_of_its_own_in_the_header_that_public_clients_read():
-    async def test(client):
+async def test_every_answer_has_a_number_of_its_own_in_the_header_that_public_clients_read():
+    async with running(at(10)) as client:
         call = BY_TR_ID["FHKST01010100"]
-        query = query_of(client.simulator.market, call)
-        numbers = [(await ask(client, call, query)).headers["gt_uid"] for _ in range(3)]
+        numbers = [(await ask(client, call)).headers["gt_uid"] for _ in range(3)]
         assert len(set(numbers)) == 3
         assert {len(number) for number in numbers} == {32}
-
-    with_client(at(10), test)
 
 
 def test_a_call_without_one_of_its_parameters_names_it():
@@ -103,37 +87,36 @@ def test_a_call_without_one_of_its_parameters_names_it():
             assert missing.upper() in refused.value.text
 
 
-def test_a_refused_parameter_is_reported_in_the_envelope_of_the_calls():
-    async def test(client):
+async def test_a_refused_parameter_is_reported_in_the_envelope_of_the_calls():
+    async with running(at(10)) as client:
         answer = await ask(client, BY_TR_ID["FHKST01010100"], {"FID_COND_MRKT_DIV_CODE": "J"})
         assert (answer.status_code, answer.json()["rt_cd"], answer.json()["msg_cd"]) == (200, "1", "OPSQ2001")
         assert "FID_INPUT_ISCD" in answer.json()["msg1"]
 
-    with_client(at(10), test)
+
+WRONG_HEADERS = [
+    ("authorization", "", "EGW00121"),
+    ("authorization", "Bearer other", "EGW00121"),
+    ("appkey", "", "EGW00102"),
+    ("appkey", "other", "EGW00103"),
+    ("appsecret", "", "EGW00105"),
+    ("tr_id", "XHKST00000000", "EGW00206"),
+    ("custtype", "X", "EGW00208"),
+    ("content-type", "text/plain", "EGW00132"),
+    ("tr_cont", "M", "EGW00002"),
+]
 
 
-def test_a_call_with_a_wrong_header_is_refused():
-    wrong = {
-        "authorization": ("", "EGW00121"),
-        "appkey": ("", "EGW00102"),
-        "appsecret": ("", "EGW00105"),
-        "tr_id": ("XHKST00000000", "EGW00206"),
-        "custtype": ("X", "EGW00208"),
-        "content-type": ("text/plain", "EGW00132"),
-        "tr_cont": ("M", "EGW00002"),
-    }
-
-    async def test(client):
+async def test_a_call_with_a_wrong_header_is_refused():
+    async with running(at(10), symbols=120, rest_limit_per_s=1_000) as client:
         for call in DOCUMENTED:
-            for header, (value, code) in wrong.items():
-                body = (await ask(client, call, query_of(client.simulator.market, call), **{header: value})).json()
+            for header, value, code in WRONG_HEADERS:
+                body = (await ask(client, call, **{header: value})).json()
                 assert (body["rt_cd"], body["msg_cd"]) == ("1", code), (call.tr_id, header)
 
-    with_client(at(10), test, symbols=120, rest_limit_per_s=1_000)
 
-
-def test_names_of_a_query_may_be_in_small_letters_and_a_path_may_begin_with_two_slashes():
-    async def test(client):
+async def test_names_of_a_query_may_be_in_small_letters_and_a_path_may_begin_with_two_slashes():
+    async with running(at(10), symbols=120, rest_limit_per_s=1_000) as client:
         for call in DOCUMENTED:
             asked = query_of(client.simulator.market, call)
             usual = (await ask(client, call, asked)).json()
@@ -142,38 +125,27 @@ def test_names_of_a_query_may_be_in_small_letters_and_a_path_may_begin_with_two_
             answer = await client.http.get(url, params=lower, headers=client.headers(call.tr_id))
             assert answer.json() == usual, call.tr_id
 
-    with_client(at(10), test, symbols=120, rest_limit_per_s=1_000)
 
-
-def test_the_price_of_time_and_sales_has_the_live_hosts_name_or_the_documents():
-    found: dict[bool, list[dict[str, str]]] = {}
-
-    def asked(*, documented):
-        async def test(client):
+async def test_the_price_of_time_and_sales_has_the_live_hosts_name_or_the_documents():
+    found = {}
+    for documented in (False, True):
+        async with running(at(10), documented_labels=documented) as client:
             call = BY_TR_ID["FHPST01060000"]
-            answer = await ask(client, call, query_of(client.simulator.market, call))
-            found[documented] = answer.json()["output2"]
-
-        with_client(at(10), test, documented_labels=documented)
-
-    asked(documented=False)
-    asked(documented=True)
+            found[documented] = (await ask(client, call)).json()["output2"]
     assert [row["stck_prpr"] for row in found[False]] == [row["stck_pbpr"] for row in found[True]] != []
     assert "stck_pbpr" not in found[False][0]
     assert "stck_prpr" not in found[True][0]
 
 
-def test_the_paper_host_lacks_three_calls_and_admits_one_a_second():
-    async def test(client):
+async def test_the_paper_host_lacks_three_calls_and_admits_one_a_second():
+    async with running(at(10), symbols=120, paper=True) as client:
         for call in DOCUMENTED:
             await client.clock.advance(1)
-            body = (await ask(client, call, query_of(client.simulator.market, call))).json()
+            body = (await ask(client, call)).json()
             lacking = call.tr_id in ("FHKST11300006", "FHKST03010230", "CTCA0903R")
             assert body["msg_cd"] == ("EGW00213" if lacking else "MCA00000"), call.tr_id
-        second = (await ask(client, call, query_of(client.simulator.market, call))).json()
+        second = (await ask(client, call)).json()
         assert second["msg_cd"] == "EGW00201"
-
-    with_client(at(10), test, symbols=120, paper=True)
 
 
 def test_daily_prices_are_those_of_the_daily_chart():
@@ -202,9 +174,7 @@ def test_the_asked_book_is_around_the_price_of_the_quote():
     assert int(book["bidp2"]) < int(book["bidp1"]) < int(book["askp1"]) < int(book["askp2"])
 
 
-@pytest.mark.parametrize(
-    "tr_id", ["FHKST01010100", "FHKST03010200", "FHKST03010230", "FHPST01060000", "FHKST01010300", "FHPST02400000"]
-)
+@pytest.mark.parametrize("tr_id", ["FHKST01010100", "FHKST03010200", "FHKST03010230", "FHPST01060000", "FHPST02400000"])
 def test_an_unknown_symbol_is_answered_with_zeros_and_no_rows(tr_id):
     blocks = answered(tr_id, FID_INPUT_ISCD="999999")
     assert {value for rows in blocks.values() for found in rows for value in found.values()} <= {"0"}
@@ -217,8 +187,8 @@ def test_an_unknown_product_is_answered_as_not_found():
         assert (refused.value.return_code, refused.value.code) == ("7", "KIOK0560")
 
 
-def test_holidays_go_on_page_by_page_until_the_header_says_that_it_is_the_end():
-    async def test(client):
+async def test_holidays_go_on_page_by_page_until_the_header_says_that_it_is_the_end():
+    async with running(at(10)) as client:
         call, days, marks = BY_TR_ID["CTCA0903R"], list[str](), list[str]()
         query = query_of(client.simulator.market, call)
         while not marks or marks[-1] in "FM":
@@ -229,8 +199,6 @@ def test_holidays_go_on_page_by_page_until_the_header_says_that_it_is_the_end():
         assert marks == ["F", "M", "D"]
         assert len(days) == len(set(days)) == 60
         assert (days[0], sorted(days)) == ("20261118", days)
-
-    with_client(at(10), test)
 
 
 def test_minutes_of_a_past_day_are_that_days_bar():
@@ -254,67 +222,30 @@ def test_minutes_of_a_past_day_are_that_days_bar():
     assert minutes[0]["acml_tr_pbmn"] == day["acml_tr_pbmn"]
 
 
-def test_the_holdings_of_a_creation_unit_add_up_to_its_value():
-    blocks = answered("FHKST121600C0", at(11))
-    parts, whole = blocks["output2"], blocks["output1"][0]
-    assert sum(int(part["etf_vltn_amt"]) for part in parts) == int(whole["etf_cnfg_issu_avls"])
-    assert int(whole["etf_cnfg_issu_avls"]) == int(float(whole["nav"]) * int(whole["etf_cu_unit_scrt_cnt"]))
-    assert len(parts) == int(whole["etf_cnfg_issu_cnt"])
-    assert abs(sum(float(part["etf_cnfg_issu_rlim"]) for part in parts) - 100) < 0.1
-
-
-def test_every_etf_call_reports_the_same_nav_near_the_price():
-    quote = answered("FHPST02400000", at(11))["output"][0]
-    trend = answered("FHPST02440000", at(11))["output2"][0]
-    minute = answered("FHPST02440100", at(11))["output"][0]
-    assert quote["nav"] == trend["nav"] == minute["nav"]
-    assert float(trend["lprc_nav"]) <= float(quote["nav"]) <= float(trend["hprc_nav"])
+def test_an_etfs_quote_has_a_nav_near_the_price():
+    [quote] = answered("FHPST02400000", at(11))["output"]
     price, nav = int(quote["stck_prpr"]), float(quote["nav"])
     assert float(quote["dprt"]) == pytest.approx(100 * (price - nav) / nav, abs=0.006)
     assert abs(float(quote["dprt"])) < 1
 
 
-def test_ranks_are_by_volume_and_by_value():
-    volumes = [int(found["acml_vol"]) for found in answered("FHPST01710000", at(11))["output"]]
-    values = [int(found["stck_avls"]) for found in answered("FHPST01740000", at(11))["output"]]
-    assert (volumes, values) == (sorted(volumes, reverse=True), sorted(values, reverse=True))
-    assert len(volumes) == len(values) == 30
-
-
-def test_interruptions_are_the_markets_halts_so_far():
-    market = market_with(symbols=400)
-    rows = answered("FHPST01390000", at(15), market)["output"]
-    expected = sorted(
-        (i.symbol, str(halt.reference))
-        for i in market.instruments
-        for halt in market.halts(i.symbol)
-        if halt.reason == "volatility" and halt.start_ns <= at(15)
-    )
-    assert expected
-    assert sorted((found["mksc_shrn_iscd"], found["vi_stnd_prc"]) for found in rows) == expected
-
-
-def test_rate_refusals_come_as_both_kinds_and_the_busiest_second_is_remembered():
-    async def test(client):
-        call = BY_TR_ID["FHKST01010300"]
-        statuses = [(await ask(client, call, query_of(client.simulator.market, call))).status_code for _ in range(30)]
+async def test_rate_refusals_come_as_both_kinds_and_the_busiest_second_is_remembered():
+    async with running(at(10), rest_limit_per_s=5) as client:
+        call = BY_TR_ID["FHKST01010100"]
+        statuses = [(await ask(client, call)).status_code for _ in range(30)]
         assert statuses[:5] == [200] * 5
         assert {200, 500} == set(statuses[5:])
         assert client.simulator.counters().rate_errors == 25
         assert client.simulator.counters().busiest_seconds == (30, 0)
 
-    with_client(at(10), test, rest_limit_per_s=5)
 
-
-def test_a_minute_can_have_a_limit_of_its_own():
-    async def test(client):
-        call = BY_TR_ID["FHKST01010300"]
+async def test_a_minute_can_have_a_limit_of_its_own():
+    async with running(at(10), rest_limit_per_minute=3) as client:
+        call = BY_TR_ID["FHKST01010100"]
         codes = []
         for _ in range(4):
-            codes.append((await ask(client, call, query_of(client.simulator.market, call))).json()["msg_cd"])
+            codes.append((await ask(client, call)).json()["msg_cd"])
             await client.clock.advance(10)
         await client.clock.advance(30)
-        codes.append((await ask(client, call, query_of(client.simulator.market, call))).json()["msg_cd"])
+        codes.append((await ask(client, call)).json()["msg_cd"])
         assert codes == ["MCA00000"] * 3 + ["EGW00201", "MCA00000"]
-
-    with_client(at(10), test, rest_limit_per_minute=3)

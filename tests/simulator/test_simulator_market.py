@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from observer.base.units import NS_PER_S
-from observer.simulator.kis.etf import components
 from observer.simulator.kis.simulator import made_up, market_of
 from observer.simulator.kis.well_known import WELL_KNOWN
 from observer.simulator.market.instruments import isin_of, price_limits, rounded_down, rounded_up, tick_size
@@ -28,13 +27,6 @@ def traded(market):
 def test_another_seed_or_day_offers_other_trades():
     changes: list[dict[str, object]] = [{}, {"seed": 8}, {"session_date": "2026-11-19"}]
     assert len({market_with(**change).offered_digest() for change in changes}) == 3
-
-
-def test_the_order_in_which_symbols_are_asked_for_changes_nothing():
-    backwards = market_of(settings(symbols=120))
-    for instrument in reversed(backwards.instruments):
-        backwards.state_at(instrument.symbol, at(12))
-    assert backwards.offered_digest() == market_of(settings(symbols=120)).offered_digest()
 
 
 def test_every_trade_adds_its_volume_and_one_to_the_counts(market):
@@ -169,13 +161,6 @@ def test_the_state_counts_only_trades_that_have_happened(market):
         assert (state.high, state.low) == (max(t.price for t in so_far), min(t.price for t in so_far))
 
 
-def test_minute_bars_add_up_to_the_day(market):
-    symbol = traded(market)[0]
-    bars = market.minute_bars(symbol, at(15, 30), 15 * 60 + 30, 1_000)
-    assert sum(bar.volume for bar in bars) == market.state_at(symbol, at(15, 30)).cumulative_volume
-    assert [bar.start_hhmmss for bar in bars] == sorted((bar.start_hhmmss for bar in bars), reverse=True)
-
-
 def test_the_well_known_listings_are_there_traded_and_on_the_price_grid(market):
     samsung = market.instrument("005930")
     assert samsung is not None
@@ -190,12 +175,6 @@ def test_the_well_known_listings_are_there_traded_and_on_the_price_grid(market):
 def test_the_codes_of_a_large_market_are_unique():
     instruments = made_up(settings(symbols=4_300)).market.instruments
     assert len({i.symbol for i in instruments}) == len({i.isin for i in instruments}) == len(instruments)
-
-
-def test_the_etfs_of_the_market_hold_its_largest_shares(market):
-    kodex = market.instrument("069500")
-    assert kodex is not None
-    assert {"005930", "000660"} <= {component.symbol for component in components(market, kodex)}
 
 
 @given(st.integers(min_value=100, max_value=2_000_000))

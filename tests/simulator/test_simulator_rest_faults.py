@@ -24,6 +24,12 @@ async def counters(client):
     return dict(answer.json())
 
 
+async def asked_impatiently(client):
+    with pytest.raises(httpx.ReadTimeout):
+        async with httpx.AsyncClient(timeout=0.1, verify=False) as impatient:
+            await impatient.get(f"{client.simulator.rest_url}/uapi/anything")
+
+
 async def until(client, *, reachable):
     """Call until a new connection is accepted, or refused."""
     async with asyncio.timeout(DEADLINE_S):
@@ -93,17 +99,13 @@ async def test_latency_is_in_machine_time():
         assert (await counters(client))["faults"] == {"rest_latency": 1}
     async with running(at(10)) as client:
         await begin(client, "rest_latency", for_s=60, by_s=0.5)
-        with pytest.raises(httpx.ReadTimeout):
-            async with httpx.AsyncClient(timeout=0.1, verify=False) as impatient:
-                await impatient.get(f"{client.simulator.rest_url}/uapi/anything")
+        await asked_impatiently(client)
 
 
 async def test_a_stalled_call_is_never_answered():
     async with running(at(10)) as client:
         await begin(client, "rest_stall", for_s=60)
-        with pytest.raises(httpx.ReadTimeout):
-            async with httpx.AsyncClient(timeout=0.1, verify=False) as impatient:
-                await impatient.get(f"{client.simulator.rest_url}/uapi/anything")
+        await asked_impatiently(client)
         waiting = asyncio.create_task(client.call(*PRICE))
         while (await counters(client))["faults"] != {"rest_stall": 2}:
             await asyncio.sleep(0)
@@ -141,17 +143,15 @@ async def test_overlapping_refused_faults_end_with_the_last_one():
         await until(client, reachable=True)
 
 
-@pytest.mark.parametrize(
-    ("kind", "code", "new_token"), [("token_revoked", "EGW00121", True), ("token_expired", "EGW00123", True)]
-)
-async def test_a_token_that_is_gone_is_refused_and_a_new_one_works(kind, code, new_token):
+@pytest.mark.parametrize(("kind", "code"), [("token_revoked", "EGW00121"), ("token_expired", "EGW00123")])
+async def test_a_token_that_is_gone_is_refused_and_a_new_one_works(kind, code):
     async with running(at(10)) as client:
         old = client.token
         await begin(client, kind)
         assert (await client.call(*PRICE)).json()["msg_cd"] == code
         await client.move_to(at(10, 2))
         await client.ask_token()
-        assert (client.token != old) == new_token
+        assert client.token != old
         assert (await client.call(*PRICE)).json()["rt_cd"] == "0"
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from observer.simulator.counters import Counters
 from observer.simulator.kis.authentication import Authentication
 from observer.simulator.kis.encryption import encrypted_block, round_keys
-from observer.simulator.kis.session import Reply, StreamSession, Target
+from observer.simulator.kis.session import Reply, StreamSession
 from observer.simulator.kis.timelines import Timelines
 from tests.properties import examples
 from tests.simulator.simulator_client import APP_KEYS, at, market_with, request_text, settings, split_records
@@ -23,28 +23,30 @@ QUIET = SYMBOLS[-4:]  # a few hundred trades each
 
 
 class Wire:
-    """Sessions of one server, spoken to by text."""
+    """Sessions of one server, and two approval keys; `due` and `records` are of the first session."""
 
-    def __init__(self, limit=41, captured=None):
-        self.captured = captured or {}
+    def __init__(self, limit=41):
         self.authentication = Authentication(1, APP_KEYS, 20)
         self.counters = Counters()
         self.sessions: dict[str, StreamSession] = {}
         self.limit = limit
-        self.approval = self.authentication.issue_approval("first", APP_KEYS["first"], at(8)).text
+        self.keys = [self.authentication.issue_approval(key, APP_KEYS[key], at(8)).text for key in ("first", "second")]
+        self.first = self.session()
+        self.due = self.first.due
 
     def session(self):
-        return StreamSession(TIMELINES, self.authentication, self.sessions, self.limit, self.counters, self.captured)
+        return StreamSession(TIMELINES, self.authentication, self.sessions, self.limit, self.counters, {})
 
-    def register(self, session, symbol, now_ns=at(9), **changes):
-        return session.receive(request_text(self.approval, symbol, **changes), now_ns)
+    def say(self, symbol, now_ns=at(9), *, session=None, key=0, **changes):
+        return (session or self.first).receive(request_text(self.keys[key], symbol, **changes), now_ns)
 
-    def remove(self, session, symbol, now_ns=at(9)):
-        return self.register(session, symbol, now_ns, tr_type="2")
+    def records(self, until_ns):
+        return [record for frame in self.due(until_ns) for record in split_records(frame)]
 
 
 def code(reply):
-    return str(json.loads(reply.texts[-1])["body"]["msg_cd"])
+    """The code of its last text, with a mark where it ends the session."""
+    return str(json.loads(reply.texts[-1])["body"]["msg_cd"]) + "!" * reply.close
 
 
 def cumulative_volumes(frames, symbol):
@@ -53,58 +55,60 @@ def cumulative_volumes(frames, symbol):
 
 
 def test_a_registration_is_acknowledged_with_its_key():
-    wire = Wire()
-    body = json.loads(wire.register(wire.session(), SYMBOLS[0]).texts[0])
+    body = json.loads(Wire().say(SYMBOLS[0]).texts[0])
     assert body["header"] == {"tr_id": "H0STCNT0", "tr_key": SYMBOLS[0], "encrypt": "N"}
     assert (body["body"]["rt_cd"], body["body"]["msg_cd"]) == ("0", "OPSP0000")
     assert (len(body["body"]["output"]["iv"]), len(body["body"]["output"]["key"])) == (16, 32)
 
 
-def test_the_second_registration_of_a_symbol_is_refused():
+# `a+0`: session a registers a symbol with the first key; `*`: with the second; `-`: removes it; `a.`: the session ends.
+@pytest.mark.parametrize(
+    ("steps", "codes"),
+    [
+        pytest.param("a+0 a+0", "0000 0002", id="a symbol once"),
+        pytest.param("a+0 a-0 a-0", "0000 0001 0003", id="a removal of what is registered"),
+        pytest.param("a+0 a+1 a+2 a+3 a-0 a+3 a+0", "0000 0000 0000 0008 0001 0000 0008", id="no more than the limit"),
+        pytest.param("a+0 b+0 b. c+1 a. d+0", "0000 8996! 8996! 0000", id="one session of a key until it has ended"),
+        pytest.param("a+0 a*1", "0000 8996!", id="one key in a session"),
+        pytest.param("a+0 b*0", "0000 0000", id="two keys have a session each"),
+    ],
+)
+def test_a_server_admits(steps, codes):
+    wire, answers = Wire(limit=3), []
+    sessions = {name: wire.session() for name in "abcd"}
+    for name, sign, *symbol in steps.split():
+        if sign == ".":
+            sessions[name].end()
+        else:
+            tr_type = "2" if sign == "-" else "1"
+            reply = wire.say(SYMBOLS[int(*symbol)], session=sessions[name], key=int(sign == "*"), tr_type=tr_type)
+            answers.append(code(reply).removeprefix("OPSP"))
+    assert " ".join(answers) == codes
+    for session in sessions.values():
+        session.end()
+    assert wire.sessions == {}
+
+
+def test_the_refusal_of_a_second_session_names_no_subscription():
     wire = Wire()
-    session = wire.session()
-    wire.register(session, SYMBOLS[0])
-    reply = wire.register(session, SYMBOLS[0])
-    assert (code(reply), reply.close) == ("OPSP0002", False)
-
-
-def test_the_forty_second_registration_is_refused_and_the_session_goes_on():
-    wire = Wire(limit=3)
-    session = wire.session()
-    codes = [code(wire.register(session, symbol)) for symbol in SYMBOLS[:4]]
-    assert codes == ["OPSP0000", "OPSP0000", "OPSP0000", "OPSP0008"]
-    assert session.registered == {Target("H0STCNT0", symbol) for symbol in SYMBOLS[:3]}
-    wire.remove(session, SYMBOLS[0])
-    assert code(wire.register(session, SYMBOLS[3])) == "OPSP0000"
+    wire.say(SYMBOLS[0])
+    refusal = json.loads(wire.say(SYMBOLS[0], session=wire.session()).texts[0])
+    assert (refusal["header"]["tr_id"], refusal["body"]["rt_cd"]) == ("(null)", "9")
 
 
 def test_the_default_limit_is_forty_one():
     assert settings().registrations_limit == 41
 
 
-def test_the_removal_of_an_unregistered_symbol_is_refused():
+def test_a_wrong_key_or_one_older_than_a_day_ends_the_session():
     wire = Wire()
-    session = wire.session()
-    wire.register(session, SYMBOLS[0])
-    assert code(wire.remove(session, SYMBOLS[0])) == "OPSP0001"
-    assert code(wire.remove(session, SYMBOLS[0])) == "OPSP0003"
+    assert code(wire.first.receive(request_text("wrong", SYMBOLS[0]), at(9))) == "OPSP0011!"
+    assert code(wire.say(SYMBOLS[0], at(8) + 86_400 * 10**9)) == "OPSP0011!"
 
 
-def test_a_wrong_approval_key_ends_the_session():
-    wire = Wire()
-    reply = wire.session().receive(request_text("wrong", SYMBOLS[0]), at(9))
-    assert (code(reply), reply.close) == ("OPSP0011", True)
-
-
-def test_an_approval_key_is_expired_after_a_day():
-    wire = Wire()
-    reply = wire.register(wire.session(), SYMBOLS[0], at(8) + 86_400 * 10**9)
-    assert (code(reply), reply.close) == ("OPSP0011", True)
-
-
-def test_an_unknown_tr_id_is_refused():
-    wire = Wire()
-    assert code(wire.register(wire.session(), SYMBOLS[0], tr_id="H0XXXXX0")) == "OPSP8991"
+def test_an_unknown_tr_id_is_refused_and_an_unknown_symbol_is_an_internal_error():
+    assert code(Wire().say(SYMBOLS[0], tr_id="H0XXXXX0")) == "OPSP8991"
+    assert code(Wire().say("999999")) == "OPSP0007"
 
 
 @pytest.mark.parametrize(
@@ -123,19 +127,13 @@ def test_an_unknown_tr_id_is_refused():
     ],
 )
 def test_a_request_that_cannot_be_read_is_refused_with_the_published_code(text, expected):
-    reply = Wire().session().receive(text, at(9))
+    reply = Wire().first.receive(text, at(9))
     assert (code(reply), reply.close) == (expected, False)
-
-
-def test_an_unknown_symbol_is_an_internal_error():
-    wire = Wire()
-    assert code(wire.register(wire.session(), "999999")) == "OPSP0007"
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl opens the notice")
 def test_an_accounts_notices_are_acknowledged_and_encrypted_with_the_acknowledged_key():
-    wire = Wire()
-    reply = wire.register(wire.session(), "my id", tr_id="H0STCNI0")
+    reply = Wire().say("my id", tr_id="H0STCNI0")
     output = json.loads(reply.texts[0])["body"]["output"]
     assert (code(reply), len(output["iv"]), len(output["key"])) == ("OPSP0000", 16, 32)
     [frame] = reply.captured
@@ -159,69 +157,32 @@ def test_the_cipher_is_that_of_fips_197():
     assert block.hex() == "8ea2b7ca516745bfeafc49904b496089"
 
 
-def test_a_second_session_of_a_key_is_refused_until_the_first_has_ended():
-    wire = Wire()
-    first, second = wire.session(), wire.session()
-    wire.register(first, SYMBOLS[0])
-    reply = wire.register(second, SYMBOLS[0])
-    body = json.loads(reply.texts[0])
-    assert (body["body"]["rt_cd"], body["body"]["msg_cd"]) == ("9", "OPSP8996")
-    assert body["header"]["tr_id"] == "(null)"
-    assert reply.close
-    second.end()
-    assert code(wire.register(wire.session(), SYMBOLS[1])) == "OPSP8996"
-    first.end()
-    assert code(wire.register(wire.session(), SYMBOLS[0])) == "OPSP0000"
-
-
-def test_a_session_keeps_to_one_key():
-    wire = Wire()
-    session = wire.session()
-    wire.register(session, SYMBOLS[0])
-    other = wire.authentication.issue_approval("second", APP_KEYS["second"], at(8)).text
-    reply = session.receive(request_text(other, SYMBOLS[1]), at(9))
-    assert (code(reply), reply.close) == ("OPSP8996", True)
-    session.end()
-    assert wire.sessions == {}
-
-
-def test_two_keys_have_a_session_each():
-    wire = Wire()
-    wire.register(wire.session(), SYMBOLS[0])
-    other = wire.authentication.issue_approval("second", APP_KEYS["second"], at(8)).text
-    assert code(wire.session().receive(request_text(other, SYMBOLS[0]), at(9))) == "OPSP0000"
-
-
 def test_an_answer_to_the_keep_alive_is_a_sign_of_life_and_gets_no_reply():
-    reply = Wire().session().receive('{"header":{"tr_id":"PINGPONG","datetime":"20261118093000"}}', at(9))
+    reply = Wire().first.receive('{"header":{"tr_id":"PINGPONG","datetime":"20261118093000"}}', at(9))
     assert reply == Reply(alive=True)
 
 
 def test_nothing_from_before_the_registration_is_sent():
     wire = Wire()
-    session = wire.session()
-    wire.register(session, SYMBOLS[0], at(10))
-    volumes = cumulative_volumes(session.due(at(11)), SYMBOLS[0])
+    wire.say(SYMBOLS[0], at(10))
     expected = [t.cumulative_volume for t in MARKET.offered(SYMBOLS[0]) if at(10) < t.exchange_time_ns <= at(11)]
-    assert volumes == expected
+    assert cumulative_volumes(wire.due(at(11)), SYMBOLS[0]) == expected
 
 
 def test_trades_until_the_removal_are_sent_before_its_acknowledgement():
     wire = Wire()
-    session = wire.session()
-    wire.register(session, SYMBOLS[0], at(9))
-    reply = wire.remove(session, SYMBOLS[0], at(9, 30))
+    wire.say(SYMBOLS[0])
+    reply = wire.say(SYMBOLS[0], at(9, 30), tr_type="2")
     assert cumulative_volumes(reply.texts, SYMBOLS[0])[-1] == MARKET.state_at(SYMBOLS[0], at(9, 30)).cumulative_volume
     assert code(reply) == "OPSP0001"
-    assert session.due(at(16)) == ()
+    assert wire.due(at(16)) == ()
 
 
 def test_a_frame_has_at_most_twenty_records_of_forty_seven_fields():
     wire = Wire()
-    session = wire.session()
     for symbol in SYMBOLS[:3]:
-        wire.register(session, symbol, at(9))
-    frames = session.due(at(9, 30))
+        wire.say(symbol)
+    frames = wire.due(at(9, 30))
     assert {len(record) for frame in frames for record in split_records(frame)} == {47}
     assert {len(split_records(frame)) for frame in frames[:-1]} == {20}
     assert wire.counters.read().frames == len(frames)
@@ -229,18 +190,15 @@ def test_a_frame_has_at_most_twenty_records_of_forty_seven_fields():
 
 def test_records_come_in_the_order_of_the_exchange_time():
     wire = Wire()
-    session = wire.session()
     for symbol in QUIET:
-        wire.register(session, symbol, at(9))
-    times = [record[1] for frame in session.due(at(16)) for record in split_records(frame)]
+        wire.say(symbol)
+    times = [record[1] for record in wire.records(at(16))]
     assert times == sorted(times)
 
 
 def test_the_records_match_the_trades_that_the_market_offers():
     wire = Wire()
-    session = wire.session()
-    wire.register(session, SYMBOLS[0], at(8, 59))
-    records = [record for frame in session.due(at(16)) for record in split_records(frame)]
+    wire.say(SYMBOLS[0], at(8, 59))
     codes = {"buy": "1", "auction": "3", "sell": "5"}
     offered = [
         [
@@ -249,16 +207,15 @@ def test_the_records_match_the_trades_that_the_market_offers():
         ]
         for t in MARKET.offered(SYMBOLS[0])
     ]
-    assert [[record[n] for n in (0, 1, 2, 12, 13, 15, 16, 21, 33)] for record in records] == offered
+    assert [[record[n] for n in (0, 1, 2, 12, 13, 15, 16, 21, 33)] for record in wire.records(at(16))] == offered
 
 
 def test_the_derived_fields_of_a_record_follow_from_the_others():
     wire = Wire()
-    session = wire.session()
-    wire.register(session, SYMBOLS[0], at(8, 59))
+    wire.say(SYMBOLS[0], at(8, 59))
     instrument = MARKET.instrument(SYMBOLS[0])
     assert instrument is not None
-    for record in [r for frame in session.due(at(16)) for r in split_records(frame)][::50]:
+    for record in wire.records(at(16))[::50]:
         price, value, volume = int(record[2]), int(record[14]), int(record[13])
         assert int(record[4]) == price - instrument.base_price
         assert record[3] == ("2" if int(record[4]) > 0 else "5" if int(record[4]) < 0 else "3")
@@ -284,7 +241,6 @@ def test_the_derived_fields_of_a_record_follow_from_the_others():
 def test_each_trade_of_a_registered_symbol_is_sent_exactly_once(steps):
     """For any timing of beats, the session sends exactly the trades during the symbol's subscription."""
     wire = Wire()
-    session = wire.session()
     sent: dict[str, list[int]] = {symbol: [] for symbol in QUIET}
     spans: dict[str, list[tuple[int, int]]] = {symbol: [] for symbol in QUIET}
     since: dict[str, int] = {}
@@ -292,12 +248,12 @@ def test_each_trade_of_a_registered_symbol_is_sent_exactly_once(steps):
     for wait_s, action, symbol in [*steps, (1, "beat", QUIET[0])]:
         now += wait_s * 10**9
         if action == "beat":
-            texts = session.due(now)
+            texts = wire.due(now)
         elif action == "register":
-            texts = wire.register(session, symbol, now).texts
+            texts = wire.say(symbol, now).texts
             since.setdefault(symbol, now)
         else:
-            texts = wire.remove(session, symbol, now).texts
+            texts = wire.say(symbol, now, tr_type="2").texts
             if symbol in since:
                 spans[symbol].append((since.pop(symbol), now))
         for one in sent:

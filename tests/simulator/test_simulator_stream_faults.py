@@ -23,6 +23,20 @@ async def register(client, socket, symbol, app_key="first"):
     return (await control(socket))["body"]["msg_cd"]
 
 
+@contextlib.asynccontextmanager
+async def registered(now_ns, **changes):
+    """A client and its socket, subscribed to the liveliest line."""
+    async with running(now_ns, **changes) as client, client.stream() as socket:
+        await register(client, socket, client.liveliest)
+        yield client, socket
+
+
+async def ended(client, index=0):
+    """The ledger's entry, once its subscription is over."""
+    await until_async(lambda: client.simulator.registrations()[index].ended_ns is not None)
+    return client.simulator.registrations()[index]
+
+
 def begin(client, kind, **amounts):
     client.simulator.begin_fault(msgspec.convert({"kind": kind, **amounts}, FaultRequest))
 
@@ -65,8 +79,7 @@ async def test_the_ledger_records_the_trades_sent_while_registered():
             await client.move_to(at(10, 30))
             last = client.simulator.market.state_at(client.liveliest, at(10, 30)).trades
             records += await records_until(socket, lambda more: bool(more) and number(more[-1]) == last)
-        await until_async(lambda: client.simulator.registrations()[0].ended_ns is not None)
-        [registration] = client.simulator.registrations()
+        registration = await ended(client)
         [span] = registration.spans
         assert registration.symbol == client.liveliest
         assert [number(record) for record in records] == list(offered(registration))
@@ -74,7 +87,9 @@ async def test_the_ledger_records_the_trades_sent_while_registered():
         first, final = records[0], records[-1]
         assert (span.volume_before, span.volume_after) == (int(first[13]) - int(first[12]), int(final[13]))
         answer = await client.http.get(f"{client.simulator.rest_url}/simulator/registrations")
-        assert msgspec.convert(answer.json(), list[Registration]) == [registration]
+        assert (
+            [*client.simulator.registrations()] == msgspec.convert(answer.json(), list[Registration]) == [registration]
+        )
 
 
 def number(record):
@@ -82,13 +97,12 @@ def number(record):
 
 
 async def test_a_cut_ends_without_a_close_frame_and_later_trades_are_offered_to_no_client():
-    async with running(at(10)) as client, client.stream() as socket:
-        await register(client, socket, client.liveliest)
+    async with registered(at(10)) as (client, socket):
         begin(client, "stream_cut", for_s=5)
         with pytest.raises(websockets.ConnectionClosedError) as cut:
             await frames_until(socket, lambda: False)
         assert cut.value.rcvd is None
-        await until_async(lambda: client.simulator.registrations()[0].ended_ns is not None)
+        await ended(client)
         with pytest.raises((websockets.InvalidMessage, ConnectionError)):
             async with client.stream():
                 pass
@@ -99,12 +113,10 @@ async def test_a_cut_ends_without_a_close_frame_and_later_trades_are_offered_to_
 
 
 async def test_a_cut_ends_subscriptions_at_its_own_time_however_late_a_busy_simulator_serves_it():
-    async with running(at(10)) as client, client.stream() as socket:
-        await register(client, socket, client.liveliest)
+    async with registered(at(10)) as (client, _):
         begin(client, "stream_cut", for_s=5)
         await client.move_to(at(10, 30))
-        await until_async(lambda: client.simulator.registrations()[0].ended_ns is not None)
-        assert client.simulator.registrations()[0].ended_ns == at(10)
+        assert (await ended(client)).ended_ns == at(10)
 
 
 async def test_a_half_open_line_says_nothing_any_more_and_its_trades_are_withheld():
@@ -123,8 +135,7 @@ async def test_a_half_open_line_says_nothing_any_more_and_its_trades_are_withhel
             # Ten keep-alives were due meanwhile; one or two were on their way before.
             assert len(await texts_at_hand(socket)) <= 2
             assert client.simulator.counters().trades == before
-        await until_async(lambda: all(r.ended_ns is not None for r in client.simulator.registrations()))
-        withheld = client.simulator.registrations()[0]
+        withheld = await ended(client)
         assert len(offered(withheld)) > 10
         assert withheld.spans == []
 
@@ -144,8 +155,7 @@ async def test_a_connection_opened_during_the_half_open_fault_never_sends_anythi
 
 @pytest.mark.parametrize("kind", ["malformed", "truncated", "wrong_count"])
 async def test_damaged_frames_arrive_and_the_ledger_knows_which_trades_were_in_them(kind):
-    async with running(at(9, 30)) as client, client.stream() as socket:
-        await register(client, socket, client.liveliest)
+    async with registered(at(9, 30)) as (client, socket):
         begin(client, kind, for_s=3_600, share=0.5)
         trades = [client.simulator.market.state_at(client.liveliest, at(9, minute)).trades for minute in range(60)]
         before, last = trades[30], trades[59]
@@ -195,8 +205,7 @@ def numbers_in(text):
 
 
 async def test_a_duplicated_frame_comes_twice_and_is_offered_once():
-    async with running(at(10)) as client, client.stream() as socket:
-        await register(client, socket, client.liveliest)
+    async with registered(at(10)) as (client, socket):
         begin(client, "duplicated", for_s=3_600)
         await client.move_to(at(10, 10))
         last = client.simulator.market.state_at(client.liveliest, at(10, 10)).trades
@@ -235,7 +244,7 @@ async def test_after_an_unclean_end_the_key_is_in_use_until_its_time_is_over():
             begin(client, "stream_cut")
             async with asyncio.timeout(DEADLINE_S):
                 await socket.wait_closed()
-        await until_async(lambda: client.simulator.registrations()[0].ended_ns is not None)
+        await ended(client)
         async with client.stream() as second, client.stream() as other:
             assert await register(client, second, client.liveliest) == "OPSP8996"
             assert await register(client, other, client.liveliest, "second") == "OPSP0000"
@@ -251,7 +260,7 @@ async def test_a_client_that_vanishes_without_a_close_frame_holds_its_key_and_a_
         async with client.stream() as socket:
             assert await register(client, socket, client.liveliest) == "OPSP0000"
             socket.transport.abort()
-        await until_async(lambda: client.simulator.registrations()[1].ended_ns is not None)
+        await ended(client, 1)
         async with client.stream() as socket:
             assert await register(client, socket, client.liveliest) == "OPSP8996"
 
@@ -277,8 +286,7 @@ async def test_a_client_that_does_not_read_is_cut():
 
 async def test_a_client_that_reads_gets_a_burst_that_is_many_times_the_limit():
     changes = {"send_buffer_limit_bytes": 65_536, "trades_times": 1.0}
-    async with running(at(8, 55), **changes) as client, client.stream() as socket:
-        await register(client, socket, client.liveliest)
+    async with registered(at(8, 55), **changes) as (client, socket):
         await client.move_to(at(15, 30))
         trades = len(client.simulator.market.tape(client.liveliest))
         assert len(await records_until(socket, lambda records: len(records) >= trades)) == trades

@@ -1,7 +1,5 @@
 """J, NX and UN of every call that has them, asked by httpx: each shows its own venue, or both together."""
 
-import asyncio
-
 import pytest
 
 from observer.simulator.market.market import View
@@ -13,14 +11,6 @@ DIVISION, SYMBOL = "FID_COND_MRKT_DIV_CODE", "FID_INPUT_ISCD"
 BY_VIEW: dict[View, str] = {"KRX": "J", "NXT": "NX", "consolidated": "UN"}
 CODES = tuple(BY_VIEW.values())
 Rows = list[dict[str, str]]
-
-
-def with_client(now_ns, test, **changes):
-    async def run():
-        async with running(now_ns, **{"venues": BOTH} | changes) as client:
-            await test(client)
-
-    asyncio.run(run())
 
 
 async def answer(client, name, tr_id, symbol, code, **query):
@@ -39,8 +29,8 @@ def volumes_of(market, symbol, now_ns):
 
 
 @pytest.mark.parametrize("now_ns", [at(8, 30), at(12), at(15, 55), at(18), at(20, 30)])
-def test_a_quote_shows_the_price_and_volume_of_its_venue_and_both_together_the_sum(now_ns):
-    async def test(client):
+async def test_a_quote_shows_the_price_and_volume_of_its_venue_and_both_together_the_sum(now_ns):
+    async with running(now_ns, venues=BOTH) as client:
         market = client.simulator.market
         symbol = traded_by_both(market)
         quotes = [await quote(client, symbol, code) for code in CODES]
@@ -50,11 +40,9 @@ def test_a_quote_shows_the_price_and_volume_of_its_venue_and_both_together_the_s
         prices = [market.view(view).state_at(symbol, now_ns).price for view in BY_VIEW]
         assert [int(each["stck_prpr"]) for each in quotes] == prices
 
-    with_client(now_ns, test)
 
-
-def test_a_multi_quote_has_a_venue_for_each_symbol():
-    async def test(client):
+async def test_a_multi_quote_has_a_venue_for_each_symbol():
+    async with running(at(18), venues=BOTH) as client:
         market = client.simulator.market
         symbol, alone = traded_by_both(market), krx_alone(market)
         asked = [(symbol, "J"), (symbol, "NX"), (symbol, "UN"), (alone, "UN"), (alone, "NX")]
@@ -67,33 +55,32 @@ def test_a_multi_quote_has_a_venue_for_each_symbol():
         of_alone = market.state_at(alone, at(18)).cumulative_volume
         assert rows == [*((symbol, volume) for volume in whole), (alone, of_alone)]
 
-    with_client(at(18), test)
-
 
 @pytest.mark.parametrize("view", BY_VIEW)
-def test_time_and_sales_page_back_to_the_first_trade_of_their_venue(view):
-    async def test(client):
+async def test_time_and_sales_page_back_to_the_first_trade_of_their_venue(view):
+    async with running(at(20, 30), venues=BOTH) as client:
         market = client.simulator.market
         symbol = traded_by_both(market)
-        hour, volumes = "235959", set[int]()
+        hour, sales = "235959", {}
         while True:
             found = await answer(
                 client, "inquire-time-itemconclusion", "FHPST01060000", symbol, BY_VIEW[view], FID_INPUT_HOUR_1=hour
             )
-            before = len(volumes)
-            volumes |= {int(row["acml_vol"]) for row in found["output2"]}
-            if len(volumes) == before:
+            assert len(found["output2"]) <= 30
+            new = {row["acml_vol"]: (row["stck_prpr"], row["cnqn"]) for row in found["output2"]}
+            if new.keys() <= sales.keys():
                 break
+            sales |= new
             hour = found["output2"][-1]["stck_cntg_hour"]
             await client.clock.advance(1)  # the limit of calls a second is in market time
-        assert sorted(volumes) == list(market.view(view).tape(symbol).volume_after)
-
-    with_client(at(20, 30), test)
+        tape = market.view(view).tape(symbol)
+        trades = zip(tape.volume_after, tape.price, tape.volume, strict=True)
+        assert sales == {str(after): (str(price), str(volume)) for after, price, volume in trades}
 
 
 @pytest.mark.parametrize("view", BY_VIEW)
-def test_minute_bars_reach_over_the_whole_day_of_their_venue_and_add_up_to_it(view):
-    async def test(client):
+async def test_minute_bars_reach_over_the_whole_day_of_their_venue_and_add_up_to_it(view):
+    async with running(at(20, 30), venues=BOTH) as client:
         market = client.simulator.market
         symbol = traded_by_both(market)
         minutes: dict[str, int] = {}
@@ -111,11 +98,9 @@ def test_minute_bars_reach_over_the_whole_day_of_their_venue_and_add_up_to_it(vi
         assert sum(minutes.values()) == tape.volume_after[-1]
         assert (min(minutes) < "085000", max(minutes) > "160000") == (view != "KRX", True)
 
-    with_client(at(20, 30), test)
 
-
-def test_a_daily_volume_of_the_krx_goes_on_through_its_after_market_and_the_close_stays():
-    async def test(client):
+async def test_a_daily_volume_of_the_krx_goes_on_through_its_after_market_and_the_close_stays():
+    async with running(at(15, 55), venues=BOTH) as client:
         market = client.simulator.market
         symbol = traded_by_both(market)
         days = {
@@ -138,11 +123,9 @@ def test_a_daily_volume_of_the_krx_goes_on_through_its_after_market_and_the_clos
         assert volumes[0] < volumes[1] < volumes[2] == market.tape(symbol).volume_after[-1]
         assert set(closes) == {str(market.state_at(symbol, market.close_ns).price)}
 
-    with_client(at(15, 55), test)
 
-
-def test_search_stock_info_states_what_nxt_trades_and_what_it_has_stopped():
-    async def test(client):
+async def test_search_stock_info_states_what_nxt_trades_and_what_it_has_stopped():
+    async with running(at(9), venues=BOTH, symbols=120) as client:
         market = client.simulator.market
         stated = {}
         for listed in market.instruments:
@@ -157,17 +140,13 @@ def test_search_stock_info_states_what_nxt_trades_and_what_it_has_stopped():
         krx, nxt, _ = [(await quote(client, stopped, code))["temp_stop_yn"] for code in CODES]
         assert (krx == "Y", nxt) == (stopped in {i.symbol for i in market.instruments if i.suspended}, "Y")
 
-    with_client(at(9), test, symbols=120)
 
-
-def test_nxt_knows_no_share_that_it_does_not_trade_and_both_together_show_the_krx():
-    async def test(client):
+async def test_nxt_knows_no_share_that_it_does_not_trade_and_both_together_show_the_krx():
+    async with running(at(12), venues=BOTH) as client:
         symbol = krx_alone(client.simulator.market)
         krx, nxt, both = [await quote(client, symbol, code) for code in CODES]
         assert set(nxt.values()) == {"0"}
         assert krx == both
-
-    with_client(at(12), test)
 
 
 @pytest.mark.parametrize(
@@ -175,8 +154,8 @@ def test_nxt_knows_no_share_that_it_does_not_trade_and_both_together_show_the_kr
     [call for call in DOCUMENTED if call.query.get(DIVISION) == "J" and "SYMBOL" in call.query.values()],
     ids=lambda call: call.tr_id,
 )
-def test_every_venue_answers_with_exactly_the_documented_fields(call):
-    async def test(client):
+async def test_every_venue_answers_with_exactly_the_documented_fields(call):
+    async with running(at(18), venues=BOTH) as client:
         symbol = traded_by_both(client.simulator.market)
         for code in CODES:
             query = {name: symbol if value == "SYMBOL" else value for name, value in call.query.items()}
@@ -185,9 +164,7 @@ def test_every_venue_answers_with_exactly_the_documented_fields(call):
             body = (await client.http.get(url, params=query | {DIVISION: code}, headers=headers)).json()
             assert body["rt_cd"] == "0"
             fields = {name for block in call.blocks for row in _rows(body[block]) for name in row}
-            assert fields == set(call.fields.split())
-
-    with_client(at(18), test)
+            assert fields == call.live_fields
 
 
 def _rows(block):
@@ -195,8 +172,8 @@ def _rows(block):
 
 
 @pytest.mark.parametrize("view", BY_VIEW)
-def test_the_minutes_of_a_past_day_add_up_to_the_daily_bar_of_their_venue(view):
-    async def test(client):
+async def test_the_minutes_of_a_past_day_add_up_to_the_daily_bar_of_their_venue(view):
+    async with running(at(9), venues=BOTH) as client:
         market = client.simulator.market
         symbol, code, day = traded_by_both(market), BY_VIEW[view], "20261117"
         volumes: dict[str, int] = {}
@@ -218,5 +195,3 @@ def test_the_minutes_of_a_past_day_add_up_to_the_daily_bar_of_their_venue(view):
         [bar] = [bar for bar in market.view(view).daily_bars(symbol) if bar.day == day]
         assert sum(volumes.values()) == bar.volume
         assert (min(volumes) < "090000", max(volumes) > "160000") == (view != "KRX", True)
-
-    with_client(at(9), test)

@@ -236,8 +236,6 @@ def questions(reader: EtfReader, alerts: AlertReader) -> dict[str, Callable[[], 
         "phases": lambda: reader.stream_hours(day, now_ns),
         "values of ETFs since": lambda: reader.valued_since(session.from_ns),
         "alerts of the day": lambda: alerts.alerts(session.from_ns, session.to_ns),
-        "daily volumes": lambda: reader.daily_volumes(day),
-        "trades of a stock at all venues": lambda: reader.consolidated_trades(line(1), day),
         "best quote": lambda: reader.best_quote(line(1), session.to_ns),
     }
 

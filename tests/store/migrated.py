@@ -10,7 +10,7 @@ from sqlalchemy import create_engine, event, make_url
 from observer.store.engine import migrate
 from observer.store.schema import SCHEMA_REVISION
 from observer.store.tables import METADATA
-from observer.store.views import make_views
+from observer.store.views import make_view
 from tests.store.raw import execute
 
 
@@ -45,7 +45,7 @@ def _create_tables(url: str) -> None:
     with engine.begin() as connection:
         event.listen(connection, "before_cursor_execute", lambda *words: _CREATED.append(words[2]))
         METADATA.create_all(connection, checkfirst=False)
-        make_views(connection)
+        make_view(connection)
         connection.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32) PRIMARY KEY)")
         connection.exec_driver_sql(f"INSERT INTO alembic_version VALUES ('{SCHEMA_REVISION}')")
     engine.dispose()

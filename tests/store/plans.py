@@ -14,7 +14,10 @@ import observer.store
 
 FOLDER: Final = Path(observer.store.__file__).parent
 _FOLDER: Final = str(FOLDER)
-_CALLS: Final = frozenset({"execute", "scalar", "scalars", "exec_driver_sql", "_events"})
+_CALLS: Final = frozenset(
+    {"execute", "scalar", "scalars", "exec_driver_sql", "_events", "_stored", "_rows", "_scalars", "_scalar"}
+)
+_FUNCTIONS: Final = frozenset({"events_in"})
 
 _BULK_INSERT: Final = ("insertion.py", "exec_driver_sql")  # of SQLite only
 
@@ -68,9 +71,14 @@ def call_sites(but: Sequence[str]) -> dict[Site, range]:
         if path.name in but:
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
-                continue
-            if node.func.attr in _CALLS and (path.name, node.func.attr) != _BULK_INSERT:
+            match node:
+                case ast.Call(func=ast.Attribute(attr=name)):
+                    runs = name in _CALLS and (path.name, name) != _BULK_INSERT
+                case ast.Call(func=ast.Name(id=name)):
+                    runs = name in _FUNCTIONS
+                case _:
+                    continue
+            if runs:
                 end = node.end_lineno or node.lineno
                 found[path.name, node.func.end_lineno or node.lineno] = range(node.lineno, end + 1)
     return found

@@ -12,7 +12,7 @@ from observer.base.errors import StoreError
 from observer.store.engine import migrate, open_reader, open_writer, parse_url, read_only_address
 from observer.store.reader import StoreReader
 from observer.store.tables import METADATA
-from observer.store.views import make_views
+from observer.store.views import make_view
 from tests.privileges import in_a_fork
 from tests.store.raw import query
 from tests.waiting import DEADLINE_S
@@ -107,7 +107,7 @@ def test_the_migrations_make_an_sqlite_file_to_the_letter_of_the_metadata(tmp_pa
     migrate(migrated)
     with create_engine(made).begin() as connection:
         METADATA.create_all(connection)
-        make_views(connection)
+        make_view(connection)
     statements = "SELECT name, sql FROM sqlite_master WHERE name NOT LIKE '%alembic%' AND sql IS NOT NULL ORDER BY name"
     assert _spaced(query(migrated, statements)) == _spaced(query(made, statements))
 

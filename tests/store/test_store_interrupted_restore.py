@@ -11,7 +11,7 @@ import pytest
 from bus.delivery import Delivered
 from observer.base.errors import DatabaseInUseError, StoreError
 from observer.store.engine import open_writer
-from observer.store.lock import WriterLock
+from observer.store.owner import Hold
 from observer.store.restore import replace_database, stored_state
 from observer.store.systems import this_system
 from observer.store.writer import StoreWriter
@@ -115,13 +115,13 @@ def move_log_as_a_killed_restore(scene, log):
 
 
 def test_a_restore_that_is_at_work_is_not_taken_back(scene):
-    lock = WriterLock(open_writer(scene.url))
-    lock.acquire()
+    hold = Hold(open_writer(scene.url))
+    hold.lock()
     scene.second.hardlink_to(scene.path)
     with pytest.raises(DatabaseInUseError):
         scene.commit(4, 1)
     assert scene.second.exists()
-    lock.release()
+    hold.leave()
 
 
 def test_a_second_name_of_another_origin_is_refused_after_those_of_restores_are_gone(scene):

@@ -14,6 +14,7 @@ from observer.store.writer import StoreWriter
 from tests.builders import trade, trades
 from tests.store.migrated import make_database
 from tests.store.raw import execute, query
+from tests.store.stored import stored
 
 STREAM = "5" * 32
 
@@ -98,10 +99,7 @@ def test_of_many_trades_only_the_refused_one_is_quarantined_and_the_others_are_s
 
 
 def test_the_driver_takes_every_type_of_value_without_a_search(url):
-    writer = StoreWriter(url)
-    writer.open()
-    writer.commit([Delivered("track-b", STREAM, 1, [trade(1, gap_id=None, side_inferred=True)])])
-    writer.close()
+    stored(url, trade(1, gap_id=None, side_inferred=True))
     registered = {value_type for value_type, _protocol in sqlite3.adapters}
     assert {bool, types.NoneType} <= registered
     assert query(url, "SELECT typeof(gap_id), typeof(side_inferred), side_inferred FROM trades") == [
@@ -110,10 +108,7 @@ def test_the_driver_takes_every_type_of_value_without_a_search(url):
 
 
 def test_closing_leaves_one_file_without_a_log(url, tmp_path):
-    writer = StoreWriter(url)
-    writer.open()
-    writer.commit([Delivered("track-b", STREAM, 1, trades(2))])
-    writer.close()
+    stored(url, *trades(2))
     assert [path.name for path in tmp_path.iterdir()] == ["observer.sqlite3"]
 
 

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observer.supervisor.environment import withhold
+from observer.base.environment import withhold
 
 SCENE = """
 import json, os, resource, subprocess, sys
 from pathlib import Path
 from observer.base.privacy import keep_private
-from observer.supervisor.environment import withhold
+from observer.base.environment import withhold
 
 keep_private()
 names = json.loads(sys.argv[1])

@@ -122,7 +122,7 @@ def test_an_unreadable_pid_file_is_logged_and_replaced(tmp_path, caplog):
 
 
 def test_an_unwritable_pid_file_is_logged_and_does_not_stop_the_run(tmp_path, caplog):
-    (tmp_path / "children.new").mkdir()  # in the way of the new list
+    (tmp_path / f".children.json.{os.getpid()}.part").mkdir()  # in the way of the new list
     PidRegistry(tmp_path).record(os.getpid())
     assert "cannot write" in caplog.text
 
@@ -131,12 +131,12 @@ def test_descendants_that_could_not_be_written_are_written_once_it_is_possible(t
     own = seen(os.getpid())
     assert own is not None
     pid_registry = PidRegistry(tmp_path)
-    (tmp_path / "children.new").mkdir()  # in the way of the new list
+    (tmp_path / f".children.json.{os.getpid()}.part").mkdir()  # in the way of the new list
     for _ in range(2):
         pid_registry.record_descendants([own])
         assert pid_registry.error is not None
     assert caplog.text.count("cannot write") == 1
-    (tmp_path / "children.new").rmdir()
+    (tmp_path / f".children.json.{os.getpid()}.part").rmdir()
     pid_registry.record_descendants([own])
     assert pid_registry.error is None
     assert PidRegistry(tmp_path).earlier().processes == (Registered(own.identity),)

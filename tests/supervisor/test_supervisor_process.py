@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from observer.supervisor.environment import withhold
+from observer.base.environment import withhold
 from observer.supervisor.group import members
 from observer.supervisor.orphans import adopting
 from observer.supervisor.pid_registry import PidRegistry

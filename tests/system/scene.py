@@ -2,12 +2,12 @@
 
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from bus.codec import decode_events, unpack
 from bus.delivery import Delivered, Lost
@@ -21,12 +21,12 @@ from observer.base.local_time import local_ns
 from observer.base.settings import RunSettings
 from observer.base.units import NS_PER_S
 from observer.calendar.session_file import SHIPPED
-from observer.store.ownership import claim
+from observer.store.owner import claim
 from observer.store.writer import StoreWriter
 from observer.system.doctor import machine
-from observer.system.doctor.examination import SUBJECTS, Subject, examine
+from observer.system.doctor.examination import CHECKS, Check, examine
 from observer.system.doctor.finding import Finding
-from observer.system.doctor.machine import ClockFacts, Disk, DiskFacts, FileSystem, LimitFacts
+from observer.system.doctor.machine import Disk
 from observer.system.doctor.place import place_of
 from tests.archive.scene import GO_ON
 from tests.builders import trades
@@ -55,16 +55,15 @@ files_url = "http://127.0.0.1:{port}"
 """
 _POOL: Final = '{"provider_pool": {"accounts": [{"account_id": "main", "keys_file": "keys.toml"}]}}'
 
-# What no test can change of the machine that it runs on; a test gives other facts.
-SOUND_MACHINE: Final[Mapping[str, Subject[Any]]] = {
-    "clock": Subject("clock", lambda _: ClockFacts(is_synchronized=True, error_s=0.01), machine.judge_clock),
-    "disk": Subject(
-        "disk", lambda _: DiskFacts([Disk("data", ["data"], 10**12, 9 * 10**11)], None, 90.0), machine.judge_disks
-    ),
-    "file system": Subject(
-        "file system", lambda _: [FileSystem("database", "data", "ext4", True)], machine.judge_file_systems
-    ),
-    "limits": Subject("limits", lambda _: LimitFacts(4096, 4096), machine.judge_limits),
+# What no test can change of the machine that it runs on; a test gives other findings.
+_SOUND_DISK: Final = Disk(folder="data", holds=["data"], total_bytes=10**12, free_bytes=9 * 10**11)
+SOUND_MACHINE: Final = {
+    "clock": [machine.clock_finding(True, 0.01, None)],
+    "disk": [
+        machine.disk_finding(Disk(folder="data", holds=["data"], total_bytes=10**12, free_bytes=9 * 10**11), None, 90.0)
+    ],
+    "file system": list(machine.file_system_findings({"database data": "ext4"})),
+    "limits": [machine.limit_finding(4096)],
 }
 
 
@@ -165,16 +164,17 @@ def reconfigure(old: str, new: str) -> None:
     CONFIGURATION.write_text(before.replace(old, new))
 
 
-def replaced(subjects: Mapping[str, Subject[Any]]) -> Sequence[Subject[Any]]:
-    """All subjects, with these in the place of those of the same name."""
-    return [{**SOUND_MACHINE, **subjects}.get(each.name, each) for each in SUBJECTS]
+def replaced(checks: Mapping[str, Check]) -> Sequence[Check]:
+    """All checks, with these in the place of those of the same name."""
+    sound = {name: given(name, *findings)[name] for name, findings in SOUND_MACHINE.items()}
+    return [{**sound, **checks}.get(each.name, each) for each in CHECKS]
 
 
-def found(subjects: Mapping[str, Subject[Any]] | None = None, *, recount: bool = True) -> Sequence[Finding]:
+def found(checks: Mapping[str, Check] | None = None, *, recount: bool = True) -> Sequence[Finding]:
     """What the doctor finds in the working directory."""
-    return examine(place_of(CONFIGURATION, NOW_NS, recount=recount), replaced(subjects or {}))
+    return examine(place_of(CONFIGURATION, NOW_NS, recount=recount), replaced(checks or {}))
 
 
-def given(name: str, facts: object, judge: Callable[..., Any]) -> Mapping[str, Subject[Any]]:
-    """A subject with these facts."""
-    return {name: Subject(name, lambda _: facts, judge)}
+def given(name: str, *findings: Finding) -> Mapping[str, Check]:
+    """A check with these findings."""
+    return {name: Check(name, lambda _: findings)}

@@ -19,20 +19,17 @@ from observer.base.settings import RunSettings
 from observer.base.units import NS_PER_DAY
 from observer.store.exports import ledgers_folder
 from observer.system.doctor.machine import (
-    ClockFacts,
-    Host,
-    LimitFacts,
-    PortFacts,
-    ZoneFacts,
+    Offset,
+    bytes_per_day,
+    clock_finding,
+    disk_of,
     is_older,
-    judge_clock,
-    judge_hosts,
-    judge_limits,
-    judge_ports,
-    judge_zone,
+    kind_at,
+    limit_finding,
     offset_bounds,
+    tried_hosts,
+    zone_finding,
 )
-from observer.system.doctor.machine_facts import _disk, disk_facts, host_facts, kind_at
 from observer.system.doctor.place import place_of
 from tests.archive.scene import GO_ON
 from tests.builders import trades
@@ -73,24 +70,19 @@ def test_the_true_offset_lies_between_the_bounds(offset_ms, sent_ms, out_ms, bac
     [(-0.4, 0.7, "ok"), (1.5, 2.7, "warning"), (-4.0, -2.9, "warning"), (6, 7, "critical")],
 )
 def test_an_offset_counts_by_its_smallest_possible_size(least_s, most_s, level):
-    [finding] = judge_clock(
-        ClockFacts(is_synchronized=True, host="broker", offset_least_s=least_s, offset_most_s=most_s)
-    )
-    assert finding.level == level
+    assert clock_finding(True, None, Offset("broker", least_s, most_s)).level == level
 
 
 def test_a_clock_that_was_not_asked_about_is_no_finding():
-    [finding] = judge_clock(ClockFacts())
-    assert finding.level == "ok"
+    assert clock_finding(None, None, None).level == "ok"
 
 
 def test_wrong_time_zone_data_are_critical():
-    [finding] = judge_zone(ZoneFacts("Asia/Seoul", 0.0, 32_400.0))
-    assert "+0 h instead of +9 h" in finding.text
+    assert "+0 h instead of +9 h" in zone_finding("Asia/Seoul", 0.0, 32_400.0).text
 
 
 def test_any_number_of_open_files_is_enough():
-    [finding] = judge_limits(LimitFacts(resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    finding = limit_finding(resource.RLIM_INFINITY)
     assert (finding.level, finding.text) == ("ok", "a process may open any number of files")
 
 
@@ -102,22 +94,16 @@ def test_of_two_mounts_at_one_folder_the_later_one_counts():
 def test_a_disk_is_read_only_as_the_kernel_says(tmp_path):
     mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
     read_only = [Path(mount[1]) for mount in mounts if "ro" in mount[3].split(",") and Path(mount[1]).is_dir()]
-    assert not _disk(tmp_path, []).is_read_only
+    assert not disk_of(tmp_path, []).is_read_only
     if not read_only:
         pytest.skip("no file system is mounted read-only here")
-    assert _disk(read_only[0], []).is_read_only
+    assert disk_of(read_only[0], []).is_read_only
 
 
 def test_a_disk_is_as_full_as_the_alert_of_the_machine_says(tmp_path):
     """What a file system reserves for root is neither used nor free."""
-    disk, used_percent = _disk(tmp_path, ["data"]), psutil.disk_usage(str(tmp_path)).percent
+    disk, used_percent = disk_of(tmp_path, ["data"]), psutil.disk_usage(str(tmp_path)).percent
     assert 100 * (1 - disk.free_bytes / disk.total_bytes) == pytest.approx(used_percent, abs=0.1)
-
-
-def test_without_a_port_or_a_host_there_is_no_finding():
-    assert list(judge_ports(PortFacts([], is_running=False))) == []
-    assert list(judge_hosts([])) == []
-    assert next(judge_hosts([Host("kis.rest_url", "a:1", "", 0.02)])).text == "1 host answers, a:1 in 20 ms"
 
 
 @pytest.fixture
@@ -130,18 +116,18 @@ def installed(monkeypatch):
 
 
 def test_the_growth_between_the_packages_of_two_days_gives_the_days_left(installed):
-    assert disk_facts(place_of(CONFIGURATION, NOW_NS)).bytes_per_day is None
+    assert bytes_per_day(place_of(CONFIGURATION, NOW_NS)) is None
     commit(Delivered("track-a", "cc" * 16, 1, trades(20_000)))
     plan = plan_of(BackupSettings(), RunSettings(data="data", universe="universe"), Instance(), URL, CONFIGURATION)
     back_up(plan, "daily", NOW_NS + NS_PER_DAY, GO_ON)
-    facts = disk_facts(place_of(CONFIGURATION, NOW_NS))
     grown = [each.stat().st_size for each in sorted(Path("data/backup").glob("*/database.sqlite3"))]
-    assert facts.bytes_per_day == 3 * (grown[1] - grown[0])  # the database, and two packages of it
-    assert "database" in facts.disks[0].holds
+    assert bytes_per_day(place_of(CONFIGURATION, NOW_NS)) == 3 * (
+        grown[1] - grown[0]
+    )  # the database, and two packages of it
     place = place_of(CONFIGURATION, NOW_NS)
     assert place.base is not None
     other = msgspec.structs.replace(place.base, instance=Instance(name="other"))
-    assert disk_facts(msgspec.structs.replace(place, base=other)).bytes_per_day is None, "these are not its packages"
+    assert bytes_per_day(msgspec.structs.replace(place, base=other)) is None, "these are not its packages"
 
 
 def test_the_ledgers_take_room_in_the_data_folder_and_once_for_each_three_packages(installed):
@@ -157,7 +143,7 @@ def test_the_ledgers_take_room_in_the_data_folder_and_once_for_each_three_packag
     assert bundled > 2_700_000, "the ledgers of three days"
     # Four packages lie there: two files for a month that is over, and the data folder's own.
     expected = ((copies[-1] - copies[0]) * 5 + bundled * 3) / 3
-    assert disk_facts(place_of(CONFIGURATION, NOW_NS)).bytes_per_day == pytest.approx(expected)
+    assert bytes_per_day(place_of(CONFIGURATION, NOW_NS)) == pytest.approx(expected)
 
 
 def test_the_sealed_days_take_room_on_five_days_of_a_week(installed):
@@ -165,30 +151,30 @@ def test_the_sealed_days_take_room_on_five_days_of_a_week(installed):
         file.write("[lake]\n")
     plan = plan_of(BackupSettings(), RunSettings(data="data", universe="universe"), Instance(), URL, CONFIGURATION)
     back_up(plan, "daily", NOW_NS + NS_PER_DAY, GO_ON)
-    grown = disk_facts(place_of(CONFIGURATION, NOW_NS)).bytes_per_day or 0.0
+    grown = bytes_per_day(place_of(CONFIGURATION, NOW_NS)) or 0.0
     for session_date in ("2026-11-04", "2026-11-05", "2026-11-06", "2026-11-09", "2026-11-10", "2026-11-11"):
         version = Version(1, 1_000, "", 70_000_000, NOW_NS, 1)
         write_manifest(Path("data/lake"), SealedDay("kr_stocks", session_date, NOW_NS, {"trades": (version,)}))
-    assert disk_facts(place_of(CONFIGURATION, NOW_NS)).bytes_per_day == grown + 5 * 70_000_000 / 7
+    assert bytes_per_day(place_of(CONFIGURATION, NOW_NS)) == grown + 5 * 70_000_000 / 7
     (metadata := Path("data/lake/_catalogue/observer/trades/metadata")).mkdir(parents=True)
     (metadata / "1-m0.avro").write_bytes(bytes(42_000))
-    assert disk_facts(place_of(CONFIGURATION, NOW_NS)).bytes_per_day == grown + 5 * (70_000_000 + 42_000 / 6) / 7
+    assert bytes_per_day(place_of(CONFIGURATION, NOW_NS)) == grown + 5 * (70_000_000 + 42_000 / 6) / 7
 
 
 def test_the_tables_of_days_take_room_on_five_days_of_a_week(installed):
     plan = plan_of(BackupSettings(), RunSettings(data="data", universe="universe"), Instance(), URL, CONFIGURATION)
     back_up(plan, "daily", NOW_NS + NS_PER_DAY, GO_ON)
-    grown = disk_facts(place_of(CONFIGURATION, NOW_NS)).bytes_per_day or 0.0
+    grown = bytes_per_day(place_of(CONFIGURATION, NOW_NS)) or 0.0
     for day in ("20261104", "20261105", "20261106", "20261109", "20261110", "20261111"):
         for track, name in (("scalp", "trades.csv"), ("swing", "snapshots.csv")):
             (folder := ledgers_folder("data") / track / "kis/kr_stocks" / day).mkdir(parents=True)
             (folder / name).write_bytes(bytes(70_000))
             (folder / ".rows.json").write_text("{}")
-    assert disk_facts(place_of(CONFIGURATION, NOW_NS)).bytes_per_day == grown + 5 * 140_000 / 7
+    assert bytes_per_day(place_of(CONFIGURATION, NOW_NS)) == grown + 5 * 140_000 / 7
 
 
 def test_a_host_that_takes_no_connection_is_given_up_after_a_short_time(installed, monkeypatch):
-    monkeypatch.setattr("observer.system.doctor.machine_facts.CONNECT_S", 0.05)
+    monkeypatch.setattr("observer.system.doctor.machine.CONNECT_S", 0.05)
     with socket.socket() as full:  # a queue that is full answers nothing
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -202,7 +188,7 @@ def test_a_host_that_takes_no_connection_is_given_up_after_a_short_time(installe
         text = CONFIGURATION.read_text()
         line = next(line for line in text.splitlines() if line.startswith("files_url"))
         CONFIGURATION.write_text(text.replace(line, f'files_url = "http://127.0.0.1:{address[1]}"'))
-        [host] = [each for each in host_facts(place_of(CONFIGURATION, NOW_NS)) if each.error]
+        [host] = [each for each in tried_hosts(place_of(CONFIGURATION, NOW_NS)) if each.error]
         for client in waiting:
             client.close()
     assert (host.setting, host.error) == ("kis.files_url", "timed out")
@@ -221,11 +207,11 @@ def test_a_file_of_certificates_that_is_not_there_is_stated_for_each_encrypted_h
             line = next(line for line in text.splitlines() if line.startswith(key))
             text = text.replace(line, f'{key} = "https://127.0.0.1:{server.getsockname()[1]}"')
         CONFIGURATION.write_text(text)
-        errors = {each.setting: each.error for each in host_facts(place_of(CONFIGURATION, NOW_NS)) if each.error}
+        errors = {each.setting: each.error for each in tried_hosts(place_of(CONFIGURATION, NOW_NS)) if each.error}
     assert {"kis.rest_url", "kis.files_url"} <= set(errors)
     assert "certificates: /nowhere/company.pem" in errors["kis.rest_url"]
 
 
 def test_hosts_that_are_called_through_a_proxy_are_not_tried(installed):
     with_rest('proxy = "http://127.0.0.1:9"')
-    assert [each.setting for each in host_facts(place_of(CONFIGURATION, NOW_NS))] == ["kis.stream_url"]
+    assert [each.setting for each in tried_hosts(place_of(CONFIGURATION, NOW_NS))] == ["kis.stream_url"]

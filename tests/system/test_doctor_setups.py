@@ -14,7 +14,7 @@ import zoneinfo
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import pytest
@@ -22,30 +22,20 @@ from click.testing import CliRunner
 
 from bus.delivery import Delivered
 from bus.events import PhaseChanged
+from observer.base.environment import forget_withheld
 from observer.base.files import make_private_folder
 from observer.base.instance import Instance
 from observer.base.private_file import replace_privately
 from observer.base.units import NS_PER_DAY
 from observer.cli.app import command_line
 from observer.demo.configuration import DemoConfiguration, write_demo_configuration
-from observer.store.ownership import claim
-from observer.supervisor.environment import forget_withheld
+from observer.store.owner import claim
 from observer.supervisor.mark import MARK_VARIABLE, Mark, folder_id
 from observer.supervisor.proc import ProcessId
 from observer.system.doctor import machine
-from observer.system.doctor.examination import SUBJECTS, Subject, examine, stored_of
-from observer.system.doctor.installation import judge_keys
-from observer.system.doctor.installation_facts import key_facts
-from observer.system.doctor.machine import (
-    ClockFacts,
-    Disk,
-    DiskFacts,
-    FileSystem,
-    LimitFacts,
-    Package,
-    VersionFacts,
-)
-from observer.system.doctor.machine_facts import version_facts
+from observer.system.doctor.examination import CHECKS, Check, examine, stored_of
+from observer.system.doctor.installation import keys
+from observer.system.doctor.machine import Disk, Package, disk_finding, file_system_findings, limit_finding
 from observer.system.doctor.notices import notices_of
 from observer.system.doctor.place import place_of
 from tests.folders import short_folder
@@ -68,7 +58,7 @@ from tests.system.scene import (
     replaced,
 )
 
-Subjects = Mapping[str, Subject[Any]]
+Checks = Mapping[str, Check]
 
 
 class Broken(NamedTuple):
@@ -78,7 +68,7 @@ class Broken(NamedTuple):
     check: str
     level: str
     words: str
-    arrange: Callable[[ExitStack], Subjects | None]
+    arrange: Callable[[ExitStack], Checks | None]
 
 
 class Scene(NamedTuple):
@@ -295,56 +285,29 @@ def short_horizon(_):
 
 
 def clock_behind(_):
-    return {"clock": next(each for each in SUBJECTS if each.name == "clock")}  # asks the host, which is ahead
+    return {"clock": next(each for each in CHECKS if each.name == "clock")}  # asks the host, which is ahead
 
 
 def not_synchronized(_):
-    return given("clock", ClockFacts(is_synchronized=False), machine.judge_clock)
+    return given("clock", machine.clock_finding(False, None, None))
 
 
-def full_disk(_):
-    return given("disk", DiskFacts([Disk("/data", ["database"], 10**11, 10**7)], None, 90.0), machine.judge_disks)
+def disk(free_bytes, a_day=None, **broken):
+    found = Disk(folder="/data", holds=["database"], total_bytes=10**11, free_bytes=free_bytes, **broken)
+    return lambda _: given("disk", disk_finding(found, a_day, 90.0))
 
 
-def no_inode(_):
-    disk = Disk("/data", ["database"], 10**11, 9 * 10**10, is_out_of_names=True)
-    return given("disk", DiskFacts([disk], None, 90.0), machine.judge_disks)
-
-
-def read_only_disk(_):
-    disk = Disk("/data", ["database"], 10**11, 9 * 10**10, is_read_only=True)
-    return given("disk", DiskFacts([disk], None, 90.0), machine.judge_disks)
-
-
-def two_days_left(_):
-    disk = Disk("/data", ["database"], 10**11, 2 * 10**10)
-    return given("disk", DiskFacts([disk], 1e10, 90.0), machine.judge_disks)
-
-
-def three_weeks_left(_):
-    disk = Disk("/data", ["database"], 10**11, 2 * 10**10)
-    return given("disk", DiskFacts([disk], 1e9, 90.0), machine.judge_disks)
-
-
-def on_nfs(_):
-    return given("file system", [FileSystem("database", "/mnt", "nfs4", True)], machine.judge_file_systems)
-
-
-def in_memory(_):
-    return given("file system", [FileSystem("runtime", "/run", "tmpfs")], machine.judge_file_systems)
+def on(kind, name):
+    return lambda _: given("file system", *file_system_findings({name: kind}))
 
 
 def few_files(_):
-    return given("limits", LimitFacts(128, 4096), machine.judge_limits)
+    return given("limits", limit_finding(128))
 
 
-def old_python(_):
-    return given("versions", VersionFacts("3.10.4", "3.11", "0.1.0", []), machine.judge_versions)
-
-
-def old_package_of_python(_):
-    packages = [Package("pyzmq", "27", "26.4.0"), Package("msgspec", "0.20", "0.20.0")]
-    return given("versions", VersionFacts("3.13.1", "3.11", "0.1.0", packages), machine.judge_versions)
+def installed(python="3.13.1", pyzmq="27"):
+    packages = [Package("pyzmq", "27", pyzmq), Package("msgspec", "0.20", "0.20.0")]
+    return lambda _: given("versions", *machine.version_findings("0.1.0", Package("Python", "3.11", python), packages))
 
 
 def no_time_zones(stack):
@@ -424,16 +387,22 @@ SETUPS = [
     Broken("trading days that end soon", "calendar", "warning", "reviewed days to 2026-11-30", short_horizon),
     Broken("a clock that is behind the broker's", "clock", "critical", "behind that of 127.0.0.1", clock_behind),
     Broken("a clock without synchronization", "clock", "warning", "not synchronized", not_synchronized),
-    Broken("a full disk", "disk", "critical", "0.0 GB free, 100 % used", full_disk),
-    Broken("a disk without inodes", "disk", "critical", "no inode is free", no_inode),
-    Broken("a disk mounted read-only", "disk", "critical", "is read-only: nothing is stored", read_only_disk),
-    Broken("a disk that lasts two days", "disk", "critical", "2 days at 10,000 MB a day", two_days_left),
-    Broken("a disk that lasts three weeks", "disk", "warning", "20 days at 1,000 MB a day", three_weeks_left),
-    Broken("SQLite on a network file system", "file system", "critical", "locks do not hold", on_nfs),
-    Broken("outboxes in memory", "file system", "warning", "lost when the machine stops", in_memory),
+    Broken("a full disk", "disk", "critical", "0.0 GB free, 100 % used", disk(10**7)),
+    Broken("a disk without inodes", "disk", "critical", "no inode is free", disk(9 * 10**10, is_out_of_names=True)),
+    Broken(
+        "a disk mounted read-only",
+        "disk",
+        "critical",
+        "is read-only: nothing is stored",
+        disk(9 * 10**10, is_read_only=True),
+    ),
+    Broken("a disk that lasts two days", "disk", "critical", "2 days at 10,000 MB a day", disk(2 * 10**10, 1e10)),
+    Broken("a disk that lasts three weeks", "disk", "warning", "20 days at 1,000 MB a day", disk(2 * 10**10, 1e9)),
+    Broken("SQLite on a network disk", "file system", "critical", "locks do not hold", on("nfs4", "database /mnt")),
+    Broken("outboxes in memory", "file system", "warning", "lost when the machine stops", on("tmpfs", "runtime /run")),
     Broken("few open files", "limits", "critical", "may open 128 files", few_files),
-    Broken("an old Python", "versions", "critical", "at least 3.11 is needed", old_python),
-    Broken("an old package of Python", "versions", "critical", "pyzmq 26.4.0, at least 27", old_package_of_python),
+    Broken("an old Python", "versions", "critical", "at least 3.11 is needed", installed(python="3.10.4")),
+    Broken("an old package of Python", "versions", "critical", "pyzmq 26.4.0, at least 27", installed(pyzmq="26.4.0")),
     Broken("no time zone data", "time zone", "critical", "no time zone data of Asia/Seoul", no_time_zones),
     Broken("a taken port", "ports", "critical", "metrics.port = 127.0.0.1:", taken_port),
     Broken("a taken port of a socket", "ports", "critical", "run.endpoints.ingest", taken_endpoint),
@@ -444,7 +413,7 @@ SETUPS = [
 
 def test_a_sound_installation_has_no_finding_but_ok(installation):
     assert [finding for finding in found() if finding.level != "ok"] == []
-    assert {finding.check for finding in found()} >= {subject.name for subject in SUBJECTS} - {"ports"}
+    assert {finding.check for finding in found()} >= {check.name for check in CHECKS} - {"ports"}
 
 
 @pytest.mark.parametrize("broken", SETUPS, ids=lambda broken: broken.name)
@@ -463,11 +432,11 @@ def test_a_check_that_fails_itself_is_a_finding_and_hides_no_other(installation)
     def fail(_):
         raise ZeroDivisionError("a mistake of ours")
 
-    failing = {"backup": Subject("backup", fail, list)}
+    failing = {"backup": Check("backup", fail)}
     names = [finding.check for finding in found(failing)]
     [finding] = [each for each in found(failing) if each.level != "ok"]
     assert finding.text == "this check failed itself: ZeroDivisionError: a mistake of ours"
-    assert len(names) >= len(SUBJECTS) - 2
+    assert len(names) >= len(CHECKS) - 2
 
 
 def test_no_check_of_the_real_machine_fails_itself(installation):
@@ -497,17 +466,13 @@ def test_the_ports_of_a_running_system_are_its_own(installation):
 def test_the_keys_that_a_demo_has_removed_at_its_end_are_no_finding(tmp_path):
     place = place_of(write_demo_configuration(tmp_path, DemoConfiguration(symbols=10, seed=7)), NOW_NS)
     (tmp_path / "keys.toml").unlink(missing_ok=True)
-    facts = key_facts(place)
-    assert facts is not None
-    assert [(each.level, each.text) for each in judge_keys(facts)] == [
+    assert [(each.level, each.text) for each in keys(place)] == [
         ("ok", "none: the demo has removed those of its simulated broker")
     ]
     assert place.settings is not None
     assert not [line for line in notices_of(place.path, place.settings) if "keys.toml" in line]
     replace_privately(tmp_path / "keys.toml", b"")
-    facts = key_facts(place)
-    assert facts is not None
-    assert [each.level for each in judge_keys(facts)] == ["critical"]
+    assert [each.level for each in keys(place)] == ["critical"]
     assert place.settings is not None
     accounts = [
         msgspec.structs.replace(each, keys_file=None, app_key_variable="NO_KEY", app_secret_variable="NO_SECRET")
@@ -515,9 +480,8 @@ def test_the_keys_that_a_demo_has_removed_at_its_end_are_no_finding(tmp_path):
     ]
     pool = msgspec.structs.replace(place.settings.pool, accounts=accounts)
     settings = msgspec.structs.replace(place.settings, pool=pool)
-    facts = key_facts(msgspec.structs.replace(place, settings=settings))
-    assert facts is not None
-    assert {each.level for each in judge_keys(facts)} == {"critical"}, "no demo removes variables"
+    place = msgspec.structs.replace(place, settings=settings)
+    assert {each.level for each in keys(place)} == {"critical"}, "no demo removes variables"
 
 
 def test_the_keys_that_a_running_demo_has_lost_are_a_finding(tmp_path):
@@ -528,10 +492,8 @@ def test_the_keys_that_a_running_demo_has_lost_are_a_finding(tmp_path):
         make_private_folder(Path(place.settings.run.runtime))
         control.bind(f"{place.settings.run.runtime}/control")
         control.listen()
-        facts = key_facts(place)
-        assert facts is not None
         text = "account main: no keys"
-        assert [(each.level, each.text) for each in judge_keys(facts)] == [("critical", text)]
+        assert [(each.level, each.text) for each in keys(place)] == [("critical", text)]
         assert [line for line in notices_of(place.path, place.settings) if "keys.toml" in line]
 
 
@@ -575,8 +537,8 @@ def test_a_subject_that_does_not_answer_is_a_finding_and_keeps_no_other_from_bei
     def hang(_):
         Path("hangs").read_bytes()
 
-    hanging = Subject("second copy", hang, list, lambda _: "backup.copy_to = /mnt/copies", limit_s=0.05)
-    monkeypatch.setattr("observer.cli.doctor.SUBJECTS", replaced({"second copy": hanging}))
+    hanging = Check("second copy", hang, lambda _: "backup.copy_to = /mnt/copies", limit_s=0.05)
+    monkeypatch.setattr("observer.cli.doctor.CHECKS", replaced({"second copy": hanging}))
     ran = CliRunner().invoke(command_line(), ["doctor", "--offline", "--config", str(CONFIGURATION)])
     lines = [line.split() for line in ran.stdout.splitlines()]
     assert ran.exit_code == 1
@@ -591,10 +553,10 @@ def test_each_subject_is_printed_before_the_next_one_is_looked_at(installation, 
 
     def look(_):
         seen.append(capsys.readouterr().out)
-        return ""
+        return ()
 
-    later = Subject("time zone", look, lambda _: [])
-    monkeypatch.setattr("observer.cli.doctor.SUBJECTS", [*replaced({})[:3], later])
+    later = Check("time zone", look)
+    monkeypatch.setattr("observer.cli.doctor.CHECKS", [*replaced({})[:3], later])
     command_line().main(["doctor", "--config", str(CONFIGURATION)], standalone_mode=False)
     assert ["configuration" in seen[0], "keys" in seen[0], "runtime" in seen[0]] == [True, True, True]
 
@@ -660,7 +622,5 @@ def test_the_database_of_a_new_installation_is_made_by_the_first_run(installatio
 
 
 def test_a_remedy_for_a_package_needs_no_checkout(installation):
-    facts = version_facts(place_of(CONFIGURATION, NOW_NS))
-    older = msgspec.structs.replace(facts, packages=[Package("pyzmq", "27", "26.4.0")])
-    [finding] = machine.judge_versions(older)
+    [finding] = [each for each in found(installed(pyzmq="26.4.0")(None)) if each.check == "versions"]
     assert finding.remedy.endswith("/bin/python -m pip install 'pyzmq>=27'`")

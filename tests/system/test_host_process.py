@@ -43,121 +43,80 @@ def producer_of(host):
     return Producer(Outbox(folder, "test", uuid.uuid4().hex), host.endpoints.ingest)
 
 
-def changes(host, *states, name="etf"):
-    """Changes of one process, reported while the host publishes."""
+def changes(host, *states):
+    """Changes of the writer, reported while the host publishes."""
 
     async def reported():
         host._producer = producer = producer_of(host)
         for previous, current in itertools.pairwise(states):
-            host.on_change(name, previous, current, 7, "exit 1")
+            host.on_change("core-writer", previous, current, 7, "exit 1")
         producer.close()
         host._producer = None
 
     asyncio.run(reported())
 
 
-def after_calm(host):
-    """Half a minute passes without a change."""
-
-    async def passed():
-        clock = host._clock
-        assert isinstance(clock, ManualClock)
-        await clock.advance(30)
-        host._alerts.tick()
-
-    asyncio.run(passed())
-
-
 def open_alerts(host):
     return [(alert.identity, alert.severity) for alert in host._alerts.open]
-
-
-def test_a_process_that_ended_is_an_alert_until_it_runs(host):
-    changes(host, ProcessState.RUNNING, ProcessState.BACKOFF, ProcessState.STARTING)
-    assert open_alerts(host) == [("ended:etf", "warning")]
-    changes(host, ProcessState.STARTING, ProcessState.RUNNING)
-    assert open_alerts(host) == [("ended:etf", "warning")], "it may end again"
-    after_calm(host)
-    assert open_alerts(host) == []
-
-
-def test_a_process_that_is_stopped_by_order_has_no_alert_any_more(host):
-    changes(host, ProcessState.RUNNING, ProcessState.BACKOFF, ProcessState.STARTING, ProcessState.FATAL)
-    changes(host, ProcessState.FATAL, ProcessState.STOPPED)
-    assert open_alerts(host) == []
-    changes(host, ProcessState.RUNNING, ProcessState.BACKOFF, ProcessState.STOPPED)
-    assert open_alerts(host) == []
-
-
-def test_a_crash_loop_after_a_start_by_order_counts_on(host):
-    loop = (ProcessState.STARTING, ProcessState.RUNNING, ProcessState.BACKOFF, ProcessState.STARTING)
-    changes(host, *loop, ProcessState.FATAL, *loop, ProcessState.FATAL)
-    [alert] = host._alerts.open
-    assert (alert.identity, alert.count) == ("given_up:etf", 2)
-
-
-def test_a_process_that_is_given_up_is_a_critical_alert_until_it_runs_again(host):
-    changes(host, ProcessState.RUNNING, ProcessState.BACKOFF, ProcessState.STARTING, ProcessState.FATAL)
-    assert open_alerts(host) == [("given_up:etf", "critical")]
-    changes(host, ProcessState.FATAL, ProcessState.STARTING, ProcessState.RUNNING)
-    after_calm(host)
-    assert open_alerts(host) == []
 
 
 def test_a_writer_that_ends_because_of_its_database_is_a_critical_alert_with_the_remedy(host):
     host._writer_log.parent.mkdir(parents=True)
     host._writer_log.write_text("a line\ncore-writer: observer.db: its schema is 9999: use another program\n")
-    changes(host, ProcessState.RUNNING, ProcessState.BACKOFF, ProcessState.STARTING, name="core-writer")
+    changes(host, ProcessState.RUNNING, ProcessState.BACKOFF)
     [alert] = host._alerts.open
     assert (alert.identity, alert.severity) == ("given_up:core-writer", "critical")
     assert alert.text == "core-writer cannot work: observer.db: its schema is 9999: use another program"
-    changes(host, ProcessState.STARTING, ProcessState.RUNNING, name="core-writer")
-    after_calm(host)
-    assert open_alerts(host) == []
 
 
-def test_an_alert_of_a_process_of_an_earlier_system_is_none_of_this_one(host):
-    changes(host, ProcessState.RUNNING, ProcessState.BACKOFF, ProcessState.STARTING, ProcessState.FATAL)
+async def test_an_alert_of_a_process_of_an_earlier_system_is_none_of_this_one(host):
+    host._alerts.report("given_up:etf", "critical", "exit 1")
     host._alerts.report("ended:track-a", "warning", "exit 1")
 
-    async def begun():
-        producer = producer_of(host)
-        host._begin_alerts(producer)
-        producer.close()
-
-    asyncio.run(begun())
+    producer = producer_of(host)
+    host._begin_alerts(producer)
     assert open_alerts(host) == []
+    producer.close()
 
 
-def test_the_alerts_of_a_dismissed_process_are_resolved_its_own_among_them(host):
-    runtime = host.endpoints.runtime_directory
+@pytest.fixture
+def left(host):
+    """The host, and alerts that processes of an earlier system left open."""
     for name in ("dismissed", "etf"):
-        Alerts(ManualClock(0), name, lambda *_events: None, runtime=runtime).report("queue", "warning", "a text")
+        alerts = Alerts(ManualClock(0), name, lambda *_: None, runtime=host.endpoints.runtime_directory)
+        alerts.report("queue", "warning", "a text")
+    return host
+
+
+async def test_the_alerts_of_a_dismissed_process_are_resolved_its_own_among_them(left):
+    host, runtime = left, left.endpoints.runtime_directory
     host = Host(host._settings, host._configuration, host._clock)
     host._alerts.report("given_up:dismissed", "critical", "exit 1")
     host._alerts.report("given_up:etf", "critical", "exit 1")
 
-    async def scene():
-        producer = producer_of(host)
-        host._settle_dismissed(frozenset({"etf"}), producer)
-        assert open_alerts(host) == [("given_up:etf", "critical")]
-        await until_async(lambda: list(kept_alerts(runtime)) == ["etf"], "its file")
-        assert producer.published == 1, "the end of the row"
-        host._system_alerts._children = lambda: {"dismissed": None, "etf": None}  # a reload added it again
-        found = [(each.process, each.identity) for each in host._system_alerts.all()]
-        assert found == [("etf", "queue"), ("supervisor", "given_up:etf")]
-        producer.close()
-
-    asyncio.run(scene())
+    producer = producer_of(host)
+    host._settle_dismissed(frozenset({"etf"}), producer)
+    assert open_alerts(host) == [("given_up:etf", "critical")]
+    await until_async(lambda: list(kept_alerts(runtime)) == ["etf"], "its file")
+    assert producer.published == 1, "the end of the row"
+    host._system_alerts._children = lambda: {"dismissed": None, "etf": None}  # a reload added it again
+    found = [(each.process, each.identity) for each in host._system_alerts.all()]
+    assert found == [("etf", "queue"), ("supervisor", "given_up:etf")]
+    producer.close()
 
 
-def test_a_writer_that_does_not_run_for_longer_than_a_restart_is_a_critical_alert_until_it_runs(host):
-    host._report_writer(process.WRITER_GRACE_S)
-    assert open_alerts(host) == []
-    host._report_writer(process.WRITER_GRACE_S + 1)
-    assert open_alerts(host) == [("writer_stopped", "critical")]
-    host._report_writer(0.0)
-    assert open_alerts(host) == []
+async def test_a_writer_that_does_not_run_for_longer_than_a_restart_is_a_critical_alert_until_it_runs(
+    host, monkeypatch
+):
+    monkeypatch.setattr(process, "_CHECK_S", 0.01)
+    host.started.set()
+    problem = ["it does not run"]
+    watching = asyncio.create_task(host._watch("writer_stopped", 0.02, lambda: problem[0], "it runs"))
+    await until_async(lambda: open_alerts(host) == [("writer_stopped", "critical")])
+    assert host._alerts.open[0].text == "it does not run"
+    problem[0] = ""
+    await until_async(lambda: open_alerts(host) == [])
+    watching.cancel()
 
 
 async def test_a_client_that_the_host_refuses_is_an_alert(host):
@@ -207,14 +166,7 @@ async def test_what_an_earlier_system_measured_is_no_alert_of_this_one(host):
     producer.close()
 
 
-async def test_a_day_that_the_calendar_lacks_is_a_critical_alert_until_it_is_known(host, monkeypatch):
-    monkeypatch.setattr(process, "CALENDAR_GRACE_S", 0.0)
-    monkeypatch.setattr(process, "_CALENDAR_CHECK_S", 0.01)
-
-    host.started.set()
-    reporting = asyncio.create_task(host._report_calendar())
-    await until_async(lambda: open_alerts(host) == [("no_calendar", "critical")])
-    day = TradingDay(DAY, True, "test")
-    write_trading_days(host.endpoints.runtime_directory, [day])
-    await until_async(lambda: open_alerts(host) == [])
-    reporting.cancel()
+def test_a_day_that_the_calendar_lacks_is_a_problem_until_it_is_known(host):
+    assert host._without_calendar().startswith("the trading day is not known")
+    write_trading_days(host.endpoints.runtime_directory, [TradingDay(DAY, True, "test")])
+    assert host._without_calendar() == ""

@@ -12,7 +12,7 @@ from observer.base.errors import StoreError
 from observer.base.instance import Instance
 from observer.brokers import broker
 from observer.brokers.broker import DEFAULT_BROKER, broker_named
-from observer.store.ownership import claim
+from observer.store.owner import claim
 from observer.system.config import load_settings
 from observer.system.writer_process import writer_configuration, writer_of
 from tests.brokers.keyless import broker as keyless

@@ -38,14 +38,6 @@ def short_reply_deadline(monkeypatch):
     monkeypatch.setattr("observer.system.process_orders.ANSWER_WITHIN_S", 0.05)
 
 
-def play(scene):
-    async def within():
-        async with asyncio.timeout(DEADLINE_S):
-            await scene
-
-    asyncio.run(within())
-
-
 def orders(**jobs):
     obedient = WorkerOrders("trial", Alerts(ManualClock(0), "trial"))
     obedient.jobs = jobs
@@ -59,155 +51,124 @@ async def quick():
 # --- jobs ----------------------------------------------------------------------------------------------------
 
 
-def test_a_job_that_ends_at_once_is_answered_with_its_result():
-    async def scene():
-        assert await orders(backup=quick).obey(RunJob("backup")) == Done("trial", "backup: all was there")
-
-    play(scene())
+async def test_a_job_that_ends_at_once_is_answered_with_its_result():
+    assert await orders(backup=quick).obey(RunJob("backup")) == Done("trial", "backup: all was there")
 
 
-def test_a_job_that_this_process_does_not_have_is_refused_with_those_it_has():
-    async def scene():
-        reply = await orders(backup=quick, universe=quick).obey(RunJob("sweep"))
-        assert reply == Refused("unknown_job", "trial has no job 'sweep'; it has backup, universe")
-
-    play(scene())
+async def test_a_job_that_this_process_does_not_have_is_refused_with_those_it_has():
+    reply = await orders(backup=quick, universe=quick).obey(RunJob("sweep"))
+    assert reply == Refused("unknown_job", "trial has no job 'sweep'; it has backup, universe")
 
 
-def test_a_job_with_arguments_is_refused_without_them_and_gets_the_arguments_of_the_order():
+async def test_a_job_with_arguments_is_refused_without_them_and_gets_the_arguments_of_the_order():
     async def approve(words):
         return f"approved {', '.join(words)}"
 
-    async def scene():
-        obedient = orders(backup=quick)
-        obedient.directed_jobs = {"master_approve": approve}
-        refused = await obedient.obey(RunJob("master_approve"))
-        assert refused == Refused("unknown_job", "master_approve needs an argument: the run, or the exchange")
-        done = await obedient.obey(RunJob("master_approve", ["NASD-1"]))
-        assert done == Done("trial", "master_approve: approved NASD-1")
-
-    play(scene())
+    obedient = orders(backup=quick)
+    obedient.directed_jobs = {"master_approve": approve}
+    refused = await obedient.obey(RunJob("master_approve"))
+    assert refused == Refused("unknown_job", "master_approve needs an argument: the run, or the exchange")
+    done = await obedient.obey(RunJob("master_approve", ["NASD-1"]))
+    assert done == Done("trial", "master_approve: approved NASD-1")
 
 
 @pytest.mark.usefixtures("short_reply_deadline")
-def test_a_job_that_takes_long_is_under_way_and_no_second_one_begins_meanwhile():
-    async def scene():
-        release = asyncio.Event()
-        ended: list[str] = []
+async def test_a_job_that_takes_long_is_under_way_and_no_second_one_begins_meanwhile():
+    release = asyncio.Event()
+    ended: list[str] = []
 
-        async def slow():
-            await release.wait()
-            ended.append("slow")
-            return "at last"
+    async def slow():
+        await release.wait()
+        ended.append("slow")
+        return "at last"
 
-        obedient = orders(slow=slow, backup=quick)
-        assert isinstance(await obedient.obey(RunJob("slow")), UnderWay)
+    obedient = orders(slow=slow, backup=quick)
+    assert isinstance(await obedient.obey(RunJob("slow")), UnderWay)
+    reply = await obedient.obey(RunJob("backup"))
+    assert isinstance(reply, Refused)
+    assert reply.code == "busy"
+    release.set()
+    async with obedient.turn:
+        assert ended == ["slow"]
+
+
+async def test_while_the_day_s_plan_runs_a_job_an_order_is_refused():
+    obedient = orders(backup=quick)
+    async with obedient.turn:
         reply = await obedient.obey(RunJob("backup"))
-        assert isinstance(reply, Refused)
-        assert reply.code == "busy"
-        release.set()
-        async with obedient.turn:
-            assert ended == ["slow"]
-
-    play(scene())
-
-
-def test_while_the_day_s_plan_runs_a_job_an_order_is_refused():
-    async def scene():
-        obedient = orders(backup=quick)
-        async with obedient.turn:
-            reply = await obedient.obey(RunJob("backup"))
-        assert isinstance(reply, Refused)
-        assert reply.code == "busy"
-        assert isinstance(await obedient.obey(RunJob("backup")), Done)
-
-    play(scene())
+    assert isinstance(reply, Refused)
+    assert reply.code == "busy"
+    assert isinstance(await obedient.obey(RunJob("backup")), Done)
 
 
 @pytest.mark.parametrize("mistake", [DataFileError("no such file"), ZeroDivisionError()])
-def test_a_job_that_fails_is_answered_with_the_reason_and_the_next_one_runs(mistake):
+async def test_a_job_that_fails_is_answered_with_the_reason_and_the_next_one_runs(mistake):
     async def failing():
         raise mistake
 
-    async def scene():
-        obedient = orders(failing=failing, backup=quick)
-        reply = await obedient.obey(RunJob("failing"))
-        assert isinstance(reply, Refused)
-        assert reply.code == "failed"
-        assert isinstance(await obedient.obey(RunJob("backup")), Done)
-
-    play(scene())
+    obedient = orders(failing=failing, backup=quick)
+    reply = await obedient.obey(RunJob("failing"))
+    assert isinstance(reply, Refused)
+    assert reply.code == "failed"
+    assert isinstance(await obedient.obey(RunJob("backup")), Done)
 
 
-def test_each_failure_by_order_raises_an_alert_that_the_success_resolves():
+async def test_each_failure_by_order_raises_an_alert_that_the_success_resolves():
     async def failing():
         raise DataFileError("no such file")
 
-    async def scene():
-        published: list[Event] = []
-        obedient = WorkerOrders("trial", Alerts(ManualClock(0), "trial", lambda *events: published.extend(events)))
-        obedient.jobs = {"failing": failing}
-        await obedient.obey(RunJob("failing"))
-        await obedient.obey(RunJob("failing"))
-        text = "job failing, run by order, failed: no such file"
-        raised = AlertRaised(0, "critical", "trial", text, "failing", "job:failing")
-        again = AlertResolved(0, "trial", "job:failing", 1, "run again, by order")
-        assert published == [raised, again, raised]
-        obedient.jobs = {"failing": quick}
-        await obedient.obey(RunJob("failing"))
-        assert published[-1] == AlertResolved(0, "trial", "job:failing", 1, "job failing is done, by order")
-
-    play(scene())
+    published: list[Event] = []
+    obedient = WorkerOrders("trial", Alerts(ManualClock(0), "trial", lambda *events: published.extend(events)))
+    obedient.jobs = {"failing": failing}
+    await obedient.obey(RunJob("failing"))
+    await obedient.obey(RunJob("failing"))
+    text = "job failing, run by order, failed: no such file"
+    raised = AlertRaised(0, "critical", "trial", text, "failing", "job:failing")
+    again = AlertResolved(0, "trial", "job:failing", 1, "run again, by order")
+    assert published == [raised, again, raised]
+    obedient.jobs = {"failing": quick}
+    await obedient.obey(RunJob("failing"))
+    assert published[-1] == AlertResolved(0, "trial", "job:failing", 1, "job failing is done, by order")
 
 
 @pytest.mark.usefixtures("short_reply_deadline")
-def test_a_process_that_stops_gives_up_its_jobs():
-    async def scene():
-        cancelled = asyncio.Event()
+async def test_a_process_that_stops_gives_up_its_jobs():
+    cancelled = asyncio.Event()
 
-        async def endless():
-            try:
-                await asyncio.Event().wait()
-            finally:
-                cancelled.set()
-            return "never"
+    async def endless():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+        return "never"
 
-        obedient = orders(endless=endless)
-        await obedient.obey(RunJob("endless"))
-        await obedient.stop()
-        assert cancelled.is_set()
-
-    play(scene())
+    obedient = orders(endless=endless)
+    await obedient.obey(RunJob("endless"))
+    await obedient.stop()
+    assert cancelled.is_set()
 
 
 # --- log level and slots ------------------------------------------------------------------------------------
 
 
-def test_the_log_level_changes_at_once():
+async def test_the_log_level_changes_at_once():
     root = logging.getLogger()
     before = root.level
     try:
-        play(_set_level())
+        assert isinstance(await orders().obey(SetLogLevel("trial", "ERROR")), Done)
         assert root.level == logging.ERROR
     finally:
         root.setLevel(before)
 
 
-async def _set_level():
-    assert isinstance(await orders().obey(SetLogLevel("trial", "ERROR")), Done)
-
-
 @pytest.mark.parametrize("order", [Pin("005930"), Unpin("005930")])
-def test_a_pin_is_refused_by_a_process_without_slots(order):
-    async def scene():
-        reply = await orders().obey(order)
-        assert isinstance(reply, Refused)
-        assert reply.code == "not_now"
-
-    play(scene())
+async def test_a_pin_is_refused_by_a_process_without_slots(order):
+    reply = await orders().obey(order)
+    assert isinstance(reply, Refused)
+    assert reply.code == "not_now"
 
 
-def test_a_pin_goes_to_the_process_with_the_slots():
+async def test_a_pin_goes_to_the_process_with_the_slots():
     class Slots:
         def pin(self, symbol):
             return Done("trial", f"{symbol} in")
@@ -215,13 +176,10 @@ def test_a_pin_goes_to_the_process_with_the_slots():
         def unpin(self, symbol):
             return Done("trial", f"{symbol} out")
 
-    async def scene():
-        obedient = orders()
-        obedient.slots = Slots()
-        assert await obedient.obey(Pin("A")) == Done("trial", "A in")
-        assert await obedient.obey(Unpin("A")) == Done("trial", "A out")
-
-    play(scene())
+    obedient = orders()
+    obedient.slots = Slots()
+    assert await obedient.obey(Pin("A")) == Done("trial", "A in")
+    assert await obedient.obey(Unpin("A")) == Done("trial", "A out")
 
 
 # --- drain ---------------------------------------------------------------------------------------------------
@@ -251,55 +209,43 @@ async def writing(folder):
         writer.close()
 
 
-def test_a_process_that_publishes_nothing_is_drained_at_once():
-    async def scene():
-        assert await orders().obey(Drain("trial")) == Done("trial", "publishes nothing")
-
-    play(scene())
+async def test_a_process_that_publishes_nothing_is_drained_at_once():
+    assert await orders().obey(Drain("trial")) == Done("trial", "publishes nothing")
 
 
 @pytest.mark.usefixtures("short_reply_deadline")
-def test_a_drain_without_a_writer_is_under_way_and_reports_the_remaining_events(folder):
-    async def scene():
-        obedient = orders()
-        async with producing(folder) as producer:
-            obedient.producer = producer
-            producer.publish_together([changed(number) for number in range(7)])
-            assert await obedient.obey(Drain("trial")) == UnderWay("7 events of trial are not committed yet")
-
-    play(scene())
+async def test_a_drain_without_a_writer_is_under_way_and_reports_the_remaining_events(folder):
+    obedient = orders()
+    async with producing(folder) as producer:
+        obedient.producer = producer
+        producer.publish_together([changed(number) for number in range(7)])
+        assert await obedient.obey(Drain("trial")) == UnderWay("7 events of trial are not committed yet")
 
 
-def test_a_finished_drain_means_that_the_database_has_every_event(folder):
-    async def scene():
-        obedient = orders()
-        async with writing(folder) as url, producing(folder) as producer:
-            obedient.producer = producer
-            producer.publish_together([changed(number) for number in range(7)])
-            while not isinstance(await obedient.obey(Drain("trial")), Done):
-                pass
-            with StoreReader(url) as reader:
-                assert reader.total_rows() == 7
-
-    play(scene())
+async def test_a_finished_drain_means_that_the_database_has_every_event(folder):
+    obedient = orders()
+    async with writing(folder) as url, producing(folder) as producer:
+        obedient.producer = producer
+        producer.publish_together([changed(number) for number in range(7)])
+        while not isinstance(await obedient.obey(Drain("trial")), Done):
+            pass
+        with StoreReader(url) as reader:
+            assert reader.total_rows() == 7
 
 
-def test_a_drain_waits_only_for_events_published_before_it(folder):
-    async def scene():
-        async with writing(folder), producing(folder) as producer:
-            stopping = asyncio.Event()
+async def test_a_drain_waits_only_for_events_published_before_it(folder):
+    async with writing(folder), producing(folder) as producer:
+        stopping = asyncio.Event()
 
-            async def go_on_publishing():
-                number = 0
-                while not stopping.is_set():
-                    number += 1
-                    producer.publish(changed(number))
-                    await asyncio.sleep(0)
+        async def go_on_publishing():
+            number = 0
+            while not stopping.is_set():
+                number += 1
+                producer.publish(changed(number))
+                await asyncio.sleep(0)
 
-            publishing = asyncio.create_task(go_on_publishing())
-            for _ in range(3):
-                assert await producer.drain(DEADLINE_S)
-            stopping.set()
-            await publishing
-
-    play(scene())
+        publishing = asyncio.create_task(go_on_publishing())
+        for _ in range(3):
+            assert await producer.drain(DEADLINE_S)
+        stopping.set()
+        await publishing

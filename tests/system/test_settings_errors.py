@@ -136,7 +136,7 @@ def test_every_key_of_any_json_is_found(document):
         ("[[rows]]\nlow = 1", ["f:1: rows[0].needed: is missing"]),
         ('[[rows]]\nlow = 2\nneeded = ""', ["f:2: rows[0].low: 2 is above high: 1"]),
         ("rows = 1", ["f:1: rows = 1: must be a list, not a whole number"]),
-        ("[keys]\na = 1.5", ["f:1: keys: must be a whole number, not a number"]),
+        ("[keys]\na = 1.5", ["f:2: keys.a: must be a whole number, not a number"]),
         ('name = "A"\nshare = 2\nshares = 3', ["f:1", "f:2", "f:3"]),
     ],
 )

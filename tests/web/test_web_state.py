@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.commands import ProcessAlert, ProcessStatus, Sample, StatusReply
+from bus.commands import OpenAlert, ProcessStatus, Sample, StatusReply
 from bus.events import (
     ConnectionChanged,
     GapDetected,
@@ -284,7 +284,7 @@ def test_strips_are_bounded_and_lines_with_open_gaps_come_first():
 severities = st.sampled_from(["info", "warning", "critical"])
 alerts = st.lists(
     st.builds(
-        ProcessAlert,
+        OpenAlert,
         identity=st.sampled_from(["disk_full", "token:main"]),
         severity=severities,
         since_ns=st.integers(TEN_NS, TEN_NS + 9),
@@ -347,7 +347,7 @@ def test_a_system_that_does_not_answer_is_critical():
 
 def test_the_worst_alerts_come_first_and_silenced_ones_after_loud_ones():
     def opened(identity, severity, silenced_ns=None):
-        return ProcessAlert(
+        return OpenAlert(
             identity=identity,
             severity=severity,  # type: ignore[arg-type]
             since_ns=TEN_NS,

@@ -16,8 +16,8 @@ import psutil
 import psycopg
 import pytest
 
+from observer.base.environment import forget_withheld
 from observer.cli.app import main
-from observer.supervisor.environment import forget_withheld
 from tests import waiting
 from tests.store.raw import query as query_server
 from tests.waiting import DEADLINE_S

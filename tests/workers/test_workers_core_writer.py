@@ -10,9 +10,9 @@ from bus.delivery import Delivered, Lost
 from observer.base.clock import ManualClock
 from observer.base.local_time import local_ns
 from observer.demo.configuration import DAY, DemoConfiguration, write_demo_configuration
-from observer.store import lock
+from observer.store import owner
 from observer.store.engine import sqlite_path
-from observer.store.ownership import claim
+from observer.store.owner import claim
 from observer.store.reporting_writer import ReportingWriter
 from observer.store.systems import this_system
 from observer.system.config import load_settings
@@ -110,7 +110,7 @@ async def test_each_epoch_of_the_database_is_reported():
 
 
 async def test_an_ownership_that_cannot_be_renewed_is_an_alert_until_it_is_renewed(monkeypatch):
-    monkeypatch.setattr(lock, "HEARTBEAT_EVERY_S", 0.0)
+    monkeypatch.setattr(owner, "HEARTBEAT_EVERY_S", 0.0)
 
     async with worker_with_database() as worker:
         writer = writer_of(worker)

@@ -21,7 +21,7 @@ from observer.base.units import NS_PER_S
 from observer.calendar.day_file import write_trading_days
 from observer.calendar.trading_day import TradingDay
 from observer.demo.configuration import DAY, DemoConfiguration, write_demo_configuration
-from observer.store.ownership import claim
+from observer.store.owner import claim
 from observer.store.systems import this_system
 from observer.store.writer import StoreWriter
 from observer.system.config import load_settings

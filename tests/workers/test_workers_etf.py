@@ -9,7 +9,6 @@ from bus.delivery import Delivered
 from observer.base.clock import ManualClock
 from observer.base.local_time import local_ns
 from observer.calendar.day_file import write_trading_days
-from observer.calendar.jobs import Job
 from observer.calendar.phases import plan
 from observer.calendar.trading_day import TradingDay
 from observer.store.etf import EtfReader
@@ -58,8 +57,8 @@ def test_a_job_missed_on_sunday_is_due_at_once_on_monday_and_the_others_at_their
     with EtfReader(worker.settings.store.url) as reader:
         found = _jobs_to_do(worker, plan(day_of(MONDAY), worker.settings.day_rules), reader)
     assert list(found) == [
-        Job("etf_measures", local_ns(SUNDAY, 21)),
-        Job("etf_list", local_ns(MONDAY, 9)),
-        Job("etf_values", local_ns(MONDAY, 16)),
-        Job("etf_ranges", local_ns(MONDAY, 17)),
+        ("etf_measures", local_ns(SUNDAY, 21)),
+        ("etf_list", local_ns(MONDAY, 9)),
+        ("etf_values", local_ns(MONDAY, 16)),
+        ("etf_ranges", local_ns(MONDAY, 17)),
     ]

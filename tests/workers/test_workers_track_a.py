@@ -413,6 +413,7 @@ def known_so_far(day, *, starts_late=False):
     [pytest.param(False, id="history at once"), pytest.param(True, id="history later", marks=pytest.mark.slow)],
 )
 async def test_a_surge_between_two_sweeps_is_published_before_the_next_sweep_with_both_ends_of_its_rise(starts_late):
+    # At this speed the next sweep is 130 s away: later than the test's deadline.
     async with scene(9, 31, symbols=100, speed=4, held=True, change_market=calm_but_one) as day:
         market = day.simulator.market
         surging = busiest(market)

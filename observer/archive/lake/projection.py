@@ -24,11 +24,11 @@ from typing import Any, Final
 import msgspec
 
 from observer.archive.lake.layout import PARTITIONED_BY, SealedDay, version_path
-from observer.archive.lake.shares import unheld
 from observer.base.errors import DataFileError, StoppedError
 from observer.base.files import make_private_folder, read_file, replace_file, replacing, sync_path
 from observer.store.day_rows import DayRowsReader
 from observer.store.kinds import kind_named
+from observer.store.shares import unheld
 
 _TRADES, _CONFLATED = "trades", "conflated_trades"
 _KINDS: Final[Mapping[str, Sequence[str]]] = {
@@ -182,7 +182,7 @@ def _put_tables(
     for unfinished in folder.glob(_UNFINISHED):
         unfinished.unlink(missing_ok=True)
     for kind, target in targets.items():
-        names = [column.name for column in kind_named(kind).table.columns if column.name not in PARTITIONED_BY]
+        names = [name for name in kind_named(kind).columns if name not in PARTITIONED_BY]
         rows: Iterator[Sequence[Any]] = reader.rows(kind, session_date, names)
         if kind == _CONFLATED:
             rows = _only_unheld(reader, rows, names, session_date)

@@ -79,7 +79,7 @@ def seal_days(
         repaired = known.repair(now_ns())
         before = repaired.days
         try:
-            for session_date, unchanged in _compared(lake, url, market, days, before, stop):
+            for session_date, unchanged in _compared(lake, url, market, days, before):
                 try:
                     if unchanged is not None:
                         publish(lake, unchanged, by_content=True)
@@ -122,7 +122,7 @@ def _untidy_catalogue(lake: Path, known: KnownDays, before: Sequence[SealedDay])
 
 
 def _compared(
-    lake: Path, url: str, market: str, days: Sequence[str], sealed: Sequence[SealedDay], stop: threading.Event
+    lake: Path, url: str, market: str, days: Sequence[str], sealed: Sequence[SealedDay]
 ) -> Iterator[tuple[str, SealedDay | None]]:
     """Yield each date with its sealed day if that day has all rows of the database, else with None. One statement a
     kind counts the rows of several sealed days: most of these days did not change.
@@ -131,12 +131,12 @@ def _compared(
     for first in range(0, len(days), _COMPARED_TOGETHER):
         dates = days[first : first + _COMPARED_TOGETHER]
         again = [of_market[date] for date in dates if date in of_market]
-        unchanged = _unchanged(lake, url, again, stop) if again else {}
+        unchanged = _unchanged(lake, url, again) if again else {}
         yield from ((date, unchanged.get(date)) for date in dates)
 
 
-def _unchanged(lake: Path, url: str, sealed: Sequence[SealedDay], stop: threading.Event) -> Mapping[str, SealedDay]:
-    with SealingReader(url, stop=stop) as reader:
+def _unchanged(lake: Path, url: str, sealed: Sequence[SealedDay]) -> Mapping[str, SealedDay]:
+    with SealingReader(url) as reader:
         _, uids = reader.marks()
         dates = [each.session_date for each in sealed]
         counts = {kind: reader.counts(kind, dates) for kind in KINDS}

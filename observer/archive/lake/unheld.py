@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from observer.archive.lake.parquet import file_options, footer_of
-from observer.archive.lake.shares import unheld
 from observer.base.errors import DataFileError
 from observer.base.files import sync_path
+from observer.store.shares import unheld
 
 VERSIONS: Final = b"observer.unheld_of"
 """In the metadata of a written file: the versions of the conflated rows and of the trades that it is made of."""

@@ -21,9 +21,9 @@ from observer.base.clock import Clock
 from observer.base.errors import DataFileError, ProviderError
 from observer.brokers.accounts.failover import StreamOutages
 from observer.brokers.accounts.health import Health, believed, is_alert_of_stream
-from observer.brokers.accounts.health_file import HealthFile
 from observer.brokers.accounts.keys import AccountKeys, keys_of
 from observer.brokers.accounts.pool import AccountSettings, PoolSettings
+from observer.brokers.accounts.shared_file import HealthFile
 from observer.brokers.accounts.shared_rate_limiter import SharedRateLimiter
 from observer.brokers.accounts.token_cache import CachedCredentials, FixedCredentials, TokenStore
 from observer.brokers.broker import (
@@ -41,13 +41,12 @@ from observer.brokers.broker import (
     StreamListener,
     broker_named,
 )
-from observer.brokers.raw_recorder import AccountRecorder, RawRecorder, raw_request_path
+from observer.brokers.raw import AccountRecorder, RawRecorder, raw_request_path
 from observer.brokers.settings import BrokerSettings, RestSettings
 from observer.brokers.time_and_sales import page_trades_of
 
 if TYPE_CHECKING:
     from observer.brokers.domestic import VenueTrading
-    from observer.brokers.http import RestPipeline
     from observer.brokers.rest import RestClient
     from observer.brokers.websocket import TradeStreamConnection
 
@@ -139,32 +138,28 @@ class BrokerAccount:
         """
         if self.broker.issuing is None:
             return FixedCredentials(Credentials(self.keys.app_key, self.keys.app_secret, "", ""))
-        return CachedCredentials(
-            store=self.tokens, keys=self.keys, clock=self._clock, build=Credentials, deadline_s=deadline_s
-        )
+        return CachedCredentials(store=self.tokens, keys=self.keys, clock=self._clock, deadline_s=deadline_s)
 
     @contextlib.asynccontextmanager
     async def rest(self) -> AsyncIterator["RestClient"]:
         """REST calls, sharing the account's limits with all other processes."""
-        async with self._open_pipeline(self._connection.rest, self._credentials) as pipeline:
-            yield self.broker.rest(pipeline, self._connection)
+        async with self._open_rest(self._connection.rest, self._credentials) as calls:
+            yield calls
 
     @contextlib.asynccontextmanager
     async def probe(self) -> AsyncIterator["RestClient"]:
         """REST calls for health checks: one attempt each, and no long wait for another token."""
         settings = msgspec.structs.replace(self._connection.rest, attempts_max=1)
-        async with self._open_pipeline(settings, self._credentials_within(_PROBE_DEADLINE_S)) as pipeline:
-            yield self.broker.rest(pipeline, self._connection)
+        async with self._open_rest(settings, self._credentials_within(_PROBE_DEADLINE_S)) as calls:
+            yield calls
 
     @contextlib.asynccontextmanager
-    async def _open_pipeline(
-        self, settings: RestSettings, credentials: CredentialSource
-    ) -> AsyncIterator["RestPipeline"]:
+    async def _open_rest(self, settings: RestSettings, credentials: CredentialSource) -> AsyncIterator["RestClient"]:
         from observer.brokers.http import RestPipeline, open_client
 
         with contextlib.closing(self._rate_limiter()) as rate_limiter:
             async with open_client(self._connection.rest_url, settings) as client:
-                yield RestPipeline(
+                pipeline = RestPipeline(
                     client=client,
                     dialect=self.broker.rest_dialect(),
                     rate_limiter=rate_limiter,
@@ -175,6 +170,7 @@ class BrokerAccount:
                     recorder=self._recorder,
                     account=self.name,
                 )
+                yield self.broker.rest(pipeline, self._connection)
 
     def _rate_limiter(self) -> SharedRateLimiter:
         """Return the limiter that all calls share: the account's, or the instance's where the broker counts by IP (two
@@ -200,18 +196,14 @@ class BrokerAccount:
         from observer.brokers.stream_settings import StreamSettings
         from observer.brokers.websocket import TradeStreamConnection
 
-        limits = self._connection.stream
         settings = StreamSettings(
+            **msgspec.structs.asdict(self._connection.stream),
             url=self._connection.stream_url,
             provider=self.provider,
             account=self.name,
             capacity=self.subscriptions,
             traits=self.broker.stream,
             records=self._settings.records,
-            silence_s=limits.silence_s,
-            attempts_per_hour=limits.attempts_per_hour,
-            slow_beat_market_s=limits.slow_beat_market_s,
-            changes_per_minute=limits.changes_per_minute,
         )
         return TradeStreamConnection(
             settings=settings,

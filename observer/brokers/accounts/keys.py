@@ -16,13 +16,13 @@ from typing import Final
 
 import msgspec
 
+from observer.base.environment import withhold
 from observer.base.errors import ConfigError, MissingKeysError
 from observer.base.private_file import read_privately
 from observer.base.settings_errors import converted, decode_toml, wrong_settings
 from observer.base.text import CONCEALED, conceal
 from observer.brokers.accounts.pool import AccountSettings, PoolSettings, key_variables
 from observer.brokers.broker import broker_named
-from observer.supervisor.environment import withhold
 
 _FORM: Final = 'write [ACCOUNT], then app_key = "..." and app_secret = "...", each on a line of its own'
 _LONG_WORD: Final = re.compile(r"[A-Za-z0-9+/=_-]{24,}")  # a key that stands where a name should

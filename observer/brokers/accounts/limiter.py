@@ -140,6 +140,12 @@ class LimiterState(msgspec.Struct, frozen=True):
     held_ns: tuple[tuple[int, ...], ...]
 
 
+_MOMENTS: Final = (
+    *("next_ns", "paused_ns", "refused_ns", "failed_ns", "learned_ns"),
+    *("urgent_ns", "normal_ns", "bulk_ns"),
+)  # of a state: those that an unused account has long behind it
+
+
 class Granted(msgspec.Struct, frozen=True):
     """A call may start now, at `started_ns`. The call holds these positions, one in each window, until `after_answer`.
     `beside` other positions of the first window were held.
@@ -188,18 +194,11 @@ def fresh(limits: Limits) -> LimiterState:
     long_ago_ns = -limits.horizon_ns
     held_ns = tuple((long_ago_ns,) * window.positions for window in limits.windows)
     return LimiterState(
-        next_ns=long_ago_ns,
-        paused_ns=long_ago_ns,
-        refused_ns=long_ago_ns,
-        failed_ns=long_ago_ns,
+        **dict.fromkeys(_MOMENTS, long_ago_ns),
         failures=0,
         evidence=0,
-        urgent_ns=long_ago_ns,
-        normal_ns=long_ago_ns,
-        bulk_ns=long_ago_ns,
         awaited_ns=long_ago_ns - 1,  # before the next slot: no call waits for it
         learned=limits.windows[0].positions,
-        learned_ns=long_ago_ns,
         hold_ns=_HOLD_NS,
         passed_ns=held_ns[0],
         held_ns=held_ns,
@@ -216,16 +215,14 @@ def after_loss(limits: Limits, now_ns: int) -> LimiterState:
 
 def is_believable(limits: Limits, state: LimiterState, now_ns: int) -> bool:
     """Whether a state fits this clock and these limits: no time in the state lies beyond the horizon."""
-    marks_ns = (state.urgent_ns, state.normal_ns, state.bulk_ns, state.awaited_ns)
-    answers_ns = (state.refused_ns, state.failed_ns, state.learned_ns, *state.passed_ns)
-    moments = (state.next_ns, state.paused_ns, *marks_ns, *answers_ns)
+    moments = [getattr(state, name) for name in _MOMENTS]
     positions = limits.windows[0].positions
     return (
         1 <= state.learned <= positions
         and -_TRIAL_WINDOWS * positions < state.evidence <= _EVIDENCE_MAX
         and state.failures >= 0
         and 0 < state.hold_ns <= _HOLD_NS_MAX
-        and max(*moments, *map(max, state.held_ns)) <= now_ns + limits.horizon_ns
+        and max(*moments, state.awaited_ns, *state.passed_ns, *map(max, state.held_ns)) <= now_ns + limits.horizon_ns
     )
 
 
@@ -383,14 +380,7 @@ def _kept_until_ns(state: LimiterState, priority: Priority) -> tuple[int, ...]:
 
 def _marked(state: LimiterState, priority: Priority, until_ns: int) -> LimiterState:
     """The state with the mark of a waiting call of this priority; background calls leave none."""
-    match priority:
-        case "urgent":
-            return msgspec.structs.replace(state, urgent_ns=until_ns)
-        case "normal":
-            return msgspec.structs.replace(state, normal_ns=until_ns)
-        case "bulk":
-            return msgspec.structs.replace(state, bulk_ns=until_ns)
-    return state
+    return state if priority == "background" else msgspec.structs.replace(state, **{f"{priority}_ns": until_ns})
 
 
 def _with_position(held_ns: tuple[int, ...], position: int, until_ns: int) -> tuple[int, ...]:

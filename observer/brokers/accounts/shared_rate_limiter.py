@@ -13,12 +13,11 @@ old and with new limits run side by side, calls wait.
 """
 
 import asyncio
-import fcntl
 import hashlib
 import os
 import struct
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -27,7 +26,8 @@ import msgspec
 
 from observer.base.clock import Clock
 from observer.base.errors import RateExceededError
-from observer.base.files import PRIVATE_FILE, make_private_folder
+from observer.base.file_lock import FileLock
+from observer.base.files import make_private_folder
 from observer.brokers.accounts.limiter import (
     Granted,
     LimiterState,
@@ -64,7 +64,8 @@ class SharedRateLimiter:
         # One call of a priority asks at a time. Other calls queue in order, instead of all waking for one slot.
         self._turns: dict[Priority, asyncio.Lock] = {priority: asyncio.Lock() for priority in get_args(Priority)}
         make_private_folder(path.parent)
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
+        self._lock = FileLock(path)
+        self._descriptor = self._lock.descriptor
 
     @asynccontextmanager
     async def acquire(self, priority: Priority) -> AsyncIterator[None]:
@@ -89,14 +90,14 @@ class SharedRateLimiter:
         """The most calls in a second (or in the longer span of a lower limit) that refusals taught; None when the
         configured limit is in force.
         """
-        with self._locked():
+        with self._lock.held():
             now_ns = self._clock.now_ns()
             most = learned_at(self._limits, self._read(now_ns), now_ns)
         return most if most < self._limits.windows[0].positions else None
 
     def close(self) -> None:
         """Close the file; the limiter is unusable afterwards."""
-        os.close(self._descriptor)
+        self._lock.close()
 
     async def _granted(self, priority: Priority) -> Granted:
         async with self._turns[priority]:
@@ -106,24 +107,16 @@ class SharedRateLimiter:
         return decision
 
     def _decide(self, asked_ns: int, priority: Priority) -> Granted | Wait:
-        with self._locked():
+        with self._lock.held():
             now_ns = self._clock.now_ns()
             decision = decide(self._limits, self._read(now_ns), asked_ns, now_ns, priority)
             self._write(decision.state)
         return decision
 
     def _answered(self, granted: Granted, outcome: Outcome) -> None:
-        with self._locked():
+        with self._lock.held():
             now_ns = self._clock.now_ns()
             self._write(after_answer(self._limits, self._read(now_ns), granted, now_ns, outcome))
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def _read(self, now_ns: int) -> LimiterState:
         content = os.pread(self._descriptor, self._form.size + 1, 0)

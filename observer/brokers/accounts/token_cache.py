@@ -4,18 +4,15 @@ A process whose call was refused writes a note beside the file, with the fingerp
 whose stream was refused writes another note, of the approval key. workers.accounts reads the notes and renews once;
 every waiting process reads the new record. So four processes with the same 401 cause one renewal. A note about a token
 that is no longer in the file has no effect, so a late note does no harm.
-
-This room does not know the brokers. A function that the caller passes in builds the credentials of a call, as
-`observer.brokers.broker.Credentials` does.
 """
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final
 
 import msgspec
 
@@ -24,11 +21,16 @@ from observer.base.errors import DataFileError, TokenExpiredError
 from observer.base.private_file import replace_privately
 from observer.base.text import conceal
 from observer.brokers.accounts.keys import AccountKeys
+from observer.brokers.accounts.shared_file import SharedFile
+from observer.brokers.broker import CredentialPart, Credentials
 
 logger = logging.getLogger(__name__)
 
 _POLL_S: Final = 0.05  # machine time; a check of a file's stamp costs microseconds
 _FINGERPRINT_LETTERS: Final = 16
+# The note about a refused secret, and the moment of a record that moves when the secret is renewed.
+_NOTES: Final[Mapping[CredentialPart, str]] = {"access_token": "rejected", "approval_key": "key_rejected"}
+_RENEWED: Final[Mapping[CredentialPart, str]] = {"access_token": "renewed_ns", "approval_key": "key_renewed_ns"}
 
 
 class TokenRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,49 +52,26 @@ class TokenRecord(msgspec.Struct, frozen=True, kw_only=True):
     __str__ = __repr__
 
 
-class Presented(Protocol):
-    """The credentials of a call, as far as this room uses them."""
-
-    @property
-    def access_token(self) -> str: ...
-
-    @property
-    def approval_key(self) -> str: ...
-
-
-CallCredentials = TypeVar("CallCredentials", bound=Presented)
-
-
 class TokenStore:
     """The file `<account>.json` and the notes `<account>.rejected` (its token) and `<account>.key_rejected` in a
     folder, readable by their owner only.
     """
 
     def __init__(self, folder: Path, account: str) -> None:
-        self._path = folder / f"{account}.json"
-        self._note = folder / f"{account}.rejected"
-        self._key_note = folder / f"{account}.key_rejected"
-        # The record that was read last, with the stamp of the file it came from.
-        self._stamp: tuple[int, int, int] | None = None
-        self._record: TokenRecord | None = None
+        self._file = SharedFile(folder / f"{account}.json", TokenRecord)
+        self._notes = {part: folder / f"{account}.{name}" for part, name in _NOTES.items()}
 
     def read(self) -> TokenRecord | None:
-        """The record in force; None without a record. Reads the file again only after its replacement.
+        """The record in force; None without a record.
 
         Raises:
             DataFileError: the file is no token record.
         """
         try:
-            status = self._path.stat()
-            stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
-            if stamp != self._stamp:
-                self._record = msgspec.json.decode(self._path.read_bytes(), type=TokenRecord)
-                self._stamp = stamp
-        except FileNotFoundError:
-            self._stamp = self._record = None
+            return self._file.read()
         except (ValueError, RecursionError) as error:
-            raise DataFileError(f"{self._path} is not a token record; delete it and a new token is issued") from error
-        return self._record
+            path = self._file.path
+            raise DataFileError(f"{path} is not a token record; delete it and a new token is issued") from error
 
     def write(self, record: TokenRecord) -> None:
         """Replace the record durably and in one step. The new record answers every rejection of the secrets that it
@@ -105,117 +84,70 @@ class TokenStore:
         # again in between, it does so rightly or names a token that is not in force any more.
         with contextlib.suppress(DataFileError):  # an unreadable record is none
             old = self.read()
-            if old is None or old.renewed_ns != record.renewed_ns:
-                self._note.unlink(missing_ok=True)
-            if old is None or old.key_renewed_ns != record.key_renewed_ns:
-                self._key_note.unlink(missing_ok=True)
-        replace_privately(self._path, msgspec.json.encode(record))
+            for part, note in self._notes.items():
+                if old is None or getattr(old, _RENEWED[part]) != getattr(record, _RENEWED[part]):
+                    note.unlink(missing_ok=True)
+        self._file.write(record)
 
-    def note_rejection(self, refused: Presented) -> None:
-        """Write the note that the broker refused this access token.
-
-        Raises:
-            OSError: the folder cannot be written.
-        """
-        replace_privately(self._note, fingerprint(refused.access_token))
-
-    def note_key_rejection(self, refused: Presented) -> None:
-        """Write the note that the broker refused this approval key.
+    def note_rejection(self, refused: Credentials | TokenRecord, part: CredentialPart = "access_token") -> None:
+        """Write the note that the broker refused this part.
 
         Raises:
             OSError: the folder cannot be written.
         """
-        replace_privately(self._key_note, fingerprint(refused.approval_key))
+        replace_privately(self._notes[part], fingerprint(getattr(refused, part)))
 
-    def pending_rejection(self) -> bool:
-        """Whether the broker refused the access token in force to any process."""
+    def pending_rejection(self, part: CredentialPart = "access_token") -> bool:
+        """Whether the broker refused the secret in force to any process."""
         record = self.read()
-        return record is not None and _content(self._note) == fingerprint(record.access_token)
-
-    def pending_key_rejection(self) -> bool:
-        """Whether the broker refused the approval key in force to any process."""
-        record = self.read()
-        return record is not None and _content(self._key_note) == fingerprint(record.approval_key)
+        return record is not None and _content(self._notes[part]) == fingerprint(getattr(record, part))
 
 
-class CachedCredentials(Generic[CallCredentials]):
+class CachedCredentials:
     """The credentials that a call needs, read from the account's token file. Satisfies `CredentialSource`."""
 
-    def __init__(
-        self,
-        *,
-        store: TokenStore,
-        keys: AccountKeys,
-        clock: Clock,
-        build: Callable[[str, str, str, str], CallCredentials],
-        deadline_s: float,
-    ) -> None:
-        """Give the order of `build`'s arguments: app key, app secret, access token, approval key.
-
-        `deadline_s` is machine time: waiting for another process to write a file.
-        """
+    def __init__(self, *, store: TokenStore, keys: AccountKeys, clock: Clock, deadline_s: float) -> None:
+        """`deadline_s` is machine time: waiting for another process to write a file."""
         self._store = store
         self._keys = keys
         self._clock = clock
-        self._build = build
         self._deadline_s = deadline_s
 
-    async def current(self) -> CallCredentials:
+    async def current(self) -> Credentials:
         """The credentials in force; waits while there is no token or only an expired one.
 
         Raises:
             TokenExpiredError: none came in time; not to be tried again, it has been waited for.
         """
-        record = self._usable()
-        if record is None:
-            record = await self._wait_for(self._usable)
+        record = self._usable() or await self._wait_for(self._usable)
         if record is None:
             error = TokenExpiredError(f"no valid token of account {self._keys.account} within {self._deadline_s:g} s")
             error.retry = False
             raise error
-        return self._build(self._keys.app_key, self._keys.app_secret, record.access_token, record.approval_key)
+        return Credentials(self._keys.app_key, self._keys.app_secret, record.access_token, record.approval_key)
 
-    async def reject(self, used: CallCredentials) -> bool:
-        """The broker refused this access token. Returns True when a renewal was written; False after the deadline, or
-        at once when the note for the renewing process cannot be written.
+    async def reject(self, used: Credentials, part: CredentialPart = "access_token") -> bool:
+        """The broker refused this part. Returns True when a renewal was written; False after the deadline, or at once
+        when the note for the renewing process cannot be written.
 
-        Returns at once when the token in force is another one already.
+        Returns at once when the secret in force is another one already.
         """
         refused = self._read()
-        if refused is None or refused.access_token != used.access_token:
+        if refused is None or getattr(refused, part) != getattr(used, part):
             return True
-        if not self._is_noted(self._store.note_rejection, used):
-            return False
-        return await self._is_there(
-            lambda now: (now.access_token, now.renewed_ns) != (refused.access_token, refused.renewed_ns)
-        )
-
-    async def reject_key(self, used: CallCredentials) -> bool:
-        """The broker refused this approval key; see `reject`."""
-        refused = self._read()
-        if refused is None or refused.approval_key != used.approval_key:
-            return True
-        if not self._is_noted(self._store.note_key_rejection, used):
-            return False
-        return await self._is_there(
-            lambda now: (now.approval_key, now.key_renewed_ns) != (refused.approval_key, refused.key_renewed_ns)
-        )
-
-    def _is_noted(self, note: Callable[[CallCredentials], None], used: CallCredentials) -> bool:
         try:
-            note(used)
+            self._store.note_rejection(used, part)
         except OSError as error:
             logger.error("a refusal to account %s cannot be noted: %s", self._keys.account, error)
             return False
-        return True
 
-    async def _is_there(self, is_renewed: Callable[[TokenRecord], bool]) -> bool:
-        """Whether a usable record that meets the condition comes in force before the deadline."""
-        return await self._wait_for(lambda: self._usable_if(is_renewed)) is not None
+        def renewed() -> TokenRecord | None:
+            now = self._usable()
+            names = (part, _RENEWED[part])
+            is_same = now is not None and all(getattr(now, name) == getattr(refused, name) for name in names)
+            return None if is_same else now
 
-    def _usable_if(self, is_renewed: Callable[[TokenRecord], bool]) -> TokenRecord | None:
-        record = self._usable()
-        return record if record is not None and is_renewed(record) else None
+        return await self._wait_for(renewed) is not None
 
     def _read(self) -> TokenRecord | None:
         """Return the record in force, None for no or an unreadable record. From now on no log of this process shows its
@@ -246,21 +178,17 @@ class CachedCredentials(Generic[CallCredentials]):
             await asyncio.sleep(_POLL_S)
 
 
-class FixedCredentials(Generic[CallCredentials]):
+class FixedCredentials:
     """The credentials at a broker that issues none: always the same. Satisfies `CredentialSource`."""
 
-    def __init__(self, credentials: CallCredentials) -> None:
+    def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
 
-    async def current(self) -> CallCredentials:
+    async def current(self) -> Credentials:
         """The credentials, at once."""
         return self._credentials
 
-    async def reject(self, used: CallCredentials) -> bool:  # noqa: ARG002 - the name is the Protocol's
-        """Returns False: no others will come."""
-        return False
-
-    async def reject_key(self, used: CallCredentials) -> bool:  # noqa: ARG002 - the name is the Protocol's
+    async def reject(self, used: Credentials, part: CredentialPart = "access_token") -> bool:  # noqa: ARG002 - the Protocol's
         """Returns False: no others will come."""
         return False
 

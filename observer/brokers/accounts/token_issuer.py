@@ -73,7 +73,7 @@ class TokenIssuer:
         with contextlib.suppress(DataFileError):  # an unreadable record is no record, so no call used it
             if self._account.tokens.pending_rejection():
                 self._state = after_rejection(self._state)
-            if self._account.tokens.pending_key_rejection():
+            if self._account.tokens.pending_rejection("approval_key"):
                 self._state = after_key_rejection(self._state)
         schedule = _schedule(self._today.known())
         cause = due(self._state, schedule, self._clock.now_ns())

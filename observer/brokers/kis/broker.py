@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from observer.base.clock import Clock
     from observer.brokers.dialect import StreamDialect
     from observer.brokers.http import RestDialect, RestPipeline
-    from observer.brokers.raw import CallRecorder, RawCaptureDecoder
+    from observer.brokers.raw import AccountRecorder, RawCaptureDecoder
     from observer.brokers.rest import RestClient
     from observer.reference.listings.model import Listing, UnreadableLine
 
@@ -111,7 +111,7 @@ def _rest(pipeline: "RestPipeline", settings: BrokerSettings) -> "RestClient":
     return KisClient(pipeline, single_quotes=settings.is_paper)
 
 
-def _issuing(client: "httpx.AsyncClient", clock: "Clock", recorder: "CallRecorder") -> CredentialIssuer:
+def _issuing(client: "httpx.AsyncClient", clock: "Clock", recorder: "AccountRecorder") -> CredentialIssuer:
     from observer.brokers.kis.issuing import KisIssuing
 
     return KisIssuing(client, clock, recorder)

@@ -1,11 +1,12 @@
 """KIS's REST client: runs any call of the table with the account's limiter, retries and paging.
 
-The named methods are the Protocols of `providers.broker`, `domestic`, `etf` and `listings.model`; a call without a
-method is run by `fetch`.
+The named methods are the Protocols of `brokers.broker`, `domestic`, `etf` and `listings.model`; a call without a method
+is run by `fetch`.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from datetime import date, timedelta
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from datetime import date
 from operator import attrgetter
 from typing import Any, Final, TypeVar
 
@@ -17,14 +18,14 @@ from observer.base.units import NS_PER_S
 from observer.brokers.broker import Bar, PastTrade, Priority, Quote
 from observer.brokers.domestic import DailyPage, MinuteDay, SessionDay, UnreadableRow, VenueTrading
 from observer.brokers.etf import EtfQuote, NavDay
-from observer.brokers.http import Request, RestPipeline
+from observer.brokers.http import Page, Request, RestPipeline
 from observer.brokers.kis import calls
-from observer.brokers.kis.calls import QUOTES_PER_CALL, Arguments, BackByDay, BackByHour, Continued, KisCall
+from observer.brokers.kis.calls import QUOTES_PER_CALL, Arguments, BackByHour, Continued, KisCall
 from observer.brokers.kis.decoder import content_of
 from observer.brokers.kis.minute_days import MinuteDays
-from observer.brokers.kis.schema import OverseasInstrument, StockInformation
+from observer.brokers.kis.schema import SINGLE_QUOTE
 from observer.brokers.kis.times import date_text, date_text_of, midnight_ns, parse_date
-from observer.brokers.kis.venues import NXT, venue_named
+from observer.brokers.kis.venues import NXT
 from observer.brokers.time_and_sales import TradesPage
 from observer.reference.listings.model import KOREA, NOT_TRADED, NOT_TRADED_GROUPS, Tradable
 
@@ -32,13 +33,12 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 # A page goes back at least a second, so a day of 6.5 trading hours can never need more pages than it has seconds.
 _PAGES_BACK_MAX: Final = 24_000
-_ONE_DAY: Final = timedelta(days=1)
+_SINGLE_QUOTE: Final[KisCall[Quote]] = msgspec.structs.replace(calls.QUOTE_DETAIL, record=SINGLE_QUOTE)
 
 
 class KisClient:
-    """The calls of one account. Satisfies `QuoteSource`, `HaltSource`, `HistorySource`, `PastBarSource`, `BarArchive`,
-    `EtfSource`, `SessionSource`, `VenueSource` and `SecuritySource`. Every method raises ProviderError: KIS did not
-    answer, or refused.
+    """The calls of one account. Satisfies `RestClient`. Every method raises ProviderError: KIS did not answer, or
+    refused.
     """
 
     def __init__(self, pipeline: RestPipeline, *, single_quotes: bool = False) -> None:
@@ -63,22 +63,23 @@ class KisClient:
             MalformedError: an answer cannot be read, or the pages do not end.
             ProviderError: KIS did not answer.
         """
-        used = priority or call.priority
+        rows: list[T] = []
         try:
-            match call.paging:
-                case None:
-                    body, _ = await self._page(call, call.query_of(arguments), used)
-                    return call.read(body, call.given(arguments))
-                case Continued() as paging:
-                    return await self._fetch_continued(call, paging, arguments, used)
-                case BackByHour() as paging:
-                    return await self._fetch_by_hour(call, paging, arguments, used, is_enough)
-                case BackByDay() as paging:
-                    return await self._fetch_by_day(call, paging, arguments, used)
+            async with aclosing(self._pages(call, arguments, priority or call.priority)) as pages:
+                async for page in pages:
+                    rows += page
+                    if is_enough(page):
+                        break
         except BadRequestError as error:
             if call.not_found and error.code == call.not_found:
                 return []
             raise
+        match call.paging:
+            case Continued():
+                return _within_days(call, rows, arguments)
+            case BackByHour() as paging:
+                return _within_hours(call, paging, rows, arguments)
+        return rows
 
     async def fetch_one(self, call: KisCall[T], arguments: Arguments) -> T | None:
         """The one row of an answer; None when KIS does not know what is asked for."""
@@ -93,29 +94,11 @@ class KisClient:
         The rows of an answer name the symbol and not the venue: lines of one stock go into calls of their own.
         """
         if self.quotes_per_call == 1:
-            return [quote for symbol in symbols for quote in await self._single_quote(symbol, priority)]
-        pages = [await self.fetch(calls.QUOTES, {"symbols": page}, priority) for page in _each_stock_once(symbols)]
-        return pages[0] if len(pages) == 1 else [quote for page in pages for quote in page]
-
-    async def _single_quote(self, symbol: str, priority: Priority) -> Sequence[Quote]:
-        return [
-            Quote(
-                symbol=symbol,
-                price=detail.price,
-                open=detail.open,
-                high=detail.high,
-                low=detail.low,
-                previous_close=detail.base_price,
-                upper_limit=detail.upper_limit,
-                lower_limit=detail.lower_limit,
-                bid=None,
-                ask=None,
-                cumulative_volume=detail.cumulative_volume,
-                cumulative_value=detail.cumulative_value,
-                venue=venue_named(symbol),
-            )
-            for detail in await self.fetch(calls.QUOTE_DETAIL, {"symbol": symbol}, priority)
-        ]
+            pages = [await self.fetch(_SINGLE_QUOTE, {"symbol": symbol}, priority) for symbol in symbols]
+        else:
+            groups = _each_stock_once(symbols)
+            pages = [await self.fetch(calls.QUOTES, {"symbols": group}, priority) for group in groups]
+        return [quote for page in pages for quote in page]
 
     async def is_halted(self, symbol: str) -> bool | None:
         """Whether dealing in the symbol is stopped, as its single quote says; None when KIS does not know it."""
@@ -125,12 +108,10 @@ class KisClient:
     # --- history ---
 
     async def daily_bars(self, symbol: str, first: date, last: date) -> Sequence[Bar]:
-        """Daily bars as traded, oldest first, both days included; at most 100, the newest. KIS can return the newest
-        100 whatever the range (docs/kis.md#daily-bars): only those within it count.
-        """
-        bars = await self.fetch(calls.DAILY_BARS, {"symbol": symbol, "first": first, "last": last})
-        first_ns, last_ns = midnight_ns(date_text(first)), midnight_ns(date_text(last))
-        return [bar for bar in bars if first_ns <= bar.start_ns <= last_ns]
+        """Daily bars as traded, oldest first, both days included; at most 100, the newest."""
+        return _bars_within(
+            await self.fetch(calls.DAILY_BARS, {"symbol": symbol, "first": first, "last": last}), first, last
+        )
 
     async def minute_bars(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[Bar]:
         """Today's minute bars that start in [from, to], oldest first, each with its own value."""
@@ -172,12 +153,10 @@ class KisClient:
     # --- bars of many days ---
 
     async def daily_page(self, symbol: str, first: date, last: date, priority: Priority) -> DailyPage:
-        """As `BarArchive`; KIS can return the newest 100 whatever the range (docs/kis.md#daily-bars)."""
-        bars, unreadable = await self._read_apart(
-            calls.DAILY_BARS, {"symbol": symbol, "first": first, "last": last}, priority
-        )
-        first_ns, last_ns = midnight_ns(date_text(first)), midnight_ns(date_text(last))
-        return DailyPage([bar for bar in bars if first_ns <= bar.start_ns <= last_ns], unreadable)
+        """As `BarArchive`."""
+        asked: Arguments = {"symbol": symbol, "first": first, "last": last}
+        bars, unreadable = await self._read_apart(calls.DAILY_BARS, asked, priority)
+        return DailyPage(_bars_within(bars, first, last), unreadable)
 
     async def past_days(self, symbol: str, days: Sequence[date], priority: Priority) -> AsyncIterator[MinuteDay]:
         """As `BarArchive`."""
@@ -196,17 +175,8 @@ class KisClient:
         assert isinstance(call.paging, BackByHour)
         wanted = MinuteDays(days, call.paging.rows_per_page, until_ns)
         while (until_ns := wanted.until_ns) is not None:
-            arguments: Arguments = {"symbol": symbol, "begin": until_ns, "end": until_ns}
-            for day in wanted.take(*await self._read_apart(call, arguments, priority)):
+            for day in wanted.take(*await self._read_apart(call, {"symbol": symbol, "end": until_ns}, priority)):
                 yield day
-
-    async def _read_apart(
-        self, call: KisCall[T], arguments: Arguments, priority: Priority
-    ) -> tuple[list[T], tuple[UnreadableRow, ...]]:
-        """One page's rows, oldest first, and apart from them those that cannot be read."""
-        body, _ = await self._page(call, call.query_of(arguments), priority)
-        rows, apart = call.record.read_apart(body, call.given(arguments))
-        return rows, tuple(UnreadableRow(f"{call.name}: {error}", content_of(row), n) for n, error, row in apart)
 
     # --- ETFs, sessions, securities ---
 
@@ -234,103 +204,72 @@ class KisClient:
         """Whether each stock trades at NXT today, by its basic data (docs/kis.md#sessions-and-venues). Unknown symbols
         are absent. One call a symbol.
         """
-        stocks = [await self.fetch(calls.STOCK, {"symbol": symbol}, "bulk") for symbol in symbols]
-        return [
-            VenueTrading(stock.symbol, NXT, stock.on_nxt and not stock.suspended_on_nxt)
-            for found in stocks
-            for stock in found
-        ]
+        answers = [await self.fetch(calls.STOCK, {"symbol": symbol}, "bulk") for symbol in symbols]
+        stocks = [stock for answer in answers for stock in answer]
+        return [VenueTrading(each.symbol, NXT, each.on_nxt and not each.suspended_on_nxt) for each in stocks]
 
-    # --- paging ---
+    # --- pages ---
 
     async def _page(
         self, call: KisCall[T], query: Mapping[str, str], priority: Priority, *, continued: bool = False
-    ) -> tuple[msgspec.Struct, bool]:
+    ) -> Page[msgspec.Struct]:
         """One answer's body, and whether KIS says that another page follows."""
         request = Request(call.name, "GET", call.path, call.transaction, query, continued=continued)
-        page = await self._pipeline.call_page(request, priority, call.record.body_type)
-        return page.body, page.more
+        return await self._pipeline.call_page(request, priority, call.record.body_type)
 
-    async def _fetch_continued(
+    async def _read_apart(
+        self, call: KisCall[T], arguments: Arguments, priority: Priority
+    ) -> tuple[list[T], tuple[UnreadableRow, ...]]:
+        """One page's rows, oldest first, and apart from them those that cannot be read."""
+        page = await self._page(call, call.query_of(arguments), priority)
+        rows, apart = call.record.read_apart(page.body, call.given(arguments))
+        return rows, tuple(UnreadableRow(f"{call.name}: {error}", content_of(row), n) for n, error, row in apart)
+
+    async def _pages(self, call: KisCall[T], arguments: Arguments, priority: Priority) -> AsyncGenerator[list[T]]:
+        match call.paging:
+            case None:
+                page = await self._page(call, call.query_of(arguments), priority)
+                yield call.read(page.body, call.given(arguments))
+            case Continued() as paging:
+                async for rows in self._pages_continued(call, paging, arguments, priority):
+                    yield rows
+            case BackByHour() as paging:
+                async for rows in self._pages_back(call, paging, arguments, priority):
+                    yield rows
+
+    async def _pages_continued(
         self, call: KisCall[T], paging: Continued, arguments: Arguments, priority: Priority
-    ) -> Sequence[T]:
-        query, found, continued, more = call.query_of(arguments), list[T](), False, True
-        for _ in range(paging.pages_max):
-            body, more = await self._page(call, query, priority, continued=continued)
-            rows = call.read(body, call.given(arguments))
-            found += rows
-            if not more or (paging.oldest_first and any(row >= arguments["last"] for row in _orders(call, rows))):
-                return _within_days(call, found, arguments) if call.record.order else found
-            query = {**query, **{key.upper(): getattr(body, key) for key in paging.keys}}
-            continued = True
-        raise _endless(call, paging.pages_max)
-
-    async def _fetch_by_day(
-        self, call: KisCall[T], paging: BackByDay, arguments: Arguments, priority: Priority
-    ) -> Sequence[T]:
-        """Each page ends before the one that came before it, until one is empty or reaches the first day."""
-        found: list[T] = []
-        last, first = arguments["last"], arguments["first"]
-        assert isinstance(last, date)
-        for _ in range(paging.pages_max):
-            body, _ = await self._page(call, call.query_of({**arguments, "last": last}), priority)
-            rows = [row for row in call.read(body, call.given(arguments)) if _order(call)(row) <= last]
-            found += rows
-            if not rows or _order(call)(rows[0]) <= first:
-                return _within_days(call, found, arguments)
-            last = _order(call)(rows[0]) - _ONE_DAY
-        raise _endless(call, paging.pages_max)
-
-    async def _fetch_by_hour(
-        self,
-        call: KisCall[T],
-        paging: BackByHour,
-        arguments: Arguments,
-        priority: Priority,
-        is_enough: Callable[[Sequence[T]], bool],
-    ) -> Sequence[T]:
-        """The rows of the Korean day of `end` from `begin` to `end`, each once."""
-        begin_ns, end_ns, time = arguments["begin"], arguments["end"], attrgetter(paging.time)
-        assert isinstance(begin_ns, int)
-        assert isinstance(end_ns, int)
-        day_ns = midnight_ns(date_text_of(end_ns))
-        by_order = {
-            _order(call)(row): row
-            async for page in self._pages_back(
-                *(call, paging, arguments, begin_ns - paging.lead_ns, end_ns, priority, is_enough)
-            )
-            for row in page
-            if time(row) >= day_ns
-        }
-        rows = call.finish([by_order[order] for order in sorted(by_order)])
-        return [row for row in rows if begin_ns <= time(row) <= end_ns]
+    ) -> AsyncIterator[list[T]]:
+        query, day_of = call.query_of(arguments), _order(call)
+        for number in range(paging.pages_max):
+            page = await self._page(call, query, priority, continued=number > 0)
+            rows = call.read(page.body, call.given(arguments))
+            yield rows
+            if not page.more or (paging.oldest_first and any(day_of(row) >= arguments["last"] for row in rows)):
+                return
+            query |= {key.upper(): getattr(page.body, key) for key in paging.keys}
+        # KIS repeats itself, or the call means more than it should.
+        raise MalformedError(f"{call.name}: more than {paging.pages_max} pages", call=call.name)
 
     async def _pages_back(
-        self,
-        call: KisCall[T],
-        paging: BackByHour,
-        arguments: Arguments,
-        begin_ns: int,
-        end_ns: int,
-        priority: Priority,
-        is_enough: Callable[[Sequence[T]], bool],
-    ) -> AsyncIterator[Sequence[T]]:
-        """The pages at and before `end_ns` until one reaches back before `begin_ns` or is enough; rows may repeat.
+        self, call: KisCall[T], paging: BackByHour, arguments: Arguments, priority: Priority
+    ) -> AsyncIterator[list[T]]:
+        """The pages at and before `end` until one reaches back before `begin`; rows may repeat.
 
         The next page starts in the second where this one ended, since a second can be spread over two pages; when that
         brings nothing earlier, a second before it.
         """
-        given, time = call.given(arguments), attrgetter(paging.time)
+        begin_ns, end_ns = _span(arguments)
         cursor_ns = end_ns // NS_PER_S * NS_PER_S
         for _ in range(_PAGES_BACK_MAX):
-            body, _ = await self._page(call, call.query_of({**arguments, "end": cursor_ns}), priority)
-            rows = call.read(body, given)
+            page = await self._page(call, call.query_of({**arguments, "end": cursor_ns}), priority)
+            rows = call.read(page.body, call.given(arguments))
             yield rows
-            if len(rows) < paging.rows_per_page or is_enough(rows):
+            if len(rows) < paging.rows_per_page:
                 return
-            oldest_ns = min(map(time, rows))
+            oldest_ns = min(map(attrgetter(paging.time), rows))
             cursor_ns = oldest_ns if oldest_ns < cursor_ns else cursor_ns - NS_PER_S
-            if cursor_ns < begin_ns:
+            if cursor_ns < begin_ns - paging.lead_ns:
                 return
 
 
@@ -339,19 +278,36 @@ def _order(call: KisCall[T]) -> Callable[[T], Any]:
     return attrgetter(call.record.order)
 
 
-def _orders(call: KisCall[T], rows: Sequence[T]) -> list[Any]:
-    return [_order(call)(row) for row in rows]
+def _each_once(call: KisCall[T], rows: Sequence[T]) -> list[T]:
+    """The rows of several pages in their order; of a repeated one the last."""
+    by_order = {_order(call)(row): row for row in rows}
+    return [by_order[order] for order in sorted(by_order)]
 
 
 def _within_days(call: KisCall[T], rows: Sequence[T], arguments: Arguments) -> list[T]:
-    """The rows from the first to the last day, each day once."""
-    by_day = dict(zip(_orders(call, rows), rows, strict=True))
-    return [by_day[day] for day in sorted(by_day) if arguments["first"] <= day <= arguments["last"]]
+    """The rows from the first to the last day."""
+    return [row for row in _each_once(call, rows) if arguments["first"] <= _order(call)(row) <= arguments["last"]]
 
 
-def _endless(call: KisCall[T], pages_max: int) -> MalformedError:
-    """KIS goes on after so many pages: it repeats itself, or the call means more than it should."""
-    return MalformedError(f"{call.name}: more than {pages_max} pages", call=call.name)
+def _within_hours(call: KisCall[T], paging: BackByHour, rows: Sequence[T], arguments: Arguments) -> list[T]:
+    """The rows of the Korean day of `end` from `begin` to `end`."""
+    (begin_ns, end_ns), time_of = _span(arguments), attrgetter(paging.time)
+    day_ns = midnight_ns(date_text_of(end_ns))
+    of_day = call.finish(_each_once(call, [row for row in rows if time_of(row) >= day_ns]))
+    return [row for row in of_day if begin_ns <= time_of(row) <= end_ns]
+
+
+def _span(arguments: Arguments) -> tuple[int, int]:
+    begin_ns, end_ns = arguments["begin"], arguments["end"]
+    assert isinstance(begin_ns, int)
+    assert isinstance(end_ns, int)
+    return begin_ns, end_ns
+
+
+def _bars_within(bars: Sequence[Bar], first: date, last: date) -> Sequence[Bar]:
+    """Those of the days: KIS can return the newest 100 whatever the range (docs/kis.md#daily-bars)."""
+    first_ns, last_ns = midnight_ns(date_text(first)), midnight_ns(date_text(last))
+    return [bar for bar in bars if first_ns <= bar.start_ns <= last_ns]
 
 
 def _each_stock_once(lines: Sequence[str]) -> Sequence[Sequence[str]]:
@@ -375,8 +331,10 @@ _KINDS: Final[Mapping[str, str]] = {"01": "stock", "02": "warrant", "03": "fund"
 _TRADING: Final = ("", "01")
 
 
-def tradable_in_korea(exchange: str, stock: StockInformation) -> Tradable | None:
-    """The security, if it is listed on that exchange, neither delisted nor suspended, and of a kind that is traded."""
+def tradable_in_korea(exchange: str, stock: Any) -> Tradable | None:
+    """The security, if it is listed on that exchange, neither delisted nor suspended, and of a kind that is traded.
+    `stock` is a row of `schema.STOCK`.
+    """
     if _MARKETS.get(stock.market) != exchange or stock.delisted_on is not None or stock.suspended:
         return None
     if stock.group in NOT_TRADED_GROUPS:
@@ -384,8 +342,10 @@ def tradable_in_korea(exchange: str, stock: StockInformation) -> Tradable | None
     return Tradable(exchange, stock.symbol, stock.name, stock.english_name, "KRW", "", stock.group)
 
 
-def tradable_abroad(found: OverseasInstrument) -> Tradable | None:
-    """The security, if it is listed, not stopped, and of a kind that is traded."""
+def tradable_abroad(found: Any) -> Tradable | None:
+    """The security, if it is listed, not stopped, and of a kind that is traded. `found` is a row of
+    `schema.OVERSEAS_INSTRUMENT`.
+    """
     kind = _KINDS.get(found.kind, "")
     if not found.listed or found.delisted or found.trading_stop not in _TRADING or kind in NOT_TRADED:
         return None

@@ -22,35 +22,18 @@ from observer.brokers.broker import Credentials
 if TYPE_CHECKING:  # only the name of a type: this file is pure
     from observer.brokers.http import Request
 
-_ERRORS: Final[dict[str, type[ProviderError]]] = {
-    "EGW00201": RateExceededError,
-    "EGW00121": TokenExpiredError,
-    "EGW00122": TokenExpiredError,
-    "EGW00123": TokenExpiredError,
-    "EGW00133": TokenThrottledError,
-    "EGW00002": MaintenanceError,
-    "EGW00300": MaintenanceError,
-    "EGW00301": MaintenanceError,
-    "EGW00302": MaintenanceError,
-    # The services behind the gateway, with HTTP 200 (docs/kis.md#errors).
-    "OPSQ0003": MaintenanceError,
-    "OPSQ0009": MaintenanceError,
-    "OPSQ0010": MaintenanceError,
-    "OPSQ0011": MaintenanceError,
-    "OPSQ1002": MaintenanceError,
+_CODES: Final[Mapping[type[ProviderError], str]] = {
+    RateExceededError: "EGW00201",
+    TokenExpiredError: "EGW00121 EGW00122 EGW00123",
+    TokenThrottledError: "EGW00133",
+    # OPSQ...: the services behind the gateway, with HTTP 200 (docs/kis.md#errors).
+    MaintenanceError: "EGW00002 EGW00300 EGW00301 EGW00302 OPSQ0003 OPSQ0009 OPSQ0010 OPSQ0011 OPSQ1002",
     # These come with HTTP 500 too; asked again, KIS would say the same.
-    "EGW00102": BadRequestError,
-    "EGW00103": BadRequestError,
-    "EGW00105": BadRequestError,
-    "EGW00132": BadRequestError,
-    "EGW00206": BadRequestError,
-    "EGW00207": BadRequestError,
-    "EGW00208": BadRequestError,
-    "EGW00213": BadRequestError,
-    "EGW00304": BadRequestError,
-    "EGW02004": BadRequestError,
+    BadRequestError: """
+        EGW00102 EGW00103 EGW00105 EGW00132 EGW00206 EGW00207 EGW00208 EGW00213 EGW00304 EGW02004
+    """,
 }
-
+_ERRORS: Final = {code: error for error, codes in _CODES.items() for code in codes.split()}
 _REMEDIES: Final[dict[str, str]] = {
     "EGW00103": "KIS does not know this app key: check it against the portal's, and that it has not run out",
     "EGW00105": "this app secret does not belong to the app key: copy both again from the portal",
@@ -103,7 +86,10 @@ def classify(status: int, body: bytes) -> ProviderError | None:
     """
     if body.lstrip()[:1] == b"<" and status in (200, 502):
         return MaintenanceError(f"HTTP {status} with an HTML page instead of an answer", code=f"HTTP {status}")
-    envelope = _read(body)
+    try:
+        envelope = _decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # a gateway's HTML page, say
+        envelope = _Envelope()
     code = (envelope.msg_cd or envelope.error_code or "").strip()
     text = (envelope.msg1 or envelope.error_description or "").strip() or f"HTTP {status}"
     refused = str(envelope.rt_cd or "0").strip() not in ("", "0")
@@ -112,14 +98,6 @@ def classify(status: int, body: bytes) -> ProviderError | None:
     error_type = _ERRORS.get(code) or _error_of_status(status)
     remedy = f" ({_REMEDIES[code]})" if code in _REMEDIES else ""
     return error_type(f"{code} {text}{remedy}".strip(), code=code or f"HTTP {status}")
-
-
-def _read(body: bytes) -> _Envelope:
-    """The envelope; an empty one when the body is not JSON of that shape (a gateway's HTML page, say)."""
-    try:
-        return _decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _Envelope()
 
 
 def _error_of_status(status: int) -> type[ProviderError]:

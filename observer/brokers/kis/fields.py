@@ -10,7 +10,7 @@ leading zeros; `padded_number` does, for the fields that need it.
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from math import isfinite
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 import msgspec
 
@@ -200,8 +200,14 @@ def bytes_of(frame: str | bytes) -> bytes:
     return frame if isinstance(frame, bytes) else frame.encode("utf-8", "surrogatepass")
 
 
-def open_frame(frame: bytes) -> tuple[bytes, int, bytes]:
-    """A frame's TR id, the number of records that it claims, and its payload.
+Frame: TypeAlias = tuple[bytes, Source, int, list[bytes], int, int]
+"""A frame taken apart: its TR id and the source that this states, the number of records that it claims, all fields, and
+what their number makes of it: so many to a record, and so many that are left over.
+"""
+
+
+def open_frame(frame: bytes) -> Frame:
+    """Take a frame apart.
 
     Raises:
         ValueError: it is no frame of plain text.
@@ -212,7 +218,9 @@ def open_frame(frame: bytes) -> tuple[bytes, int, bytes]:
     records = padded_count(count_text)
     if not 0 < records <= RECORDS_MAX:
         raise ValueError(f"{records} records")
-    return transaction, records, payload
+    fields = payload.split(b"^")
+    source = SOURCES.get(transaction[SOURCE], SOURCES[b"ST"])
+    return transaction, source, records, fields, *divmod(len(fields), records)
 
 
 def quarantined(source: str, frame: bytes, receive_time_ns: int, reason: str) -> InputQuarantined:

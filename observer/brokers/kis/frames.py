@@ -129,13 +129,11 @@ def unread_lines(content: bytes, trades: int) -> Collection[str] | None:
     where the frame does not show them. Never raises.
     """
     try:
-        transaction, records, payload = open_frame(content)
-        fields, line = payload.split(b"^"), SOURCES[transaction[SOURCE]].line
-        width, remainder = divmod(len(fields), records)
+        _, source, _, fields, width, remainder = open_frame(content)
         if remainder or not RECORD_WIDTH_MIN <= width < 2 * RECORD_WIDTH_MIN:
             return None
         starts = [start for start in range(0, len(fields), width) if fields[start + HOUR_CLASS].strip() not in AUCTIONS]
-        return {line(fields[start]) for start in starts[trades:]}
+        return {source.line(fields[start]) for start in starts[trades:]}
     except (ValueError, KeyError):
         return None
 
@@ -148,11 +146,9 @@ def _read_unusual(
     Raises:
         ValueError: nothing of it can be read, or its records only up to what has been appended.
     """
-    transaction, records, payload = open_frame(content)
+    transaction, source, records, fields, width, remainder = open_frame(content)
     if transaction not in TRADE_TRANSACTIONS:
         raise ValueError(f"{transaction!r} is not a trade record")
-    fields, source = payload.split(b"^"), SOURCES[transaction[SOURCE]]
-    width, remainder = divmod(len(fields), records)
     seen = width if 0 < width < 2 * RECORD_WIDTH_MIN else _width_by_content(fields)
     if remainder == 0 and width >= RECORD_WIDTH_MIN and width == seen:
         _read_records(fields, width, receive_time_ns, source, trades, expected, wrong)

@@ -10,7 +10,7 @@ from typing import Final
 
 from bus.events import MarketStateChanged, Trade
 from observer.brokers.broker import StreamFact
-from observer.brokers.kis.fields import PROVIDER, SOURCE, SOURCES, open_frame
+from observer.brokers.kis.fields import PROVIDER, open_frame
 from observer.brokers.kis.frames import RECORD_WIDTH_MIN
 from observer.brokers.kis.venues import venue_named
 
@@ -24,14 +24,11 @@ def flags_of(frame: bytes) -> tuple[bytes, Mapping[str, bool]]:
     line. A malformed frame is returned unchanged; its parser rejects it.
     """
     try:
-        transaction, count, payload = open_frame(frame)
-        fields = payload.split(b"^")
-        width, remainder = divmod(len(fields), count)
+        transaction, source, count, fields, width, remainder = open_frame(frame)
         if remainder or width < RECORD_WIDTH_MIN:
             return frame, {}
         records = [fields[start : start + width] for start in range(0, len(fields), width)]
-        line = SOURCES[transaction[SOURCE]].line
-        flags = {line(record[0]): record[_FLAG] == HALT_MARK for record in records}
+        flags = {source.line(record[0]): record[_FLAG] == HALT_MARK for record in records}
     except ValueError:
         return frame, {}
     trades = [record for record in records if record[_FLAG] != HALT_MARK or record[_VOLUME] != b"0"]

@@ -13,7 +13,7 @@ from observer.brokers.bodies import decode
 from observer.brokers.http import Request, send_once
 from observer.brokers.kis.envelope import KisRestDialect
 from observer.brokers.kis.times import moment_ns
-from observer.brokers.raw import UNRECORDED, CallRecorder
+from observer.brokers.raw import UNRECORDED, AccountRecorder
 
 Body = TypeVar("Body")
 
@@ -87,7 +87,7 @@ def _secret(field: str, otherwise: str) -> str:
 class KisIssuing:
     """Issues tokens and approval keys. Without retries: `accounts.tokens` decides when to ask again."""
 
-    def __init__(self, client: httpx.AsyncClient, clock: Clock, recorder: CallRecorder = UNRECORDED) -> None:
+    def __init__(self, client: httpx.AsyncClient, clock: Clock, recorder: AccountRecorder = UNRECORDED) -> None:
         self._client = client
         self._clock = clock
         self._recorder = recorder

@@ -12,11 +12,12 @@ from typing import Final
 
 import httpx
 
-from observer.base.errors import BadRequestError, DataFileError, MaintenanceError, TransportError
+from observer.base.errors import BadRequestError, DataFileError, MaintenanceError
 from observer.base.files import replace_file
 from observer.base.text import shown
 from observer.brokers.bodies import only_member
 from observer.brokers.broker import FileStamp, Progress
+from observer.brokers.http import ended_call
 from observer.brokers.kis.listings import file_name
 
 _PACKED_BYTES_MAX: Final = 4_000_000  # the largest real file has 0.75 MB before it is packed
@@ -76,20 +77,15 @@ class KisMasterFiles:
         """
         path = f"/common/master/{file_name(exchange)}.zip"
         call = f"master_file {exchange}"
-        try:
-            async with (
-                asyncio.timeout(self._within_s),
-                self._client.stream(method, path, headers=_HEADERS, follow_redirects=False) as response,
-            ):
-                if response.status_code != httpx.codes.OK:
-                    code = f"HTTP {response.status_code}"
-                    error_type = MaintenanceError if response.is_server_error else BadRequestError
-                    raise error_type(f"{call}: {code}", call=call, code=code)
-                yield response
-        except TimeoutError as error:
-            raise TransportError(f"{call}: no end within {self._within_s:g} s", call=call) from error
-        except httpx.TransportError as error:
-            raise TransportError(f"{call}: {type(error).__name__} {error}".strip(), call=call) from error
+        async with (
+            ended_call(self._client, call, self._within_s),
+            self._client.stream(method, path, headers=_HEADERS, follow_redirects=False) as response,
+        ):
+            if response.status_code != httpx.codes.OK:
+                code = f"HTTP {response.status_code}"
+                error_type = MaintenanceError if response.is_server_error else BadRequestError
+                raise error_type(f"{call}: {code}", call=call, code=code)
+            yield response
 
 
 def _stamp(response: httpx.Response) -> FileStamp:

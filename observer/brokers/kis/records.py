@@ -27,8 +27,7 @@ from bus.events import (
 from observer.brokers.broker import StreamFact
 from observer.brokers.kis.fields import (
     PROVIDER,
-    SOURCE,
-    SOURCES,
+    Frame,
     Source,
     bytes_of,
     day_at,
@@ -221,34 +220,26 @@ def parse_facts(frame: str | bytes, receive_time_ns: int) -> tuple[list[StreamFa
     facts: list[StreamFact] = []
     kind = "stream"
     try:
-        transaction, records, payload = open_frame(content)
-        layout = _LAYOUTS.get(transaction)
+        opened = open_frame(content)
+        layout = _LAYOUTS.get(opened[0])
         if layout is None:
             # Overseas trades (HDFSCNT0) end here too: nothing of ours registers them.
-            reason = f"{ascii(transaction[:32])[1:]} is a record of no kind that is kept"
+            reason = f"{ascii(opened[0][:32])[1:]} is a record of no kind that is kept"
         else:
             kind = layout.name
-            place = SOURCES[transaction[SOURCE]]
-            reason = _read_records(layout, place, records, payload.split(b"^"), receive_time_ns, facts)
+            reason = _read_records(layout, opened, receive_time_ns, facts)
     except (ValueError, KeyError) as error:
         reason = f"record {len(facts) + 1}: {type(error).__name__}: {error}"
     return facts, quarantined(kind, content, receive_time_ns, reason) if reason else None
 
 
-def _read_records(
-    layout: _Layout,
-    source: Source,
-    records: int,
-    fields: list[bytes],
-    receive_time_ns: int,
-    facts: list[StreamFact],
-) -> str:
+def _read_records(layout: _Layout, opened: Frame, receive_time_ns: int, facts: list[StreamFact]) -> str:
     """Append every whole record to `facts`, so that those before an error stay; returns what is wrong, if anything.
 
     Raises:
         ValueError, KeyError: a record cannot be read; those before it have been appended.
     """
-    width, remainder = divmod(len(fields), records)
+    _, source, records, fields, width, remainder = opened
     reason, read_width = "", width
     if remainder or width < layout.width_min:
         width, read_width = _width_by_content(layout, fields), layout.width_min

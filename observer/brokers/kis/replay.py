@@ -6,10 +6,7 @@ the question) needs the caller's arguments, which are not in a capture. Where ro
 stands in for the caller's.
 """
 
-from collections.abc import Sequence
-from typing import Final, Literal
-
-import msgspec
+from typing import Final
 
 from bus.events import InputQuarantined
 from observer.base.errors import ProviderError
@@ -20,20 +17,9 @@ from observer.brokers.kis.envelope import classify
 from observer.brokers.kis.issuing import ISSUING_CALLS
 from observer.brokers.kis.session import KisSession
 from observer.brokers.quarantine import bounded
-from observer.brokers.raw import RawRecord
+from observer.brokers.raw import RawFacts, RawRecord
 
 _SOURCE: Final = "kis.stream"
-
-Outcome = Literal["decoded", "refused", "malformed", "unknown"]
-
-
-class Decoded(msgspec.Struct, frozen=True):
-    """The outcome of a record. `refused`: the broker said no; `malformed`: the answer could not be read; `unknown`: the
-    call has no decoder. These three have no facts.
-    """
-
-    facts: Sequence[msgspec.Struct] = ()
-    outcome: Outcome = "decoded"
 
 
 class RawDecoder:
@@ -42,34 +28,34 @@ class RawDecoder:
     def __init__(self) -> None:
         self._sessions: dict[tuple[str, int], KisSession] = {}  # of each account's connections
 
-    def decode(self, record: RawRecord) -> Decoded:
+    def decode(self, record: RawRecord) -> RawFacts:
         """The facts of a record. Never raises; sent records have none."""
         if record.direction == "sent":
-            return Decoded()
+            return RawFacts()
         return self._frame(record) if record.channel == "stream" else _answer(record)
 
-    def _frame(self, record: RawRecord) -> Decoded:
+    def _frame(self, record: RawRecord) -> RawFacts:
         session = self._sessions.setdefault((record.account, record.connection), KisSession(""))
         match session.read(record.content):
             case Data() as data:
                 parsed = session.parse(data, record.time_ns)
                 broken = () if parsed.broken is None else (bounded(parsed.broken),)
-                return Decoded((*parsed.trades, *parsed.facts, *broken))
+                return RawFacts((*parsed.trades, *parsed.facts, *broken))
             case Unreadable(content, reason):
-                return Decoded((bounded(InputQuarantined(_SOURCE, record.time_ns, reason, content)),))
-        return Decoded()
+                return RawFacts((bounded(InputQuarantined(_SOURCE, record.time_ns, reason, content)),))
+        return RawFacts()
 
 
-def _answer(record: RawRecord) -> Decoded:
+def _answer(record: RawRecord) -> RawFacts:
     if classify(record.status, record.content) is not None:
-        return Decoded(outcome="refused")
+        return RawFacts(outcome="refused")
     if record.call in ISSUING_CALLS:
-        return Decoded()  # nothing of a token is recorded
+        return RawFacts()  # nothing of a token is recorded
     call = CALLS.get(record.call)
     if call is None:
-        return Decoded(outcome="unknown")
+        return RawFacts(outcome="unknown")
     try:
         body = decode(record.content, call.record.body_type, call.name)
-        return Decoded(call.read(body, call.given_of(record.query, record.time_ns)))
+        return RawFacts(call.read(body, call.given_of(record.query, record.time_ns)))
     except ProviderError:
-        return Decoded(outcome="malformed")
+        return RawFacts(outcome="malformed")

@@ -173,15 +173,6 @@ def read_moment(date_text: str, hour_text: str | None = None) -> int:
         raise MalformedError(str(error)) from error
 
 
-def end_moment(date_text: str, hour_text: str) -> int | None:
-    """As `read_moment` with a time; None when the time is blank or 000000: what it ends still lasts.
-
-    Raises:
-        MalformedError: see `read_moment`.
-    """
-    return read_moment(date_text, hour_text) if hour_text.strip().strip("0") else None
-
-
 def _padded_number(text: str) -> float:
     stripped = text.strip()
     if not stripped:

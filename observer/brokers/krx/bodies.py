@@ -7,10 +7,11 @@ row of the first, which has no date because it is always today's list:
      "ETF_TOT_FEE":"0.017000","IDX_CALC_INST_NM2":"일반","LIST_SHRS":"18,600,000",...}
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
+from functools import partial
 from math import isfinite, nan
-from typing import Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 
@@ -32,7 +33,6 @@ from observer.reference.listings.model import ETF_GROUP
 
 PROVIDER: Final = "krx"
 _LOGGED_OUT: Final = b"LOGOUT"
-Body = TypeVar("Body")
 
 _KNOWN_STATUSES: Final[dict[int, type[ProviderError]]] = {429: RateExceededError}
 
@@ -78,31 +78,42 @@ def login_refusal(body: bytes, call: str) -> ProviderError | None:
 
 # --- the data call -------------------------------------------------------------------------------------------
 
+# Attribute of an entry, how it is read, field of a row; of MDCSTAT04601 and of etf_bydd_trd, one ETF on one day.
+_DATA_TABLE: Final = """
+    symbol                 symbol    ISU_SRT_CD
+    name                   text      ISU_ABBRV
+    isin                   text      ISU_CD
+    full_name              text      ISU_NM
+    english_name           text      ISU_ENG_NM
+    issuer                 text      COM_ABBRV
+    index_name             text      ETF_OBJ_IDX_NM
+    index_provider         text      IDX_CALC_INST_NM1
+    region                 text      IDX_MKT_CLSS_NM
+    asset_class            text      IDX_ASST_CLSS_NM
+    replication            text      ETF_REPLICA_METHD_TP_CD
+    tax_type               text      TAX_TP_CD
+    leverage               leverage  IDX_CALC_INST_NM2
+    expense_ratio_percent  number    ETF_TOT_FEE
+    listed_shares          number    LIST_SHRS
+    creation_unit_shares   number    CU_QTY
+    listed_on              day       LIST_DD
+"""
+_OPEN_TABLE: Final = """
+    symbol         symbol  ISU_CD
+    name           text    ISU_NM
+    index_name     text    IDX_IND_NM
+    listed_shares  number  LIST_SHRS
+"""
 
-class _DataRow(msgspec.Struct, kw_only=True):
-    """A row of MDCSTAT04601, every field of it."""
-
-    ISU_CD: str = ""
-    ISU_SRT_CD: str
-    ISU_NM: str = ""
-    ISU_ABBRV: str = ""
-    ISU_ENG_NM: str = ""
-    LIST_DD: str = ""
-    ETF_OBJ_IDX_NM: str = ""
-    IDX_CALC_INST_NM1: str = ""
-    IDX_CALC_INST_NM2: str = ""
-    ETF_REPLICA_METHD_TP_CD: str = ""
-    IDX_MKT_CLSS_NM: str = ""
-    IDX_ASST_CLSS_NM: str = ""
-    LIST_SHRS: str = ""
-    COM_ABBRV: str = ""
-    CU_QTY: str = ""
-    ETF_TOT_FEE: str = ""
-    TAX_TP_CD: str = ""
+_Row = Mapping[str, object]
 
 
 class _DataBody(msgspec.Struct):
-    output: list[_DataRow]
+    output: list[dict[str, object]]
+
+
+class _OpenBody(msgspec.Struct):
+    OutBlock_1: list[dict[str, object]]
 
 
 def data_entries(body: bytes, call: str) -> list[EtfEntry]:
@@ -111,51 +122,17 @@ def data_entries(body: bytes, call: str) -> list[EtfEntry]:
     Raises:
         MalformedError: it is no such answer, or a field cannot be read.
     """
-    return [_data_entry(row, call) for row in decode(body, _DataBody, call).output]
+    return [_entry(row, _DATA_TABLE, call) for row in decode(body, _DataBody, call).output]
 
 
-def _data_entry(row: _DataRow, call: str) -> EtfEntry:
-    return EtfEntry(
-        symbol=_text(row.ISU_SRT_CD, call) or "",
-        name=_text(row.ISU_ABBRV, call),
-        group=ETF_GROUP,  # both clients give ETFs only; ETNs have calls of their own
-        isin=_text(row.ISU_CD, call),
-        full_name=_text(row.ISU_NM, call),
-        english_name=_text(row.ISU_ENG_NM, call),
-        issuer=_text(row.COM_ABBRV, call),
-        index_name=_text(row.ETF_OBJ_IDX_NM, call),
-        index_provider=_text(row.IDX_CALC_INST_NM1, call),
-        region=_text(row.IDX_MKT_CLSS_NM, call),
-        asset_class=_text(row.IDX_ASST_CLSS_NM, call),
-        replication=_text(row.ETF_REPLICA_METHD_TP_CD, call),
-        tax_type=_text(row.TAX_TP_CD, call),
-        leverage=leverage_of(row.IDX_CALC_INST_NM2.strip()),
-        expense_ratio_percent=_number(row.ETF_TOT_FEE, call),
-        listed_shares=_number(row.LIST_SHRS, call),
-        creation_unit_shares=_number(row.CU_QTY, call),
-        listed_on=_day(row.LIST_DD, "%Y/%m/%d", call),
-    )
+def _entry(row: _Row, table: str, call: str) -> EtfEntry:
+    """Both clients give ETFs only; ETNs have calls of their own."""
+    fields = (line.split() for line in table.strip().splitlines())
+    found: dict[str, Any] = {attribute: _value(row, rule, name, call) for attribute, rule, name in fields}
+    return EtfEntry(group=ETF_GROUP, **found)
 
 
 # --- the Open API --------------------------------------------------------------------------------------------
-
-
-class _OpenRow(msgspec.Struct, kw_only=True):
-    """A row of etf_bydd_trd: one ETF on one day, with the fields that the parser reads."""
-
-    BAS_DD: str
-    ISU_CD: str
-    ISU_NM: str = ""
-    TDD_CLSPRC: str = ""
-    NAV: str = ""
-    ACC_TRDVOL: str = ""
-    LIST_SHRS: str = ""
-    IDX_IND_NM: str = ""
-    OBJ_STKPRC_IDX: str = ""
-
-
-class _OpenBody(msgspec.Struct):
-    OutBlock_1: list[_OpenRow]
 
 
 def open_entries(body: bytes, call: str) -> list[EtfEntry]:
@@ -164,16 +141,7 @@ def open_entries(body: bytes, call: str) -> list[EtfEntry]:
     Raises:
         MalformedError: it is no such answer, or a field cannot be read.
     """
-    return [
-        EtfEntry(
-            symbol=_text(row.ISU_CD, call) or "",
-            name=_text(row.ISU_NM, call),
-            group=ETF_GROUP,
-            index_name=_text(row.IDX_IND_NM, call),
-            listed_shares=_number(row.LIST_SHRS, call),
-        )
-        for row in decode(body, _OpenBody, call).OutBlock_1
-    ]
+    return [_entry(row, _OPEN_TABLE, call) for row in decode(body, _OpenBody, call).OutBlock_1]
 
 
 def open_days(body: bytes, received_ns: int, call: str) -> Sequence[EtfNavDay]:
@@ -184,27 +152,41 @@ def open_days(body: bytes, received_ns: int, call: str) -> Sequence[EtfNavDay]:
     """
     days = []
     for row in decode(body, _OpenBody, call).OutBlock_1:
-        close, nav = _number(row.TDD_CLSPRC, call), _number(row.NAV, call)
-        day = _day(row.BAS_DD, "%Y%m%d", call)
-        if not close or day is None:
-            continue
-        symbol = _text(row.ISU_CD, call) or ""
-        premium = 100 * (close - nav) / nav if nav else None
-        index_close, volume = _number(row.OBJ_STKPRC_IDX, call), _number(row.ACC_TRDVOL, call) or 0.0
-        days.append(EtfNavDay(PROVIDER, symbol, day, received_ns, close, nav or None, premium, volume, index_close))
+        names = ("TDD_CLSPRC", "NAV", "OBJ_STKPRC_IDX", "ACC_TRDVOL")
+        close, nav, index_close, volume = (_value(row, "number", name, call) for name in names)
+        symbol, day = _value(row, "symbol", "ISU_CD", call), _value(row, "compact_day", "BAS_DD", call)
+        if close and day is not None:
+            premium = 100 * (close - nav) / nav if nav else None
+            found = EtfNavDay(
+                PROVIDER, symbol, day, received_ns, close, nav or None, premium, volume or 0.0, index_close
+            )
+            days.append(found)
     return days
 
 
 # --- fields --------------------------------------------------------------------------------------------------
 
 
-def _text(text: str, call: str) -> str | None:
+def _value(row: _Row, rule: str, name: str, call: str) -> Any:
+    """A field of a row; None for nothing. The symbol and the day of etf_bydd_trd are in every row."""
+    if name not in row and rule in ("symbol", "compact_day"):
+        raise MalformedError(f"{call}: a row without {name}", call=call)
+    text = row.get(name, "")
+    try:
+        if not isinstance(text, str):
+            raise ValueError(f"{name} is no text")  # noqa: TRY301, TRY004 - as the rules do
+        return _RULES[rule](text)
+    except ValueError as error:
+        raise MalformedError(f"{call}: {error}", call=call) from None
+
+
+def _text(text: str) -> str | None:
     if len(text) > NAME_LENGTH_MAX:
-        raise MalformedError(f"{call}: a text of {len(text):,} letters", call=call)
+        raise ValueError(f"a text of {len(text):,} letters")
     return plain_text(text).strip() or None
 
 
-def _number(text: str, call: str) -> float | None:
+def _number(text: str) -> float | None:
     """A number with commas; None for a blank or a dash."""
     plain = text.replace(",", "").strip()
     if plain in ("", "-"):
@@ -214,15 +196,25 @@ def _number(text: str, call: str) -> float | None:
     except ValueError:
         value = nan
     if not isfinite(value):
-        raise MalformedError(f"{call}: {text!r} is no number", call=call)
+        raise ValueError(f"{text!r} is no number")
     return value
 
 
-def _day(text: str, form: str, call: str) -> str | None:
+def _day(form: str, text: str) -> str | None:
     if not text.strip():
         return None
     try:
         found: date = datetime.strptime(text.strip(), form).date()  # noqa: DTZ007 - a day of the exchange
     except ValueError:
-        raise MalformedError(f"{call}: {text!r} is no day", call=call) from None
+        raise ValueError(f"{text!r} is no day") from None
     return found.isoformat()
+
+
+_RULES: Final[Mapping[str, Callable[[str], object]]] = {
+    "symbol": lambda text: _text(text) or "",
+    "text": _text,
+    "number": _number,
+    "leverage": lambda text: leverage_of(text.strip()),
+    "day": partial(_day, "%Y/%m/%d"),
+    "compact_day": partial(_day, "%Y%m%d"),
+}

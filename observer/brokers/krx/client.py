@@ -1,7 +1,7 @@
 """KRX's two clients to the list of ETFs: the Open API with a key, and the site's data call with a person's own login.
 
 The second is off unless a person configures it: KRX has one session a person, a password that expires every three
-months, and terms that forbid automated collection. What answers mean is in `krx_bodies`.
+months, and terms that forbid automated collection. What answers mean is in `krx.bodies`.
 """
 
 import contextlib
@@ -9,7 +9,7 @@ import fcntl
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final
 
 import httpx
 import msgspec
@@ -75,10 +75,8 @@ class KrxOpenApi:
         return open_days(await self._of_day(day), received_ns, self.name)
 
     async def _of_day(self, day: date) -> bytes:
-        query = {"basDd": day.strftime("%Y%m%d")}
-        return await _send(
-            self._client, "GET", _OPEN_PATH, self.name, query=query, headers={"AUTH_KEY": self._auth_key}
-        )
+        params, headers = {"basDd": day.strftime("%Y%m%d")}, {"AUTH_KEY": self._auth_key}
+        return await _send(self._client, "GET", _OPEN_PATH, self.name, params=params, headers=headers)
 
 
 class KrxData:
@@ -120,8 +118,7 @@ class KrxData:
         return data_entries(content, self.name)
 
     async def _list(self) -> bytes:
-        headers = {"X-Requested-With": "XMLHttpRequest"}
-        return await self._send("POST", _DATA_PATH, form=_DATA_FORM, headers=headers)
+        return await self._send("POST", _DATA_PATH, _DATA_FORM, {"X-Requested-With": "XMLHttpRequest"})
 
     async def _log_in(self) -> None:
         for page in _LOGIN_PAGES:
@@ -134,19 +131,13 @@ class KrxData:
 
     async def _post_login(self, more: Mapping[str, str]) -> bytes:
         empty = dict.fromkeys(("mbrNm", "telNo", "di", "certType"), "")
-        return await self._send("POST", _LOGIN_PATH, form={**empty, "mbrId": self._user, "pw": self._password, **more})
+        return await self._send("POST", _LOGIN_PATH, {**empty, "mbrId": self._user, "pw": self._password, **more})
 
     async def _send(
-        self,
-        method: Literal["GET", "POST"],
-        path: str,
-        form: Mapping[str, str] | None = None,
-        headers: Mapping[str, str] | None = None,
+        self, method: str, path: str, form: Mapping[str, str] | None = None, headers: Mapping[str, str] = {}
     ) -> bytes:
-        referer = str(self._client.base_url.join(_REFERER_PATH))
-        return await _send(
-            self._client, method, path, self.name, form=form, headers={"Referer": referer, **(headers or {})}
-        )
+        referer = {"Referer": str(self._client.base_url.join(_REFERER_PATH))}
+        return await _send(self._client, method, path, self.name, data=form, headers={**referer, **headers})
 
 
 @contextlib.contextmanager
@@ -164,27 +155,11 @@ def _only_session(lock_path: Path, call: str) -> Iterator[None]:
         yield
 
 
-async def _send(
-    client: httpx.AsyncClient,
-    method: str,
-    path: str,
-    call: str,
-    *,
-    query: Mapping[str, str] | None = None,
-    form: Mapping[str, str] | None = None,
-    headers: Mapping[str, str],
-) -> bytes:
-    """A successful answer's content. What went wrong never quotes the request, which can hold a secret."""
-    async with (
-        ended_call(client, call),
-        client.stream(
-            method,
-            path,
-            params=None if query is None else dict(query),
-            data=None if form is None else dict(form),
-            headers=dict(headers),
-        ) as response,
-    ):
+async def _send(client: httpx.AsyncClient, method: str, path: str, call: str, **asked: Any) -> bytes:
+    """A successful answer's content; `asked` are httpx's params, data and headers. What went wrong never quotes the
+    request, which can hold a secret.
+    """
+    async with ended_call(client, call), client.stream(method, path, **asked) as response:
         content = await read_body(response, call)
     refused = refusal(response.status_code, content, call)
     if refused is not None:

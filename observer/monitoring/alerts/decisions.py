@@ -6,7 +6,8 @@ resolved when it has been calm for CALM_NS, and keeps its severity when it comes
 end (`until_ns`) counts as open until then, and leaves no event when it stops.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -150,3 +151,14 @@ def sent_alerts(conditions: Conditions) -> list[OpenAlert]:
         OpenAlert(name, each.severity, each.since_ns, each.text[:SENT_TEXT_LENGTH_MAX], each.count, each.last_ns)
         for name, each in urgent[:SENT_MAX]
     ]
+
+
+def key_of(alert: OpenAlert) -> tuple[str, str]:
+    """An alert's process and identity, which are its own while it is open."""
+    return alert.process, alert.identity
+
+
+def full_processes(alerts: Iterable[OpenAlert]) -> Collection[str]:
+    """The processes whose heartbeats are full: an alert that is absent there may be one that had no room."""
+    counts = Counter(each.process for each in alerts)
+    return {process for process, count in counts.items() if count >= SENT_MAX}

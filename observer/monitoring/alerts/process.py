@@ -7,7 +7,6 @@ written after the outbox has the event: what was not published is not raised, an
 
 import asyncio
 import logging
-import os
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
@@ -15,13 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from bus.commands import OpenAlert
 from bus.events import AlertRaised, AlertResolved, Event, Severity
 from observer.base.clock import Clock
-from observer.base.files import make_private_folder, read_file
 from observer.base.local_time import local_datetime, local_ns
+from observer.base.state_file import StateFile
 from observer.base.text import shown
 from observer.monitoring.alerts.decisions import (
     Condition,
@@ -54,7 +51,6 @@ LEVELS: Final[Mapping[Severity, int]] = {
     "warning": logging.WARNING,
     "critical": logging.CRITICAL,
 }
-_file_decoder: Final = msgspec.json.Decoder(dict[str, Condition])
 
 Publish = Callable[..., object]
 """Takes events, as `bus.producer.Producer.publish` does."""
@@ -82,8 +78,8 @@ class Alerts:
         self.source = source
         self._publish = publish
         self._waiting: list[Event] = []
-        self._path = runtime / FOLDER / f"{source}.json" if runtime else None
-        self._conditions = _kept(self._path) if self._path else {}
+        self._file = _file(runtime / FOLDER / f"{source}.json") if runtime else None
+        self._conditions = (self._file.read() if self._file else None) or {}
         self._is_to_keep = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._left_out: frozenset[str] = frozenset()
@@ -239,10 +235,10 @@ class Alerts:
         """Replace the file after the outbox has taken the events: a producer gathers one turn of the event loop, and
         the caller of `reported` or `resolved` publishes in this turn.
         """
-        if self._path is None or not self._is_to_keep:
+        if self._file is None or not self._is_to_keep:
             return
         self._is_to_keep = False
-        keep = partial(_keep, self._path, self._conditions)  # the list is replaced, never changed
+        keep = partial(_keep, self._file, self._conditions)  # the list is replaced, never changed
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -253,7 +249,7 @@ class Alerts:
 
 def kept_alerts(runtime: Path) -> Mapping[str, Conditions]:
     """The open alerts of each process that has a file of them in this runtime directory, by its name."""
-    found = {path.stem: _kept(path) for path in sorted((runtime / FOLDER).glob("*.json"))}
+    found = {path.stem: _file(path).read() for path in sorted((runtime / FOLDER).glob("*.json"))}
     return {name: conditions for name, conditions in found.items() if conditions}
 
 
@@ -278,20 +274,13 @@ def _log(event: Event, before: Mapping[str, Condition]) -> None:
         logger.info("%s: resolved: %s (%s)", event.identity, event.text, history)
 
 
-def _kept(path: Path) -> dict[str, Condition]:
-    """The open alerts of an earlier process; none where the file is missing or damaged."""
-    try:
-        return _file_decoder.decode(read_file(path))
-    except (OSError, ValueError, RecursionError):
-        return {}
+def _file(path: Path) -> StateFile[dict[str, Condition]]:
+    """The open alerts of a process, which an earlier one may have left."""
+    return StateFile(path, dict[str, Condition], survives_power_failure=False)
 
 
-def _keep(path: Path, conditions: dict[str, Condition]) -> None:
-    """Replace the file, without waiting for the disk: a power failure may cost it, a kill does not."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+def _keep(file: StateFile[dict[str, Condition]], conditions: dict[str, Condition]) -> None:
     try:
-        make_private_folder(path.parent)
-        beside.write_bytes(msgspec.json.encode(conditions))
-        beside.replace(path)
+        file.write(conditions)
     except OSError as error:  # a full disk is itself an alert; the list in memory is whole
         logger.warning("the open alerts are not kept for the next start: %s", error)

@@ -5,29 +5,19 @@ A silenced alert stays open and listed; it is not printed by `observer run` and 
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
 
-import msgspec
-
-from observer.base.files import make_private_folder, read_file, replace_file
-
-_FILE: Final = "silenced.json"
-_decoder: Final = msgspec.json.Decoder(dict[str, int])
+from observer.base.state_file import StateFile
 
 
 class Silences:
     """The silenced identities of one system, each with its end in UTC nanoseconds of market time."""
 
     def __init__(self, runtime: Path) -> None:
-        self._path = runtime / "alerts" / _FILE
+        self._file = StateFile(runtime / "alerts" / "silenced.json", dict[str, int])
 
     def until(self, now_ns: int) -> Mapping[str, int]:
         """The silences that last at this time; none where the file is missing or damaged."""
-        try:
-            found = _decoder.decode(read_file(self._path))
-        except (OSError, ValueError, RecursionError):
-            return {}
-        return {identity: until_ns for identity, until_ns in found.items() if until_ns > now_ns}
+        return {identity: until_ns for identity, until_ns in (self._file.read() or {}).items() if until_ns > now_ns}
 
     def silence(self, identity: str, until_ns: int, now_ns: int) -> None:
         """Silence this identity until then; a time that is over ends its silence.
@@ -36,8 +26,7 @@ class Silences:
             OSError: the file cannot be written.
         """
         kept = {**self.until(now_ns), identity: until_ns}
-        make_private_folder(self._path.parent)
-        replace_file(self._path, msgspec.json.encode({name: end for name, end in kept.items() if end > now_ns}))
+        self._file.write({name: end for name, end in kept.items() if end > now_ns})
 
 
 def silenced_text(identity: str, for_s: float) -> str:

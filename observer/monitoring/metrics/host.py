@@ -1,9 +1,7 @@
-"""What the host itself knows, as samples: processes, alerts, the machine. Pure."""
+"""What the host itself knows of its processes and alerts, as samples. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Final
-
-import msgspec
 
 from bus.commands import ProcessStatus, Sample, StatusReply
 from observer.base.units import NS_PER_S
@@ -14,29 +12,6 @@ WAITING: Final = "observer_events_unacknowledged"
 ACKNOWLEDGEMENT: Final = "observer_acknowledgement_seconds"
 DELIVERY_METRICS: Final = frozenset({WAITING, ACKNOWLEDGEMENT})
 """What the status of a system carries of its processes' figures."""
-
-
-class Traffic(msgspec.Struct, frozen=True, kw_only=True):
-    """Bytes since the machine's start, of the network without loopback and of the disks; None where the system does not
-    count them.
-    """
-
-    received: int | None = None
-    transmitted: int | None = None
-    read: int | None = None
-    written: int | None = None
-
-
-class Storage(msgspec.Struct, frozen=True, kw_only=True):
-    """Sizes on the disk, outboxes and archives by process; and the market time of the newest verified package of each
-    kind.
-    """
-
-    disk_free_bytes: int | None = None
-    database_bytes: int | None = None
-    outbox_bytes: Mapping[str, int] = {}
-    archive_bytes: Mapping[str, int] = {}
-    backups_ns: Mapping[str, int] = {}
 
 
 def system_samples(status: StatusReply, version: str) -> Iterator[Sample]:
@@ -76,24 +51,3 @@ def _process_samples(process: ProcessStatus) -> Iterator[Sample]:
     for name, value in figures.items():
         if is_up and value is not None:
             yield Sample(name, (process.name,), value)
-
-
-def machine_samples(traffic: Traffic, storage: Storage) -> Iterator[Sample]:
-    """The figures of the machine's traffic and of the disk; those that are not known are left out."""
-    known: Mapping[tuple[str, tuple[str, ...]], float | None] = {
-        ("observer_machine_network_bytes_total", ("received",)): traffic.received,
-        ("observer_machine_network_bytes_total", ("transmitted",)): traffic.transmitted,
-        ("observer_machine_disk_bytes_total", ("read",)): traffic.read,
-        ("observer_machine_disk_bytes_total", ("written",)): traffic.written,
-        ("observer_disk_free_bytes", ()): storage.disk_free_bytes,
-        ("observer_database_bytes", ()): storage.database_bytes,
-    }
-    for (name, labels), value in known.items():
-        if value is not None:
-            yield Sample(name, labels, value)
-    for process, size_bytes in storage.outbox_bytes.items():
-        yield Sample("observer_outbox_bytes", (process,), size_bytes)
-    for process, size_bytes in storage.archive_bytes.items():
-        yield Sample("observer_archive_bytes", (process,), size_bytes)
-    for kind, taken_ns in storage.backups_ns.items():
-        yield Sample("observer_backup_timestamp_seconds", (kind,), taken_ns / NS_PER_S)

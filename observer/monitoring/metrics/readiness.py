@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from bus.commands import ProcessStatus, Sample, StatusReply
+from bus.commands import Sample, StatusReply
 from observer.base.units import NS_PER_S
 from observer.monitoring.metrics.events import STREAM_CONNECTED
 
@@ -58,64 +58,54 @@ def readiness(
     Every configured account has to stream, and no other counts.
     """
     processes = {process.name: process for process in status.processes}
+
+    def check(name: str, owner: str, problem: str, detail: str) -> Check:
+        process = processes.get(owner)
+        if process is None:
+            return Check(name, False, "its process is not configured", None)
+        if process.state != "RUNNING":
+            problem = f"{owner} is {process.state}"
+        return Check(name, not problem, problem or detail, process.heartbeat_age_s)
+
+    slots = [each for each in samples.get(owners.slots, ()) if each.metric == "observer_slots"]
+    total = sum(each.value for each in slots)
+    streaming = sum(each.value for each in slots if each.labels[-1:] == ("streaming",))
+    is_refused = any(alert.identity == owners.database_alert for alert in status.alerts)
+    tokens = _by_account(samples.get(owners.tokens, ()), _EXPIRES)
+    expired = [account for account, expires_s in tokens.items() if expires_s * NS_PER_S <= status.market_time_ns]
+    connected = _by_account(samples.get("", ()), STREAM_CONNECTED)
+    absent = [account for account in accounts if not connected.get(account)]
     checks = (
-        _slots(processes.get(owners.slots), samples.get(owners.slots, ()), day),
-        _database(processes.get(owners.database), status, owners),
-        _token(processes.get(owners.tokens), samples.get(owners.tokens, ()), status.market_time_ns),
-        _stream(processes.get(owners.slots), samples.get("", ()), day, accounts),
+        check(
+            "slots",
+            owners.slots,
+            "no slots are reported in the hours of streaming" if day.streams and not total else "",
+            f"{streaming:.0f} of {total:.0f} slots stream" if total else "no slots at this hour",
+        ),
+        check(
+            "database",
+            owners.database,
+            "the database refuses or does not answer" if is_refused else "",
+            "the writer runs and the database takes events",
+        ),
+        check(
+            "token",
+            owners.tokens,
+            _named("expired", expired) if tokens else "no account has an access token",
+            f"{len(tokens)} valid",
+        ),
+        check("stream", owners.slots, _named("not connected", absent), f"{len(accounts)} connected")
+        if day.connects
+        else Check("stream", True, "no stream is due at this hour", 0.0),
         Check("calendar", day.is_known, "the day is known" if day.is_known else "the trading day is not known", 0.0),
     )
     return Readiness(all(check.ready for check in checks), checks)
 
 
-def _runs(process: ProcessStatus | None) -> str:
-    """Why the process does not run; empty while it does."""
-    if process is None:
-        return "its process is not configured"
-    return "" if process.state == "RUNNING" else f"{process.name} is {process.state}"
+def _by_account(samples: Sequence[Sample], metric: str) -> Mapping[str, float]:
+    return {each.labels[-1]: each.value for each in samples if each.metric == metric}
 
 
-def _age_s(process: ProcessStatus | None) -> float | None:
-    return None if process is None else process.heartbeat_age_s
-
-
-def _slots(process: ProcessStatus | None, samples: Sequence[Sample], day: DayState) -> Check:
-    problem = _runs(process)
-    found = [each for each in samples if each.metric == "observer_slots"]
-    total = sum(each.value for each in found)
-    streaming = sum(each.value for each in found if each.labels[-1:] == ("streaming",))
-    if not problem and day.streams and not total:
-        problem = "no slots are reported in the hours of streaming"
-    detail = f"{streaming:.0f} of {total:.0f} slots stream" if total else "no slots at this hour"
-    return Check("slots", not problem, problem or detail, _age_s(process))
-
-
-def _database(process: ProcessStatus | None, status: StatusReply, owners: Owners) -> Check:
-    problem = _runs(process)
-    if not problem and any(alert.identity == owners.database_alert for alert in status.alerts):
-        problem = "the database refuses or does not answer"
-    return Check("database", not problem, problem or "the writer runs and the database takes events", _age_s(process))
-
-
-def _token(process: ProcessStatus | None, samples: Sequence[Sample], now_ns: int) -> Check:
-    problem = _runs(process)
-    expiring = {each.labels[-1]: each.value for each in samples if each.metric == _EXPIRES}
-    expired = sorted(account for account, expires_s in expiring.items() if expires_s * NS_PER_S <= now_ns)
-    if not problem and not expiring:
-        problem = "no account has an access token"
-    elif not problem and expired:
-        problem = f"expired: {', '.join(expired)}"
-    return Check("token", not problem, problem or f"{len(expiring)} valid", _age_s(process))
-
-
-def _stream(
-    process: ProcessStatus | None, samples: Sequence[Sample], day: DayState, accounts: Collection[str]
-) -> Check:
-    if not day.connects:
-        return Check("stream", True, "no stream is due at this hour", 0.0)
-    problem = _runs(process)
-    found = {each.labels[-1]: each.value for each in samples if each.metric == STREAM_CONNECTED}
-    absent = sorted(account for account in accounts if not found.get(account))
-    if not problem and absent:
-        problem = f"not connected: {', '.join(absent)}"
-    return Check("stream", not problem, problem or f"{len(accounts)} connected", _age_s(process))
+def _named(problem: str, accounts: Collection[str]) -> str:
+    """The problem of these accounts; empty without any."""
+    return f"{problem}: {', '.join(sorted(accounts))}" if accounts else ""

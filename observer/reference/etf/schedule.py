@@ -8,7 +8,6 @@ import msgspec
 
 from bus.events import EtfJob
 from observer.base.local_time import local_datetime, local_ns
-from observer.calendar.jobs import Job
 from observer.calendar.phases import DayPlan
 from observer.reference.etf.settings import EtfSettings
 
@@ -52,8 +51,8 @@ def jobs_to_do(
     settings: EtfSettings,
     ended_ns: Mapping[EtfJob, int],
     now_ns: int,
-) -> Sequence[Job[EtfJob]]:
-    """The day's remaining jobs, and the jobs of earlier days that did not end since they were due last.
+) -> Sequence[tuple[EtfJob, int]]:
+    """The remaining jobs of the day with their due times, and earlier days' jobs that did not end since their last one.
 
     Before the first list of ETFs, only a day with a list job has jobs: the others would run over no ETF. On that day
     the measures do not wait for Sunday: they come before the ranges, which use their days.
@@ -63,7 +62,7 @@ def jobs_to_do(
         moments = [*last_due_ns(settings, trading_days, now_ns).items(), *today.items()]
     else:
         moments = [("etf_measures", today["etf_ranges"]), *today.items()] if "etf_list" in today else []
-    return [Job(job, at_ns) for job, at_ns in dict.fromkeys(moments) if ended_ns.get(job, 0) < at_ns]
+    return [(job, at_ns) for job, at_ns in dict.fromkeys(moments) if ended_ns.get(job, 0) < at_ns]
 
 
 def last_session(trading_days: Sequence[date], day: date) -> date:

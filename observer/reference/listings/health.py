@@ -17,8 +17,8 @@ import msgspec
 
 from observer.base.clock import Clock
 from observer.base.errors import StoreError
-from observer.base.files import read_file, replace_file
 from observer.base.local_time import local_datetime
+from observer.base.state_file import StateFile
 from observer.base.units import NS_PER_S
 from observer.monitoring.alerts.process import Alerts
 from observer.reference.listings.model import region_of
@@ -105,7 +105,7 @@ class ListingHealth:
         clock: Clock,
         alerts: Alerts,
     ) -> None:
-        self._path = folder / _FILE
+        self._file = StateFile(folder / _FILE, tuple[RegionCounts, ...])
         self._checked = checked
         self._counts = counts
         self._clock = clock
@@ -145,20 +145,14 @@ class ListingHealth:
         for each in counts:
             by_region[region_of(each.exchange)] += each.active
         day = local_datetime(self._clock.now_ns()).date().isoformat()
-        earlier = self._kept()
+        earlier = self._file.read() or ()  # missing or damaged: it begins anew
         days = after_count(earlier, RegionCounts(day, dict(by_region)))
         if days != earlier:
             try:
-                replace_file(self._path, msgspec.json.encode(days))
+                self._file.write(days)
             except OSError as error:
                 logger.warning("the counts of listings are not kept: %s", error)
         return days
-
-    def _kept(self) -> tuple[RegionCounts, ...]:
-        try:
-            return msgspec.json.decode(read_file(self._path), type=tuple[RegionCounts, ...])
-        except (OSError, ValueError, RecursionError):  # missing or damaged: it begins anew
-            return ()
 
     def _report(self, prefix: str, found: Mapping[str, str], end: str) -> None:
         for name, text in found.items():

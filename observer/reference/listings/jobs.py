@@ -6,8 +6,8 @@ from typing import Final
 from bus.commands import Refused
 from observer.base.errors import DataFileError, FileGoneError
 from observer.base.units import NS_PER_S
-from observer.calendar.jobs import Job
 from observer.calendar.phases import DayPlan, moment_of
+from observer.monitoring.jobs import Job
 from observer.monitoring.metrics.counters import COUNTERS
 from observer.reference.listings.diff import ReferenceSettings
 from observer.reference.listings.sync import FORCE, Examined, MasterFiles
@@ -42,11 +42,12 @@ class MasterFileJobs:
             is_gone = all(each.gone for each in found if each.outcome.decision == "failed")
             raise (FileGoneError if is_gone else DataFileError)("; ".join(failed))
 
-    def of_the_day(self, plan: DayPlan) -> Sequence[Job[str]]:
+    def of_the_day(self, plan: DayPlan) -> Sequence[Job]:
         """The daily check, and on one day of the week the full refresh before it."""
-        jobs = [Job("master_files", plan.master_files_ns)]
+        jobs = [Job("master_files", plan.master_files_ns, lambda: self.check_all(plan))]
         if plan.day.strftime("%A").lower() == self._settings.weekly_refresh_day:
-            jobs.append(Job("weekly_refresh", moment_of(plan, self._settings.weekly_refresh_time)))
+            at_ns = moment_of(plan, self._settings.weekly_refresh_time)
+            jobs.append(Job("weekly_refresh", at_ns, lambda: self.refresh_all(at_ns)))
         return jobs
 
     def checked_ns(self) -> Mapping[str, int]:
@@ -61,13 +62,12 @@ class MasterFileJobs:
         """
         self._require_all(await self._masters.check_all(self._settings.exchanges, since_ns=plan.master_files_ns))
 
-    async def refresh_all(self, plan: DayPlan) -> None:
-        """Download every exchange's file without a download since this day's time for it.
+    async def refresh_all(self, since_ns: int) -> None:
+        """Download every exchange's file without a download since then.
 
         Raises:
             DataFileError: as for `check_all`.
         """
-        since_ns = moment_of(plan, self._settings.weekly_refresh_time)
         self._require_all(await self._masters.check_all(self._settings.exchanges, force=True, since_ns=since_ns))
 
     async def check_now(self, arguments: Sequence[str] = ()) -> str | Refused:

@@ -7,7 +7,8 @@ With that process go yfinance and its memory when it is done; it delivers from i
 import asyncio
 import logging
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -16,9 +17,9 @@ from bus.endpoints import Address
 from bus.events import Severity
 from observer.base.logs import event_of, present_head
 from observer.base.signals import stop_process
-from observer.calendar.jobs import Job
 from observer.calendar.phases import DayPlan, moment_of
 from observer.monitoring.alerts.process import Alerts
+from observer.monitoring.jobs import Job
 from observer.reference.sectors.options import OUTBOX, EnrichmentOptions, EnrichmentProcess
 from observer.reference.sectors.settings import SectorSettings
 from observer.store.sectors import SectorReader
@@ -33,13 +34,13 @@ _LAST_RESORT: Final = "yahoo_profile"
 _STOP_S: Final = 3.0
 
 
-def sector_jobs(plan: DayPlan, settings: SectorSettings) -> Sequence[Job[str]]:
-    """The jobs of a day, trading day or not."""
+def sector_jobs(plan: DayPlan, settings: SectorSettings) -> Mapping[str, int]:
+    """The jobs of a day, trading day or not, with their due times (UTC ns)."""
     if not settings.scheduled:
-        return []
-    jobs = [Job(DAILY, moment_of(plan, settings.daily_at))]
+        return {}
+    jobs = {DAILY: moment_of(plan, settings.daily_at)}
     if plan.day.strftime("%A").lower() == settings.weekly_day:
-        jobs.append(Job(WEEKLY, moment_of(plan, settings.weekly_at)))
+        jobs[WEEKLY] = moment_of(plan, settings.weekly_at)
     return jobs
 
 
@@ -74,19 +75,23 @@ class SectorJobs:
         self._ingest = ingest
         self._alerts = alerts
 
-    async def left(self, plan: DayPlan) -> Sequence[Job[str]]:
-        """The due jobs of the day that are not done."""
+    async def left(self, plan: DayPlan) -> Sequence[Job]:
+        """The jobs of the day that are not done."""
         jobs = sector_jobs(plan, self._settings)
-        return [job for job in jobs if not await asyncio.to_thread(self.is_done, job)]
+        return [
+            Job(name, at_ns, partial(self.run, name))
+            for name, at_ns in jobs.items()
+            if not await asyncio.to_thread(self.is_done, at_ns)
+        ]
 
-    def is_done(self, job: Job[str]) -> bool:
-        """Whether every market that has stocks had a whole round since the job's time."""
+    def is_done(self, since_ns: int) -> bool:
+        """Whether every market that has stocks had a whole round since then."""
         with SectorReader(self._url) as reader:
-            rounds = {done.region for done in reader.last_rounds() if done.started_ns >= job.at_ns}
+            rounds = {done.region for done in reader.last_rounds() if done.started_ns >= since_ns}
             missing = [region for region in self._settings.regions if region not in rounds]
             return not any(reader.stocks(region) for region in missing)
 
-    async def run(self, job: Job[str]) -> None:
+    async def run(self, job: str) -> None:
         """Run the job to its end; report unanswered stocks as an alert, and leave them for the next day."""
         log_path = self._data / "logs" / "enrich.log"
         log_path.parent.mkdir(parents=True, exist_ok=True)
@@ -98,16 +103,16 @@ class SectorJobs:
                 stderr=log,
             )
             try:
-                await process.communicate(self._process(job.name).to_json())
+                await process.communicate(self._process(job).to_json())
                 status = await process.wait()
             finally:  # its findings are in its outbox: the daily job goes on there, the weekly one starts over
                 await stop_process(process, _STOP_S)
-        logger.info("%s: status %d, see %s", job.name, status, log_path)
-        identity = f"sectors:{job.name}"
-        if reported := reported_of(job.name, status, self._settings.sources, log_path):
+        logger.info("%s: status %d, see %s", job, status, log_path)
+        identity = f"sectors:{job}"
+        if reported := reported_of(job, status, self._settings.sources, log_path):
             self._alerts.report(identity, *reported)
         else:
-            self._alerts.resolve(identity, f"job {job.name} is done")
+            self._alerts.resolve(identity, f"job {job} is done")
 
     def _process(self, job: str) -> EnrichmentProcess:
         """The input of the job's process."""

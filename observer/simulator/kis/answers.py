@@ -1,7 +1,8 @@
-"""The fields of every answer, as KIS documents them, and the shared parts of the bodies. Pure.
+"""Every answer as a table: its fields, as KIS documents them, and what the simulated market fills them with. Pure.
 
 An answer has all of its fields, in this order; a field that the simulated market cannot fill is blank, as it often is
-at KIS. The shared parts are the parsing of a query and the wire format of figures.
+at KIS. `NAME=TEXT` fills a field with a text, in which `{...}` is a figure of `shown` or of the caller. Here are also
+the parsing of a query and the wire format of figures.
 """
 
 from collections.abc import Mapping
@@ -10,292 +11,277 @@ from typing import Final
 import msgspec
 
 from observer.simulator.kis.authentication import Refusal
-from observer.simulator.kis.frames import change_fields
+from observer.simulator.kis.frames import change_fields, sign_code
 from observer.simulator.market.instruments import Instrument, price_limits
-from observer.simulator.market.market import Market, SimulatedState, hhmmss
+from observer.simulator.market.market import Market, hhmmss
 
 Row = dict[str, str]
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(text.split())
+class Block(msgspec.Struct, frozen=True):
+    """The fields of a row, in their order, and the texts that fill some of them."""
+
+    names: tuple[str, ...]
+    texts: Mapping[str, str]
+
+
+def _block(table: str) -> Block:
+    words = [word.partition("=") for word in table.split()]
+    return Block(tuple(name for name, _, _ in words), {name: text for name, _, text in words if text})
 
 
 # 주식현재가 시세, output
-SINGLE_QUOTE: Final = _names(
+SINGLE_QUOTE: Final = _block(
     """
-    iscd_stat_cls_code marg_rate rprs_mrkt_kor_name new_hgpr_lwpr_cls_code bstp_kor_isnm temp_stop_yn
-    oprc_rang_cont_yn clpr_rang_cont_yn crdt_able_yn grmn_rate_cls_code elw_pblc_yn stck_prpr prdy_vrss
-    prdy_vrss_sign prdy_ctrt acml_tr_pbmn acml_vol prdy_vrss_vol_rate stck_oprc stck_hgpr stck_lwpr stck_mxpr
-    stck_llam stck_sdpr wghn_avrg_stck_prc hts_frgn_ehrt frgn_ntby_qty pgtr_ntby_qty pvt_scnd_dmrs_prc
-    pvt_frst_dmrs_prc pvt_pont_val pvt_frst_dmsp_prc pvt_scnd_dmsp_prc dmrs_val dmsp_val cpfn rstc_wdth_prc
-    stck_fcam stck_sspr aspr_unit hts_deal_qty_unit_val lstn_stcn hts_avls per pbr stac_month vol_tnrt eps bps
-    d250_hgpr d250_hgpr_date d250_hgpr_vrss_prpr_rate d250_lwpr d250_lwpr_date d250_lwpr_vrss_prpr_rate
-    stck_dryy_hgpr dryy_hgpr_vrss_prpr_rate dryy_hgpr_date stck_dryy_lwpr dryy_lwpr_vrss_prpr_rate dryy_lwpr_date
-    w52_hgpr w52_hgpr_vrss_prpr_ctrt w52_hgpr_date w52_lwpr w52_lwpr_vrss_prpr_ctrt w52_lwpr_date
-    whol_loan_rmnd_rate ssts_yn stck_shrn_iscd fcam_cnnm cpfn_cnnm apprch_rate frgn_hldn_qty vi_cls_code
-    ovtm_vi_cls_code last_ssts_cntg_qty invt_caful_yn mrkt_warn_cls_code short_over_yn sltr_yn mang_issu_cls_code
+    iscd_stat_cls_code={status} marg_rate=40.00 rprs_mrkt_kor_name={listed.exchange} new_hgpr_lwpr_cls_code
+    bstp_kor_isnm temp_stop_yn={stopped} oprc_rang_cont_yn clpr_rang_cont_yn crdt_able_yn=Y grmn_rate_cls_code
+    elw_pblc_yn=N stck_prpr={state.price} prdy_vrss={change} prdy_vrss_sign={sign} prdy_ctrt={rate}
+    acml_tr_pbmn={state.cumulative_value} acml_vol={state.cumulative_volume} prdy_vrss_vol_rate={volume_rate}
+    stck_oprc={state.open} stck_hgpr={state.high} stck_lwpr={state.low} stck_mxpr={highest} stck_llam={lowest}
+    stck_sdpr={listed.base_price} wghn_avrg_stck_prc={average:.2f} hts_frgn_ehrt frgn_ntby_qty pgtr_ntby_qty
+    pvt_scnd_dmrs_prc pvt_frst_dmrs_prc pvt_pont_val pvt_frst_dmsp_prc pvt_scnd_dmsp_prc dmrs_val dmsp_val
+    cpfn={capital} rstc_wdth_prc={width} stck_fcam=5000 stck_sspr={floor} aspr_unit={tick} hts_deal_qty_unit_val=1
+    lstn_stcn={shares} hts_avls={listed.market_cap_100m} per=10.00 pbr=1.00 stac_month=12 vol_tnrt={turnover}
+    eps={eps:.2f} bps={listed.base_price:.2f} d250_hgpr={high[0]} d250_hgpr_date={high[1]}
+    d250_hgpr_vrss_prpr_rate={from_high} d250_lwpr={low[0]} d250_lwpr_date={low[1]}
+    d250_lwpr_vrss_prpr_rate={from_low} stck_dryy_hgpr dryy_hgpr_vrss_prpr_rate dryy_hgpr_date stck_dryy_lwpr
+    dryy_lwpr_vrss_prpr_rate dryy_lwpr_date w52_hgpr={high[0]} w52_hgpr_vrss_prpr_ctrt={from_high}
+    w52_hgpr_date={high[1]} w52_lwpr={low[0]} w52_lwpr_vrss_prpr_ctrt={from_low} w52_lwpr_date={low[1]}
+    whol_loan_rmnd_rate ssts_yn stck_shrn_iscd={listed.symbol} fcam_cnnm={par} cpfn_cnnm apprch_rate frgn_hldn_qty
+    vi_cls_code={interrupted} ovtm_vi_cls_code=N last_ssts_cntg_qty invt_caful_yn=N mrkt_warn_cls_code=00
+    short_over_yn=N sltr_yn={settling} mang_issu_cls_code={administrative}
     """
 )
 # 관심종목 멀티 시세, output
-MULTI_QUOTE: Final = _names(
+MULTI_QUOTE: Final = _block(
     """
-    kospi_kosdaq_cls_name mrkt_trtm_cls_name hour_cls_code inter_shrn_iscd inter_kor_isnm inter2_prpr
-    inter2_prdy_vrss prdy_vrss_sign prdy_ctrt acml_vol inter2_oprc inter2_hgpr inter2_lwpr inter2_llam inter2_mxpr
-    inter2_askp inter2_bidp seln_rsqn shnu_rsqn total_askp_rsqn total_bidp_rsqn acml_tr_pbmn inter2_prdy_clpr
-    oprc_vrss_hgpr_rate intr_antc_cntg_vrss intr_antc_cntg_vrss_sign intr_antc_cntg_prdy_ctrt intr_antc_vol
-    inter2_sdpr
+    kospi_kosdaq_cls_name={listed.exchange} mrkt_trtm_cls_name hour_cls_code=0 inter_shrn_iscd={listed.symbol}
+    inter_kor_isnm={listed.name} inter2_prpr={state.price} inter2_prdy_vrss={change} prdy_vrss_sign={sign}
+    prdy_ctrt={rate} acml_vol={state.cumulative_volume} inter2_oprc={state.open} inter2_hgpr={state.high}
+    inter2_lwpr={state.low} inter2_llam={lowest} inter2_mxpr={highest} inter2_askp={state.ask}
+    inter2_bidp={state.bid} seln_rsqn={at_ask} shnu_rsqn={at_bid} total_askp_rsqn={total} total_bidp_rsqn={total}
+    acml_tr_pbmn={state.cumulative_value} inter2_prdy_clpr={listed.base_price} oprc_vrss_hgpr_rate={rise}
+    intr_antc_cntg_vrss intr_antc_cntg_vrss_sign intr_antc_cntg_prdy_ctrt intr_antc_vol
+    inter2_sdpr={listed.base_price}
     """
 )
 # 기간별시세, output1
-DAILY_SUMMARY: Final = _names(
+DAILY_SUMMARY: Final = _block(
     """
-    prdy_vrss prdy_vrss_sign prdy_ctrt stck_prdy_clpr acml_vol acml_tr_pbmn hts_kor_isnm stck_prpr stck_shrn_iscd
-    prdy_vol stck_mxpr stck_llam stck_oprc stck_hgpr stck_lwpr stck_prdy_oprc stck_prdy_hgpr stck_prdy_lwpr askp
-    bidp prdy_vrss_vol vol_tnrt stck_fcam lstn_stcn cpfn hts_avls per eps pbr itewhol_loan_rmnd_ratem
+    prdy_vrss={change} prdy_vrss_sign={sign} prdy_ctrt={rate} stck_prdy_clpr={listed.base_price}
+    acml_vol={state.cumulative_volume} acml_tr_pbmn={state.cumulative_value} hts_kor_isnm={listed.name}
+    stck_prpr={state.price} stck_shrn_iscd={listed.symbol} prdy_vol={listed.previous_volume} stck_mxpr={highest}
+    stck_llam={lowest} stck_oprc={state.open} stck_hgpr={state.high} stck_lwpr={state.low}
+    stck_prdy_oprc={yesterday.open} stck_prdy_hgpr={yesterday.high} stck_prdy_lwpr={yesterday.low} askp={state.ask}
+    bidp={state.bid} prdy_vrss_vol={more_volume} vol_tnrt={turnover} stck_fcam lstn_stcn={shares} cpfn
+    hts_avls={listed.market_cap_100m} per eps pbr itewhol_loan_rmnd_ratem
     """
 )
 # 기간별시세, output2
-DAILY_ROW: Final = _names(
+DAILY_ROW: Final = _block(
     """
-    stck_bsop_date stck_clpr stck_oprc stck_hgpr stck_lwpr acml_vol acml_tr_pbmn flng_cls_code prtt_rate mod_yn
-    prdy_vrss_sign prdy_vrss revl_issu_reas
+    stck_bsop_date={bar.day} stck_clpr={bar.close} stck_oprc={bar.open} stck_hgpr={bar.high} stck_lwpr={bar.low}
+    acml_vol={bar.volume} acml_tr_pbmn={bar.value} flng_cls_code=00 prtt_rate=0.00 mod_yn=N prdy_vrss_sign={sign}
+    prdy_vrss={change} revl_issu_reas
     """
 )
 # 당일분봉 and 일별분봉, output1
-MINUTE_SUMMARY: Final = _names(
+MINUTE_SUMMARY: Final = _block(
     """
-    prdy_vrss prdy_vrss_sign prdy_ctrt stck_prdy_clpr acml_vol acml_tr_pbmn hts_kor_isnm stck_prpr
+    prdy_vrss={change} prdy_vrss_sign={sign} prdy_ctrt={rate} stck_prdy_clpr={listed.base_price}
+    acml_vol={state.cumulative_volume} acml_tr_pbmn={state.cumulative_value} hts_kor_isnm={listed.name}
+    stck_prpr={state.price}
     """
 )
 # 당일분봉 and 일별분봉, output2
-MINUTE_ROW: Final = _names(
+MINUTE_ROW: Final = _block(
     """
-    stck_bsop_date stck_cntg_hour stck_prpr stck_oprc stck_hgpr stck_lwpr cntg_vol acml_tr_pbmn
+    stck_bsop_date={day} stck_cntg_hour={bar.start_hhmmss} stck_prpr={bar.close} stck_oprc={bar.open}
+    stck_hgpr={bar.high} stck_lwpr={bar.low} cntg_vol={bar.volume} acml_tr_pbmn={bar.value_after}
     """
 )
 # 당일시간대별체결, output1
-SALES_SUMMARY: Final = _names(
+SALES_SUMMARY: Final = _block(
     """
-    stck_prpr prdy_vrss prdy_vrss_sign prdy_ctrt acml_vol prdy_vol rprs_mrkt_kor_name
+    stck_prpr={state.price} prdy_vrss={change} prdy_vrss_sign={sign} prdy_ctrt={rate}
+    acml_vol={state.cumulative_volume} prdy_vol={listed.previous_volume} rprs_mrkt_kor_name={listed.exchange}
     """
 )
 # 당일시간대별체결, output2; the documents label the price stck_pbpr (docs/kis.md#time-and-sales)
-SALES_ROW: Final = _names(
+SALES_ROW: Final = _block(
     """
     stck_cntg_hour stck_prpr prdy_vrss prdy_vrss_sign prdy_ctrt askp bidp tday_rltv acml_vol cnqn
     """
 )
-# 주식현재가 체결, output
-LATEST_TRADE: Final = _names(
-    """
-    stck_cntg_hour stck_prpr prdy_vrss prdy_vrss_sign cntg_vol tday_rltv prdy_ctrt
-    """
-)
 # 주식현재가 일자별, output
-DAILY_PRICE: Final = _names(
+DAILY_PRICE: Final = _block(
     """
-    stck_bsop_date stck_oprc stck_hgpr stck_lwpr stck_clpr acml_vol prdy_vrss_vol_rate prdy_vrss prdy_vrss_sign
-    prdy_ctrt hts_frgn_ehrt frgn_ntby_qty flng_cls_code acml_prtt_rate
+    stck_bsop_date={bar.day} stck_oprc={bar.open} stck_hgpr={bar.high} stck_lwpr={bar.low} stck_clpr={bar.close}
+    acml_vol={bar.volume} prdy_vrss_vol_rate={volume_rate} prdy_vrss={change} prdy_vrss_sign={sign} prdy_ctrt={rate}
+    hts_frgn_ehrt=0.00 frgn_ntby_qty=0 flng_cls_code=00 acml_prtt_rate=1.00
     """
 )
 # 주식현재가 호가/예상체결, output1
-ASKING_PRICES: Final = (
-    "aspr_acpt_hour",
-    *(f"{name}{level}" for name in ("askp", "bidp", "askp_rsqn", "bidp_rsqn") for level in range(1, 11)),
-    *(f"{name}_rsqn_icdc{level}" for name in ("askp", "bidp") for level in range(1, 11)),
-    *_names(
-        """
-        total_askp_rsqn total_bidp_rsqn total_askp_rsqn_icdc total_bidp_rsqn_icdc ovtm_total_askp_icdc
-        ovtm_total_bidp_icdc ovtm_total_askp_rsqn ovtm_total_bidp_rsqn ntby_aspr_rsqn new_mkop_cls_code
-        """
-    ),
+_LEVELS: Final = range(1, 11)
+ASKING_PRICES: Final = _block(
+    "aspr_acpt_hour={time}"
+    + "".join(f" {name}{level}" for name in ("askp", "bidp", "askp_rsqn", "bidp_rsqn") for level in _LEVELS)
+    + "".join(f" {name}_rsqn_icdc{level}" for name in ("askp", "bidp") for level in _LEVELS)
+    + """
+    total_askp_rsqn={asked} total_bidp_rsqn={bid} total_askp_rsqn_icdc total_bidp_rsqn_icdc ovtm_total_askp_icdc
+    ovtm_total_bidp_icdc ovtm_total_askp_rsqn ovtm_total_bidp_rsqn ntby_aspr_rsqn={net} new_mkop_cls_code={session}0
+    """
 )
 # 주식현재가 호가/예상체결, output2
-ASKING_EXPECTED: Final = _names(
+ASKING_EXPECTED: Final = _block(
     """
-    antc_mkop_cls_code stck_prpr stck_oprc stck_hgpr stck_lwpr stck_sdpr antc_cnpr antc_cntg_vrss_sign
-    antc_cntg_vrss antc_cntg_prdy_ctrt antc_vol stck_shrn_iscd vi_cls_code
+    antc_mkop_cls_code stck_prpr={state.price} stck_oprc={state.open} stck_hgpr={state.high} stck_lwpr={state.low}
+    stck_sdpr={listed.base_price} antc_cnpr=0 antc_cntg_vrss_sign antc_cntg_vrss antc_cntg_prdy_ctrt antc_vol=0
+    stck_shrn_iscd={listed.symbol} vi_cls_code=N
     """
 )
 # 주식현재가 시세2, output
-SECOND_QUOTE: Final = _names(
+SECOND_QUOTE: Final = _block(
     """
-    rprs_mrkt_kor_name new_hgpr_lwpr_cls_code mxpr_llam_cls_code crdt_able_yn stck_mxpr elw_pblc_yn
-    prdy_clpr_vrss_oprc_rate crdt_rate marg_rate lwpr_vrss_prpr lwpr_vrss_prpr_sign prdy_clpr_vrss_lwpr_rate
-    stck_lwpr hgpr_vrss_prpr hgpr_vrss_prpr_sign prdy_clpr_vrss_hgpr_rate stck_hgpr oprc_vrss_prpr
-    oprc_vrss_prpr_sign mang_issu_yn divi_app_cls_code short_over_yn mrkt_warn_cls_code invt_caful_yn
-    stange_runup_yn ssts_hot_yn low_current_yn vi_cls_code short_over_cls_code stck_llam new_lstn_cls_name
-    vlnt_deal_cls_name flng_cls_name revl_issu_reas_name mrkt_warn_cls_name stck_sdpr bstp_cls_code stck_prdy_clpr
-    insn_pbnt_yn fcam_mod_cls_name stck_prpr prdy_vrss prdy_vrss_sign prdy_ctrt acml_tr_pbmn acml_vol
-    prdy_vrss_vol_rate bstp_kor_isnm sltr_yn trht_yn oprc_rang_cont_yn vlnt_fin_cls_code stck_oprc prdy_vol
+    rprs_mrkt_kor_name={listed.exchange} new_hgpr_lwpr_cls_code mxpr_llam_cls_code crdt_able_yn stck_mxpr={highest}
+    elw_pblc_yn prdy_clpr_vrss_oprc_rate={opened} crdt_rate marg_rate lwpr_vrss_prpr={off_low}
+    lwpr_vrss_prpr_sign={off_low_sign} prdy_clpr_vrss_lwpr_rate={lowered} stck_lwpr={state.low}
+    hgpr_vrss_prpr={off_high} hgpr_vrss_prpr_sign={off_high_sign} prdy_clpr_vrss_hgpr_rate={raised}
+    stck_hgpr={state.high} oprc_vrss_prpr={off_open} oprc_vrss_prpr_sign={off_open_sign}
+    mang_issu_yn={administrative} divi_app_cls_code short_over_yn mrkt_warn_cls_code=00 invt_caful_yn stange_runup_yn
+    ssts_hot_yn low_current_yn vi_cls_code short_over_cls_code stck_llam={lowest} new_lstn_cls_name
+    vlnt_deal_cls_name flng_cls_name revl_issu_reas_name mrkt_warn_cls_name stck_sdpr={listed.base_price}
+    bstp_cls_code stck_prdy_clpr={listed.base_price} insn_pbnt_yn fcam_mod_cls_name stck_prpr={state.price}
+    prdy_vrss={change} prdy_vrss_sign={sign} prdy_ctrt={rate} acml_tr_pbmn={state.cumulative_value}
+    acml_vol={state.cumulative_volume} prdy_vrss_vol_rate={volume_rate} bstp_kor_isnm sltr_yn={settling}
+    trht_yn={halted} oprc_rang_cont_yn vlnt_fin_cls_code stck_oprc={state.open} prdy_vol={listed.previous_volume}
     """
 )
 # 주식현재가 투자자, output
-INVESTOR_DAY: Final = _names(
+INVESTOR_DAY: Final = _block(
     """
-    stck_bsop_date stck_clpr prdy_vrss prdy_vrss_sign prsn_ntby_qty frgn_ntby_qty orgn_ntby_qty prsn_ntby_tr_pbmn
-    frgn_ntby_tr_pbmn orgn_ntby_tr_pbmn prsn_shnu_vol frgn_shnu_vol orgn_shnu_vol prsn_shnu_tr_pbmn
-    frgn_shnu_tr_pbmn orgn_shnu_tr_pbmn prsn_seln_vol frgn_seln_vol orgn_seln_vol prsn_seln_tr_pbmn
-    frgn_seln_tr_pbmn orgn_seln_tr_pbmn
-    """
-)
-# VI 현황, output
-INTERRUPTION: Final = _names(
-    """
-    hts_kor_isnm mksc_shrn_iscd vi_cls_code bsop_date cntg_vi_hour vi_cncl_hour vi_kind_code vi_prc vi_stnd_prc
-    vi_dprt vi_dmc_stnd_prc vi_dmc_dprt vi_count
+    stck_bsop_date={bar.day} stck_clpr={bar.close} prdy_vrss={change} prdy_vrss_sign={sign} prsn_ntby_qty
+    frgn_ntby_qty orgn_ntby_qty prsn_ntby_tr_pbmn frgn_ntby_tr_pbmn orgn_ntby_tr_pbmn prsn_shnu_vol frgn_shnu_vol
+    orgn_shnu_vol prsn_shnu_tr_pbmn frgn_shnu_tr_pbmn orgn_shnu_tr_pbmn prsn_seln_vol frgn_seln_vol orgn_seln_vol
+    prsn_seln_tr_pbmn frgn_seln_tr_pbmn orgn_seln_tr_pbmn
     """
 )
 # 국내휴장일조회, output
-HOLIDAY: Final = _names(
+HOLIDAY: Final = _block(
     """
-    bass_dt wday_dvsn_cd bzdy_yn tr_day_yn opnd_yn sttl_day_yn
-    """
-)
-# 거래량순위, output
-VOLUME_RANK: Final = _names(
-    """
-    hts_kor_isnm mksc_shrn_iscd data_rank stck_prpr prdy_vrss_sign prdy_vrss prdy_ctrt acml_vol prdy_vol lstn_stcn
-    avrg_vol n_befr_clpr_vrss_prpr_rate vol_inrt vol_tnrt nday_vol_tnrt avrg_tr_pbmn tr_pbmn_tnrt nday_tr_pbmn_tnrt
-    acml_tr_pbmn
-    """
-)
-# 시가총액 상위, output
-CAP_RANK: Final = _names(
-    """
-    mksc_shrn_iscd data_rank hts_kor_isnm stck_prpr prdy_vrss prdy_vrss_sign prdy_ctrt acml_vol lstn_stcn stck_avls
-    mrkt_whol_avls_rlim
+    bass_dt={day:%Y%m%d} wday_dvsn_cd={weekday:02d} bzdy_yn={opened} tr_day_yn={opened} opnd_yn={opened}
+    sttl_day_yn={opened}
     """
 )
 # 주식기본조회, output
-STOCK_INFORMATION: Final = _names(
+STOCK_INFORMATION: Final = _block(
     """
-    pdno prdt_type_cd prdt_name prdt_name120 prdt_abrv_name prdt_eng_name prdt_eng_name120 prdt_eng_abrv_name
-    mket_id_cd scty_grp_id_cd excg_dvsn_cd setl_mmdd lstg_stqt lstg_cptl_amt cpta papr issu_pric kospi200_item_yn
-    scts_mket_lstg_dt scts_mket_lstg_abol_dt kosdaq_mket_lstg_dt kosdaq_mket_lstg_abol_dt frbd_mket_lstg_dt
-    frbd_mket_lstg_abol_dt reits_kind_cd etf_dvsn_cd oilf_fund_yn idx_bztp_lcls_cd idx_bztp_mcls_cd idx_bztp_scls_cd
-    idx_bztp_lcls_cd_name idx_bztp_mcls_cd_name idx_bztp_scls_cd_name stck_kind_cd mfnd_opng_dt mfnd_end_dt
-    dpsi_erlm_cncl_dt etf_cu_qty std_pdno dpsi_aptm_erlm_yn etf_txtn_type_cd etf_type_cd lstg_abol_dt
-    nwst_odst_dvsn_cd sbst_pric thco_sbst_pric thco_sbst_pric_chng_dt tr_stop_yn admn_item_yn thdt_clpr bfdy_clpr
-    clpr_chng_dt std_idst_clsf_cd std_idst_clsf_cd_name ocr_no crfd_item_yn elec_scty_yn issu_istt_cd
-    etf_chas_erng_rt_dbnb etf_etn_ivst_heed_item_yn stln_int_rt_dvsn_cd frnr_psnl_lmt_rt lstg_rqsr_issu_istt_cd
-    lstg_rqsr_item_cd trst_istt_issu_istt_cd cptt_trad_tr_psbl_yn nxt_tr_stop_yn
+    pdno={product} prdt_type_cd=300 prdt_name={listed.name} prdt_name120={listed.name} prdt_abrv_name={listed.name}
+    prdt_eng_name prdt_eng_name120 prdt_eng_abrv_name mket_id_cd={market} scty_grp_id_cd={listed.group}
+    excg_dvsn_cd={division} setl_mmdd=1231 lstg_stqt={shares} lstg_cptl_amt cpta papr=5000 issu_pric
+    kospi200_item_yn=N scts_mket_lstg_dt={in_kospi} scts_mket_lstg_abol_dt kosdaq_mket_lstg_dt={in_kosdaq}
+    kosdaq_mket_lstg_abol_dt frbd_mket_lstg_dt frbd_mket_lstg_abol_dt reits_kind_cd etf_dvsn_cd={is_etf} oilf_fund_yn
+    idx_bztp_lcls_cd idx_bztp_mcls_cd idx_bztp_scls_cd idx_bztp_lcls_cd_name idx_bztp_mcls_cd_name
+    idx_bztp_scls_cd_name stck_kind_cd={kind} mfnd_opng_dt mfnd_end_dt dpsi_erlm_cncl_dt etf_cu_qty={unit}
+    std_pdno={listed.isin} dpsi_aptm_erlm_yn etf_txtn_type_cd etf_type_cd lstg_abol_dt nwst_odst_dvsn_cd sbst_pric
+    thco_sbst_pric thco_sbst_pric_chng_dt tr_stop_yn={suspended} admn_item_yn={administrative} thdt_clpr={close}
+    bfdy_clpr={listed.base_price} clpr_chng_dt={day} std_idst_clsf_cd std_idst_clsf_cd_name ocr_no crfd_item_yn
+    elec_scty_yn=Y issu_istt_cd etf_chas_erng_rt_dbnb={multiple} etf_etn_ivst_heed_item_yn stln_int_rt_dvsn_cd
+    frnr_psnl_lmt_rt lstg_rqsr_issu_istt_cd lstg_rqsr_item_cd trst_istt_issu_istt_cd cptt_trad_tr_psbl_yn={at_nxt}
+    nxt_tr_stop_yn={stopped_at_nxt}
     """
 )
 # 상품기본조회, output
-PRODUCT_INFORMATION: Final = _names(
+PRODUCT_INFORMATION: Final = _block(
     """
-    pdno prdt_type_cd std_pdno shtn_pdno prdt_sale_stat_cd prdt_risk_grad_cd prdt_clsf_cd sale_strt_dt sale_end_dt
-    wrap_asst_type_cd ivst_prdt_type_cd frst_erlm_dt prdt_clsf_name
+    pdno={product} prdt_type_cd=300 std_pdno={listed.isin} shtn_pdno={listed.symbol} prdt_sale_stat_cd
+    prdt_risk_grad_cd prdt_clsf_cd={listed.group}1 sale_strt_dt={listed.listed_on} sale_end_dt=99991231
+    wrap_asst_type_cd ivst_prdt_type_cd frst_erlm_dt={listed.listed_on} prdt_clsf_name
     """
 )
 # ETF/ETN 현재가, output
-ETF_QUOTE: Final = _names(
+ETF_QUOTE: Final = _block(
     """
-    stck_prpr prdy_vrss_sign prdy_vrss prdy_ctrt acml_vol prdy_vol stck_mxpr stck_llam stck_prdy_clpr stck_oprc
-    prdy_clpr_vrss_oprc_rate stck_hgpr prdy_clpr_vrss_hgpr_rate stck_lwpr prdy_clpr_vrss_lwpr_rate prdy_last_nav nav
-    nav_prdy_vrss nav_prdy_vrss_sign nav_prdy_ctrt trc_errt stck_sdpr stck_sspr nmix_ctrt etf_crcl_stcn
-    etf_ntas_ttam etf_frcr_ntas_ttam frgn_limt_rate frgn_oder_able_qty etf_cu_unit_scrt_cnt etf_cnfg_issu_cnt
-    etf_dvdn_cycl crcd etf_crcl_ntas_ttam etf_frcr_crcl_ntas_ttam etf_frcr_last_ntas_wrth_val lp_oder_able_cls_code
-    stck_dryy_hgpr dryy_hgpr_vrss_prpr_rate dryy_hgpr_date stck_dryy_lwpr dryy_lwpr_vrss_prpr_rate dryy_lwpr_date
-    bstp_kor_isnm vi_cls_code lstn_stcn frgn_hldn_qty frgn_hldn_qty_rate etf_trc_ert_mltp dprt mbcr_name
-    stck_lstn_date mtrt_date shrg_type_code lp_hldn_rate etf_trgt_nmix_bstp_code etf_div_name etf_rprs_bstp_kor_isnm
-    lp_hldn_vol
-    """
-)
-# NAV 비교추이 (종목), output1
-NAV_PRICE: Final = _names(
-    """
-    stck_prpr prdy_vrss prdy_vrss_sign prdy_ctrt acml_vol acml_tr_pbmn stck_prdy_clpr stck_oprc stck_hgpr stck_lwpr
-    stck_mxpr stck_llam
-    """
-)
-# NAV 비교추이 (종목), output2
-NAV_VALUE: Final = _names(
-    """
-    nav nav_prdy_vrss_sign nav_prdy_vrss nav_prdy_ctrt prdy_clpr_nav oprc_nav hprc_nav lprc_nav
+    stck_prpr={state.price} prdy_vrss_sign={sign} prdy_vrss={change} prdy_ctrt={rate}
+    acml_vol={state.cumulative_volume} prdy_vol={listed.previous_volume} stck_mxpr={highest} stck_llam={lowest}
+    stck_prdy_clpr={listed.base_price} stck_oprc={state.open} prdy_clpr_vrss_oprc_rate={opened}
+    stck_hgpr={state.high} prdy_clpr_vrss_hgpr_rate={raised} stck_lwpr={state.low} prdy_clpr_vrss_lwpr_rate={lowered}
+    prdy_last_nav={previous_nav} nav={nav} nav_prdy_vrss={nav_change} nav_prdy_vrss_sign={nav_sign}
+    nav_prdy_ctrt={nav_rate} trc_errt=0.35 stck_sdpr={listed.base_price} stck_sspr={floor} nmix_ctrt
+    etf_crcl_stcn={shares} etf_ntas_ttam={assets} etf_frcr_ntas_ttam frgn_limt_rate frgn_oder_able_qty
+    etf_cu_unit_scrt_cnt=50000 etf_cnfg_issu_cnt={components} etf_dvdn_cycl=3 crcd=KRW etf_crcl_ntas_ttam={assets}
+    etf_frcr_crcl_ntas_ttam etf_frcr_last_ntas_wrth_val lp_oder_able_cls_code=Y stck_dryy_hgpr
+    dryy_hgpr_vrss_prpr_rate dryy_hgpr_date stck_dryy_lwpr dryy_lwpr_vrss_prpr_rate dryy_lwpr_date bstp_kor_isnm
+    vi_cls_code=N lstn_stcn={shares} frgn_hldn_qty frgn_hldn_qty_rate etf_trc_ert_mltp=1.00 dprt={premium} mbcr_name
+    stck_lstn_date={listed.listed_on} mtrt_date shrg_type_code lp_hldn_rate etf_trgt_nmix_bstp_code etf_div_name=ETF
+    etf_rprs_bstp_kor_isnm lp_hldn_vol
     """
 )
 # NAV 비교추이 (일), output
-NAV_DAY: Final = _names(
+NAV_DAY: Final = _block(
     """
-    stck_bsop_date stck_clpr prdy_vrss prdy_vrss_sign prdy_ctrt acml_vol cntg_vol dprt nav_vrss_prpr nav
-    nav_prdy_vrss_sign nav_prdy_vrss nav_prdy_ctrt
-    """
-)
-# NAV 비교추이 (분), output
-NAV_MINUTE: Final = _names(
-    """
-    bsop_hour nav nav_prdy_vrss_sign nav_prdy_vrss nav_prdy_ctrt nav_vrss_prpr dprt stck_prpr prdy_vrss
-    prdy_vrss_sign prdy_ctrt acml_vol cntg_vol
-    """
-)
-# ETF 구성종목시세, output1
-COMPONENTS_SUMMARY: Final = _names(
-    """
-    stck_prpr prdy_vrss prdy_vrss_sign prdy_ctrt etf_cnfg_issu_avls nav nav_prdy_vrss_sign nav_prdy_vrss
-    nav_prdy_ctrt etf_ntas_ttam prdy_clpr_nav oprc_nav hprc_nav lprc_nav etf_cu_unit_scrt_cnt etf_cnfg_issu_cnt
-    """
-)
-# ETF 구성종목시세, output2
-COMPONENT: Final = _names(
-    """
-    stck_shrn_iscd hts_kor_isnm stck_prpr prdy_vrss prdy_vrss_sign prdy_ctrt acml_vol acml_tr_pbmn tday_rsfl_rate
-    prdy_vrss_vol tr_pbmn_tnrt hts_avls etf_cnfg_issu_avls etf_cnfg_issu_rlim etf_vltn_amt
-    """
-)
-# 해외주식 현재체결가, output
-OVERSEAS_QUOTE: Final = _names(
-    """
-    rsym zdiv base pvol last sign diff rate tvol tamt ordy
-    """
-)
-# 해외주식 현재가상세, output
-OVERSEAS_DETAIL: Final = _names(
-    """
-    rsym pvol open high low last base tomv pamt uplp dnlp h52p h52d l52p l52d perx pbrx epsx bpsx shar mcap curr
-    zdiv vnit t_xprc t_xdif t_xrat p_xprc p_xdif p_xrat t_rate p_rate t_xsgn p_xsng e_ordyn e_hogau e_icod e_parp
-    tvol tamt etyp_nm
-    """
-)
-# 해외주식 기간별시세, output1
-OVERSEAS_DAILY_SUMMARY: Final = _names(
-    """
-    rsym zdiv nrec
-    """
-)
-# 해외주식 기간별시세, output2
-OVERSEAS_DAY: Final = _names(
-    """
-    xymd clos sign diff rate open high low tvol tamt pbid vbid pask vask
+    stck_bsop_date={bar.day} stck_clpr={bar.close} prdy_vrss={change} prdy_vrss_sign={sign} prdy_ctrt={rate}
+    acml_vol={bar.volume} cntg_vol={bar.volume} dprt={premium} nav_vrss_prpr={beside} nav={nav}
+    nav_prdy_vrss_sign={nav_sign} nav_prdy_vrss={nav_change} nav_prdy_ctrt={nav_rate}
     """
 )
 # 해외주식 상품기본정보, output
-OVERSEAS_INFORMATION: Final = _names(
+OVERSEAS_INFORMATION: Final = _block(
     """
-    std_pdno prdt_eng_name natn_cd natn_name tr_mket_cd tr_mket_name ovrs_excg_cd ovrs_excg_name tr_crcy_cd
-    ovrs_papr crcy_name ovrs_stck_dvsn_cd prdt_clsf_cd prdt_clsf_name sll_unit_qty buy_unit_qty tr_unit_amt
-    lstg_stck_num lstg_dt ovrs_stck_tr_stop_dvsn_cd lstg_abol_item_yn ovrs_stck_prdt_grp_no lstg_yn tax_levy_yn
-    ovrs_stck_erlm_rosn_cd ovrs_stck_hist_rght_dvsn_cd chng_bf_pdno prdt_type_cd_2 ovrs_item_name sedol_no
-    blbg_tckr_text ovrs_stck_etf_risk_drtp_cd etp_chas_erng_rt_dbnb istt_usge_isin_cd mint_svc_yn
-    mint_svc_yn_chng_dt prdt_name lei_cd ovrs_stck_stop_rson_cd lstg_abol_dt mini_stk_tr_stat_dvsn_cd
+    std_pdno prdt_eng_name={listing.name} natn_cd natn_name={listing.country} tr_mket_cd
+    tr_mket_name={listing.exchange} ovrs_excg_cd={listing.exchange} ovrs_excg_name={listing.exchange}
+    tr_crcy_cd={listing.currency} ovrs_papr crcy_name={listing.currency} ovrs_stck_dvsn_cd={kind} prdt_clsf_cd
+    prdt_clsf_name sll_unit_qty=1 buy_unit_qty=1 tr_unit_amt lstg_stck_num=1000000000 lstg_dt=20200102
+    ovrs_stck_tr_stop_dvsn_cd=01 lstg_abol_item_yn=N ovrs_stck_prdt_grp_no lstg_yn=Y tax_levy_yn
+    ovrs_stck_erlm_rosn_cd ovrs_stck_hist_rght_dvsn_cd chng_bf_pdno prdt_type_cd_2 ovrs_item_name={listing.name}
+    sedol_no blbg_tckr_text ovrs_stck_etf_risk_drtp_cd etp_chas_erng_rt_dbnb istt_usge_isin_cd mint_svc_yn
+    mint_svc_yn_chng_dt prdt_name={listing.name} lei_cd ovrs_stck_stop_rson_cd lstg_abol_dt mini_stk_tr_stat_dvsn_cd
     mint_frst_svc_erlm_dt mint_dcpt_trad_psbl_yn mint_fnum_trad_psbl_yn mint_cblc_cvsn_ipsb_yn ptp_item_yn
     ptp_item_trfx_exmt_yn ptp_item_trfx_exmt_strt_dt ptp_item_trfx_exmt_end_dt dtm_tr_psbl_yn sdrf_stop_ecls_yn
-    sdrf_stop_ecls_erlm_dt memo_text1 ovrs_now_pric1 last_rcvg_dtime
+    sdrf_stop_ecls_erlm_dt memo_text1 ovrs_now_pric1={close:.5f} last_rcvg_dtime={day}080000
     """
 )
 
 
-def row(names: tuple[str, ...], values: Mapping[str, str]) -> Row:
-    """A block with all its documented fields; those without a value are blank."""
-    assert values.keys() <= set(names), f"not documented: {sorted(values.keys() - set(names))}"
-    return {name: values.get(name, "") for name in names}
+def row(block: Block, figures: Mapping[str, object] = {}, **fields: str) -> Row:
+    """A row with all its documented fields, filled with these figures; `fields` are filled as they are."""
+    assert fields.keys() <= set(block.names), f"not documented: {sorted(fields.keys() - set(block.names))}"
+    filled = {name: text.format_map(figures) for name, text in block.texts.items()} | fields
+    return {name: filled.get(name, "") for name in block.names}
 
 
-def nothing(names: tuple[str, ...]) -> Row:
+def nothing(block: Block) -> Row:
     """The block that KIS answers for an unknown symbol: "0" in every field that looks like a number."""
-    return dict.fromkeys(names, "0")
+    return dict.fromkeys(block.names, "0")
+
+
+def shown(market: Market, listed: Instrument, now_ns: int) -> dict[str, object]:
+    """The figures of a listing at a moment that several answers have."""
+    state, base = market.state_at(listed.symbol, now_ns), listed.base_price
+    lowest, highest = price_limits(base)
+    return {
+        "listed": listed,
+        "state": state,
+        **change(listed, state.price),
+        "lowest": lowest,
+        "highest": highest,
+        "floor": base * 7 // 10,
+        "shares": shares_of(listed),
+        "more_volume": state.cumulative_volume - listed.previous_volume,
+        "volume_rate": percent(state.cumulative_volume, listed.previous_volume),
+        "turnover": percent(state.cumulative_volume, shares_of(listed)),
+        "opened": percent(state.open - base, base) if state.trades else "0.00",
+        "raised": percent(state.high - base, base) if state.trades else "0.00",
+        "lowered": percent(state.low - base, base) if state.trades else "0.00",
+        "administrative": yes(listed.administrative),
+        "settling": yes(listed.settlement_trading),
+        "suspended": yes(listed.suspended),
+    }
+
+
+def yes(value: bool) -> str:
+    """A flag as the wire has it."""
+    return "Y" if value else "N"
 
 
 Body = Mapping[str, Row | list[Row] | str]
@@ -372,23 +358,13 @@ def percent(part: float, whole: float) -> str:
 def change(instrument: Instrument, price: int) -> Row:
     """The change against the base price: won with its sign, sign code, percent."""
     sign, difference, rate = change_fields(instrument, price)
-    return {"prdy_vrss": difference, "prdy_vrss_sign": sign, "prdy_ctrt": rate}
+    return {"change": difference, "sign": sign, "rate": rate}
 
 
-def day_range(state: SimulatedState) -> Row:
-    """Open, high and low; 0 before the first trade."""
-    return {"stck_oprc": str(state.open), "stck_hgpr": str(state.high), "stck_lwpr": str(state.low)}
-
-
-def limits(instrument: Instrument) -> Row:
-    """The day's upper and lower limit."""
-    lowest, highest = price_limits(instrument.base_price)
-    return {"stck_mxpr": str(highest), "stck_llam": str(lowest)}
-
-
-def totals(state: SimulatedState) -> Row:
-    """The day's volume and value so far."""
-    return {"acml_vol": str(state.cumulative_volume), "acml_tr_pbmn": str(state.cumulative_value)}
+def moved(price: int, before: int) -> Row:
+    """As `change`, against another price."""
+    difference = price - before
+    return {"change": str(difference), "sign": sign_code(difference), "rate": percent(difference, before)}
 
 
 def shares_of(instrument: Instrument) -> int:

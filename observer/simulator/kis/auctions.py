@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from observer.base.units import NS_PER_S
-from observer.simulator.kis.frames import change_fields, sign_code
+from observer.simulator.kis.frames import Timeline, change_fields, sign_code
 from observer.simulator.market.instruments import Instrument, rounded_down
 from observer.simulator.market.market import Market, SimulatedState, hhmmss
 
@@ -57,8 +57,8 @@ def auctions(market: Market, instrument: Instrument) -> tuple[Auction, ...]:
     return tuple(found)
 
 
-class AuctionTimeline:
-    """A symbol's expected prices of a day. Satisfies `Timeline`."""
+class AuctionTimeline(Timeline):
+    """A symbol's expected prices of a day."""
 
     def __init__(self, market: Market, instrument: Instrument, fields: int = _FIELDS) -> None:
         self._market = market
@@ -66,22 +66,15 @@ class AuctionTimeline:
         self._tape = market.tape(instrument.symbol)
         self._fields_beyond = fields - _FIELDS
         self._auctions = auctions(market, instrument)
-        self._times = [time_ns for each in self._auctions for time_ns in range(each.start_ns, each.end_ns, _STEP_NS)]
         self._starts = [each.start_ns for each in self._auctions]
-
-    def count_until(self, moment_ns: int) -> int:
-        """How many expected prices were shown at or before a moment."""
-        return bisect_right(self._times, moment_ns)
-
-    def time_ns(self, index: int) -> int:
-        """When the `index`-th expected price was shown."""
-        return self._times[index]
+        spans = (range(each.start_ns, each.end_ns, _STEP_NS) for each in self._auctions)
+        super().__init__([*chain.from_iterable(spans)])
 
     def record(self, index: int) -> str:
         """The `index`-th expected price (from 0) as the 46 fields of a record; behind them, where more are asked for,
         MARKET_CLS_CODE 2 (the regular session with its auctions) and blank ones.
         """
-        now_ns = self._times[index]
+        now_ns = self.time_ns(index)
         auction = self._auctions[bisect_right(self._starts, now_ns) - 1]
         state = self._market.state_at(self._instrument.symbol, auction.start_ns)
         part = (now_ns + _STEP_NS - auction.start_ns) / (auction.end_ns - auction.start_ns)

@@ -12,22 +12,17 @@ from observer.simulator.kis.answers import (
     Query,
     Row,
     asked_instrument,
-    change,
-    day_range,
     input_refusal,
-    limits,
+    moved,
     nothing,
     one_of,
-    percent,
     required,
     row,
     second_of_day,
     session_day,
-    shares_of,
-    totals,
+    shown,
     wants_adjusted,
 )
-from observer.simulator.kis.frames import sign_code
 from observer.simulator.kis.past_minutes import past_minutes
 from observer.simulator.kis.quotations import finished_day
 from observer.simulator.market.instruments import Instrument
@@ -58,8 +53,14 @@ def daily_bars(market: Market, now_ns: int, query: Query) -> Body:
     bases = [instrument.base_price] * len(today)
     bases += [*(bar.close for bar in past[1:]), *(bar.open for bar in past[-1:])]
     bars = [*today, *past]
-    rows = [_day_row(bar, base) for bar, base in zip(bars, bases, strict=True) if first <= bar.day <= last]
-    return {"output1": _daily_summary(market, instrument, now_ns), "output2": rows[:DAYS_PER_CALL]}
+    rows = [
+        row(DAILY_ROW, {"bar": bar, **moved(bar.close, base)})
+        for bar, base in zip(bars, bases, strict=True)
+        if first <= bar.day <= last
+    ]
+    summary = shown(market, instrument, now_ns)
+    summary["yesterday"] = next(iter(market.daily_bars(instrument.symbol)), DayBar("", 0, 0, 0, 0, 0, 0))
+    return {"output1": row(DAILY_SUMMARY, summary), "output2": rows[:DAYS_PER_CALL]}
 
 
 def minute_bars(market: Market, now_ns: int, query: Query) -> Body:
@@ -70,8 +71,8 @@ def minute_bars(market: Market, now_ns: int, query: Query) -> Body:
     if instrument is None:
         return {"output1": nothing(MINUTE_SUMMARY), "output2": []}
     bars = market.minute_bars(instrument.symbol, now_ns, until // 60, MINUTES_PER_CALL)
-    rows = [_minute_row(session_day(market), bar) for bar in bars]
-    return {"output1": _minute_summary(market, instrument, now_ns), "output2": rows}
+    rows = [row(MINUTE_ROW, {"day": session_day(market), "bar": bar}) for bar in bars]
+    return {"output1": row(MINUTE_SUMMARY, shown(market, instrument, now_ns)), "output2": rows}
 
 
 def past_minute_bars(market: Market, now_ns: int, query: Query) -> Body:
@@ -92,8 +93,8 @@ def past_minute_bars(market: Market, now_ns: int, query: Query) -> Body:
     for bar_day, bar in _minutes_back_from(market, instrument, now_ns, day, until):
         if len(rows) == PAST_MINUTES_PER_CALL or (bar_day != day and not earlier_too):
             break
-        rows.append(_minute_row(bar_day, bar))
-    return {"output1": _minute_summary(market, instrument, now_ns), "output2": rows}
+        rows.append(row(MINUTE_ROW, {"day": bar_day, "bar": bar}))
+    return {"output1": row(MINUTE_SUMMARY, shown(market, instrument, now_ns)), "output2": rows}
 
 
 def _minutes_back_from(
@@ -109,72 +110,3 @@ def _minutes_back_from(
             for bar in reversed(minutes):
                 if past_day < day or bar.start_hhmmss <= latest:
                     yield past_day, bar
-
-
-def _minute_row(day: str, bar: MinuteBar) -> Row:
-    fields = {
-        "stck_bsop_date": day,
-        "stck_cntg_hour": bar.start_hhmmss,
-        "stck_prpr": str(bar.close),
-        "stck_oprc": str(bar.open),
-        "stck_hgpr": str(bar.high),
-        "stck_lwpr": str(bar.low),
-        "cntg_vol": str(bar.volume),
-        "acml_tr_pbmn": str(bar.value_after),
-    }
-    return row(MINUTE_ROW, fields)
-
-
-def _minute_summary(market: Market, instrument: Instrument, now_ns: int) -> Row:
-    state = market.state_at(instrument.symbol, now_ns)
-    fields = {
-        **change(instrument, state.price),
-        "stck_prdy_clpr": str(instrument.base_price),
-        **totals(state),
-        "hts_kor_isnm": instrument.name,
-        "stck_prpr": str(state.price),
-    }
-    return row(MINUTE_SUMMARY, fields)
-
-
-def _daily_summary(market: Market, instrument: Instrument, now_ns: int) -> Row:
-    state = market.state_at(instrument.symbol, now_ns)
-    yesterday = next(iter(market.daily_bars(instrument.symbol)), None)
-    fields = {
-        **_minute_summary(market, instrument, now_ns),
-        "stck_shrn_iscd": instrument.symbol,
-        "prdy_vol": str(instrument.previous_volume),
-        **limits(instrument),
-        **day_range(state),
-        "stck_prdy_oprc": str(yesterday.open if yesterday else 0),
-        "stck_prdy_hgpr": str(yesterday.high if yesterday else 0),
-        "stck_prdy_lwpr": str(yesterday.low if yesterday else 0),
-        "askp": str(state.ask),
-        "bidp": str(state.bid),
-        "prdy_vrss_vol": str(state.cumulative_volume - instrument.previous_volume),
-        "vol_tnrt": percent(state.cumulative_volume, shares_of(instrument)),
-        "lstn_stcn": str(shares_of(instrument)),
-        "hts_avls": str(instrument.market_cap_100m),
-    }
-    return row(DAILY_SUMMARY, fields)
-
-
-def day_fields(bar: DayBar, base: int) -> Row:
-    """What each call's row of a day has: date, prices, volume, and the change against `base`."""
-    difference = bar.close - base
-    return {
-        "stck_bsop_date": bar.day,
-        "stck_clpr": str(bar.close),
-        "stck_oprc": str(bar.open),
-        "stck_hgpr": str(bar.high),
-        "stck_lwpr": str(bar.low),
-        "acml_vol": str(bar.volume),
-        "flng_cls_code": "00",
-        "prdy_vrss_sign": sign_code(difference),
-        "prdy_vrss": str(difference),
-    }
-
-
-def _day_row(bar: DayBar, base: int) -> Row:
-    only_here = {"acml_tr_pbmn": str(bar.value), "prtt_rate": "0.00", "mod_yn": "N"}
-    return row(DAILY_ROW, {**day_fields(bar, base), **only_here})

@@ -5,7 +5,7 @@ hide the very mistake that the simulator exists to find. 46 fields are documente
 MARKET_CLS_CODE. Further ones are blank: fields are appended without notice and a client has to live with it.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import Final
 
@@ -54,15 +54,46 @@ def resting_shares(last_volume: int) -> tuple[int, int]:
     return best, best * _LEVELS
 
 
-class TradeTimeline:
+class Timeline:
+    """A symbol's records of one kind with their times, oldest first, numbered from 0. This one has none."""
+
+    def __init__(self, times_ns: Sequence[int] = ()) -> None:
+        self._times_ns = times_ns
+
+    def count_until(self, moment_ns: int) -> int:
+        """How many records there are at or before a moment."""
+        return bisect_right(self._times_ns, moment_ns)
+
+    def time_ns(self, index: int) -> int:
+        """When a record is due."""
+        return self._times_ns[index]
+
+    def record(self, index: int) -> str:
+        """The fields of a record, joined by `^`."""
+        raise IndexError(index)
+
+
+class TapeTimeline(Timeline):
+    """Records of which each trade of a tape has one."""
+
+    def __init__(self, tape: DayTape) -> None:
+        super().__init__(tape.time_ns)
+        self._tape = tape
+
+    def count_until(self, moment_ns: int) -> int:
+        """As `Timeline`, the tape's own way."""
+        return self._tape.count_until(moment_ns)
+
+
+class TradeTimeline(TapeTimeline):
     """A symbol's trades as records. What many trades share (a price's change, when a high was made) is kept as text:
     a client is sent 20,000 records a second.
     """
 
     def __init__(self, market: Market, instrument: Instrument, fields: int) -> None:
+        super().__init__(market.tape(instrument.symbol))
         self._market = market
         self._instrument = instrument
-        self._tape = market.tape(instrument.symbol)
         self._appended = fields - TRADE_FIELDS
         self._day = market.session_date.replace("-", "")
         self._shares = instrument.listed_shares_thousands * 1_000
@@ -70,14 +101,6 @@ class TradeTimeline:
         self._high_made: dict[int, str] = {}
         self._low_made: dict[int, str] = {}
         self._open_made = self._clock_text(0) if len(self._tape) else ""
-
-    def count_until(self, moment_ns: int) -> int:
-        """How many trades have happened at or before a moment."""
-        return self._tape.count_until(moment_ns)
-
-    def time_ns(self, index: int) -> int:
-        """When the `index`-th trade happened."""
-        return self._tape.time_ns[index]
 
     def record(self, index: int) -> str:
         """The `index`-th trade (from 0): the 46 documented fields, and what is appended to them."""

@@ -27,107 +27,39 @@ if TYPE_CHECKING:
 ENCODING: Final = "cp949"
 _SECTOR_NAME_BYTES: Final = 40
 _SECTORS_PER_MARKET: Final = 20
-_HEAD: Final = (("symbol", 9), ("isin", 12), ("name", 40))
-_CLASSES: Final = (("group", 2), ("size_class", 1), ("sector_large", 4), ("sector_medium", 4), ("sector_small", 4))
-_KOSPI_FLAGS: Final = tuple(
-    (name, 1)
-    for name in (
-        "manufacturing",
-        "low_liquidity",
-        "governance_index",
-        "kospi200_sector",
-        "kospi100",
-        "kospi50",
-        "krx",
-        "etp",
-        "elw_issued",
-        "krx100",
-        "krx_automobile",
-        "krx_semiconductor",
-        "krx_bio",
-        "krx_bank",
-        "spac",
-        "krx_energy_chemical",
-        "krx_steel",
-        "overheated",
-        "krx_media_telecom",
-        "krx_construction",
-        "removed",
-        "krx_securities",
-        "krx_shipping",
-        "krx_insurance",
-        "krx_transport",
-        "sri",
-    )
-)
-_KOSDAQ_FLAGS: Final = tuple(
-    (name, 1)
-    for name in (
-        "venture",
-        "low_liquidity",
-        "krx",
-        "etp",
-        "krx100",
-        "krx_automobile",
-        "krx_semiconductor",
-        "krx_bio",
-        "krx_bank",
-        "spac",
-        "krx_energy_chemical",
-        "krx_steel",
-        "overheated",
-        "krx_media_telecom",
-        "krx_construction",
-        "attention",
-        "krx_securities",
-        "krx_shipping",
-        "krx_insurance",
-        "krx_transport",
-        "kosdaq150",
-    )
-)
-_TRADING: Final = (
-    ("base_price", 9),
-    ("lot", 5),
-    ("lot_after_hours", 5),
-    ("suspended", 1),
-    ("settlement_trading", 1),
-    ("administrative", 1),
-    ("warning", 2),
-    ("warning_notice", 1),
-    ("unfaithful_disclosure", 1),
-    ("backdoor_listing", 1),
-    ("ex_rights", 2),
-    ("par_change", 2),
-    ("capital_increase", 2),
-    ("margin_rate", 3),
-    ("credit", 1),
-    ("credit_days", 3),
-    ("previous_volume", 12),
-    ("par_value", 12),
-    ("listed_on", 8),
-    ("listed_shares", 15),
-    ("capital", 21),
-    ("settlement_month", 2),
-    ("offer_price", 7),
-    ("preferred", 1),
-    ("short_overheated", 1),
-    ("abnormal_rise", 1),
-    ("krx300", 1),
-)
-_FINANCE: Final[tuple[tuple[str, int], ...]] = (
-    ("sales", 9),
-    ("operating_profit", 9),
-    ("ordinary_profit", 9),
-    ("net_income", 5),
-    ("roe", 9),
-    ("as_of", 8),
-    ("market_cap", 9),
-    ("group_company", 3),
-    ("credit_exhausted", 1),
-    ("collateral_loan", 1),
-    ("stock_loan", 1),
-)
+
+
+def _layout(text: str) -> tuple[tuple[str, int], ...]:
+    """Names of fields, each with its width behind it where that is not one byte."""
+    widths: dict[str, int] = {}
+    for word in text.split():
+        name, _, width = word.partition(":")
+        widths[name] = int(width or 1)
+    return tuple(widths.items())
+
+
+_HEAD: Final = _layout("symbol:9 isin:12 name:40")
+_CLASSES: Final = _layout("group:2 size_class sector_large:4 sector_medium:4 sector_small:4")
+_KOSPI_FLAGS: Final = _layout("""
+    manufacturing low_liquidity governance_index kospi200_sector kospi100 kospi50 krx etp elw_issued krx100
+    krx_automobile krx_semiconductor krx_bio krx_bank spac krx_energy_chemical krx_steel overheated krx_media_telecom
+    krx_construction removed krx_securities krx_shipping krx_insurance krx_transport sri
+""")
+_KOSDAQ_FLAGS: Final = _layout("""
+    venture low_liquidity krx etp krx100 krx_automobile krx_semiconductor krx_bio krx_bank spac krx_energy_chemical
+    krx_steel overheated krx_media_telecom krx_construction attention krx_securities krx_shipping krx_insurance
+    krx_transport kosdaq150
+""")
+_TRADING: Final = _layout("""
+    base_price:9 lot:5 lot_after_hours:5 suspended settlement_trading administrative warning:2 warning_notice
+    unfaithful_disclosure backdoor_listing ex_rights:2 par_change:2 capital_increase:2 margin_rate:3 credit
+    credit_days:3 previous_volume:12 par_value:12 listed_on:8 listed_shares:15 capital:21 settlement_month:2
+    offer_price:7 preferred short_overheated abnormal_rise krx300
+""")
+_FINANCE: Final = _layout("""
+    sales:9 operating_profit:9 ordinary_profit:9 net_income:5 roe:9 as_of:8 market_cap:9 group_company:3
+    credit_exhausted collateral_loan stock_loan
+""")
 _PAR_SPLIT: Final = "01"  # 액면변경: 00 none, 01 split, 02 consolidation
 LAYOUTS: Final[dict[Exchange, tuple[tuple[str, int], ...]]] = {
     "KOSPI": (*_HEAD, *_CLASSES, *_KOSPI_FLAGS, *_TRADING, ("kospi", 1), *_FINANCE),
@@ -248,7 +180,6 @@ def _field(name: str, width: int, values: Mapping[str, str]) -> bytes:
     return content.rjust(width, b"0") if name in _ZEROS else content.ljust(width)
 
 
-_ENCODING: Final = "cp949"
 _ROWS_PER_EXCHANGE: Final = 60
 _INDEX, _STOCK, _ETF = "1", "2", "3"
 _ETF_SHARE: Final = 0.2
@@ -274,21 +205,33 @@ class ForeignExchange(msgspec.Struct, frozen=True):
     opens: str
     closes: str
     ticker_digits: int
-    indices: bool = False
+
+    @property
+    def indices(self) -> bool:
+        """Whether its file has indices alone, which have no lots."""
+        return self.lot == "0"
 
 
-FOREIGN_EXCHANGES: Final = (
-    ForeignExchange("US", "22", "NAS", "나스닥", "USD", 4, "1", "930", "1600", 0),
-    ForeignExchange("US", "21", "NYS", "뉴욕", "USD", 4, "1", "930", "1600", 0),
-    ForeignExchange("US", "23", "AMS", "아멕스", "USD", 4, "1", "930", "1600", 0),
-    ForeignExchange("CN", "16", "SHS", "상해", "CNY", 3, "100", "930", "1500", 6),
-    ForeignExchange("CN", "116", "SHI", "상해지수", "CNY", 3, "0", "930", "1500", 6, indices=True),
-    ForeignExchange("CN", "17", "SZS", "심천", "CNY", 3, "100", "930", "1500", 6),
-    ForeignExchange("CN", "117", "SZI", "심천지수", "CNY", 3, "0", "930", "1500", 6, indices=True),
-    ForeignExchange("JP", "6", "TSE", "도쿄", "JPY", 1, "100", "900", "1530", 4),
-    ForeignExchange("HK", "12", "HKS", "홍콩", "HKD", 3, "500", "930", "1610", 5),
-    ForeignExchange("VN", "71", "HNX", "하노이", "VND", 0, "100", "900", "1500", 0),
-    ForeignExchange("VN", "70", "HSX", "호치민", "VND", 0, "100", "915", "1500", 0),
+def _foreign(line: str) -> ForeignExchange:
+    nation, number, code, name, currency, decimals, lot, opens, closes, digits = line.split()
+    return ForeignExchange(nation, number, code, name, currency, int(decimals), lot, opens, closes, int(digits))
+
+
+FOREIGN_EXCHANGES: Final = tuple(
+    _foreign(line)
+    for line in """
+    US   22  NAS  나스닥    USD  4    1  930  1600  0
+    US   21  NYS  뉴욕      USD  4    1  930  1600  0
+    US   23  AMS  아멕스    USD  4    1  930  1600  0
+    CN   16  SHS  상해      CNY  3  100  930  1500  6
+    CN  116  SHI  상해지수  CNY  3    0  930  1500  6
+    CN   17  SZS  심천      CNY  3  100  930  1500  6
+    CN  117  SZI  심천지수  CNY  3    0  930  1500  6
+    JP    6  TSE  도쿄      JPY  1  100  900  1530  4
+    HK   12  HKS  홍콩      HKD  3  500  930  1610  5
+    VN   71  HNX  하노이    VND  0  100  900  1500  0
+    VN   70  HSX  호치민    VND  0  100  915  1500  0
+    """.strip().splitlines()
 )
 
 
@@ -308,7 +251,7 @@ def made_up_foreign_contents(rng: RngSource) -> dict[str, bytes]:
 def _records(exchange: ForeignExchange, generator: Random) -> Iterator[bytes]:
     for serial in sorted(generator.sample(range(1, 9_000), _ROWS_PER_EXCHANGE)):
         kind = _INDEX if exchange.indices else _ETF if generator.random() < _ETF_SHARE else _STOCK
-        yield ("\t".join(_columns(exchange, serial, kind, generator)) + "\n").encode(_ENCODING)
+        yield ("\t".join(_columns(exchange, serial, kind, generator)) + "\n").encode(ENCODING)
 
 
 def _columns(exchange: ForeignExchange, serial: int, kind: str, generator: Random) -> tuple[str, ...]:

@@ -8,7 +8,6 @@ from typing import Final
 
 from observer.base.units import NS_PER_S
 from observer.simulator.kis.answers import (
-    LATEST_TRADE,
     MULTI_QUOTE,
     SALES_ROW,
     SALES_SUMMARY,
@@ -18,10 +17,7 @@ from observer.simulator.kis.answers import (
     Query,
     Row,
     asked_instrument,
-    change,
-    day_range,
     input_refusal,
-    limits,
     nothing,
     one_of,
     percent,
@@ -29,10 +25,11 @@ from observer.simulator.kis.answers import (
     second_of_day,
     session_day,
     shares_of,
+    shown,
     time_text,
-    totals,
+    yes,
 )
-from observer.simulator.kis.frames import resting_shares, strength_percent
+from observer.simulator.kis.frames import change_fields, resting_shares
 from observer.simulator.kis.records import status_code
 from observer.simulator.kis.venues import DIVISION, view_of
 from observer.simulator.market.instruments import Instrument, price_limits, tick_size
@@ -69,51 +66,31 @@ def single_quote(market: Market, now_ns: int, query: Query) -> Body:
     instrument = asked_instrument(market, query)
     if instrument is None:
         return {"output": nothing(SINGLE_QUOTE)}
-    state = market.state_at(instrument.symbol, now_ns)
-    halt = market.halt_at(instrument.symbol, now_ns)
-    halted = is_halted(market, instrument, now_ns)
-    traded_fields = {
-        **quote_fields(instrument, state),
-        "iscd_stat_cls_code": status_code(instrument, halted=halted),
-        "temp_stop_yn": yes(halted or any(stop.runs_at(now_ns) for stop in market.stops_of(instrument))),
-        "wghn_avrg_stck_prc": f"{_average(state):.2f}",
-        "aspr_unit": str(tick_size(state.price)),
-        "vol_tnrt": percent(state.cumulative_volume, shares_of(instrument)),
-        "vi_cls_code": yes(halt is not None and halt.reason == "volatility"),
-        "ovtm_vi_cls_code": "N",
+    figures, halt = shown(market, instrument, now_ns), market.halt_at(instrument.symbol, now_ns)
+    state, base, halted = (
+        market.state_at(instrument.symbol, now_ns),
+        instrument.base_price,
+        is_halted(market, instrument, now_ns),
+    )
+    lowest, highest = price_limits(base)
+    figures |= _extremes(market, instrument, state) | {
+        "status": status_code(instrument, halted=halted),
+        "stopped": yes(halted or any(stop.runs_at(now_ns) for stop in market.stops_of(instrument))),
+        "interrupted": yes(halt is not None and halt.reason == "volatility"),
+        "average": state.cumulative_value / state.cumulative_volume if state.cumulative_volume else 0,
+        "tick": tick_size(state.price),
+        "width": highest - base if highest else lowest,
+        "capital": shares_of(instrument) * _PAR_VALUE_KRW // 100_000_000,
+        "par": f"{_PAR_VALUE_KRW:,} 원",
+        "eps": base / 10,
     }
-    return {
-        "output": row(
-            SINGLE_QUOTE, {**traded_fields, **_listing_fields(instrument), **_extremes(market, instrument, state)}
-        )
-    }
-
-
-def quote_fields(instrument: Instrument, state: SimulatedState) -> Row:
-    """What both single quotes have: price, change, volumes, the day's range, limits and flags of the listing."""
-    return {
-        "rprs_mrkt_kor_name": instrument.exchange,
-        "stck_prpr": str(state.price),
-        **change(instrument, state.price),
-        **totals(state),
-        "prdy_vrss_vol_rate": percent(state.cumulative_volume, instrument.previous_volume),
-        **day_range(state),
-        **limits(instrument),
-        "stck_sdpr": str(instrument.base_price),
-        "mrkt_warn_cls_code": "00",
-        "sltr_yn": yes(instrument.settlement_trading),
-    }
+    return {"output": row(SINGLE_QUOTE, figures)}
 
 
 def is_halted(market: Market, instrument: Instrument, now_ns: int) -> bool:
     """Whether the symbol itself is halted: suspended all day, or by a disclosure."""
     halt = market.halt_at(instrument.symbol, now_ns)
     return market.is_suspended(instrument) or (halt is not None and halt.reason == "disclosure")
-
-
-def yes(value: bool) -> str:
-    """A flag as the wire has it."""
-    return "Y" if value else "N"
 
 
 def time_and_sales(market: Market, now_ns: int, query: Query) -> Body:
@@ -125,24 +102,7 @@ def time_and_sales(market: Market, now_ns: int, query: Query) -> Body:
     end_ns = min(now_ns, market.midnight_ns + (until + 1) * NS_PER_S - 1)
     end = market.tape(instrument.symbol).count_until(end_ns)
     rows = _sales_rows(market, instrument, max(0, end - ROWS_PER_CALL), end)
-    state = market.state_at(instrument.symbol, now_ns)
-    summary = {
-        "stck_prpr": str(state.price),
-        **change(instrument, state.price),
-        "acml_vol": str(state.cumulative_volume),
-        "prdy_vol": str(instrument.previous_volume),
-        "rprs_mrkt_kor_name": instrument.exchange,
-    }
-    return {"output1": row(SALES_SUMMARY, summary), "output2": rows}
-
-
-def latest_trades(market: Market, now_ns: int, query: Query) -> Body:
-    """주식현재가 체결: the latest 30 trades, newest first."""
-    instrument = asked_instrument(market, query)
-    if instrument is None:
-        return {"output": []}
-    indices = _newest_indices(market, instrument.symbol, now_ns)
-    return {"output": [_trade_row(market, instrument, index) for index in indices]}
+    return {"output1": row(SALES_SUMMARY, shown(market, instrument, now_ns)), "output2": rows}
 
 
 def finished_day(market: Market, symbol: str, now_ns: int) -> list[DayBar]:
@@ -157,104 +117,26 @@ def finished_day(market: Market, symbol: str, now_ns: int) -> list[DayBar]:
     return [DayBar(session_day(market), *prices, state.cumulative_volume, state.cumulative_value)]
 
 
-def _average(state: SimulatedState) -> float:
-    return state.cumulative_value / state.cumulative_volume if state.cumulative_volume else 0
-
-
-def _newest_indices(market: Market, symbol: str, end_ns: int) -> range:
-    end = market.tape(symbol).count_until(end_ns)
-    return range(end - 1, max(end - ROWS_PER_CALL, 0) - 1, -1)
-
-
-def _listing_fields(instrument: Instrument) -> Row:
-    """What the listing says, whatever is dealt: flags, limits, shares, and ratios of a company that earns a tenth."""
-    base, shares = instrument.base_price, shares_of(instrument)
-    lowest, highest = price_limits(base)
-    return {
-        "marg_rate": "40.00",
-        "elw_pblc_yn": "N",
-        "crdt_able_yn": "Y",
-        "rstc_wdth_prc": str(highest - base if highest else lowest),
-        "stck_fcam": str(_PAR_VALUE_KRW),
-        "stck_sspr": str(base * 7 // 10),
-        "hts_deal_qty_unit_val": "1",
-        "cpfn": str(shares * _PAR_VALUE_KRW // 100_000_000),
-        "lstn_stcn": str(shares),
-        "hts_avls": str(instrument.market_cap_100m),
-        "per": "10.00",
-        "pbr": "1.00",
-        "eps": f"{base / 10:.2f}",
-        "bps": f"{base:.2f}",
-        "stac_month": "12",
-        "stck_shrn_iscd": instrument.symbol,
-        "fcam_cnnm": f"{_PAR_VALUE_KRW:,} 원",
-        "invt_caful_yn": "N",
-        "short_over_yn": "N",
-        "mang_issu_cls_code": yes(instrument.administrative),
-    }
-
-
-def _extremes(market: Market, instrument: Instrument, state: SimulatedState) -> Row:
-    """Highest and lowest prices of 250 days, 52 weeks and the year, of the days that the market has kept, and today."""
+def _extremes(market: Market, instrument: Instrument, state: SimulatedState) -> dict[str, object]:
+    """Highest and lowest price of the days that the market has kept, and today, with their days."""
     bars = market.daily_bars(instrument.symbol)
-    highs = [(bar.high, bar.day) for bar in bars] + [(state.high or state.price, session_day(market))]
-    lows = [(bar.low, bar.day) for bar in bars] + [(state.low or state.price, session_day(market))]
-    (high_krw, high_day), (low_krw, low_day) = max(highs), min(lows)
-    fields: Row = {}
-    for high, low, rate in (
-        ("d250_hgpr", "d250_lwpr", "{}_vrss_prpr_rate"),
-        ("w52_hgpr", "w52_lwpr", "{}_vrss_prpr_ctrt"),
-    ):
-        fields |= {high: str(high_krw), f"{high}_date": high_day, low: str(low_krw), f"{low}_date": low_day}
-        fields[rate.format(high)] = percent(state.price - high_krw, high_krw)
-        fields[rate.format(low)] = percent(state.price - low_krw, low_krw)
-    return fields
+    high = max([(bar.high, bar.day) for bar in bars] + [(state.high or state.price, session_day(market))])
+    low = min([(bar.low, bar.day) for bar in bars] + [(state.low or state.price, session_day(market))])
+    rates = (percent(state.price - krw, krw) for krw in (high[0], low[0]))
+    return dict(zip(("high", "low", "from_high", "from_low"), (high, low, *rates), strict=True))
 
 
 def _multi_quote_row(market: Market, instrument: Instrument, now_ns: int) -> Row:
     state = market.state_at(instrument.symbol, now_ns)
-    lowest, highest = price_limits(instrument.base_price)
-    moved = change(instrument, state.price)
     last_volume = market.tape(instrument.symbol).volume[state.trades - 1] if state.trades else 0
     best, total = resting_shares(last_volume)
-    fields = {
-        "kospi_kosdaq_cls_name": instrument.exchange,
-        "hour_cls_code": "0",
-        "inter_shrn_iscd": instrument.symbol,
-        "inter_kor_isnm": instrument.name,
-        "inter2_prpr": str(state.price),
-        "inter2_prdy_vrss": moved["prdy_vrss"],
-        "prdy_vrss_sign": moved["prdy_vrss_sign"],
-        "prdy_ctrt": moved["prdy_ctrt"],
-        **totals(state),
-        "inter2_oprc": str(state.open),
-        "inter2_hgpr": str(state.high),
-        "inter2_lwpr": str(state.low),
-        "inter2_llam": str(lowest),
-        "inter2_mxpr": str(highest),
-        "inter2_askp": str(state.ask),
-        "inter2_bidp": str(state.bid),
-        "seln_rsqn": str(best if state.ask else 0),
-        "shnu_rsqn": str(best if state.bid else 0),
-        "total_askp_rsqn": str(total),
-        "total_bidp_rsqn": str(total),
-        "inter2_prdy_clpr": str(instrument.base_price),
-        "oprc_vrss_hgpr_rate": percent(state.high - state.open, state.open),
-        "inter2_sdpr": str(instrument.base_price),
+    figures = shown(market, instrument, now_ns) | {
+        "at_ask": best if state.ask else 0,
+        "at_bid": best if state.bid else 0,
+        "total": total,
+        "rise": percent(state.high - state.open, state.open),
     }
-    return row(MULTI_QUOTE, fields)
-
-
-def _trade_row(market: Market, instrument: Instrument, index: int) -> Row:
-    tape = market.tape(instrument.symbol)
-    fields = {
-        "stck_cntg_hour": time_text(market, tape.time_ns[index]),
-        "stck_prpr": str(tape.price[index]),
-        **change(instrument, tape.price[index]),
-        "cntg_vol": str(tape.volume[index]),
-        "tday_rltv": f"{strength_percent(tape, index):.2f}",
-    }
-    return row(LATEST_TRADE, fields)
+    return row(MULTI_QUOTE, figures)
 
 
 def _sales_rows(market: Market, instrument: Instrument, first: int, end: int) -> list[Row]:
@@ -267,7 +149,8 @@ def _sales_rows(market: Market, instrument: Instrument, first: int, end: int) ->
     for time_ns, price, volume, side, volume_after, bought_volume, sold_volume in trades:
         changed = changes.get(price)
         if changed is None:
-            changed = changes[price] = change(instrument, price)
+            sign, difference, rate = change_fields(instrument, price)
+            changed = changes[price] = {"prdy_vrss": difference, "prdy_vrss_sign": sign, "prdy_ctrt": rate}
         bid, ask = quotes(price, base, side)
         strength = 100 * bought_volume / sold_volume if sold_volume else 0.0
         rows.append(
@@ -283,5 +166,5 @@ def _sales_rows(market: Market, instrument: Instrument, first: int, end: int) ->
             }
         )
     rows.reverse()
-    assert not rows or tuple(rows[0]) == SALES_ROW
+    assert not rows or tuple(rows[0]) == SALES_ROW.names
     return rows

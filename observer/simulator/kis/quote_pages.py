@@ -17,21 +17,22 @@ from observer.simulator.kis.answers import (
     Query,
     Row,
     asked_instrument,
-    day_range,
+    moved,
     nothing,
     one_of,
     percent,
     row,
+    shown,
     time_text,
     wants_adjusted,
+    yes,
 )
-from observer.simulator.kis.bars import day_fields
 from observer.simulator.kis.frames import sign_code
-from observer.simulator.kis.quotations import finished_day, is_halted, quote_fields, yes
+from observer.simulator.kis.quotations import finished_day, is_halted
 from observer.simulator.kis.records import BOOK_FIELDS, LEVELS, BookTimeline
 from observer.simulator.kis.venues import market_class
 from observer.simulator.market.instruments import Instrument
-from observer.simulator.market.market import Market, SimulatedState
+from observer.simulator.market.market import Market
 from observer.simulator.market.plan import DayBar
 
 _DAYS: Final = 30
@@ -63,30 +64,20 @@ def asking_prices(market: Market, now_ns: int, query: Query) -> Body:
     instrument = asked_instrument(market, query)
     if instrument is None:
         return {"output1": nothing(ASKING_PRICES), "output2": nothing(ASKING_EXPECTED)}
-    state = market.state_at(instrument.symbol, now_ns)
+    figures, state = shown(market, instrument, now_ns), market.state_at(instrument.symbol, now_ns)
     book = BookTimeline(market, instrument, BOOK_FIELDS)
     fields = book.record(state.trades - 1).split("^") if state.trades else ["0"] * BOOK_FIELDS
     levels: Row = {}
     for start, name in ((3, "askp"), (13, "bidp"), (23, "askp_rsqn"), (33, "bidp_rsqn")):
         levels |= {f"{name}{level + 1}": fields[start + level] for level in range(LEVELS)}
-    prices = {
-        **levels,
-        "aspr_acpt_hour": time_text(market, now_ns),
-        "total_askp_rsqn": fields[43],
-        "total_bidp_rsqn": fields[44],
-        "ntby_aspr_rsqn": str(int(fields[44]) - int(fields[43])),
-        "new_mkop_cls_code": f"{market_class(market, now_ns)}0",
+    figures |= {
+        "time": time_text(market, now_ns),
+        "asked": fields[43],
+        "bid": fields[44],
+        "net": int(fields[44]) - int(fields[43]),
+        "session": market_class(market, now_ns),
     }
-    expected = {
-        "stck_prpr": str(state.price),
-        **day_range(state),
-        "stck_sdpr": str(instrument.base_price),
-        "antc_cnpr": "0",
-        "antc_vol": "0",
-        "stck_shrn_iscd": instrument.symbol,
-        "vi_cls_code": "N",
-    }
-    return {"output1": row(ASKING_PRICES, prices), "output2": row(ASKING_EXPECTED, expected)}
+    return {"output1": row(ASKING_PRICES, figures, **levels), "output2": row(ASKING_EXPECTED, figures)}
 
 
 def second_quote(market: Market, now_ns: int, query: Query) -> Body:
@@ -94,16 +85,14 @@ def second_quote(market: Market, now_ns: int, query: Query) -> Body:
     instrument = asked_instrument(market, query)
     if instrument is None:
         return {"output": nothing(SECOND_QUOTE)}
-    state = market.state_at(instrument.symbol, now_ns)
-    fields = {
-        **quote_fields(instrument, state),
-        **_against_day(instrument, state),
-        "stck_prdy_clpr": str(instrument.base_price),
-        "prdy_vol": str(instrument.previous_volume),
-        "trht_yn": yes(is_halted(market, instrument, now_ns)),
-        "mang_issu_yn": yes(instrument.administrative),
-    }
-    return {"output": row(SECOND_QUOTE, fields)}
+    figures, state = shown(market, instrument, now_ns), market.state_at(instrument.symbol, now_ns)
+    figures["halted"] = yes(is_halted(market, instrument, now_ns))
+    for name, price in (("open", state.open), ("high", state.high), ("low", state.low)):
+        figures[f"off_{name}"] = difference = state.price - price if price else 0
+        figures[f"off_{name}_sign"] = sign_code(difference)
+    for name, price in (("opened", state.open), ("raised", state.high), ("lowered", state.low)):
+        figures[name] = percent(price - instrument.base_price, instrument.base_price)
+    return {"output": row(SECOND_QUOTE, figures)}
 
 
 def _days(market: Market, instrument: Instrument, now_ns: int, *, adjusted: bool) -> list[DayBar]:
@@ -112,42 +101,24 @@ def _days(market: Market, instrument: Instrument, now_ns: int, *, adjusted: bool
 
 
 def _daily_price(bar: DayBar, before: DayBar) -> Row:
-    fields = {
-        **day_fields(bar, before.close),
-        "prdy_vrss_vol_rate": percent(bar.volume - before.volume, before.volume),
-        "prdy_ctrt": percent(bar.close - before.close, before.close),
-        "hts_frgn_ehrt": "0.00",
-        "frgn_ntby_qty": "0",
-        "acml_prtt_rate": "1.00",
-    }
-    return row(DAILY_PRICE, fields)
+    rate = percent(bar.volume - before.volume, before.volume)
+    return row(DAILY_PRICE, {"bar": bar, "volume_rate": rate, **moved(bar.close, before.close)})
 
 
 def _investor_day(symbol: str, bar: DayBar, before: DayBar) -> Row:
     """A share of the day's volume that a hash gives for foreigners and institutions, the rest for persons."""
     draw = hashlib.sha256(f"{symbol}/{bar.day}".encode()).digest()
     bought, sold = _shares(bar.volume, draw[0], draw[1]), _shares(bar.volume, draw[2], draw[3])
-    fields = {name: text for name, text in day_fields(bar, before.close).items() if name in INVESTOR_DAY}
+    fields: Row = {}
     for who, buys, sells in zip(("prsn", "frgn", "orgn"), bought, sold, strict=True):
         for name, shares in (("ntby_qty", buys - sells), ("shnu_vol", buys), ("seln_vol", sells)):
             fields[f"{who}_{name}"] = str(shares)
             worth = name.replace("_qty", "").replace("_vol", "")
             fields[f"{who}_{worth}_tr_pbmn"] = str(shares * bar.close // 1_000_000)
-    return row(INVESTOR_DAY, fields)
+    return row(INVESTOR_DAY, {"bar": bar, **moved(bar.close, before.close)}, **fields)
 
 
 def _shares(volume: int, foreign: int, institutional: int) -> tuple[int, int, int]:
     """Persons, foreigners, institutions; the draws are of 256."""
     foreigners, institutions = volume * foreign // 768, volume * institutional // 768
     return volume - foreigners - institutions, foreigners, institutions
-
-
-def _against_day(instrument: Instrument, state: SimulatedState) -> Row:
-    """The price against the day's open, high and low, and these against the day before."""
-    fields: Row = {}
-    for name, price in (("oprc", state.open), ("hgpr", state.high), ("lwpr", state.low)):
-        difference = state.price - price if price else 0
-        fields[f"{name}_vrss_prpr"] = str(difference)
-        fields[f"{name}_vrss_prpr_sign"] = sign_code(difference)
-        fields[f"prdy_clpr_vrss_{name}_rate"] = percent(price - instrument.base_price, instrument.base_price)
-    return fields

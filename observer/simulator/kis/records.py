@@ -14,7 +14,6 @@ VI_CLS_CODE report it. 10 fields, as on the wire; 11 with EXCH_CLS_CODE, as in t
 is `(null)`.
 """
 
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -22,7 +21,7 @@ import msgspec
 
 from observer.base.units import NS_PER_S
 from observer.simulator.kis.auctions import CLOSING_AUCTION_S, OPENING_AUCTION_S
-from observer.simulator.kis.frames import resting_shares, sign_code
+from observer.simulator.kis.frames import TapeTimeline, Timeline, resting_shares, sign_code
 from observer.simulator.kis.venues import market_class
 from observer.simulator.market.instruments import Instrument, price_limits, tick_size
 from observer.simulator.market.market import Market, hhmmss
@@ -36,25 +35,17 @@ _KRX: Final = "1"
 _NXT: Final = "2"
 
 
-class BookTimeline:
+class BookTimeline(TapeTimeline):
     """A symbol's books, one after each of its trades."""
 
     def __init__(self, market: Market, instrument: Instrument, fields: int) -> None:
+        super().__init__(market.tape(instrument.symbol))
         self._market = market
         self._instrument = instrument
-        self._tape = market.tape(instrument.symbol)
         self._limits = price_limits(instrument.base_price)
         # Books beside the KRX's also have NXT's middle price; that of both, the venue of the expected price.
         more = {"KRX": 0, "NXT": 2, "consolidated": 3}[market.name] if fields > BOOK_FIELDS else 0
         self._appended = fields - BOOK_FIELDS + more
-
-    def count_until(self, moment_ns: int) -> int:
-        """How many books have been shown at or before a moment."""
-        return self._tape.count_until(moment_ns)
-
-    def time_ns(self, index: int) -> int:
-        """When the `index`-th book was shown."""
-        return self._tape.time_ns[index]
 
     def record(self, index: int) -> str:
         """The book after the `index`-th trade (from 0): the 59 documented fields, and what is appended to them."""
@@ -178,7 +169,7 @@ def _with_stops(
     return sorted(phases)
 
 
-class OperationTimeline:
+class OperationTimeline(Timeline):
     """A symbol's announcements as records."""
 
     def __init__(self, market: Market, instrument: Instrument, fields: int) -> None:
@@ -186,14 +177,7 @@ class OperationTimeline:
         self._exchange = _NXT if market.name == "NXT" else _KRX
         self._reported = announcements(market, instrument)
         self._fields = fields
-
-    def count_until(self, moment_ns: int) -> int:
-        """How many announcements were made at or before a moment."""
-        return bisect_right(self._reported, moment_ns, key=lambda reported: reported.time_ns)
-
-    def time_ns(self, index: int) -> int:
-        """When the `index`-th announcement was made."""
-        return self._reported[index].time_ns
+        super().__init__([reported.time_ns for reported in self._reported])
 
     def record(self, index: int) -> str:
         """The `index`-th announcement (from 0) as a record."""

@@ -12,24 +12,13 @@ from aiohttp import web
 
 from observer.base.local_time import local_datetime
 from observer.simulator.counters import Counters
-from observer.simulator.kis import bars, listings, overseas, quotations, quote_pages
+from observer.simulator.kis import bars, listings, quotations, quote_pages
 from observer.simulator.kis import etf as etf_quotations
 from observer.simulator.kis.answers import AnswerPage, Body, Query, input_refusal
 from observer.simulator.kis.authentication import TOKEN_LIFE_S, Authentication, Refusal
 from observer.simulator.kis.venues import DIVISION, view_of
 from observer.simulator.market.market import Market
 from observer.simulator.settings import SimulatorSettings
-
-_STOCK: Final = "/uapi/domestic-stock/v1/quotations"
-_RANKING: Final = "/uapi/domestic-stock/v1/ranking"
-_ETF: Final = "/uapi/etfetn/v1/quotations"
-_ABROAD: Final = "/uapi/overseas-price/v1/quotations"
-_SYMBOL: Final = ("FID_COND_MRKT_DIV_CODE", "FID_INPUT_ISCD")
-_PRODUCT: Final = ("PDNO", "PRDT_TYPE_CD")
-_OVERSEAS: Final = ("AUTH", "EXCD", "SYMB")
-_DATES: Final = ("FID_INPUT_DATE_1", "FID_INPUT_DATE_2")
-_SCREEN: Final = ("FID_COND_SCR_DIV_CODE", "FID_DIV_CLS_CODE", "FID_TRGT_CLS_CODE", "FID_TRGT_EXLS_CLS_CODE")
-_PRICES: Final = ("FID_INPUT_PRICE_1", "FID_INPUT_PRICE_2", "FID_VOL_CNT")
 
 
 class QuotationCall(msgspec.Struct, frozen=True):
@@ -39,98 +28,58 @@ class QuotationCall(msgspec.Struct, frozen=True):
     tr_id: str
     query: tuple[str, ...]
     body_of: Callable[[Market, int, Query], Body | AnswerPage]
-    on_paper: bool = True
+    on_paper: bool
 
 
-CALLS: Final = (
-    QuotationCall(f"{_STOCK}/inquire-price", "FHKST01010100", _SYMBOL, quotations.single_quote),
-    QuotationCall(f"{_STOCK}/intstock-multprice", "FHKST11300006", (), quotations.multi_quote, on_paper=False),
-    QuotationCall(f"{_STOCK}/inquire-price-2", "FHPST01010000", _SYMBOL, quote_pages.second_quote),
-    QuotationCall(f"{_STOCK}/inquire-asking-price-exp-ccn", "FHKST01010200", _SYMBOL, quote_pages.asking_prices),
-    QuotationCall(f"{_STOCK}/inquire-investor", "FHKST01010900", _SYMBOL, quote_pages.investors),
-    QuotationCall(
-        f"{_STOCK}/inquire-daily-price",
-        "FHKST01010400",
-        (*_SYMBOL, "FID_PERIOD_DIV_CODE", "FID_ORG_ADJ_PRC"),
-        quote_pages.daily_prices,
-    ),
-    QuotationCall(
-        f"{_STOCK}/inquire-daily-itemchartprice",
-        "FHKST03010100",
-        (*_SYMBOL, *_DATES, "FID_PERIOD_DIV_CODE", "FID_ORG_ADJ_PRC"),
-        bars.daily_bars,
-    ),
-    QuotationCall(
-        f"{_STOCK}/inquire-time-itemchartprice",
-        "FHKST03010200",
-        (*_SYMBOL, "FID_INPUT_HOUR_1", "FID_PW_DATA_INCU_YN", "FID_ETC_CLS_CODE"),
-        bars.minute_bars,
-    ),
-    QuotationCall(
-        f"{_STOCK}/inquire-time-dailychartprice",
-        "FHKST03010230",
-        (*_SYMBOL, "FID_INPUT_HOUR_1", "FID_INPUT_DATE_1", "FID_PW_DATA_INCU_YN", "FID_FAKE_TICK_INCU_YN"),
-        bars.past_minute_bars,
-        on_paper=False,
-    ),
-    QuotationCall(
-        f"{_STOCK}/inquire-time-itemconclusion",
-        "FHPST01060000",
-        (*_SYMBOL, "FID_INPUT_HOUR_1"),
-        quotations.time_and_sales,
-    ),
-    QuotationCall(f"{_STOCK}/inquire-ccnl", "FHKST01010300", _SYMBOL, quotations.latest_trades),
-    QuotationCall(
-        f"{_STOCK}/inquire-vi-status",
-        "FHPST01390000",
-        (*_SCREEN, "FID_MRKT_CLS_CODE", "FID_INPUT_ISCD", "FID_RANK_SORT_CLS_CODE", "FID_INPUT_DATE_1"),
-        listings.interruptions,
-    ),
-    QuotationCall(
-        f"{_STOCK}/chk-holiday",
-        "CTCA0903R",
-        ("BASS_DT", "CTX_AREA_FK", "CTX_AREA_NK"),
-        listings.holidays,
-        on_paper=False,
-    ),
-    QuotationCall(
-        f"{_STOCK}/volume-rank",
-        "FHPST01710000",
-        (*_SYMBOL, *_SCREEN, "FID_BLNG_CLS_CODE", *_PRICES, "FID_INPUT_DATE_1"),
-        listings.volume_rank,
-    ),
-    QuotationCall(
-        f"{_RANKING}/market-cap",
-        "FHPST01740000",
-        (*_SYMBOL, *_SCREEN, *_PRICES),
-        listings.market_cap_rank,
-    ),
-    QuotationCall(f"{_STOCK}/search-stock-info", "CTPF1002R", _PRODUCT, listings.stock_information),
-    QuotationCall(f"{_STOCK}/search-info", "CTPF1604R", _PRODUCT, listings.product_information),
-    QuotationCall(f"{_ETF}/inquire-price", "FHPST02400000", _SYMBOL, etf_quotations.etf_quote),
-    QuotationCall(f"{_ETF}/nav-comparison-trend", "FHPST02440000", _SYMBOL, etf_quotations.nav_trend),
-    QuotationCall(
-        f"{_ETF}/nav-comparison-daily-trend", "FHPST02440200", (*_SYMBOL, *_DATES), etf_quotations.nav_by_day
-    ),
-    QuotationCall(
-        f"{_ETF}/nav-comparison-time-trend",
-        "FHPST02440100",
-        (*_SYMBOL, "FID_HOUR_CLS_CODE"),
-        etf_quotations.nav_by_minute,
-    ),
-    QuotationCall(
-        f"{_ETF}/inquire-component-stock-price",
-        "FHKST121600C0",
-        (*_SYMBOL, "FID_COND_SCR_DIV_CODE"),
-        etf_quotations.etf_components,
-    ),
-    QuotationCall(f"{_ABROAD}/price", "HHDFS00000300", _OVERSEAS, overseas.overseas_quote),
-    QuotationCall(f"{_ABROAD}/price-detail", "HHDFS76200200", _OVERSEAS, overseas.overseas_detail),
-    QuotationCall(
-        f"{_ABROAD}/dailyprice", "HHDFS76240000", (*_OVERSEAS, "GUBN", "BYMD", "MODP"), overseas.overseas_days
-    ),
-    QuotationCall(f"{_ABROAD}/search-info", "CTPF1702R", _PRODUCT, overseas.overseas_information),
-)
+_BODIES: Final[Mapping[str, Callable[[Market, int, Query], Body | AnswerPage]]] = {
+    "FHKST01010100": quotations.single_quote,
+    "FHKST11300006": quotations.multi_quote,
+    "FHPST01010000": quote_pages.second_quote,
+    "FHKST01010200": quote_pages.asking_prices,
+    "FHKST01010900": quote_pages.investors,
+    "FHKST01010400": quote_pages.daily_prices,
+    "FHKST03010100": bars.daily_bars,
+    "FHKST03010200": bars.minute_bars,
+    "FHKST03010230": bars.past_minute_bars,
+    "FHPST01060000": quotations.time_and_sales,
+    "CTCA0903R": listings.holidays,
+    "CTPF1002R": listings.stock_information,
+    "CTPF1604R": listings.product_information,
+    "FHPST02400000": etf_quotations.etf_quote,
+    "FHPST02440200": etf_quotations.nav_by_day,
+    "CTPF1702R": listings.overseas_information,
+}
+# TR id, path, parameters; FID_ONE are the two of a symbol.
+_TABLE: Final = """
+FHKST01010100 domestic-stock/v1/quotations/inquire-price FID_ONE
+FHKST11300006 domestic-stock/v1/quotations/intstock-multprice
+FHPST01010000 domestic-stock/v1/quotations/inquire-price-2 FID_ONE
+FHKST01010200 domestic-stock/v1/quotations/inquire-asking-price-exp-ccn FID_ONE
+FHKST01010900 domestic-stock/v1/quotations/inquire-investor FID_ONE
+FHKST01010400 domestic-stock/v1/quotations/inquire-daily-price FID_ONE FID_PERIOD_DIV_CODE FID_ORG_ADJ_PRC
+FHKST03010100 domestic-stock/v1/quotations/inquire-daily-itemchartprice \
+    FID_ONE FID_INPUT_DATE_1 FID_INPUT_DATE_2 FID_PERIOD_DIV_CODE FID_ORG_ADJ_PRC
+FHKST03010200 domestic-stock/v1/quotations/inquire-time-itemchartprice \
+    FID_ONE FID_INPUT_HOUR_1 FID_PW_DATA_INCU_YN FID_ETC_CLS_CODE
+FHKST03010230 domestic-stock/v1/quotations/inquire-time-dailychartprice \
+    FID_ONE FID_INPUT_HOUR_1 FID_INPUT_DATE_1 FID_PW_DATA_INCU_YN FID_FAKE_TICK_INCU_YN
+FHPST01060000 domestic-stock/v1/quotations/inquire-time-itemconclusion FID_ONE FID_INPUT_HOUR_1
+CTCA0903R     domestic-stock/v1/quotations/chk-holiday BASS_DT CTX_AREA_FK CTX_AREA_NK
+CTPF1002R     domestic-stock/v1/quotations/search-stock-info PDNO PRDT_TYPE_CD
+CTPF1604R     domestic-stock/v1/quotations/search-info PDNO PRDT_TYPE_CD
+FHPST02400000 etfetn/v1/quotations/inquire-price FID_ONE
+FHPST02440200 etfetn/v1/quotations/nav-comparison-daily-trend FID_ONE FID_INPUT_DATE_1 FID_INPUT_DATE_2
+CTPF1702R     overseas-price/v1/quotations/search-info PDNO PRDT_TYPE_CD
+"""
+_NOT_ON_PAPER: Final = ("FHKST11300006", "FHKST03010230", "CTCA0903R")
+
+
+def _call(line: str) -> QuotationCall:
+    tr_id, path, *query = line.replace("FID_ONE", "FID_COND_MRKT_DIV_CODE FID_INPUT_ISCD").split()
+    return QuotationCall(f"/uapi/{path}", tr_id, tuple(query), _BODIES[tr_id], tr_id not in _NOT_ON_PAPER)
+
+
+CALLS: Final = tuple(map(_call, _TABLE.strip().splitlines()))
 
 
 def answer_of(call: QuotationCall, market: Market, now_ns: int, query: Query) -> AnswerPage:

@@ -20,8 +20,8 @@ import msgspec
 from observer.simulator.counters import Counters
 from observer.simulator.kis.authentication import Authentication
 from observer.simulator.kis.encryption import encrypted
-from observer.simulator.kis.frames import data_frame
-from observer.simulator.kis.timelines import TRADE_TR_IDS, CapturedFrames, NoticedTrades, Timeline, Timelines
+from observer.simulator.kis.frames import Timeline, data_frame
+from observer.simulator.kis.timelines import TRADE_TR_IDS, CapturedFrames, NoticedTrades, Timelines
 
 RECORDS_PER_FRAME: Final = 20
 _REGISTER: Final = "1"
@@ -67,13 +67,15 @@ class ClientMessage(msgspec.Struct, frozen=True):
 
 class Reply(msgspec.Struct, frozen=True):
     """The texts to send, in this order, and whether the connection then ends. `captured` are frames sent unchanged
-    after the texts; `alive`: the client answered PINGPONG.
+    after the texts; `alive`: the client answered PINGPONG; `registered` and `removed`: what the last text acknowledges.
     """
 
     texts: tuple[str, ...] = ()
     close: bool = False
     alive: bool = False
     captured: tuple[str, ...] = ()
+    registered: Target | None = None
+    removed: Target | None = None
 
 
 class StreamSession:
@@ -185,7 +187,8 @@ class StreamSession:
         self._next[target] = 0 if timeline is None else timeline.count_until(now_ns)
         self._counters.registrations += 1
         self._counters.frames += len(captured)
-        return Reply((self._acknowledgement(target, "OPSP0000", "SUBSCRIBE SUCCESS"),), captured=captured)
+        text = self._acknowledgement(target, "OPSP0000", "SUBSCRIBE SUCCESS")
+        return Reply((text,), captured=captured, registered=target)
 
     def _remove(self, target: Target, now_ns: int) -> Reply:
         if target not in self._next:
@@ -193,7 +196,8 @@ class StreamSession:
         frames = self.due(now_ns)
         del self._next[target]
         self._counters.removals += 1
-        return Reply((*frames, self._acknowledgement(target, "OPSP0001", "UNSUBSCRIBE SUCCESS")))
+        text = self._acknowledgement(target, "OPSP0001", "UNSUBSCRIBE SUCCESS")
+        return Reply((*frames, text), removed=target)
 
     def _timeline(self, target: Target) -> Timeline | None:
         """The records of a subscription; None for a key that only captured frames have."""

@@ -14,6 +14,7 @@ GET  /simulator/registrations                                       ->   the led
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple, get_args
 from urllib.parse import urlsplit
@@ -251,22 +252,15 @@ def add_control(
             return _json({"error": str(error)}, status=400)
         return _json(begin(wanted))
 
-    async def show_counters(request: web.Request) -> web.Response:
-        del request
-        return _json(counters())
-
-    async def show_registrations(request: web.Request) -> web.Response:
-        del request
-        return _json(ledger.registrations())
-
-    async def show_forgeries(request: web.Request) -> web.Response:
-        del request
-        return _json(forgeries())
-
     application.router.add_post(f"{CONTROL_PATH}faults", begin_fault)
-    application.router.add_get(f"{CONTROL_PATH}counters", show_counters)
-    application.router.add_get(f"{CONTROL_PATH}registrations", show_registrations)
-    application.router.add_get(f"{CONTROL_PATH}forgeries", show_forgeries)
+    shown = {"counters": counters, "registrations": ledger.registrations, "forgeries": forgeries}
+    for name, content in shown.items():
+        application.router.add_get(f"{CONTROL_PATH}{name}", partial(_show, content))
+
+
+async def _show(content: Callable[[], object], request: web.Request) -> web.Response:
+    del request
+    return _json(content())
 
 
 @web.middleware

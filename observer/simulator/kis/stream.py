@@ -30,26 +30,6 @@ _CLOSE_TIMEOUT_S: Final = 1.0  # how long a peer may take to answer our close fr
 _SLOW_TIMEOUT_S: Final = 1.0  # how long a full send buffer may take to fall below its limit again
 
 
-class AcknowledgedHeader(msgspec.Struct, frozen=True):
-    """The header of an acknowledgement: its subject."""
-
-    tr_id: str
-    tr_key: str
-
-
-class AcknowledgedBody(msgspec.Struct, frozen=True):
-    """The body of an acknowledgement: its action."""
-
-    msg_cd: str
-
-
-class Acknowledgement(msgspec.Struct, frozen=True):
-    """A session's answer to a request, with the fields that the ledger needs."""
-
-    header: AcknowledgedHeader
-    body: AcknowledgedBody
-
-
 class StreamSide:
     """All connections. `_held` are sessions of connections that ended uncleanly, with the time that frees their app
     keys.
@@ -237,7 +217,7 @@ class _Connection:
             reply = self._session.receive(text, now_ns)
             if reply.alive:
                 self._unanswered = 0
-            await self._send(reply.texts, now_ns)
+            await self._send(reply.texts, now_ns, reply)
             await self._send_captured(reply.captured)
         return reply
 
@@ -270,14 +250,14 @@ class _Connection:
         shown = local_datetime(now_ns).strftime("%Y%m%d%H%M%S")
         return msgspec.json.encode({"header": {"tr_id": "PINGPONG", "datetime": shown}}).decode()
 
-    async def _send(self, texts: tuple[str, ...], now_ns: int) -> None:
+    async def _send(self, texts: tuple[str, ...], now_ns: int, reply: Reply = Reply()) -> None:  # noqa: B008 - frozen
         """Send texts and record them in the ledger. Raises ConnectionError when the peer is gone or was cut."""
         for text in texts:
             if self._silent:
                 return
             await self._wait_for_room()
             if text.startswith("{"):
-                self._note(text, now_ns)
+                self._note(reply, now_ns)
                 await self._socket.send_str(text)
                 continue
             frame = on_the_wire(text, self._side.fault_injector, now_ns)
@@ -293,15 +273,13 @@ class _Connection:
             await self._wait_for_room()
             await self._socket.send_str(frame)
 
-    def _note(self, text: str, now_ns: int) -> None:
+    def _note(self, reply: Reply, now_ns: int) -> None:
         """Record an acknowledgement in the ledger; other texts of the session are refusals and keep-alives."""
-        if '"OPSP000' not in text:
-            return
-        answer = msgspec.json.decode(text, type=Acknowledgement)
-        if answer.body.msg_cd == "OPSP0000":
-            self._side.ledger.acknowledged(self.number, answer.header.tr_id, answer.header.tr_key, now_ns)
-        elif answer.body.msg_cd == "OPSP0001":
-            self._side.ledger.removed(self.number, answer.header.tr_id, answer.header.tr_key, now_ns)
+        ledger = self._side.ledger
+        if (target := reply.registered) is not None:
+            ledger.acknowledged(self.number, target.tr_id, target.tr_key, now_ns)
+        if (target := reply.removed) is not None:
+            ledger.removed(self.number, target.tr_id, target.tr_key, now_ns)
 
     async def _wait_for_room(self) -> None:
         """Cut a client that does not read. Raises ConnectionResetError."""

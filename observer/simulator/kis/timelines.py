@@ -9,17 +9,17 @@ that ends the halt says N like any other.
 Captured frames, which a real session received, are sent again as they are: JSON lines with the frame under `raw`.
 """
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
 from observer.base.units import NS_PER_S
 from observer.simulator.kis.auctions import AuctionTimeline
-from observer.simulator.kis.etf import EtfTimeline
-from observer.simulator.kis.frames import TRADE_FIELDS, TradeTimeline
+from observer.simulator.kis.etf import nav_timeline
+from observer.simulator.kis.frames import TRADE_FIELDS, Timeline, TradeTimeline
 from observer.simulator.kis.records import BOOK_FIELDS, BookTimeline, OperationTimeline
 from observer.simulator.kis.venues import is_silent, streamed_view
 from observer.simulator.market.instruments import Instrument
@@ -30,22 +30,6 @@ BOOK_TR_IDS: Final = frozenset({"H0STASP0", "H0NXASP0", "H0UNASP0"})
 
 STATE_TR_IDS: Final = frozenset({"H0STMKO0", "H0NXMKO0", "H0UNMKO0"})
 _ALL_DAY: Final = 2**63
-
-
-class Timeline(Protocol):
-    """A symbol's records of one kind, oldest first; records are numbered from 0."""
-
-    def count_until(self, moment_ns: int) -> int:
-        """How many records there are at or before a moment."""
-        ...
-
-    def time_ns(self, index: int) -> int:
-        """When a record is due."""
-        ...
-
-    def record(self, index: int) -> str:
-        """The fields of a record, joined by `^`."""
-        ...
 
 
 class Timelines:
@@ -70,9 +54,9 @@ class Timelines:
             ),
             **dict.fromkeys(BOOK_TR_IDS, lambda market, listed: BookTimeline(market, listed, book_fields)),
             "H0STANC0": AuctionTimeline,
-            "H0NXANC0": lambda _market, _listed: Silence(),  # NXT has no auction at its opening and its close
+            "H0NXANC0": lambda _market, _listed: Timeline(),  # NXT has no auction at its opening and its close
             **dict.fromkeys(STATE_TR_IDS, lambda market, listed: OperationTimeline(market, listed, state_fields)),
-            "H0STNAV0": EtfTimeline,
+            "H0STNAV0": nav_timeline,
         }
 
     def offers(self, tr_id: str) -> bool:
@@ -87,28 +71,11 @@ class Timelines:
             if instrument is None:
                 return None
             if is_silent(self._market, tr_id, symbol):
-                timeline = Silence()
+                timeline = Timeline()
             else:
                 timeline = self._makers[tr_id](streamed_view(self._market, tr_id), instrument)
             self._made[tr_id, symbol] = timeline
         return timeline
-
-
-class Silence:
-    """The records of a subscription that never has one. Satisfies `Timeline`."""
-
-    def count_until(self, moment_ns: int) -> int:
-        """None at any moment."""
-        del moment_ns
-        return 0
-
-    def time_ns(self, index: int) -> int:
-        """There is no record. Raises IndexError."""
-        raise IndexError(index)
-
-    def record(self, index: int) -> str:
-        """There is no record. Raises IndexError."""
-        raise IndexError(index)
 
 
 CapturedFrames = Mapping[tuple[str, str], tuple[str, ...]]
@@ -147,9 +114,7 @@ _VOLUME: Final = 12
 _HALTED: Final = 35
 
 
-def noticed_trades(
-    market: Market, instrument: Instrument, *, fields: int, expected_prices: bool
-) -> "TradeTimeline | NoticedTrades":
+def noticed_trades(market: Market, instrument: Instrument, *, fields: int, expected_prices: bool) -> Timeline:
     """The records of the day: trades, among them a notice of each disclosure halt, and the expected prices of auctions.
     Of both venues together there are no expected prices.
     """
@@ -183,18 +148,18 @@ class Notice(msgspec.Struct, frozen=True):
     record: Callable[[], str]
 
 
-class NoticedTrades:
-    """Satisfies `Timeline`. `_indices` are those of the notices, each behind the trades that came before it."""
+class NoticedTrades(Timeline):
+    """Trades with notices among them. `_indices` are those of the notices, each behind the trades before it."""
 
     def __init__(self, trades: TradeTimeline, notices: Sequence[Notice]) -> None:
         self._trades = trades
         self._notices = notices
-        self._times = [notice.time_ns for notice in notices]
-        self._indices = [trades.count_until(time_ns) + number for number, time_ns in enumerate(self._times)]
+        super().__init__([notice.time_ns for notice in notices])
+        self._indices = [trades.count_until(time_ns) + number for number, time_ns in enumerate(self._times_ns)]
 
     def count_until(self, moment_ns: int) -> int:
         """How many records there are at or before a moment."""
-        return self._trades.count_until(moment_ns) + bisect_right(self._times, moment_ns)
+        return self._trades.count_until(moment_ns) + super().count_until(moment_ns)
 
     def notices(self, first: int, end: int) -> int:
         """How many records from one number (inclusive) to the other (exclusive) are no trades."""
@@ -203,7 +168,7 @@ class NoticedTrades:
     def time_ns(self, index: int) -> int:
         """When a record is due."""
         before = bisect_left(self._indices, index)
-        return self._times[before] if self._is_notice(index, before) else self._trades.time_ns(index - before)
+        return self._times_ns[before] if self._is_notice(index, before) else self._trades.time_ns(index - before)
 
     def record(self, index: int) -> str:
         """The `index`-th record (from 0)."""

@@ -1,1 +1,1 @@
-"""What is wrong with an installation, its machine and its data: facts are gathered, findings follow from them."""
+"""What is wrong with an installation, its machine and its data: checks that yield findings."""

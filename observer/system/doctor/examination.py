@@ -1,11 +1,13 @@
-"""The whole examination: each subject's facts are gathered and judged by themselves, so that none hides another, and
-none that hangs keeps the others.
+"""The whole examination: each check looks and judges by itself, so that none hides another, and none that hangs keeps
+the others.
 """
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
+from typing import Final
+
+import msgspec
 
 from observer.archive.lake.layout import sealed_days
 from observer.archive.lake.settings import LakeSettings
@@ -14,53 +16,42 @@ from observer.base.files import as_owner
 from observer.base.instance import Instance
 from observer.store.engine import parse_url
 from observer.store.removal import SealedRows
-from observer.system.doctor import installation, installation_facts, machine, machine_facts, stored
+from observer.system.doctor import installation, machine, stored
 from observer.system.doctor.finding import Finding, critical
 from observer.system.doctor.place import Place
 
-_Facts = TypeVar("_Facts")
 LIMIT_S: Final = 20.0
 """So long one subject may take: a mount whose server is off, or a database that hangs, never answers."""
 _CONNECT_S: Final = 10  # two failed connections to a silent server leave room for nothing else
 
 
-class Subject(Generic[_Facts]):
-    """One subject: its facts, and what follows from them. Without facts (None) it does not apply here. `looks_at` names
-    what it asks, without asking it; `limit_s` is its longest time, None for one that reads all rows.
+class Check(msgspec.Struct, frozen=True):
+    """One check. What does not apply at a place has no finding. `looks_at` names what it asks, without asking it;
+    `limit_s` is its longest time, None for one that reads all rows.
     """
 
-    def __init__(
-        self,
-        name: str,
-        gather: Callable[[Place], _Facts | None],
-        judge: Callable[[_Facts], Iterable[Finding]],
-        looks_at: Callable[[Place], str] = lambda place: str(place.path),
-        limit_s: float | None = LIMIT_S,
-    ) -> None:
-        self.name = name
-        self._gather = gather
-        self._judge = judge
-        self._looks_at = looks_at
-        self._limit_s = limit_s
+    name: str
+    look: Callable[[Place], Iterable[Finding]]
+    looks_at: Callable[[Place], str] = lambda place: str(place.path)
+    limit_s: float | None = LIMIT_S
 
     def findings(self, place: Place) -> Sequence[Finding]:
         """What is found; a check that fails itself, or does not end in its time, is a finding, too."""
-        if self._limit_s is None:
+        if self.limit_s is None:
             return self._found(place)
         found: list[Sequence[Finding]] = []
         # A daemon: nothing ends a thread that waits for a dead mount, and the program's end must not wait for it.
         working = threading.Thread(target=lambda: found.append(self._found(place)), daemon=True)
         working.start()
-        working.join(self._limit_s)
+        working.join(self.limit_s)
         if found:
             return found[0]
-        text = f"no answer within {self._limit_s:g} s: {self._looks_at(place)}"
+        text = f"no answer within {self.limit_s:g} s: {self.looks_at(place)}"
         return [critical(self.name, text, "see whether its disk, mount or server answers: `ls`, `mount`, `dmesg`")]
 
     def _found(self, place: Place) -> Sequence[Finding]:
         try:
-            facts = self._gather(place)
-            return [] if facts is None else list(self._judge(facts))
+            return list(self.look(place))
         except PermissionError as error:
             text = f"{error.filename or place.path}: {error.strerror}"
             return [critical(self.name, text, _owners_command(place.path))]
@@ -76,9 +67,9 @@ def _owners_command(path: Path) -> str:
         return "run this command as the system's user, `sudo -u NAME ...`"
 
 
-def examine(place: Place, subjects: "Sequence[Subject[Any]] | None" = None) -> Sequence[Finding]:
-    """What is found of these subjects, all by default."""
-    return [finding for subject in subjects or SUBJECTS for finding in subject.findings(place)]
+def examine(place: Place, checks: Sequence[Check] | None = None) -> Sequence[Finding]:
+    """What is found by these checks, all by default."""
+    return [finding for check in checks or CHECKS for finding in check.findings(place)]
 
 
 def stored_of(place: Place) -> stored.Stored | None:
@@ -110,7 +101,7 @@ def _impatient(url: str) -> str:
 
 def _places(place: Place) -> str:
     """What the system writes."""
-    return ", ".join(f"{purpose} {path}" for purpose, path in machine_facts.places_of(place).items())
+    return ", ".join(f"{purpose} {path}" for purpose, path in machine.places_of(place).items())
 
 
 def _database(place: Place) -> str:
@@ -142,37 +133,32 @@ def _sealed(place: Place) -> Callable[[], Sequence[SealedRows]]:
     return lambda: [rows for day in sealed_days(folder) if day.market == market for rows in day.removable_rows()]
 
 
-def _of_stored(gather: Callable[[stored.Stored], _Facts | None]) -> Callable[[Place], _Facts | None]:
-    def facts(place: Place) -> _Facts | None:
+def _of_stored(look: Callable[[stored.Stored], Iterable[Finding]]) -> Callable[[Place], Iterable[Finding]]:
+    def findings(place: Place) -> Iterable[Finding]:
         where = stored_of(place)
-        return None if where is None else gather(where)
+        return () if where is None else look(where)
 
-    return facts
-
-
-def _counted(where: stored.Stored) -> stored.RowFacts | None:
-    """The count of the rows, where it is wanted and the database can be read."""
-    return stored.row_facts(where) if where.recount and stored.database_facts(where).is_readable else None
+    return findings
 
 
-SUBJECTS: Final[Sequence[Subject[Any]]] = (
-    Subject("configuration", installation_facts.configuration_facts, installation.judge_configuration),
-    Subject("keys", installation_facts.key_facts, installation.judge_keys, _keys),
-    Subject("runtime", installation_facts.runtime_facts, installation.judge_runtime, _runtime),
-    Subject("database", _of_stored(stored.database_facts), stored.judge_database, _database),
-    Subject("rows", _of_stored(_counted), stored.judge_rows, _database, limit_s=None),
-    Subject("outboxes", _of_stored(stored.outbox_facts), stored.judge_outboxes, _places),
-    Subject("backup", _of_stored(stored.backup_facts), stored.judge_backup, _places),
-    Subject("second copy", installation_facts.second_copy_facts, installation.judge_second_copy, _second_copy),
-    Subject("alerts", installation_facts.target_facts, installation.judge_targets),
-    Subject("calendar", installation_facts.calendar_facts, installation.judge_calendar),
-    Subject("clock", machine_facts.clock_facts, machine.judge_clock, _hosts),
-    Subject("disk", machine_facts.disk_facts, machine.judge_disks, _places),
-    Subject("file system", machine_facts.file_system_facts, machine.judge_file_systems, _places),
-    Subject("ports", machine_facts.port_facts, machine.judge_ports),
-    Subject("broker", machine_facts.host_facts, machine.judge_hosts, _hosts),
-    Subject("limits", machine_facts.limit_facts, machine.judge_limits),
-    Subject("versions", machine_facts.version_facts, machine.judge_versions),
-    Subject("time zone", machine_facts.zone_facts, machine.judge_zone),
-)  # fmt: skip
+CHECKS: Final = (
+    Check("configuration", installation.configuration),
+    Check("keys", installation.keys, _keys),
+    Check("runtime", installation.runtime, _runtime),
+    Check("database", _of_stored(stored.database), _database),
+    Check("rows", _of_stored(stored.rows), _database, limit_s=None),
+    Check("outboxes", _of_stored(stored.outboxes), _places),
+    Check("backup", _of_stored(stored.backup), _places),
+    Check("second copy", installation.second_copy, _second_copy),
+    Check("alerts", installation.alerts),
+    Check("calendar", installation.calendar),
+    Check("clock", machine.clock, _hosts),
+    Check("disk", machine.disks, _places),
+    Check("file system", machine.file_systems, _places),
+    Check("ports", machine.ports),
+    Check("broker", machine.hosts, _hosts),
+    Check("limits", machine.limits),
+    Check("versions", machine.versions),
+    Check("time zone", machine.time_zone),
+)
 """In the order in which a person can act on them."""

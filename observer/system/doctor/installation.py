@@ -1,216 +1,200 @@
-"""Findings about the installation: configuration, keys, runtime folder, calendar, second copies, targets of alerts.
+"""Checks of the installation: configuration, keys, runtime folder, calendar, second copies, targets of alerts."""
 
-Pure: `observer.system.doctor.installation_facts` gathers what these functions judge.
-"""
-
-import datetime as dt
+import os
+import shutil
+import stat
 from collections.abc import Iterator, Sequence
+from datetime import date
+from pathlib import Path
 from typing import Final
 
-import msgspec
-
+from bus.endpoints import BusError, Endpoints
+from observer.archive.backup.package import packages_of
+from observer.base.errors import ConfigError, MissingKeysError
+from observer.base.files import as_owner, read_file
+from observer.base.local_time import local_datetime
+from observer.base.privacy import OTHERS
+from observer.base.settings_errors import decode_toml
+from observer.brokers.accounts.keys import keys_of
+from observer.calendar.day_file import read_trading_days
+from observer.monitoring.alerts.targets import require_urls
+from observer.system.config import Settings
 from observer.system.doctor.finding import Finding, critical, ok, warning
+from observer.system.doctor.notices import KRX_SOURCES, are_keys_removed, why_unseen
+from observer.system.doctor.place import Place
+from observer.system.doctor.running import is_running, left_processes, left_sockets
 
 REVIEW_DAYS_MAX: Final = 180
 """A review of the trading days older than this may lack a holiday or an election that was announced since."""
 HORIZON_DAYS_MIN: Final = 30
 """So far ahead the reviewed days should reach; the program itself computes forty days."""
 
-_PRIVATE: Final = 0o077
 
-
-class ConfigurationFacts(msgspec.Struct, frozen=True):
-    """The file, what is wrong in it and in the files that it names, and what may be a mistake; a line each."""
-
-    path: str
-    problems: Sequence[str]
-    notices: Sequence[str]
-    is_readable: bool = True
-
-
-class SecretFile(msgspec.Struct, frozen=True):
-    """A file or a folder of secrets: what is in it, its permissions (None: it is absent), what to do if it is
-    another user's (empty: it is ours).
-    """
-
-    purpose: str
-    path: str
-    mode: int | None
-    foreign: str = ""
-    is_folder: bool = False
-
-
-class KeyFacts(msgspec.Struct, frozen=True):
-    """The accounts, why some have no usable keys (a line each), and the files of other secrets. `are_removed`: as
-    `notices.are_keys_removed`.
-    """
-
-    accounts: int
-    problems: Sequence[str]
-    files: Sequence[SecretFile]
-    are_removed: bool = False
-
-
-class RuntimeFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """The runtime folder: why it cannot be used (empty: it can), its permissions (None: it is absent); what to do if it
-    is another user's (empty: it is ours); whether a system runs there; else what one that ended without order left:
-    sockets, and processes by pid.
-    """
-
-    folder: str
-    error: str = ""
-    mode: int | None = None
-    foreign: str = ""
-    is_running: bool = False
-    sockets: Sequence[str] = ()
-    processes: Sequence[int] = ()
-
-
-class CalendarFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """The file of reviewed trading days: why it cannot be read, its last day, when it was last reviewed; the last day
-    that a system computed (None: none did); and today.
-    """
-
-    path: str
-    today: dt.date
-    error: str = ""
-    last_day: dt.date | None = None
-    reviewed: dt.date | None = None
-    computed_to: dt.date | None = None
-
-
-class SecondCopyFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """Where packages are copied to: the folder (empty: none), whether it is there, whether it has the newest package
-    (None: there is none); the program that gets each package (empty: none), and whether it is there.
-    """
-
-    copy_to: str = ""
-    has_folder: bool = False
-    newest: str = ""
-    has_newest: bool = False
-    program: str = ""
-    has_program: bool = False
-
-    @property
-    def is_well(self) -> bool:
-        """Whether all that is named is there."""
-        is_copied = not self.copy_to or (self.has_folder and (self.has_newest or not self.newest))
-        return is_copied and (self.has_program or not self.program)
-
-
-class TargetFacts(msgspec.Struct, frozen=True):
-    """The targets of alerts, and what keeps messages from them, a line each."""
-
-    targets: Sequence[str]
-    problems: Sequence[str]
-
-
-def judge_configuration(facts: ConfigurationFacts) -> Iterator[Finding]:
+def configuration(place: Place) -> Iterator[Finding]:
     """Every wrong key with its line; then what may be a mistake."""
-    for line in facts.problems:
+    for line in place.problems:
+        is_readable = not why_unseen(str(place.path))
         remedy = "correct it; config/observer.toml of the release states every key with its default"
-        yield critical("configuration", line, remedy if facts.is_readable else "name the file with --config")
-    for line in facts.notices:
+        yield critical("configuration", line, remedy if is_readable else "name the file with --config")
+    for line in place.notices:
         yield warning("configuration", line, "correct it, or remove the key")
-    if not facts.problems and not facts.notices:
-        yield ok("configuration", facts.path)
+    if not place.problems and not place.notices:
+        yield ok("configuration", str(place.path))
 
 
-def judge_keys(facts: KeyFacts) -> Iterator[Finding]:
+def keys(place: Place) -> Iterator[Finding]:
     """Accounts without usable keys, and secrets that others can read."""
-    is_well = not facts.problems
-    if facts.are_removed:
-        yield ok("keys", "none: the demo has removed those of its simulated broker")
-    for line in () if facts.are_removed else facts.problems:
-        yield critical("keys", *_parted(line))
-    for file in facts.files:
-        if file.mode is None:
-            continue
-        if file.foreign:
-            yield critical("keys", f"{file.purpose} {file.path} belongs to another user", file.foreign)
-        elif file.mode & _PRIVATE:
-            right = 700 if file.is_folder else 600
-            text = f"{file.purpose} {file.path} can be read by others (mode {file.mode:o})"
-            yield critical("keys", text, f"`chmod {right} {file.path}`")
-        else:
-            continue
-        is_well = False
-    if is_well:
-        yield ok("keys", f"of {facts.accounts} account{'s' * (facts.accounts != 1)}, readable by their owner alone")
+    settings = place.settings
+    if settings is None:
+        return
+    found: list[Finding] = []
+    try:
+        keys_of(settings.pool)
+    except MissingKeysError as error:
+        found = [critical("keys", *_parted(line)) for line in str(error).splitlines()]
+    if are_keys_removed(settings):
+        found = [ok("keys", "none: the demo has removed those of its simulated broker")]
+    found += _open_secrets(settings)
+    accounts = len(settings.pool.accounts)
+    yield from found or [ok("keys", f"of {accounts} account{'s' * (accounts != 1)}, readable by their owner alone")]
 
 
-def judge_runtime(facts: RuntimeFacts) -> Iterator[Finding]:
-    """A folder that is ours alone, without anything of a system that ended."""
-    if facts.error:
-        yield critical("runtime", facts.error, "correct [run] runtime, or make the folder for this user alone")
+def _open_secrets(settings: Settings) -> Iterator[Finding]:
+    """Of the secrets beside the accounts' and the alerts', which other checks read."""
+    paths: dict[str, Path] = {}
+    if settings.lake is not None and settings.lake.keys_file:
+        paths["keys of the lake's target"] = Path(settings.lake.keys_file)
+    if KRX_SOURCES & set(settings.etf.sources):
+        paths["keys of KRX"] = Path(settings.etf.krx.keys_file)
+    if settings.web is not None:
+        paths["token of the page's orders"] = settings.web.token_file_in(settings.run.runtime)
+    if settings.run.endpoints is not None:
+        paths["keys of the sockets"] = Path(settings.run.runtime) / "keys"
+    for purpose, named in paths.items():
+        try:
+            path = named.expanduser()
+            status = path.stat()
+        except (OSError, RuntimeError):  # the latter: ~USER without such a user
+            continue
+        if status.st_uid != os.geteuid():
+            yield critical("keys", f"{purpose} {path} belongs to another user", as_owner(status.st_uid))
+        elif status.st_mode & OTHERS:
+            right = 700 if path.is_dir() else 600
+            text = f"{purpose} {path} can be read by others (mode {stat.S_IMODE(status.st_mode):o})"
+            yield critical("keys", text, f"`chmod {right} {path}`")
+
+
+def runtime(place: Place) -> Iterator[Finding]:
+    """A folder that is ours alone, without anything of a system that ended; it is not made."""
+    if place.base is None:
         return
-    if facts.mode is None:
-        yield ok("runtime", f"{facts.folder}: made at the first start")
+    folder = Path(place.base.run.runtime)
+    try:
+        status = folder.lstat()
+    except FileNotFoundError:
+        yield ok("runtime", f"{folder}: made at the first start")
         return
-    if facts.foreign:
-        yield critical("runtime", f"{facts.folder} belongs to another user", facts.foreign)
-    elif facts.mode & _PRIVATE:
-        text = f"{facts.folder} is open to others (mode {facts.mode:o})"
-        yield critical("runtime", text, f"`chmod 700 {facts.folder}`")
-    elif facts.processes:
-        pids = ", ".join(map(str, facts.processes))
-        text = f"{facts.folder}: processes of a system that ended still run: pid {pids}"
+    if status.st_uid != os.geteuid():
+        yield critical("runtime", f"{folder} belongs to another user", as_owner(status.st_uid))
+    elif status.st_mode & OTHERS:
+        text = f"{folder} is open to others (mode {stat.S_IMODE(status.st_mode):o})"
+        yield critical("runtime", text, f"`chmod 700 {folder}`")
+    elif error := _unusable(folder):
+        yield critical("runtime", error, "correct [run] runtime, or make the folder for this user alone")
+    elif is_running(place.base.run):
+        yield ok("runtime", f"{folder}: a system runs")
+    elif processes := left_processes(folder):
+        text = f"{folder}: processes of a system that ended still run: pid {', '.join(map(str, processes))}"
         yield warning("runtime", text, "`observer run` ends them before it starts, or kill them")
-    elif facts.sockets:
-        text = f"{facts.folder}: {', '.join(facts.sockets)} of a system that did not end in order"
+    elif sockets := left_sockets(folder):
+        text = f"{folder}: {', '.join(sockets)} of a system that did not end in order"
         yield warning("runtime", text, "`observer run` replaces them; see data/logs/supervisor.log for its end")
     else:
-        yield ok("runtime", f"{facts.folder}: {'a system runs' if facts.is_running else 'no system runs'}")
+        yield ok("runtime", f"{folder}: no system runs")
 
 
-def judge_calendar(facts: CalendarFacts) -> Iterator[Finding]:
+def _unusable(folder: Path) -> str:
+    try:
+        Endpoints(folder)
+    except BusError as error:
+        return str(error)
+    return ""
+
+
+def calendar(place: Place) -> Iterator[Finding]:
     """How far the reviewed days reach, and how old their review is."""
-    review = f"look at the exchange's notices, and date the review of {facts.path}"
-    if facts.error:
-        yield critical(
-            "calendar",
-            facts.error,
-            "name the file in [run] trading_days; `observer init NEW` writes the shipped one into a new folder",
-        )
+    if place.base is None:
         return
-    if facts.reviewed is None or facts.last_day is None:
-        yield warning("calendar", f"{facts.path} has no reviewed day", review)
+    path, today = place.base.run.trading_days, local_datetime(place.now_ns).date()
+    try:
+        days = _reviewed_days(path)
+    except ConfigError as error:
+        remedy = "name the file in [run] trading_days; `observer init NEW` writes the shipped one into a new folder"
+        yield critical("calendar", str(error), remedy)
         return
-    reach = (facts.last_day - facts.today).days
-    age = (facts.today - facts.reviewed).days
-    text = f"{facts.path}: reviewed days to {facts.last_day}, last review {facts.reviewed}"
-    if facts.computed_to is not None:
-        text += f", days computed to {facts.computed_to}"
-    if reach < HORIZON_DAYS_MIN or age > REVIEW_DAYS_MAX:
-        yield warning("calendar", text, review)
-    else:
-        yield ok("calendar", text)
+    remedy = f"look at the exchange's notices, and date the review of {path}"
+    if not days:
+        yield warning("calendar", f"{path} has no reviewed day", remedy)
+        return
+    last, reviewed = max(day for day, _ in days), max(reviewed for _, reviewed in days)
+    text = f"{path}: reviewed days to {last}, last review {reviewed}"
+    if computed := read_trading_days(Path(place.base.run.runtime)):
+        text += f", days computed to {max(each.day for each in computed)}"
+    is_short = (last - today).days < HORIZON_DAYS_MIN or (today - reviewed).days > REVIEW_DAYS_MAX
+    yield warning("calendar", text, remedy) if is_short else ok("calendar", text)
 
 
-def judge_second_copy(facts: SecondCopyFacts) -> Iterator[Finding]:
+def _reviewed_days(path: str) -> Sequence[tuple[date, date]]:
+    """The entries' days, and when each was reviewed. The calendar's process checks the rest of an entry."""
+    try:
+        entries = decode_toml(read_file(Path(path)), path).content.get("day")
+    except OSError as error:
+        raise ConfigError(f"run.trading_days = {path}: {error.strerror}") from error
+    found = []
+    for entry in entries if isinstance(entries, list) else ():
+        match entry:
+            case {"date": date() as day, "reviewed": date() as reviewed}:
+                found.append((day, reviewed))
+            case _:
+                raise ConfigError(f"an entry [[day]] has no `date` or no `reviewed`: {entry}")
+    return found
+
+
+def second_copy(place: Place) -> Iterator[Finding]:
     """Whether a package survives this disk."""
-    if facts.copy_to and not facts.has_folder:
-        text = f"backup.copy_to = {facts.copy_to}: no such folder"
-        yield critical("second copy", text, "mount or make it, or remove the setting")
-    elif facts.copy_to and facts.newest and not facts.has_newest:
-        text = f"{facts.copy_to} does not have the newest package {facts.newest}"
-        yield warning("second copy", text, "`observer backup now` copies the next one; see the alert of the last")
-    if facts.program and not facts.has_program:
-        text = f"backup.command = {facts.program}: no such program on PATH"
-        yield critical("second copy", text, "install it, or give its path")
-    if not facts.copy_to and not facts.program:
-        yield ok("second copy", "none: packages lie beside the data ([backup] copy_to or command)")
-    elif facts.is_well:
-        yield ok("second copy", facts.copy_to or facts.program)
+    if place.settings is None:
+        return
+    backup = place.settings.backup
+    own = packages_of(backup.folder_of(place.settings.run), place.settings.instance)
+    newest = next((each.name for each in reversed(own) if each.verified_ns is not None), "")
+    copies, program = Path(backup.copy_to), "".join(backup.command[:1])
+    found = []
+    if backup.copy_to and not copies.is_dir():
+        text = f"backup.copy_to = {backup.copy_to}: no such folder"
+        found.append(critical("second copy", text, "mount or make it, or remove the setting"))
+    elif backup.copy_to and newest and not (copies / newest).is_dir():
+        text = f"{backup.copy_to} does not have the newest package {newest}"
+        remedy = "`observer backup now` copies the next one; see the alert of the last"
+        found.append(warning("second copy", text, remedy))
+    if program and shutil.which(program) is None:
+        text = f"backup.command = {program}: no such program on PATH"
+        found.append(critical("second copy", text, "install it, or give its path"))
+    well = backup.copy_to or program or "none: packages lie beside the data ([backup] copy_to or command)"
+    yield from found or [ok("second copy", well)]
 
 
-def judge_targets(facts: TargetFacts) -> Iterator[Finding]:
+def alerts(place: Place) -> Iterator[Finding]:
     """Whether a message about an alert can be sent."""
-    for line in facts.problems:
-        yield critical("alerts", *_parted(line))
-    if not facts.problems:
-        names = ", ".join(facts.targets)
-        yield ok("alerts", f"sent to {names}" if names else "no target: alerts stay on this machine ([alerts.targets])")
+    if place.settings is None:
+        return
+    try:
+        require_urls(place.settings.alerts)
+    except MissingKeysError as error:
+        for line in str(error).splitlines():
+            yield critical("alerts", *_parted(line))
+        return
+    names = ", ".join(place.settings.alerts.targets)
+    yield ok("alerts", f"sent to {names}" if names else "no target: alerts stay on this machine ([alerts.targets])")
 
 
 def _parted(line: str) -> tuple[str, str]:

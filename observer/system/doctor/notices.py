@@ -14,7 +14,7 @@ from observer.selection.settings import WITHOUT_EFFECT, keys_without_effect
 from observer.system.config import Settings
 from observer.system.doctor.running import is_running
 
-_KRX_SOURCES: Final = frozenset({"krx_open_api", "krx_data"})
+KRX_SOURCES: Final = frozenset({"krx_open_api", "krx_data"})
 
 
 class _Unread(msgspec.Struct, frozen=True):
@@ -34,7 +34,7 @@ _UNREAD: Final = (
     ),
     _Unread(
         ("etf", "krx"), ("open_api_url", "data_url", "keys_file", "take_over_session"),
-        lambda each: bool(_KRX_SOURCES & set(each.etf.sources)), "without krx_open_api or krx_data in [etf] sources",
+        lambda each: bool(KRX_SOURCES & set(each.etf.sources)), "without krx_open_api or krx_data in [etf] sources",
     ),
     _Unread(
         ("sectors",), ("daily_at", "weekly_day", "weekly_at"), lambda each: each.sectors.scheduled,
@@ -113,7 +113,7 @@ def _absent(
     """
     is_read = {
         ("etf", "manual_file"): "csv" in settings.etf.sources,
-        ("etf", "krx", "keys_file"): bool(_KRX_SOURCES & set(settings.etf.sources)),
+        ("etf", "krx", "keys_file"): bool(KRX_SOURCES & set(settings.etf.sources)),
         ("alerts", "targets_file"): bool(settings.alerts.targets),
         ("lake", "keys_file"): True,
         ("backup", "copy_to"): True,

@@ -8,18 +8,17 @@ from datetime import date
 import msgspec
 import pytest
 
-from bus.commands import ProcessAlert
+from bus.commands import OpenAlert
 from observer.base.clock import ManualClock, RealClock
+from observer.base.environment import forget_withheld
 from observer.base.errors import MissingKeysError
 from observer.base.local_time import local_ns
 from observer.monitoring.alerts import routing
+from observer.monitoring.alerts.delivery import UNDELIVERED, AlertDelivery, DeliveryParts, result_of
 from observer.monitoring.alerts.process import Alerts
 from observer.monitoring.alerts.routing import trial_message
-from observer.monitoring.alerts.sending import digest_of
 from observer.monitoring.alerts.settings import AlertSettings, AlertTarget
-from observer.supervisor.environment import forget_withheld
-from observer.system.alert_targets import require_urls
-from observer.system.delivery import UNDELIVERED, AlertDelivery, results_of
+from observer.monitoring.alerts.targets import require_urls
 from tests.monitoring.targets import SECRET, listening
 from tests.waiting import until_async
 
@@ -41,24 +40,17 @@ class Scene:
         )
         self.market = ManualClock(NOON_NS)
         self.own = Alerts(self.market, "supervisor", lambda *_: None)
-        self.others: list[ProcessAlert] = []
+        self.others: list[OpenAlert] = []
 
     def write(self, urls):
         self.file.touch(mode=0o600)
         self.file.write_text("".join(f'{name} = "{url}"\n' for name, url in urls.items()))
 
     def raise_alert(self, identity):
-        self.others = [*self.others, ProcessAlert(identity, "critical", NOON_NS, "a text", process="track-b")]
+        self.others = [*self.others, OpenAlert(identity, "critical", NOON_NS, "a text", process="track-b")]
 
     def open_alerts(self):
-        own = [
-            ProcessAlert(**{n: getattr(a, n) for n in a.__struct_fields__}, process="supervisor") for a in self.own.open
-        ]
-        return [*self.others, *own]
-
-    @property
-    def kept(self):
-        return list((self.folder / "alert_targets").iterdir())
+        return [*self.others, *self.own.open]
 
     @property
     def undelivered(self):
@@ -68,12 +60,14 @@ class Scene:
     async def running(self):
         delivery = AlertDelivery(
             self.settings,
-            self.open_alerts,
-            self.own,
-            self.folder,
-            market=self.market,
-            machine=RealClock(),
-            system="main@here",
+            DeliveryParts(
+                open_alerts=self.open_alerts,
+                own=self.own,
+                runtime=self.folder,
+                market=self.market,
+                machine=RealClock(),
+                system="main@here",
+            ),
         )
         task = asyncio.create_task(delivery.run())
         try:
@@ -86,14 +80,14 @@ class Scene:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     forget_withheld()
-    monkeypatch.setattr("observer.system.delivery._POLL_S", 0.02)
-    monkeypatch.setattr("observer.system.delivery.STOP_S", 0.1)
+    monkeypatch.setattr("observer.monitoring.alerts.delivery._POLL_S", 0.02)
+    monkeypatch.setattr("observer.monitoring.alerts.delivery.STOP_S", 0.1)
     monkeypatch.setattr(routing, "GATHER_NS", 0)
     monkeypatch.setattr(routing, "FIRST_RETRY_NS", 300_000_000)  # a sending takes half a second of a processor
 
 
-def test_an_alert_and_its_end_reach_the_target(tmp_path):
-    async def body(target):
+async def test_an_alert_and_its_end_reach_the_target(tmp_path):
+    with listening() as target:
         scene = Scene(tmp_path, {"phone": target.url})
         async with scene.running():
             scene.raise_alert("disk_full")
@@ -103,12 +97,9 @@ def test_an_alert_and_its_end_reach_the_target(tmp_path):
         assert target.messages[0]["type"] == "failure"
         assert target.paths[0] == f"/{SECRET}"
 
-    with listening() as target:
-        asyncio.run(body(target))
 
-
-def test_a_target_that_hangs_stops_neither_the_host_nor_another_target(tmp_path):
-    async def body(hanging, other):
+async def test_a_target_that_hangs_stops_neither_the_host_nor_another_target(tmp_path):
+    with listening() as hanging, listening() as other:
         hanging.hangs.set()
         scene = Scene(tmp_path, {"phone": hanging.url, "mail": other.url}, timeout_s=600.0)
         scene.raise_alert("disk_full")
@@ -119,15 +110,12 @@ def test_a_target_that_hangs_stops_neither_the_host_nor_another_target(tmp_path)
             await until_async(lambda: "queue" in other.text)
             assert hanging.messages == []
 
-    with listening() as hanging, listening() as other:
-        asyncio.run(body(hanging, other))
-
 
 @pytest.mark.slow  # `test_alerts_sending.py` gives it up, and a refusal's alert is in every run
-def test_a_message_without_an_end_is_given_up_is_an_alert_at_the_other_targets_and_is_sent_again(
+async def test_a_message_without_an_end_is_given_up_is_an_alert_at_the_other_targets_and_is_sent_again(
     tmp_path,
 ):
-    async def body(hanging, other):
+    with listening() as hanging, listening() as other:
         scene = Scene(tmp_path, {"phone": hanging.url}, timeout_s=0.5)
         hanging.hangs.set()
         scene.raise_alert("disk_full")
@@ -144,12 +132,9 @@ def test_a_message_without_an_end_is_given_up_is_an_alert_at_the_other_targets_a
             assert "disk_full" in hanging.text
             assert "undelivered" not in hanging.text
 
-    with listening() as hanging, listening() as other:
-        asyncio.run(body(hanging, other))
 
-
-def test_a_refusal_is_an_alert_without_the_url_and_is_tried_again_until_the_target_accepts(tmp_path, caplog):
-    async def body(target):
+async def test_a_refusal_is_an_alert_without_the_url_and_is_tried_again_until_the_target_accepts(tmp_path, caplog):
+    with listening() as target:
         target.status = 503
         scene = Scene(tmp_path, {"phone": target.url})
         scene.raise_alert("disk_full")
@@ -162,145 +147,9 @@ def test_a_refusal_is_an_alert_without_the_url_and_is_tried_again_until_the_targ
         kept = "".join(path.read_text() for path in (tmp_path / "alert_targets").iterdir())
         assert SECRET not in caplog.text + kept
 
+
+async def test_a_host_that_starts_again_sends_no_alert_twice_and_its_end(tmp_path):
     with listening() as target:
-        asyncio.run(body(target))
-
-
-@pytest.mark.slow
-def test_a_message_that_one_url_of_a_target_refuses_is_sent_again_to_that_one_alone(tmp_path):
-    async def body(good, bad):
-        bad.status = 503
-        scene = Scene(tmp_path, {"phone": f"{good.url}, {bad.url}"})
-        scene.raise_alert("disk_full")
-        async with scene.running():
-            await until_async(lambda: bad.attempts >= 3, "it is tried again")
-            lost = f"phone.{digest_of(bad.url, (tmp_path / 'alert_targets/salt').read_text())}"
-            await until_async(lambda: f"alerts_undelivered:{lost}" in good.text, "the other URL is sent the failure")
-            assert scene.undelivered[0].startswith("URL 2 of target phone gets no alerts: the target answers with HTTP")
-            scene.raise_alert("queue")
-            await until_async(lambda: "queue" in good.text, "a next alert does not wait for it")
-            kept = tmp_path / "alert_targets/phone.json"
-            await until_async(lambda: kept.read_text().count('"sent":"critical"') == 2, "the end of its process")
-        async with scene.running():  # a host that starts again
-            bad.status = 200
-            await until_async(lambda: "disk_full" in bad.text and "queue" in bad.text)
-            await until_async(lambda: not scene.undelivered)
-            await until_async(lambda: not (tmp_path / f"alert_targets/{lost}.json").exists(), "they have the same")
-            scene.raise_alert("third")
-            await until_async(lambda: "third" in good.text and "third" in bad.text)
-        for each in ("disk_full", "queue", "third"):
-            assert good.text.count(f"CRITICAL track-b: {each}") == bad.text.count(f"CRITICAL track-b: {each}") == 1
-
-    with listening() as good, listening() as bad:
-        asyncio.run(body(good, bad))
-
-
-@pytest.mark.slow
-def test_a_url_that_hangs_is_tried_again_alone_and_the_other_url_of_its_target_gets_the_message_once(
-    tmp_path,
-):
-    async def body(hanging, good):
-        hanging.hangs.set()
-        scene = Scene(tmp_path, {"phone": f"{hanging.url}?rto=120, {good.url}"}, timeout_s=20.0)
-        scene.raise_alert("disk_full")
-        async with scene.running() as delivery:
-            await until_async(lambda: any(each.startswith("URL 1 of target phone") for each in scene.undelivered))
-            await until_async(lambda: "disk_full" in good.text)
-            delivery.adopt(msgspec.structs.replace(scene.settings, timeout_s=600.0))
-            hanging.hangs.clear()
-            await until_async(lambda: "disk_full" in hanging.text, "it is tried again")
-        assert good.text.count("CRITICAL track-b: disk_full") == 1
-
-    with listening() as hanging, listening() as good:
-        asyncio.run(body(hanging, good))
-
-
-@pytest.mark.slow
-def test_what_a_url_lacks_reaches_it_where_the_line_names_it_at_another_place(tmp_path):
-    async def body(good, bad):
-        bad.status = 503
-        scene = Scene(tmp_path, {"phone": f"{good.url}, {bad.url}"})
-        scene.raise_alert("disk_full")
-        async with scene.running():
-            await until_async(lambda: "disk_full" in good.text)
-            await until_async(lambda: any(each.startswith("URL 2 of") for each in scene.undelivered))
-            scene.write({"phone": f"{bad.url}, {good.url}"})
-            await until_async(lambda: any(each.startswith("URL 1 of") for each in scene.undelivered))
-            bad.status = 200
-            await until_async(lambda: "disk_full" in bad.text and not scene.undelivered)
-            scene.raise_alert("queue")
-            await until_async(lambda: "queue" in good.text and "queue" in bad.text)
-        assert good.text.count("CRITICAL track-b: disk_full") == bad.text.count("CRITICAL track-b: disk_full") == 1
-        assert SECRET not in "".join(f"{each} {each.read_text()}" for each in (tmp_path / "alert_targets").iterdir())
-
-    with listening() as good, listening() as bad:
-        asyncio.run(body(good, bad))
-
-
-def test_what_a_removed_url_lacks_is_forgotten(tmp_path):
-    async def body(good, bad):
-        bad.status = 503
-        scene = Scene(tmp_path, {"phone": f"{bad.url}, {good.url}"})
-        scene.raise_alert("disk_full")
-        async with scene.running():
-            await until_async(lambda: "disk_full" in good.text and bad.attempts)
-            scene.write({"phone": good.url})
-            await until_async(lambda: not scene.undelivered, "no URL lacks it")
-            await until_async(lambda: {path.name for path in scene.kept} == {"salt", "phone.json"})
-        assert good.text.count("CRITICAL track-b: disk_full") == 1
-
-    with listening() as good, listening() as bad:
-        asyncio.run(body(good, bad))
-
-
-@pytest.mark.slow
-def test_what_a_url_lacks_reaches_the_url_that_corrects_it(tmp_path):
-    async def body(good, bad, corrected):
-        bad.status = 401
-        corrected.status = 503
-        scene = Scene(tmp_path, {"phone": f"{good.url}, {bad.url}"})
-        scene.raise_alert("disk_full")
-        async with scene.running():
-            await until_async(lambda: "disk_full" in good.text and bad.attempts)
-            scene.write({"phone": f"{good.url}, {corrected.url}"})
-            scene.raise_alert("queue")  # perhaps the target's own message is the first that the new URL gets
-            await until_async(lambda: corrected.attempts >= 3 and any("503" in each for each in scene.undelivered))
-            corrected.status = 200
-            await until_async(lambda: "disk_full" in corrected.text and "queue" in corrected.text)
-            await until_async(lambda: not scene.undelivered)
-            await until_async(lambda: {path.name for path in scene.kept} == {"salt", "phone.json"})
-        assert good.text.count("CRITICAL track-b: disk_full") == good.text.count("CRITICAL track-b: queue") == 1
-
-    with listening() as good, listening() as bad, listening() as corrected:
-        asyncio.run(body(good, bad, corrected))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("lost", ["salt", "name"])
-def test_what_a_url_lacks_reaches_it_where_its_state_does_not_name_it(tmp_path, lost):
-    async def body(good, bad):
-        bad.status = 503
-        scene = Scene(tmp_path, {"phone": f"{good.url}, {bad.url}"})
-        scene.raise_alert("disk_full")
-        async with scene.running():
-            await until_async(lambda: "disk_full" in good.text and scene.undelivered)
-            await until_async(lambda: "sent" in (tmp_path / "alert_targets/phone.json").read_text())
-        [state] = tmp_path.glob("alert_targets/phone.*.json")
-        if lost == "name":  # an earlier version named it after its place
-            state.rename(state.with_name("phone.2.json"))
-        else:
-            (tmp_path / "alert_targets/salt").unlink()
-        bad.status = 200
-        async with scene.running():
-            await until_async(lambda: "disk_full" in bad.text)
-            await until_async(lambda: {path.name for path in scene.kept} == {"salt", "phone.json"})
-
-    with listening() as good, listening() as bad:
-        asyncio.run(body(good, bad))
-
-
-def test_a_host_that_starts_again_sends_no_alert_twice_and_its_end(tmp_path):
-    async def body(target):
         scene = Scene(tmp_path, {"phone": target.url})
         scene.raise_alert("disk_full")
         async with scene.running():
@@ -313,12 +162,9 @@ def test_a_host_that_starts_again_sends_no_alert_twice_and_its_end(tmp_path):
             await until_async(lambda: target.text.count("resolved ") >= 2)
         assert target.text.count("CRITICAL track-b: disk_full") == 1
 
+
+async def test_a_target_without_its_url_is_an_alert_and_a_corrected_file_counts_at_once(tmp_path):
     with listening() as target:
-        asyncio.run(body(target))
-
-
-def test_a_target_without_its_url_is_an_alert_and_a_corrected_file_counts_at_once(tmp_path):
-    async def body(target):
         scene = Scene(tmp_path, {"phone": target.url})
         scene.write({})
         scene.raise_alert("disk_full")
@@ -327,9 +173,6 @@ def test_a_target_without_its_url_is_an_alert_and_a_corrected_file_counts_at_onc
             assert f'set OBSERVER_ALERTS_PHONE, or write phone = "URL" in {scene.file}' in scene.undelivered[0]
             scene.write({"phone": target.url})
             await until_async(lambda: "disk_full" in target.text)
-
-    with listening() as target:
-        asyncio.run(body(target))
 
 
 async def test_an_error_of_the_sending_is_a_failed_delivery_with_its_back_off_and_without_the_error_s_text(
@@ -353,8 +196,8 @@ async def test_an_error_of_the_sending_is_a_failed_delivery_with_its_back_off_an
     assert SECRET not in caplog.text
 
 
-def test_a_look_that_fails_is_an_alert_and_the_next_look_goes_on(tmp_path):
-    async def body(target):
+async def test_a_look_that_fails_is_an_alert_and_the_next_look_goes_on(tmp_path):
+    with listening() as target:
         scene = Scene(tmp_path, {"phone": target.url})
         scene.others = [None]  # type: ignore[list-item]
         async with scene.running():
@@ -364,9 +207,6 @@ def test_a_look_that_fails_is_an_alert_and_the_next_look_goes_on(tmp_path):
             await until_async(lambda: not scene.undelivered)
             scene.raise_alert("disk_full")
             await until_async(lambda: "disk_full" in target.text)
-
-    with listening() as target:
-        asyncio.run(body(target))
 
 
 async def test_the_alert_about_a_target_ends_when_it_is_configured_no_more(tmp_path):
@@ -396,7 +236,7 @@ def test_a_file_that_others_may_read_is_refused_with_the_remedy_and_without_the_
     with pytest.raises(MissingKeysError, match="chmod 600") as refused:
         require_urls(settings)
     with pytest.raises(MissingKeysError, match="chmod 600"):
-        asyncio.run(results_of("phone", trial_message("phone", "main@here"), settings))
+        asyncio.run(result_of("phone", trial_message("phone", "main@here"), settings))
     path.chmod(0o600)
     path.write_text(f"phone = {SECRET}\n")
     with pytest.raises(MissingKeysError, match="is not TOML") as wrong:

@@ -6,18 +6,18 @@ from datetime import date
 
 import pytest
 
-from bus.commands import Done, OpenAlert, ProcessAlert, Refused, SilenceAlert
+from bus.commands import Done, OpenAlert, Refused, SilenceAlert
 from observer.base.clock import ManualClock
 from observer.base.local_time import local_ns
 from observer.base.units import NS_PER_S
 from observer.monitoring.alerts.decisions import SENT_MAX
 from observer.monitoring.alerts.process import Alerts, kept_alerts
 from observer.monitoring.alerts.silences import Silences
-from observer.system.alerts import Seen, SystemAlerts, news_of, resolved_text
+from observer.monitoring.alerts.system import SystemAlerts, news_of, resolved_text
 
 
 def alert(identity, process="track-b", severity="warning", silenced=None):
-    return ProcessAlert(identity, severity, 0, "a text", process=process, silenced_until_ns=silenced)
+    return OpenAlert(identity, severity, 0, "a text", process=process, silenced_until_ns=silenced)
 
 
 def names(alerts):
@@ -25,17 +25,17 @@ def names(alerts):
 
 
 def test_an_alert_is_printed_when_it_is_raised_and_when_it_is_not_open_any_more():
-    seen, news = news_of(Seen({}), [alert("queue"), alert("disk_full")])
+    news = news_of({}, [alert("queue"), alert("disk_full")])
     assert (names(news.raised), names(news.resolved)) == (["queue", "disk_full"], [])
-    seen, news = news_of(seen, [alert("queue"), alert("disk_full", severity="critical")])
+    news = news_of(news.printed, [alert("queue"), alert("disk_full", severity="critical")])
     assert (names(news.raised), names(news.resolved)) == (["disk_full"], []), "with another severity"
-    seen, news = news_of(seen, [alert("queue")])
+    news = news_of(news.printed, [alert("queue")])
     assert (names(news.raised), names(news.resolved)) == ([], ["disk_full"])
 
 
 def test_the_line_for_an_alert_that_is_over_says_since_when_how_long_and_how_often_and_not_its_text():
     since_ns = local_ns(date(2026, 11, 18), 9, 12, 5)
-    over = ProcessAlert(
+    over = OpenAlert(
         "database_unavailable", "critical", since_ns, "database unavailable", process="core-writer", count=4
     )
     line = "resolved (open since 09:12:05, for 30.0 s, reported 4 times)"
@@ -43,18 +43,18 @@ def test_the_line_for_an_alert_that_is_over_says_since_when_how_long_and_how_oft
 
 
 def test_a_silenced_alert_is_not_printed_until_its_silence_is_over():
-    seen, news = news_of(Seen({}), [alert("queue", silenced=5)])
+    news = news_of({}, [alert("queue", silenced=5)])
     assert (news.raised, news.resolved) == ([], [])
-    seen, news = news_of(seen, [alert("queue")])
+    news = news_of(news.printed, [alert("queue")])
     assert names(news.raised) == ["queue"]
 
 
 def test_an_alert_that_had_no_room_in_a_full_heartbeat_is_not_taken_for_resolved():
-    seen, _ = news_of(Seen({}), [alert("old")])
+    news = news_of({}, [alert("old")])
     full = [alert(f"{number}") for number in range(SENT_MAX)]
-    seen, news = news_of(seen, full)
+    news = news_of(news.printed, full)
     assert news.resolved == []
-    _, news = news_of(seen, full[1:])
+    news = news_of(news.printed, full[1:])
     assert names(news.resolved) == ["old", "0"]
 
 

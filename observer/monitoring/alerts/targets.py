@@ -4,25 +4,24 @@ The file is TOML with a line per target: phone = "ntfys://ntfy.example/topic". N
 message needs it: a changed file counts at the next message.
 """
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from observer.base.environment import withhold
 from observer.base.errors import ConfigError, MissingKeysError
 from observer.base.private_file import read_privately
 from observer.base.settings_errors import decode_toml
 from observer.base.text import conceal
 from observer.monitoring.alerts.settings import AlertSettings, variable_of
-from observer.supervisor.environment import withhold
 
 
-def url_of(name: str, settings: AlertSettings) -> str:
+def url_of(target: str, settings: AlertSettings) -> str:
     """The URL of a target; it is concealed in this process's log and taken out of its environment.
 
     Raises:
         MissingKeysError: there is none, or others may read the file; names the remedy.
     """
-    variable, path = variable_of(name), Path(settings.targets_file).expanduser()
-    url = withhold([variable]).get(variable, "").strip() or _in_file(name, variable, path)
+    variable, path = variable_of(target), Path(settings.targets_file).expanduser()
+    url = withhold([variable]).get(variable, "").strip() or _in_file(target, variable, path)
     conceal(url)
     return url
 
@@ -33,37 +32,26 @@ def require_urls(settings: AlertSettings) -> None:
     Raises:
         MissingKeysError: naming everything that is missing.
     """
-    if problems := _problems(settings):
-        raise MissingKeysError("\n".join(problems))
-
-
-def _problems(settings: AlertSettings) -> Sequence[str]:
     problems = []
     for name in settings.targets:
         try:
             url_of(name, settings)
         except MissingKeysError as error:
             problems.append(f"alert target {name}: {error}")
-    return problems
+    if problems:
+        raise MissingKeysError("\n".join(problems))
 
 
-def _in_file(name: str, variable: str, path: Path) -> str:
+def _in_file(target: str, variable: str, path: Path) -> str:
+    """Raises MissingKeysError without any part of the file."""
     try:
-        lines = _lines(path)
+        url = decode_toml(read_privately(path), str(path)).content.get(target)
     except FileNotFoundError:
         raise MissingKeysError(f"no URL: set {variable}, or create {path} (mode 600)") from None
-    url = lines.get(name)
-    if not isinstance(url, str) or not url.strip():
-        raise MissingKeysError(f'no URL: set {variable}, or write {name} = "URL" in {path}')
-    return url.strip()
-
-
-def _lines(path: Path) -> Mapping[str, object]:
-    """The file's content. Raises MissingKeysError without any part of it."""
-    try:
-        content: Mapping[str, object] = decode_toml(read_privately(path), str(path)).content
     except MissingKeysError:
         raise
     except ConfigError:
         raise MissingKeysError(f'{path} is not TOML: write NAME = "URL", each on a line of its own') from None
-    return content
+    if not isinstance(url, str) or not url.strip():
+        raise MissingKeysError(f'no URL: set {variable}, or write {target} = "URL" in {path}')
+    return url.strip()

@@ -4,6 +4,7 @@ Time is market time; a waiting task moves it on.
 """
 
 import asyncio
+from functools import partial
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,13 +13,12 @@ from bus.events import AlertRaised, AlertResolved, Event
 from observer.base.clock import ManualClock
 from observer.base.errors import ConfigError, DataFileError, FileGoneError, NotYetError, TransportError
 from observer.base.units import NS_PER_S
-from observer.calendar.jobs import Job
 from observer.monitoring.alerts.process import Alerts
-from observer.system.jobs import DayJobs
+from observer.monitoring.jobs import Job, run_jobs
 
 MINUTE_NS = 60 * NS_PER_S
 HOUR_NS = 60 * MINUTE_NS
-MASTER_FILES, UNIVERSE = Job("master_files", 6 * HOUR_NS), Job("universe", 8 * HOUR_NS)
+MASTER_FILES, UNIVERSE = ("master_files", 6 * HOUR_NS), ("universe", 8 * HOUR_NS)
 MIDNIGHT_NS = 24 * HOUR_NS
 
 
@@ -42,18 +42,20 @@ class Day:
         self.alerts += [event for event in events if isinstance(event, AlertRaised | AlertResolved)]
 
     def run(self, jobs):
-        asyncio.run(DayJobs(self.clock, Alerts(self.clock, "trial", self.publish)).run(jobs, MIDNIGHT_NS, self._act))
+        alerts = Alerts(self.clock, "trial", self.publish)
+        found = [Job(name, at_ns, partial(self._try, name)) for name, at_ns in jobs]
+        asyncio.run(run_jobs(found, MIDNIGHT_NS, clock=self.clock, alerts=alerts, turn=asyncio.Lock()))
 
-    async def _act(self, job):
-        self.tries.append((job.name, self.clock.now_ns()))
-        if failures := self._failures.get(job.name):
+    async def _try(self, name):
+        self.tries.append((name, self.clock.now_ns()))
+        if failures := self._failures.get(name):
             raise failures.pop()
 
 
 def test_each_job_runs_once_at_its_due_time():
     day = Day({})
-    day.run([UNIVERSE, MASTER_FILES])
-    assert day.tries == [("master_files", 6 * HOUR_NS), ("universe", 8 * HOUR_NS)]
+    day.run([UNIVERSE, ("another", 8 * HOUR_NS), MASTER_FILES])
+    assert day.tries == [MASTER_FILES, UNIVERSE, ("another", 8 * HOUR_NS)]
     assert day.alerts == []
 
 
@@ -106,12 +108,12 @@ def test_a_job_that_fails_until_the_end_of_the_day_is_given_up_then():
 
 @given(st.lists(st.tuples(st.integers(0, 23 * 60), st.integers(0, 5)), min_size=1, max_size=5))
 def test_all_jobs_run_at_their_own_times_whatever_job_fails_however_often(plan):
-    jobs = [Job(str(number), minute * MINUTE_NS) for number, (minute, _) in enumerate(plan)]
+    jobs = [(str(number), minute * MINUTE_NS) for number, (minute, _) in enumerate(plan)]
     day = Day({str(number): [DataFileError("no")] * failures for number, (_, failures) in enumerate(plan)})
     day.run(jobs)
     assert sorted(day.tries) == sorted(
-        (job.name, job.at_ns + attempt * MINUTE_NS)
-        for job, (_, failures) in zip(jobs, plan, strict=True)
+        (name, at_ns + attempt * MINUTE_NS)
+        for (name, at_ns), (_, failures) in zip(jobs, plan, strict=True)
         for attempt in range(failures + 1)
     )
 
@@ -127,5 +129,5 @@ def test_a_job_that_waits_for_another_process_is_an_alert_only_after_five_minute
     late.run([UNIVERSE])
     [raised, resolved] = late.alerts
     assert isinstance(raised, AlertRaised)
-    assert raised.raised_ns == UNIVERSE.at_ns + 5 * MINUTE_NS
+    assert raised.raised_ns == UNIVERSE[1] + 5 * MINUTE_NS
     assert isinstance(resolved, AlertResolved)

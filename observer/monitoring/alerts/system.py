@@ -8,10 +8,17 @@ from typing import Final
 
 import msgspec
 
-from bus.commands import Done, OpenAlert, OrderReply, ProcessAlert, Refused, SilenceAlert
+from bus.commands import Done, OpenAlert, OrderReply, Refused, SilenceAlert
 from observer.base.clock import Clock
 from observer.base.units import NS_PER_S
-from observer.monitoring.alerts.decisions import SENT_MAX, Conditions, after_time, history_text, sent_alerts
+from observer.monitoring.alerts.decisions import (
+    Conditions,
+    after_time,
+    full_processes,
+    history_text,
+    key_of,
+    sent_alerts,
+)
 from observer.monitoring.alerts.process import LEVELS, Alerts
 from observer.monitoring.alerts.silences import Silences, silenced_text
 
@@ -20,34 +27,29 @@ _POLL_S: Final = 0.5  # machine seconds; a heartbeat comes each second
 logger = logging.getLogger(__name__)
 logger.setLevel(logging.INFO)  # whatever the level of the log: alerts are for the operator
 
-
-class Seen(msgspec.Struct, frozen=True):
-    """The alerts that were printed, by process and identity."""
-
-    alerts: Mapping[tuple[str, str], ProcessAlert]
+AlertsByKey = Mapping[tuple[str, str], OpenAlert]
 
 
 class News(msgspec.Struct, frozen=True):
-    """What to print: raised alerts (also with another severity), and alerts that are not open any more."""
+    """What to print: raised alerts (also with another severity), and alerts that are not open any more; `printed` are
+    those that a later end concerns.
+    """
 
-    raised: Sequence[ProcessAlert]
-    resolved: Sequence[ProcessAlert]
+    printed: AlertsByKey
+    raised: Sequence[OpenAlert]
+    resolved: Sequence[OpenAlert]
 
 
-def news_of(seen: Seen, now: Sequence[ProcessAlert]) -> tuple[Seen, News]:
+def news_of(printed: AlertsByKey, now: Sequence[OpenAlert]) -> News:
     """The difference between the printed alerts and the open ones. A silenced alert is not printed; of a process
     whose heartbeat is full, an absent alert may be one that had no room.
     """
-    current = {(each.process, each.identity): each for each in now if each.silenced_until_ns is None}
-    open_now = {(each.process, each.identity) for each in now}
-    processes = [each.process for each in now]
-    full = {process for process in processes if processes.count(process) >= SENT_MAX}
-    raised = [
-        each for key, each in current.items() if key not in seen.alerts or seen.alerts[key].severity != each.severity
-    ]
-    gone = [key for key in seen.alerts if key not in open_now and key[0] not in full]
-    kept = {key: each for key, each in seen.alerts.items() if key not in gone}
-    return Seen({**kept, **current}), News(raised, [seen.alerts[key] for key in gone])
+    current = {key_of(each): each for each in now if each.silenced_until_ns is None}
+    open_now, full = set(map(key_of, now)), full_processes(now)
+    gone = [each for key, each in printed.items() if key not in open_now and each.process not in full]
+    kept = {key: each for key, each in printed.items() if each not in gone}
+    raised = [each for key, each in current.items() if key not in kept or kept[key].severity != each.severity]
+    return News({**kept, **current}, raised, gone)
 
 
 class SystemAlerts:
@@ -75,7 +77,7 @@ class SystemAlerts:
         self._children = children
         self._kept = dict(kept)
 
-    def all(self) -> list[ProcessAlert]:
+    def all(self) -> list[OpenAlert]:
         """Every open alert of severity warning and above, the host's last."""
         now_ns = self._clock.now_ns()
         silenced = self._silences.until(now_ns)
@@ -86,7 +88,7 @@ class SystemAlerts:
         }
         by_process[self._own.source] = self._own.open
         return [
-            ProcessAlert(**msgspec.structs.asdict(alert), process=name, silenced_until_ns=silenced.get(alert.identity))
+            msgspec.structs.replace(alert, process=name, silenced_until_ns=silenced.get(alert.identity))
             for name, alerts in by_process.items()
             for alert in alerts
         ]
@@ -114,11 +116,12 @@ class SystemAlerts:
 
     async def announce(self) -> None:
         """Write a log line when a process raises or resolves an alert, and the host's due counts, until cancelled."""
-        seen = Seen({})
+        printed: AlertsByKey = {}
         while True:
             self._own.tick()
             others = [each for each in self.all() if each.process != self._own.source]
-            seen, news = news_of(seen, others)
+            news = news_of(printed, others)
+            printed = news.printed
             for each in news.raised:
                 _print(LEVELS[each.severity], each, each.text)
             for each in news.resolved:
@@ -126,11 +129,11 @@ class SystemAlerts:
             await asyncio.sleep(_POLL_S)
 
 
-def resolved_text(alert: ProcessAlert, now_ns: int) -> str:
+def resolved_text(alert: OpenAlert, now_ns: int) -> str:
     """The line for an alert that is not open any more: without its text, which states an alarm."""
     return f"resolved ({history_text(alert.since_ns, now_ns, alert.count)})"
 
 
-def _print(level: int, alert: ProcessAlert, text: str) -> None:
+def _print(level: int, alert: OpenAlert, text: str) -> None:
     """Write the line in the name of the alert's process."""
     logger.log(level, "%s: %s", alert.identity, text, extra={"process_name": alert.process})

@@ -13,12 +13,12 @@ from bus.commands import Sample
 from observer.base.clock import ManualClock
 from observer.base.local_time import local_ns
 from observer.demo.configuration import DemoConfiguration, write_demo_configuration
+from observer.monitoring.metrics.exporter import Exporter, System
 from observer.monitoring.metrics.readiness import DayState, Readiness
 from observer.supervisor.limits import HostFigures
 from observer.system.config import load_settings
-from observer.system.host import Host
-from observer.system.metrics import Exporter, System, day_state
-from observer.system.storage import storage_of
+from observer.system.figures import day_state, disk_samples, machine_samples, storage_of
+from observer.system.host import OWNERS, Host
 from tests.day_plans import day_plan
 from tests.folders import short_folder
 
@@ -43,15 +43,18 @@ def exporter(settings, configuration, port=PORT):
     """The exporter of a system that has started nothing, whose gap recovery sends a figure."""
     clock = ManualClock(local_ns(DAY, 12))
     host = Host(settings, configuration, clock)
+    figures = HostFigures(cpu_percent=50.0, memory_bytes=10**9, disk_percent=70.0)
     system = System(
-        host.status,
-        lambda: {"gap-recovery": SENT},
-        lambda: HostFigures(cpu_percent=50.0, memory_bytes=10**9, disk_percent=70.0),
-        lambda: PLAN,
-        lambda: None,
-        lambda: ["main"],
+        status=host.status,
+        samples=lambda: {"gap-recovery": SENT},
+        machine=lambda: machine_samples(figures),
+        disk=lambda: disk_samples(settings),
+        day=lambda: day_state(PLAN, clock.now_ns()),
+        producer=lambda: None,
+        accounts=lambda: ["main"],
+        owners=OWNERS,
     )
-    return Exporter(port, "supervisor", system, settings, host.endpoints.feed, clock)
+    return Exporter(port, "supervisor", system, host.endpoints.feed, clock)
 
 
 def test_an_answer_has_the_figures_of_the_host_and_those_of_heartbeats(settings, configuration):
@@ -95,12 +98,20 @@ def test_sizes_on_the_disk_are_by_process_and_only_verified_packages_count(setti
     assert found.backups_ns == {"daily": local_ns(date(2026, 11, 16), 21)}, "another instance's hides no missed backup"
     assert found.database_bytes == 11
     assert found.disk_free_bytes
+    assert {(each.metric, *each.labels): each.value for each in disk_samples(settings)}.items() >= {
+        ("observer_outbox_bytes", "track-b"): 7,
+        ("observer_backup_timestamp_seconds", "daily"): local_ns(date(2026, 11, 16), 21) / 10**9,
+    }.items()
 
 
 def test_what_is_not_there_is_left_out(settings):
     server = msgspec.structs.replace(settings.store, url="postgresql+psycopg://user@host/database")
     found = storage_of(msgspec.structs.replace(settings, store=server))
     assert (found.database_bytes, found.outbox_bytes, found.backups_ns) == (None, {}, {})
+    assert {each.metric for each in machine_samples(None)} <= {
+        "observer_machine_network_bytes_total",
+        "observer_machine_disk_bytes_total",
+    }
 
 
 @pytest.mark.parametrize(
