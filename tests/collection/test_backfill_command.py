@@ -145,19 +145,19 @@ def count(url):
 
 @pytest.mark.slow  # without processes: tests/collection/test_backfill_minute_days.py, test_backfill_fetching.py
 async def test_a_row_that_cannot_be_read_goes_to_quarantine_and_costs_nothing_else(monkeypatch):
-    row_of = simulated_bars._minute_row
+    row_of = simulated_bars.row
 
-    def with_a_bad_one(day, bar):
-        row = row_of(day, bar)
-        is_bad = (day, bar.start_hhmmss) == ("20261117", "100000")
-        return {**row, "cntg_vol": "many"} if is_bad else row
+    def with_a_bad_one(blocks, figures):
+        made = row_of(blocks, figures)
+        is_bad = figures.get("day") == "20261117" and figures["bar"].start_hhmmss == "100000"
+        return {**made, "cntg_vol": "many"} if is_bad else made
 
     async with evening() as day:
         symbol = max(
             symbols_of(day.simulator.market), key=lambda each: day.simulator.market.tape(each).volume_after[-1]
         )
         url, words = day.settings.store.url, ("--minutes", "--symbols", symbol)
-        monkeypatch.setattr(simulated_bars, "_minute_row", with_a_bad_one)
+        monkeypatch.setattr(simulated_bars, "row", with_a_bad_one)
         result = await fetched(day, *words)
         assert result["outcomes"].keys() == {"equal", "differs"}
         [[reason, content]] = query(url, "SELECT reason, content FROM quarantined_inputs")
@@ -165,7 +165,7 @@ async def test_a_row_that_cannot_be_read_goes_to_quarantine_and_costs_nothing_el
         assert json.loads(content)["cntg_vol"] == "many"
         [differing] = result["differing"]
         assert (differing["session_date"], differing["unreadable"]) == ("2026-11-17", 1)
-        monkeypatch.setattr(simulated_bars, "_minute_row", row_of)
+        monkeypatch.setattr(simulated_bars, "row", row_of)
         assert (await fetched(day, *words))["calls"] == 0
         mended = await fetched(day, *words, "--again")
         assert (mended["minute_days"], mended["outcomes"]) == (1, {"equal": 1})
