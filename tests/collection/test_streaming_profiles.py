@@ -31,10 +31,8 @@ class Today:
     def __init__(self):
         self.is_waiting_for_the_end = False
 
-    async def plan(self):
-        return day_plan(TODAY)
-
-    async def end_of(self, _plan):
+    async def days(self):
+        yield day_plan(TODAY)
         self.is_waiting_for_the_end = True
         await asyncio.Event().wait()
 
