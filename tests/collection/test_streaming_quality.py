@@ -43,14 +43,6 @@ SYMBOL, SESSION = "005930", YESTERDAY.isoformat()
 TEN_NS, NOW_NS = local_ns(YESTERDAY, 10), local_ns(TODAY, 7)
 
 
-class EndpointsWithoutFeed(Endpoints):
-    """As the system's, but with a feed at whose address no process publishes."""
-
-    @property
-    def feed(self):
-        return f"ipc://{self.runtime_directory}/unused"
-
-
 @contextlib.asynccontextmanager
 async def writing(*, with_feed=True, yesterday=(), gap_rate=lambda _: None):
     """The writer and the judge as tasks, early in the morning, and a producer that publishes to the writer. Without the
@@ -72,7 +64,8 @@ async def writing(*, with_feed=True, yesterday=(), gap_rate=lambda _: None):
         working = asyncio.create_task(core_writer(worker))
         judge = Worker("gap-recovery", settings, ManualClock(NOW_NS))
         if not with_feed:
-            judge.endpoints = EndpointsWithoutFeed(runtime)
+            judge.endpoints = Endpoints(runtime)
+            judge.endpoints.feed = f"ipc://{judge.endpoints.runtime_directory}/unused"  # no process publishes there
         gap_rate(judge.alerts)
         judging = asyncio.create_task(judge_days(judge))
         try:

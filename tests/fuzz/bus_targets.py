@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import struct
 import threading
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -305,12 +307,16 @@ def read_epoch(content: bytes) -> None:
     outbox_notes.read_epoch(file_of("epoch", "epoch", content).parent).encode()
 
 
+# The note of the third stream whose last event is the twelfth: both numbers, and the CRC-32 of their text.
+PROGRESS: Final = struct.pack("<QQI", 3, 12, zlib.crc32(b"3 12"))
+
+
 def notes() -> Sequence[bytes]:
     lines = outbox_notes._finished_line(STREAM, 12) + outbox_notes._finished_line(OTHER, 7)
     gone = outbox_notes._finished_line(STREAM, 0)
     return [
         *chosen(0, lines.encode(), (lines + gone).encode(), lines[:-4].encode()),
-        *chosen(1, outbox_notes._packed(outbox_notes.Progress(3, 12))),
+        *chosen(1, PROGRESS),
         *chosen(2, b"0123456789abcdef\n"),
     ]
 
@@ -357,7 +363,7 @@ _OUTBOX_FILES: Final = (f"{STREAM}-{1:020d}.journal", f"{STREAM}.progress", "fin
 
 
 def outboxes() -> Sequence[bytes]:
-    journal, progress = journals()[0], outbox_notes._packed(outbox_notes.Progress(3, 12))
+    journal, progress = journals()[0], PROGRESS
     finished = outbox_notes._finished_line(OTHER[::-1], 7).encode()
     return [
         SEPARATOR.join([journal, progress, finished, b"epoch 1\n"]),
