@@ -315,7 +315,9 @@ def no_time_zones(stack):
     stack.callback(zoneinfo.reset_tzpath)
     zoneinfo.reset_tzpath([])
     zoneinfo.ZoneInfo.clear_cache()
-    stack.enter_context(pytest.MonkeyPatch.context()).setitem(sys.modules, "tzdata", None)
+    patches = stack.enter_context(pytest.MonkeyPatch.context())
+    for name in ("tzdata", *(each for each in sys.modules if each.startswith("tzdata."))):  # an earlier test read it
+        patches.setitem(sys.modules, name, None)
 
 
 def listening(stack):
