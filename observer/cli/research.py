@@ -153,18 +153,12 @@ def export(
 
 
 def _require_picture(path: Path) -> None:
-    from observer.research.errors import require_extra
-
-    require_extra()
     from observer.research.pictures import require_form
 
     require_form(path)
 
 
 def _opened(config: Path | None) -> "Store":
-    from observer.research.errors import require_extra
-
-    require_extra()
     from observer.research.opening import open_store
 
     return open_store(configuration_path(config))
