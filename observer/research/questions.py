@@ -94,8 +94,8 @@ def _of_days(rows: Rows, asked: Sequence[str] | None, span: Span) -> Sequence[Pa
     return _with_lines(rows, asked, span, lines_on, "was neither in the universe nor in a slot on {span}")
 
 
-def _named(rows: Rows, asked: Sequence[str] | None, span: Span) -> Sequence[Part]:
-    return [(day, asked) for day in _stored(rows, span)]
+def _whole(rows: Rows, _asked: Sequence[str] | None, span: Span) -> Sequence[Part]:
+    return [(day, None) for day in _stored(rows, span)]
 
 
 def _with_lines(
@@ -137,5 +137,5 @@ def _fetched(rows: Rows, asked: Sequence[str] | None, span: Span) -> Sequence[Pa
 
 
 _PARTS: Final[Mapping[str, Callable[[Rows, Sequence[str] | None, Span], Sequence[Part]]]] = {
-    "streamed": streamed, "swept": _swept, "fetched": _fetched, "stored": _of_days, "named": _named, "no": _named,
+    "streamed": streamed, "swept": _swept, "fetched": _fetched, "stored": _of_days, "no": _whole,
 }  # fmt: skip

@@ -21,9 +21,9 @@ Make = Callable[["DayRelations", "Asked"], "pl.LazyFrame"]
 Span = Literal["days", "history", "since", "now"]
 """Which days a relation has: stored sessions; any days of its rows; all time, or since a day; now, or as of a day."""
 
-Symbols = Literal["streamed", "swept", "fetched", "stored", "named", "no"]
+Symbols = Literal["streamed", "swept", "fetched", "stored", "no"]
 """Of which symbols a day has rows: streamed ones (with a slot or of the tape), those of sweeps, those with fetched
-bars, those of its universe or slots, those that its rows name; or of none.
+bars, those of its universe or slots; or of none.
 """
 
 _SENTENCE: Final = re.compile(r"^\s+(\w+): (.*(?:\n\s{12,}\S.*)*)", re.MULTILINE)

@@ -84,7 +84,7 @@ def _parts(days: DayRelations, relation: Relation, predicate: pl.Expr | None) ->
     is_history = relation.span == "history"
     stored = days.rows.dates_of(relation.kinds[0], FIRST_DAY, LAST_DAY, None) if is_history else days.rows.days
     for day in map(str, allowed(predicate, _DAY, [date.fromisoformat(each) for each in stored], pl.Date)):
-        lines = None if is_history or relation.symbols in ("named", "no") else _lines(days, day, predicate)
+        lines = None if is_history or relation.symbols == "no" else _lines(days, day, predicate)
         yield days.relation(relation, day, lines).with_columns(pl.lit(date.fromisoformat(day)).alias(_DAY))
 
 

@@ -71,12 +71,6 @@ class ListingReader(DatabaseReader):
             row = connection.execute(wanted).first()
             return Listing(*row) if row else None
 
-    def has_listing(self, symbol: str) -> bool:
-        """Whether any exchange lists the symbol, or once did."""
-        wanted = select(LISTINGS.c.symbol).where(LISTINGS.c.symbol == symbol)
-        with self._asking() as connection:
-            return connection.execute(wanted.limit(1)).first() is not None
-
     def listings(self, exchange: str) -> Sequence[Listing]:
         """The current listings of an exchange, by symbol."""
         columns = (LISTINGS.c[name] for name in Listing.__struct_fields__)
@@ -119,22 +113,6 @@ class ListingReader(DatabaseReader):
         with self._asking() as connection:
             rows = connection.execute(in_order)
             return list({row.exchange: event_of(MasterFileChecked, row) for row in rows}.values())
-
-    def lifetime(self, symbol: str, exchange: str | None = None) -> Sequence[ListingChanged]:
-        """All changes of a symbol, oldest first, including those of other symbols with the same ISIN on the same
-        exchange: they are the same security.
-        """
-        of_symbol = _CHANGES.c.symbol == symbol
-        if exchange is not None:
-            of_symbol &= _CHANGES.c.exchange == exchange
-        with self._asking() as connection:
-            names = connection.execute(
-                select(_CHANGES.c.exchange, _CHANGES.c.isin).where(of_symbol, _CHANGES.c.isin != "").distinct()
-            ).all()
-            same = [(_CHANGES.c.exchange == where) & (_CHANGES.c.isin == isin) for where, isin in names]
-            wanted = select(_CHANGES).where(or_(of_symbol, *same))
-            rows = connection.execute(wanted.order_by(_CHANGES.c.changed_ns, _CHANGES.c.stream, _CHANGES.c.sequence))
-            return [event_of(ListingChanged, row) for row in rows]
 
     def new_listings(self, since_ns: int) -> Sequence[ListingChanged]:
         """Listings that appeared since then, oldest first; those of an exchange's first file are initial, not new."""

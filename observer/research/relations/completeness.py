@@ -41,6 +41,8 @@ class Gap(msgspec.Struct, frozen=True):
         gap_id: names it.
         after_volume: the venue's volume of the day before it.
         before_volume: the venue's volume of the day at its end.
+        recovered: when it was recovered; null without a recovery.
+        provider: the broker.
     """
 
     day: date
@@ -62,6 +64,8 @@ class Gap(msgspec.Struct, frozen=True):
     gap_id: str
     after_volume: float
     before_volume: float
+    recovered: datetime | None
+    provider: str
 
 
 def _gaps(day: Day) -> "pl.LazyFrame":
@@ -106,6 +110,7 @@ class Cut(msgspec.Struct, frozen=True):
         lost_reason: why it was given up; null if it was not.
         after_volume: the venue's volume of the day before it.
         gap_id: names it.
+        provider: the broker.
     """
 
     day: date
@@ -120,6 +125,7 @@ class Cut(msgspec.Struct, frozen=True):
     lost_reason: str | None
     after_volume: float
     gap_id: str
+    provider: str
 
 
 def _cuts(day: Day) -> "pl.LazyFrame":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 
 from observer.base.errors import ConfigError, NoDataError
-from observer.research.asked import Asked, Day, by_day
+from observer.research.asked import Asked
 from observer.research.lazy import pl
 from observer.research.relation import Relation
 
@@ -425,10 +425,11 @@ class EtfListing(msgspec.Struct, frozen=True):
     sources: str
 
 
-def _etf_lists(day: Day) -> "pl.LazyFrame":
-    rows = day.stored("etf_lists")
-    last = rows.filter(pl.col("listed_ns") == pl.col("listed_ns").max(), pl.col("change") != "removed")
-    return day.shaped(last.sort("symbol"), EtfListing)
+def _etf_lists(relations: "DayRelations", asked: Asked) -> "pl.LazyFrame":
+    rows = relations.history("etf_lists", asked)
+    is_last = pl.col("listed_ns") == pl.col("listed_ns").max().over("session_date")
+    last = rows.filter(is_last).filter(pl.col("change") != "removed")
+    return relations.shaped(last.sort("session_date", "symbol"), EtfListing)
 
 
 def _etf_changes(relations: "DayRelations", asked: Asked) -> "pl.LazyFrame":
@@ -500,7 +501,7 @@ REFERENCE: Final = (
                "tracking_error_250d_percent"),
     ),
     Relation(
-        "etf_lists", EtfListing, by_day(_etf_lists), ("etf_lists",), counted=("change",), symbols="named",
+        "etf_lists", EtfListing, _etf_lists, ("etf_lists",), counted=("change",), span="history",
         shown=("symbol", "change", "group", "name", "leverage", "expense_ratio_percent", "listed_shares"),
     ),
     Relation(

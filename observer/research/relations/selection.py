@@ -33,6 +33,12 @@ class Member(msgspec.Struct, frozen=True):
         average_true_range_14d: in the instrument's currency, of 14 sessions.
         built: when the universe was built.
         considered: the number of listings from which it was chosen.
+        close_is_base: whether the close is the exchange's base price, as no bar of that session is known.
+        average_volume_days: of which the average volume is made.
+        average_true_range_days: of which the average range is made.
+        days_from_sweeps: those of these days that are made of sweeps.
+        average_sessions: the sessions that the averages cover.
+        provider: the broker.
     """
 
     day: date
@@ -47,6 +53,12 @@ class Member(msgspec.Struct, frozen=True):
     average_true_range_14d: float | None
     built: datetime
     considered: int
+    close_is_base: bool
+    average_volume_days: int | None
+    average_true_range_days: int | None
+    days_from_sweeps: int | None
+    average_sessions: str
+    provider: str
 
 
 def _universe(relations: "DayRelations", asked: Asked) -> "pl.LazyFrame":
