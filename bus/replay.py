@@ -8,7 +8,7 @@ treats the capture like a worker's outbox: it keeps batches until they are commi
 import asyncio
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -108,6 +108,18 @@ class CaptureSource(Source):
     def progress(self) -> Sequence[StreamProgress]:
         """The one stream; the replay sets how much of it may be sent."""
         return [StreamProgress(self.stream)]
+
+    def acknowledge(self, stream: str, high_water_mark: int) -> None:
+        """A capture stays as it is."""
+
+    def finish(self, stream: str) -> None:
+        """A capture stays as it is."""
+
+    def remember_epoch(self, epoch: str) -> None:
+        """A capture stays as it is."""
+
+    def keep_behind(self, backed_up: Mapping[str, int]) -> None:
+        """A capture stays as it is."""
 
     def rewind(self, stream: str) -> int:  # noqa: ARG002 - of the protocol
         """Return the stream's last number. A capture stays as it is."""

@@ -51,9 +51,7 @@ Frames: TypeAlias = Sequence[bytes]
 
 
 class Source(Protocol):
-    """Streams of batches that are kept until they are committed. By itself it has no archive, and ignores what the
-    database says.
-    """
+    """Streams of batches that are kept until they are committed; without an archive, and of any database, by itself."""
 
     @property
     def producer(self) -> str:
@@ -87,19 +85,19 @@ class Source(Protocol):
 
     def acknowledge(self, stream: str, high_water_mark: int) -> None:
         """The stream is committed up to this number."""
-        return  # noqa: PLR1711 - a body of its own, so that a source need not state it
+        ...
 
     def finish(self, stream: str) -> None:
         """Put this earlier stream away: everything of it is committed."""
-        return  # noqa: PLR1711 - a body of its own, so that a source need not state it
+        ...
 
     def remember_epoch(self, epoch: str) -> None:
         """The streams are delivered to a database in this epoch."""
-        return  # noqa: PLR1711 - a body of its own, so that a source need not state it
+        ...
 
     def keep_behind(self, backed_up: Mapping[str, int]) -> None:
         """Two verified backups of the database hold the events up to these numbers."""
-        return  # noqa: PLR1711 - a body of its own, so that a source need not state it
+        ...
 
 
 class BatchSender:
