@@ -30,7 +30,8 @@ async def gap_recovery(worker: Worker) -> None:
             worker.orders.gaps = worklist
             worker.orders.jobs = {"quality": lambda: quality.judge_now(producer)}
             filler = GapFiller(
-                *(settings, worklist),
+                settings,
+                worklist,
                 history=rest,
                 producer=producer,
                 clock=clock,

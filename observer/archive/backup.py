@@ -29,6 +29,7 @@ from observer.archive.package import Package, packages_of, read_package
 from observer.archive.settings import PACKAGE_PLACEHOLDER, BackupSettings
 from observer.base.errors import DataFileError, ObserverError, StoppedError, StoreError
 from observer.base.instance import Instance
+from observer.base.programs import program
 from observer.base.settings import RunSettings
 from observer.base.signals import stop_process
 from observer.reference.listings.files import FOLDER as MASTER_FOLDER
@@ -221,7 +222,7 @@ async def back_up_apart(plan: Plan, kind: Kind, now_ns: int, last_day: str = "")
         DataFileError: there is no new package; the text says why.
     """
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", _MODULE), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        *program(_MODULE), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
     assert process.stdin is not None
     assert process.stdout is not None

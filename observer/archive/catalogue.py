@@ -74,7 +74,7 @@ _UNUSABLE: Final = frozenset(
         *(sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM),
     }
 )
-_FILES: Final = "observer.base.files"  # a table's property: the digest of the names of its files
+_FILES: Final = "observer.files"  # a table's property: the digest of the names of its files
 _TYPES: Final[Mapping[pa.DataType, IcebergType]] = {
     pa.bool_(): BooleanType(),
     pa.int64(): LongType(),

@@ -18,6 +18,7 @@ from typing import Final
 import msgspec
 
 from observer.base.errors import DataFileError
+from observer.base.programs import program
 from observer.calendar.day_file import CalendarFiles, Question, answers, write_trading_days
 from observer.calendar.trading_day import TradingDay
 
@@ -75,14 +76,9 @@ async def trading_days_apart(files: CalendarFiles, first: date, last: date) -> l
         DataFileError: a reviewed file cannot be read or contradicts itself, or the process failed otherwise.
     """
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-P",
-        "-m",
-        "observer.calendar.process",
-        files.overlay,
-        files.sessions,
-        first.isoformat(),
-        last.isoformat(),
+        *program(
+            "observer.calendar.process", str(files.overlay), str(files.sessions), first.isoformat(), last.isoformat()
+        ),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

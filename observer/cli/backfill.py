@@ -192,7 +192,8 @@ class _Run:
                 show_estimate(self.estimated)
             report = stack.enter_context(progress(len(asked.symbols)))
             backfill = Backfill(
-                *(asked, self._reach),
+                asked,
+                self._reach,
                 provider=settings.provider,
                 main_venue=settings.venue.name,
                 reader=reader,

@@ -6,7 +6,6 @@ behind the last row, and when its pipe is closed.
 """
 
 import subprocess
-import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any, Final
@@ -15,6 +14,7 @@ import pyarrow as pa
 from sqlalchemy import Connection, Select
 
 from observer.base.errors import StoreError
+from observer.base.programs import program
 from observer.store.arrow import compiled
 from observer.store.engine import read_only_address, sqlite_path
 
@@ -40,7 +40,7 @@ def read_columns(
     # The driver takes a column's type from the first rows, which may all be NULL: so the first row has a value in each.
     typed = f"SELECT {', '.join(_value_of(field.type) for field in schema)} UNION ALL {asked}"
     path = sqlite_path(connection.engine.url).absolute()
-    command = [sys.executable, "-P", "-m", _PROGRAM, read_only_address(path)]
+    command = program(_PROGRAM, read_only_address(path))
     pipe = subprocess.PIPE
     # In a group of its own it gets no ctrl-C: this process decides when to stop.
     with subprocess.Popen(  # noqa: S603 - our own program

@@ -14,7 +14,6 @@ import logging
 import os
 import socket
 import subprocess
-import sys
 import sysconfig
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Final
 
 import msgspec
 
+from observer.base.programs import module_of, program
 from observer.supervisor.cgroup import Cgroup
 from observer.supervisor.mark import MARK_VARIABLE, Containment
 from observer.supervisor.notify import ADDRESS_VARIABLE
@@ -94,7 +94,7 @@ class Zygote:
 
     def runs(self, argv: Sequence[str]) -> bool:
         """Whether this program is one of the workers that a zygote has loaded."""
-        return tuple(argv[:3]) == (sys.executable, "-P", "-m") and argv[3] in self._preload
+        return module_of(tuple(argv)) in self._preload
 
     async def fork(
         self,
@@ -169,7 +169,7 @@ class _Generation:
         try:
             with theirs:
                 self._popen = subprocess.Popen(  # noqa: S603 - our own program, and no shell reads it
-                    [sys.executable, "-P", "-m", _PROGRAM, str(theirs.fileno()), *preload],
+                    program(_PROGRAM, str(theirs.fileno()), *preload),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     env={**os.environ, **mark, ADDRESS_VARIABLE: NOTIFY_PLACEHOLDER},

@@ -1,13 +1,13 @@
 """A capture that runs as a child of the supervisor, between two commands of a person."""
 
 import asyncio
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from bus.commands import Done, OrderReply, Refused, StartCapture, UnderWay
 from bus.events import EVENT_TYPES, kind_of
+from observer.base.programs import program
 from observer.supervisor.child import Child
 from observer.supervisor.states import ProcessState
 from observer.supervisor.supervisor import ANSWER_WITHIN_S, Supervisor
@@ -121,7 +121,7 @@ def _child(out: str, wanted: Sequence[str], settings: Settings, configuration: P
     kinds = ["--kinds", ",".join(wanted)] if wanted else []
     return Child(
         name=NAME,
-        argv=(sys.executable, "-P", "-m", "observer", "capture", *options, *kinds),
+        argv=program("observer", "capture", *options, *kinds),
         log_path=Path(settings.run.data) / "logs" / f"{NAME}.log",
         order=_ORDER,
         restart="never",

@@ -1,7 +1,6 @@
 """The table of processes: module, start order, settings read, jobs owned, and the policy after an end."""
 
 import hashlib
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -9,6 +8,7 @@ from typing import Final
 import msgspec
 
 from observer.archive.settings import TARGET_VARIABLES
+from observer.base.programs import program
 from observer.brokers.accounts.pool import key_variables
 from observer.supervisor.child import Child
 from observer.system.config import Settings
@@ -39,7 +39,9 @@ SIMULATOR: Final = Process("simulator", "workers.simulator", 0, ("run", "simulat
 LAKE: Final = Process("lake", "workers.lake", 3, (*_DAY, "instance", "pool", "store", "lake", *_OUTBOX))
 TAPE: Final = Process("tape", "workers.tape", 3, (*_DAY, *_COLLECTOR, "tape", "track_a", "universe"))
 WEB: Final = Process(
-    *("web", "workers.web", 3),
+    "web",
+    "workers.web",
+    3,
     (*_DAY, "instance", "pool", "store", "backup", "tape", "lake", "web", "selection.slots", "track_a", "track_b"),
 )
 
@@ -103,7 +105,7 @@ def _child(process: Process, settings: Settings, configuration: Path) -> Child:
     return Child(
         name=process.name,
         secrets=_secrets_of(process, settings),
-        argv=(sys.executable, "-P", "-m", process.module, "--config", str(configuration)),
+        argv=program(process.module, "--config", str(configuration)),
         log_path=Path(settings.run.data) / "logs" / f"{process.name}.log",
         order=process.order,
         revision=revision_of(settings, process.reads),

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from bus.endpoints import Address, Endpoints
 from observer.base.environment import withhold
 from observer.base.errors import StoreError
 from observer.base.instance import Instance
+from observer.base.programs import program
 from observer.base.signals import stop_process
 from observer.brokers.broker import BROKER_NAMES, broker_named
 from observer.store.owner import owner_of, require_unused
@@ -110,7 +110,7 @@ async def _start(
     withhold([name for broker in BROKER_NAMES for name in broker_named(broker).key_variables])  # it calls no broker
     with log_path.open("wb") as log:
         return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", MODULE, "--config", str(configuration)),
+            *program(MODULE, "--config", str(configuration)),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,
             stderr=log,

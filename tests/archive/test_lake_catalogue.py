@@ -251,6 +251,11 @@ def test_a_kill_behind_the_commit_takes_the_week_from_no_list(lake, url, monkeyp
     assert all(Path(each.manifest_list.removeprefix(SCHEME)).exists() for each in earlier)
 
 
+def test_a_table_notes_its_files_under_the_name_that_earlier_lakes_have(sealed):
+    lake, _ = sealed
+    assert "observer.files" in table_of(lake).properties
+
+
 def test_a_sealing_that_changes_nothing_makes_no_snapshot(sealed):
     lake, url = sealed
     before = table_of(lake).current_snapshot()

@@ -10,7 +10,10 @@ import pytest
 from bus.events import EVENT_TYPES, QualityJudged, SelectionStep, WatchChange, is_document
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("selection", "streaming", "gaps", "store", "accounts", "universe", "listings", "etf", "calendar")
+ROOMS = (
+    *("selection", "collection", "gaps", "store", "calendar"),
+    *("brokers/accounts", "reference/universe", "reference/listings", "reference/etf"),
+)
 SOURCES = sorted(path for room in ROOMS for path in (ROOT / "observer" / room).glob("*.py"))
 
 TAKES_TEXT_APART = {
@@ -65,6 +68,10 @@ def test_no_text_is_taken_apart_where_events_are_read():
     names = {path.relative_to(ROOT).as_posix(): path for path in SOURCES}
     found = {name: texts_taken_apart(path.read_text()) for name, path in names.items() if name not in OTHER_TEXT}
     assert {name: taken for name, taken in found.items() if taken} == {}
+
+
+def test_each_room_has_sources():
+    assert [room for room in ROOMS if not any((ROOT / "observer" / room).glob("*.py"))] == []
 
 
 def test_the_exceptions_are_needed():

@@ -238,8 +238,12 @@ class Brokers:
         keys = {each.account: each for each in keys_of(settings.pool)}
         self.accounts: Sequence[BrokerAccount] = tuple(
             BrokerAccount(
-                *(settings, account, keys[account.account_id], clock, rng),
-                recorders[account.provider].of(account.account_id),
+                settings=settings,
+                account=account,
+                keys=keys[account.account_id],
+                clock=clock,
+                rng=rng,
+                recorder=recorders[account.provider].of(account.account_id),
             )
             for account in settings.pool.by_priority
         )

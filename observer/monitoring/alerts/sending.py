@@ -18,6 +18,7 @@ from typing import Final, Literal
 import msgspec
 
 from bus.events import Severity
+from observer.base.programs import program
 
 _STATUS: Final = re.compile(r"error=(\d{3})\b")
 _PROGRAM: Final = "observer.monitoring.alerts.sending"
@@ -75,7 +76,7 @@ async def deliver(parcel: Parcel, timeout_s: float, variables: Mapping[str, str]
     """
     try:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", _PROGRAM),
+            *program(_PROGRAM),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,

@@ -6,7 +6,6 @@ With that process go yfinance and its memory when it is done; it delivers from i
 
 import asyncio
 import logging
-import sys
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ from bus.archive import ArchiveLimits
 from bus.endpoints import Address
 from bus.events import Severity
 from observer.base.logs import event_of, present_head
+from observer.base.programs import program
 from observer.base.signals import stop_process
 from observer.calendar.phases import DayPlan, moment_of
 from observer.monitoring.alerts.process import Alerts
@@ -97,7 +97,7 @@ class SectorJobs:
         log_path.parent.mkdir(parents=True, exist_ok=True)
         with log_path.open("wb") as log:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "observer.reference.sectors"),
+                *program("observer.reference.sectors"),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=log,
                 stderr=log,

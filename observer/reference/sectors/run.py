@@ -114,7 +114,10 @@ def wanted_stocks(options: EnrichmentOptions, clock: Clock) -> Wanted:
             securities = reader.stocks(region) if options.masters is None else _of_files(options.masters, region)
             if securities:
                 wanted[region] = share_of(
-                    *(securities, reader.assignments(region), clock.now_ns(), options.max_age_days),
+                    securities,
+                    reader.assignments(region),
+                    clock.now_ns(),
+                    options.max_age_days,
                     was_whole=region not in cut_short,
                 )
     if not wanted:

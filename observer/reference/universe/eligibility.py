@@ -93,7 +93,9 @@ def history_of(bars: Sequence[DailyBar], previous_session: str, adjustments: Seq
     close = days[-1].close if days and days[-1].session_date == previous_session else None
     averaged = days[-AVERAGE_VOLUME_DAYS:]
     return History(
-        *(close, average_volume(days), average_true_range(days)),
+        previous_close=close,
+        average_volume_20d=average_volume(days),
+        average_true_range_14d=average_true_range(days),
         volume_days=len(averaged),
         true_range_days=len(true_ranges(days)),
         days_from_sweeps=sum(bar.source == "sweep" for bar in averaged),

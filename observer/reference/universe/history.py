@@ -120,7 +120,9 @@ class DailyHistory:
         before_previous, previous = self._today.sessions_before(day, 2)
         since = (previous.day - timedelta(days=HISTORY_DAYS)).isoformat()
         return StoredHistory(
-            *(day, previous.day, before_previous.day),
+            day=day,
+            previous=previous.day,
+            before_previous=before_previous.day,
             bars=await asyncio.to_thread(self._reader.daily_bars, BARS_KEPT),
             adjustments=await asyncio.to_thread(self._reader.share_adjustments, since, day.isoformat()),
             own=await asyncio.to_thread(self._own_bars, previous),
