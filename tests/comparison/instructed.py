@@ -1,9 +1,9 @@
-"""The programs whose instructions `tests.comparison.instructions` counts; they run on the code of any checkout.
+"""The programs whose instructions `tests.comparison.instructions` counts, each checkout its own.
 
     python instructed.py prepare FOLDER     make an empty database and the batches of the trades in FOLDER
     python instructed.py measure FOLDER     run each program there, with marks for callgrind around the measured part
 
-It imports nothing of `tests`: the checkout's `bus` and `observer` are taken from PYTHONPATH.
+The modules are the checkout's, by PYTHONPATH.
 """
 
 import asyncio

@@ -20,7 +20,7 @@ from typing import Final
 
 from tests.comparison.instructed import TRADES
 
-CHILD: Final = Path(__file__).with_name("instructed.py")
+CHILD: Final = "tests/comparison/instructed.py"  # each checkout's own, as its modules and their arguments are
 RATIO_MAX: Final = 1.03
 _MARK: Final = "getpriority"  # `instructed.mark` calls it before and after each measured part
 _TOTALS: Final = re.compile(rb"^(?:summary|totals): (\d+)$", re.MULTILINE)
@@ -64,7 +64,7 @@ def per_trade(checkout: Path, through: Sequence[str] = ()) -> Mapping[str, float
 
 
 def _child(checkout: Path, step: str, folder: Path) -> list[str]:
-    return [str(checkout / ".venv" / "bin" / "python"), str(CHILD), step, str(folder)]
+    return [str(checkout / ".venv" / "bin" / "python"), str(checkout / CHILD), step, str(folder)]
 
 
 def _run(argv: Sequence[str], checkout: Path) -> None:
