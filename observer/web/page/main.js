@@ -52,7 +52,8 @@ const sections = new Map(
 
 const orders = new Orders();
 let live = null; // the newest state of the running system
-let shown = null; // the state on the page, and when it came
+let shown = null; // the state to show, and when it came
+let drawn = null; // the state on the page: `shown` from its first frame on
 let isDue = false;
 
 function show(state) {
@@ -73,6 +74,7 @@ function drawSoon() {
 /** Nothing of another day stays visible while the chosen one is not there. Its room stays, so the page does not jump. */
 function blank() {
   shown = null;
+  drawn = null;
   orders.isAllowed = false;
   setAttribute(document.body, "data-view", days.shown === null ? "live" : "past");
   setAttribute(document.getElementById("parts"), "data-blank", "yes");
@@ -81,6 +83,7 @@ function blank() {
 
 function draw() {
   const { state } = shown;
+  drawn = state;
   const context = { state, orders, axis: dayAxis(state.timeline.phases, state.timeline.now_minute) };
   orders.isAllowed = state.is_live;
   setAttribute(document.body, "data-view", state.is_live ? "live" : "past");
@@ -171,7 +174,7 @@ function isGrey() {
 
 function showStatus() {
   showFeed(feed, live, days.shown);
-  if (shown) showHeadline(shown.state, isGrey());
+  if (drawn) showHeadline(drawn, isGrey());
   showTitle(live, feed.isStopped, days.shown);
 }
 
