@@ -357,7 +357,7 @@ def allocate(
 
 def unpin(state: SlotState, symbol: str, settings: SlotSettings, now_ns: int) -> tuple[SlotState, tuple[Decision, ...]]:
     """Remove a symbol's pin and free its slot. A trigger that holds may win the slot again."""
-    seating = _Seating(state, dict(state.waiting), now_ns, threshold=1.0, closed=NO_SYMBOLS)
+    seating = _Seating(state, dict(state.waiting), now_ns)
     for index, slot in enumerate(state.slots):
         if slot.candidate is not None and slot.candidate.symbol == symbol and slot.candidate.kind == PINNED:
             seating.release(index, slot.candidate, "unpinned")
@@ -366,14 +366,15 @@ def unpin(state: SlotState, symbol: str, settings: SlotSettings, now_ns: int) ->
     return seating.state(settings), tuple(seating.decisions)
 
 
-def released(state: SlotState, at_ns: int, reason: CloseReason) -> tuple[SlotState, tuple[Decision, ...]]:
+def released(
+    state: SlotState, settings: SlotSettings, at_ns: int, reason: CloseReason
+) -> tuple[SlotState, tuple[Decision, ...]]:
     """Release every slot."""
-    seating = _Seating(state, dict(state.waiting), at_ns, threshold=1.0, closed=NO_SYMBOLS)
+    seating = _Seating(state, dict(state.waiting), at_ns)
     for index, slot in enumerate(state.slots):
         if slot.candidate is not None:
             seating.release(index, slot.candidate, reason)
-    slots = tuple(Slot(slot.slot, slot.account) for slot in state.slots)
-    return msgspec.structs.replace(state, slots=slots), tuple(seating.decisions)
+    return seating.state(settings), tuple(seating.decisions)
 
 
 def refusal(state: SlotState, candidate: Candidate, reason: OverflowReason, now_ns: int) -> SlotOverflowed:
@@ -409,8 +410,8 @@ class _Seating:
         state: SlotState,
         waiting: dict[str, Candidate],
         now_ns: int,
-        threshold: float,
-        closed: AbstractSet[str],
+        threshold: float = 1.0,
+        closed: AbstractSet[str] = NO_SYMBOLS,
     ) -> None:
         self._before = state
         self._slots = list(state.slots)
@@ -606,18 +607,19 @@ class _Seating:
         if self._by_rank is not None and candidate.kind != PINNED:
             insort(self._by_rank, (order(candidate), index, candidate))
         self.forget(candidate.symbol)
-        assigned = SlotAssigned(
-            slot.slot,
-            candidate.symbol,
-            self._now_ns,
-            candidate.kind,
-            candidate.score,
-            reason,
-            replaced,
-            expires_ns=candidate.expires_ns,
-            venue=self._venue(candidate.symbol),
+        self.decisions.append(
+            SlotAssigned(
+                slot.slot,
+                candidate.symbol,
+                self._now_ns,
+                candidate.kind,
+                candidate.score,
+                reason,
+                replaced,
+                expires_ns=candidate.expires_ns,
+                venue=self._venue(candidate.symbol),
+            )
         )
-        self.decisions.append(assigned)
 
     def _move(
         self, candidate: Candidate, start: int, goal: int, reason: Literal["moved", "moved_home"], home: str | None

@@ -273,7 +273,7 @@ class Selector:
 
     def close(self, at_ns: int, reason: CloseReason = "closed") -> Sequence[Event]:
         """End every trigger and release every slot, at the end of the day or later for an unobserved end."""
-        self._state, decisions = released(self._state, at_ns, reason)
+        self._state, decisions = released(self._state, self.settings.slots, at_ns, reason)
         return [*self._active.all_ended(at_ns), *decisions]
 
     def _decide(self, fired: Sequence[Candidate], now_ns: int) -> Sequence[Event]:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from bus.events import TriggerFired
 from observer.selection.context import Baseline, OpeningPoint, baseline, movers, opening_candidates, synced_event
 from observer.selection.settings import SelectionSettings
-from tests.selection.builders import member, seen, selector_of
+from tests.selection.builders import all_of, member, seen, selector_of
 
 SETTINGS = SelectionSettings()
 SECOND_NS = 1_000_000_000
@@ -85,7 +85,7 @@ def triggered(base, *symbols, volume):
         pipeline.compare_with(base)
     for each in symbols:
         pipeline.market.update_snapshot(seen(each.symbol, volume, high=10_100.0, low=9_900.0))
-    return [event for event in pipeline.evaluate_universe(80) if isinstance(event, TriggerFired)]
+    return all_of(TriggerFired, pipeline.evaluate_universe(80))
 
 
 def test_the_triggers_compare_a_symbol_without_a_history_with_the_thresholds_of_the_opening():
@@ -111,7 +111,7 @@ def test_a_symbol_whose_history_came_in_a_later_build_is_compared_with_its_own_f
     pipeline.evaluate_universe(80)
     pipeline.update_history([member("N", average_volume_20d=1e6, average_true_range_14d=1_000.0)])
     pipeline.market.update_snapshot(seen("N", 10_000.0, high=10_100.0, low=9_900.0))
-    assert not [event for event in pipeline.evaluate_universe(81) if isinstance(event, TriggerFired)]
+    assert not all_of(TriggerFired, pipeline.evaluate_universe(81))
 
 
 def test_symbols_without_a_price_or_a_snapshot_do_not_disturb_the_ranking():

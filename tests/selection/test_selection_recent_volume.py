@@ -14,7 +14,7 @@ from observer.selection.recent_volume import SYMBOLS_MIN, RecentVolume, Universe
 from observer.selection.settings import SelectionSettings
 from observer.selection.triggers import RecentVolumeSettings, TriggersSettings
 from tests.builders import trade
-from tests.selection.builders import member, seen, selector_of
+from tests.selection.builders import all_of, member, seen, selector_of
 
 SECOND_NS = 1_000_000_000
 MINUTE_NS = 60 * SECOND_NS
@@ -24,10 +24,6 @@ USUAL = [f"U{number:02}" for number in range(30)]
 def members(**changes):
     """Thirty usual symbols and A, each with an average day of 1,000 shares."""
     return [*(member(symbol) for symbol in USUAL), member("A", **changes)]
-
-
-def members_of(symbols):
-    return [member(symbol) for symbol in symbols]
 
 
 def market(**changes):
@@ -109,17 +105,6 @@ def test_the_sweep_of_an_opening_auction_shows_no_pace():
     assert pace.between(30, 45) == pytest.approx(0.03)
 
 
-def test_the_pace_of_an_opening_is_not_that_of_the_minutes_before_it():
-    """Every symbol was seen after the open: on its side of the sweep the market trades, on the other it does not."""
-    pace = UniversePace()
-    for at_ns, share in ((0, 0.0), (10, 0.0), (20, 0.1)):
-        pace.add(at_ns, shares_of(40, share))
-    assert pace.between(10, 18) is None
-    assert pace.between(20, 25) is None
-    pace.add(30, shares_of(40, 0.5))
-    assert pace.between(20, 25) == pytest.approx(0.2)
-
-
 def test_too_few_symbols_have_no_pace():
     pace = UniversePace()
     for at_ns in (0, 10):
@@ -177,7 +162,7 @@ def test_who_trades_while_nothing_is_usual_has_no_surge_by_a_day_that_was_busy_b
         sweep(pipeline.market, minute, 500.0, volume)
         found = pipeline.evaluate_universe(minute * MINUTE_NS)
         decided += found if minute else ()  # before the second sweep its day alone is known
-    assert [event for event in decided if isinstance(event, TriggerFired)] == []
+    assert all_of(TriggerFired, decided) == []
 
 
 def test_the_minutes_after_a_pause_are_not_compared_with_the_pace_before_it():
@@ -210,7 +195,7 @@ def test_a_sweep_just_after_an_opening_shows_the_opening_alone():
 def test_each_venue_has_a_pace_of_its_own():
     """At 08:00 a further venue trades and the main one does not: a common pace would make each line there a surge."""
     further = [f"{symbol}.NXT" for symbol in USUAL]
-    state = MarketState(members_of(USUAL + further), TriggersSettings(), EarlierDays())
+    state = MarketState([member(symbol) for symbol in USUAL + further], TriggersSettings(), EarlierDays())
     for minute, volume in ((0, 10.0), (10, 70.0)):
         for symbol in further:
             state.update_snapshot(seen(symbol, volume, receive_time_ns=minute * MINUTE_NS))
@@ -300,7 +285,7 @@ def test_a_stream_that_is_read_late_begins_no_surge():
         decided += evaluate_slots(pipeline, detector, at_ns)
         recent = ratio(pipeline.market)
         assert recent is None or recent == pytest.approx(1.0, abs=0.2)
-    assert not [event for event in decided if isinstance(event, TriggerFired)]
+    assert not all_of(TriggerFired, decided)
 
 
 # --- a surge of the whole pipeline ---
@@ -325,8 +310,8 @@ def test_a_surge_begins_is_streamed_and_ends_although_the_day_s_ratio_stays_high
             decided += pipeline.evaluate_universe(at_ns)
         else:
             decided += pipeline.evaluate_slots(at_ns)
-    [fired] = [event for event in decided if isinstance(event, TriggerFired)]
-    [ended] = [event for event in decided if isinstance(event, TriggerEnded)]
+    [fired] = all_of(TriggerFired, decided)
+    [ended] = all_of(TriggerEnded, decided)
     assert fired.fired_ns == 10 * MINUTE_NS
     assert 20 * MINUTE_NS <= ended.held_until_ns <= 26 * MINUTE_NS
     assert ended.ended_ns == ended.held_until_ns + 5 * MINUTE_NS

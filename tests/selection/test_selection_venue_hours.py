@@ -4,8 +4,7 @@ from bus.events import ChurnGuardChanged, SlotAssigned, SlotReleased, TriggerFir
 from observer.selection.pins import PinRefusal
 from observer.selection.selector import VenueHours
 from observer.selection.settings import SelectionSettings, SlotSettings, VenueWindow
-from observer.selection.slot_projection import SlotProjection
-from tests.selection.builders import member, seen, selector_of
+from tests.selection.builders import left, member, seen, selector_of
 
 KRX, NXT = "005930", "005930.NXT"
 # NXT from 10 to 20 and from 30 on, the KRX from 15 to 40.
@@ -114,7 +113,4 @@ def test_a_main_line_that_takes_the_slot_of_a_further_filler_is_no_churn():
     decided = [*day.evaluate_slots(10), *day.evaluate_slots(15)]
     assert sum(isinstance(each, SlotAssigned) and each.reason == "outranks" for each in decided) == 2
     assert not any(isinstance(each, ChurnGuardChanged) for each in decided)
-    resumed = SlotProjection()
-    for each in decided:
-        resumed.apply(each)
-    assert resumed.replaced_ns == []
+    assert left(decided).replaced_ns == []
