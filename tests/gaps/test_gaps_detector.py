@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from bus.events import GapDetected, Trade, TradesConflated
 from observer.gaps.detector import GapDetector, Mark, TradeOutcome, in_order
+from tests import builders
+from tests.gaps.builders import detected
 from tests.reach import reaches
 
 SECOND_NS = 1_000_000_000
@@ -19,27 +21,11 @@ DAY, NEXT_DAY = "2026-11-18", "2026-11-19"
 
 def tape(*volumes, symbol="005930", day=DAY):
     """A day's trades of these volumes, one a second."""
-    trades = []
-    total = 0
-    for count, volume in enumerate(volumes, start=1):
-        total += volume
-        trades.append(
-            Trade(
-                provider="kis",
-                symbol=symbol,
-                session_date=day,
-                exchange_time_ns=BASE_NS + count * SECOND_NS,
-                receive_time_ns=BASE_NS + count * SECOND_NS + 5_000_000,
-                price=70_000.0,
-                volume=float(volume),
-                cumulative_volume=float(total),
-                cumulative_trades=count,
-                side="buy",
-                bid=None,
-                ask=None,
-            )
-        )
-    return trades
+    of_day = {"symbol": symbol, "session_date": day}
+    return [
+        builders.trade(count, volume=float(volume), cumulative_volume=float(total), **of_day)
+        for count, (volume, total) in enumerate(zip(volumes, accumulate(volumes), strict=True), start=1)
+    ]
 
 
 def watching(*symbols):
@@ -66,17 +52,13 @@ def gap(outcome):
 
 def gap_of(after, before, from_ns, to_ns, detected_ns, reason, missing_trades=None):
     """A gap of the stock's day, with every field."""
-    return GapDetected(
-        gap_id=f"kis-005930-{DAY}-{after}-{before}",
-        provider="kis",
-        symbol="005930",
-        session_date=DAY,
+    return detected(
+        f"kis-005930-{DAY}-{after}-{before}",
+        after,
+        before,
         detected_ns=detected_ns,
         from_ns=from_ns,
         to_ns=to_ns,
-        after_volume=after,
-        before_volume=before,
-        missing_volume=before - after,
         missing_trades=missing_trades,
         reason=reason,
     )

@@ -3,16 +3,15 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.events import GapDetected
 from observer.gaps.recovery import CROWDED_ABOVE, DEPTH_MAX, Attempt, RecoveryQueue, RecoverySettings
+from tests.gaps.builders import detected
 from tests.reach import reaches
 
 SECOND_NS = 10**9
 
 
 def gap(gap_id="g", duration_s=1.0, detected_ns=0):
-    to_ns = round(duration_s * SECOND_NS)
-    return GapDetected(gap_id, "kis", "005930", "2026-11-18", detected_ns, 0, to_ns, 0, 9, 9, 9, "reconnect")
+    return detected(gap_id, 0, 9, detected_ns=detected_ns, to_ns=round(duration_s * SECOND_NS))
 
 
 def queue_of(*gaps):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.events import GapDetected, MinuteBarRecovered, Trade
+from bus.events import MinuteBarRecovered, Trade
 from observer.brokers.broker import Bar, PastTrade
 from observer.gaps.recovery import (
     RecoverySettings,
@@ -23,6 +23,7 @@ from observer.gaps.recovery import (
     select_minutes,
     too_old,
 )
+from tests.gaps.builders import detected
 from tests.reach import reaches
 
 SETTINGS = RecoverySettings()
@@ -34,20 +35,8 @@ RECEIVED_NS = TEN_O_CLOCK_NS + 3 * MINUTE_NS
 
 def gap(duration_s=3.0, *, start_s=0.0, after=100.0, before=160.0):
     from_ns = TEN_O_CLOCK_NS + round(start_s * SECOND_NS)
-    return GapDetected(
-        gap_id="g",
-        provider="kis",
-        symbol="005930",
-        session_date="2026-11-18",
-        detected_ns=TEN_O_CLOCK_NS + 90 * SECOND_NS,
-        from_ns=from_ns,
-        to_ns=from_ns + round(duration_s * SECOND_NS),
-        after_volume=after,
-        before_volume=before,
-        missing_volume=before - after,
-        missing_trades=None,
-        reason="volume_mismatch",
-    )
+    to_ns, detected_ns = from_ns + round(duration_s * SECOND_NS), TEN_O_CLOCK_NS + 90 * SECOND_NS
+    return detected("g", after, before, detected_ns=detected_ns, from_ns=from_ns, to_ns=to_ns)
 
 
 def rows(*volumes, first_total=0.0):

@@ -79,6 +79,11 @@ def seen(symbol, volume=0.0, **changes):
     return msgspec.structs.replace(SEEN, symbol=symbol, cumulative_volume=volume, **changes)
 
 
+def swept(market, symbol, volume=0.0, **changes):
+    """Apply Track A's snapshot of a symbol."""
+    market.update_snapshot(seen(symbol, volume, **changes))
+
+
 def state(symbol, *, halted, reported_ns=0):
     """The exchange's state of a symbol."""
     return MarketStateChanged("kis", symbol, reported_ns, halted, "", "", "", "", "", "", "", "", "")

@@ -25,7 +25,7 @@ from observer.selection.settings import SelectionSettings, SlotSettings
 from observer.selection.triggers import PinSettings, TriggersSettings
 from tests.builders import trade
 from tests.reach import reaches
-from tests.selection.builders import candidate, left, member, members, seen, selector_of, state
+from tests.selection.builders import candidate, left, member, members, selector_of, state, swept
 
 SECOND_NS = 1_000_000_000
 YEAR_NS = 365 * 86_400 * SECOND_NS
@@ -136,7 +136,7 @@ def halt(pipeline, symbol, *, halted=True):
 
 
 def at_upper_limit(pipeline, symbol, *, locked=True):
-    pipeline.market.update_snapshot(seen(symbol, price=13_000.0 if locked else 10_000.0))
+    swept(pipeline.market, symbol, price=13_000.0 if locked else 10_000.0)
 
 
 def test_a_pinned_symbol_that_is_halted_loses_its_slot_and_has_one_again_when_trading_resumes():

@@ -14,7 +14,7 @@ from observer.selection.recent_volume import SYMBOLS_MIN, RecentVolume, Universe
 from observer.selection.settings import SelectionSettings
 from observer.selection.triggers import RecentVolumeSettings, TriggersSettings
 from tests.builders import trade
-from tests.selection.builders import all_of, member, seen, selector_of
+from tests.selection.builders import all_of, member, selector_of, swept
 
 SECOND_NS = 1_000_000_000
 MINUTE_NS = 60 * SECOND_NS
@@ -33,8 +33,8 @@ def market(**changes):
 def sweep(state, minute, usual, volume):
     """A sweep in which the usual symbols have traded `usual` shares, and A `volume`."""
     for symbol in USUAL:
-        state.update_snapshot(seen(symbol, usual, receive_time_ns=round(minute * MINUTE_NS)))
-    state.update_snapshot(seen("A", volume, receive_time_ns=round(minute * MINUTE_NS)))
+        swept(state, symbol, usual, receive_time_ns=round(minute * MINUTE_NS))
+    swept(state, "A", volume, receive_time_ns=round(minute * MINUTE_NS))
     state.update_pace()
 
 
@@ -57,11 +57,11 @@ def test_the_latest_minutes_are_unknown_until_the_second_mark():
 def test_updates_at_any_intervals_look_back_half_a_window_at_least_and_forget_what_is_older(steps_s):
     """Of a window of 300 s: from the last mark but one, which is at most 300 s and two steps old."""
     state, now_s, times = market(), 0, [0]
-    state.update_snapshot(seen("A", 0.0))
+    swept(state, "A", 0.0)
     for step_s in steps_s:
         now_s += step_s
         times.append(now_s)
-        state.update_snapshot(seen("A", float(now_s), receive_time_ns=now_s * SECOND_NS))
+        swept(state, "A", float(now_s), receive_time_ns=now_s * SECOND_NS)
         since_ns = state.of("A").recent.since_ns
         if since_ns is not None:
             back_s = now_s - since_ns // SECOND_NS
@@ -198,7 +198,7 @@ def test_each_venue_has_a_pace_of_its_own():
     state = MarketState([member(symbol) for symbol in USUAL + further], TriggersSettings(), EarlierDays())
     for minute, volume in ((0, 10.0), (10, 70.0)):
         for symbol in further:
-            state.update_snapshot(seen(symbol, volume, receive_time_ns=minute * MINUTE_NS))
+            swept(state, symbol, volume, receive_time_ns=minute * MINUTE_NS)
         state.update_pace()
     assert state.usual_between("U00.NXT", 0, 10 * MINUTE_NS) == pytest.approx(60.0)
     assert state.usual_between("U00", 0, 10 * MINUTE_NS) is None
@@ -328,6 +328,6 @@ def test_by_the_written_rule_the_same_surge_holds_its_slot_until_the_close():
     pipeline = selector_of(members(), {"main": 1}, written)
     for minute in range(0, 60, 10):
         volume = 0.0 if minute < 10 else 9_000.0
-        pipeline.market.update_snapshot(seen("A", volume, receive_time_ns=minute * MINUTE_NS))
+        swept(pipeline.market, "A", volume, receive_time_ns=minute * MINUTE_NS)
         pipeline.evaluate_universe(minute * MINUTE_NS)
     assert pipeline.wanted == ("A",)

@@ -37,7 +37,7 @@ from observer.selection.slot_projection import (
 )
 from observer.selection.triggers import ActiveTrigger, TriggersSettings
 from tests.builders import day_began
-from tests.selection.builders import all_of, candidate, filler, left, member, seen, selector_of
+from tests.selection.builders import all_of, candidate, filler, left, member, selector_of, swept
 
 S = 1_000_000_000
 LIFE_NS = round(TriggersSettings().volume_surge.ttl_seconds) * S
@@ -211,11 +211,11 @@ def test_conditions_that_hold_are_those_that_fired_and_did_not_end_each_with_one
 
 def test_a_condition_that_holds_does_not_fire_again_after_a_restart_and_ends_with_its_first_moment():
     lived, events = selector(), []
-    lived.market.update_snapshot(seen("D", 4_000.0))
+    swept(lived.market, "D", 4_000.0)
     events += lived.evaluate_universe(1)
     successor = selector()
     successor.resume(left(events), 2)
-    successor.market.update_snapshot(seen("D", 4_000.0, receive_time_ns=3))
+    swept(successor.market, "D", 4_000.0, receive_time_ns=3)
     again = [*successor.evaluate_universe(3), *successor.close(9)]
     assert all_of(TriggerFired, again) == []
     assert all_of(TriggerEnded, again) == [TriggerEnded("D", "volume_surge", fired_ns=1, held_until_ns=3, ended_ns=9)]

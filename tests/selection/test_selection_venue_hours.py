@@ -4,7 +4,7 @@ from bus.events import ChurnGuardChanged, SlotAssigned, SlotReleased, TriggerFir
 from observer.selection.pins import PinRefusal
 from observer.selection.selector import VenueHours
 from observer.selection.settings import SelectionSettings, SlotSettings, VenueWindow
-from tests.selection.builders import left, member, seen, selector_of
+from tests.selection.builders import left, member, selector_of, swept
 
 KRX, NXT = "005930", "005930.NXT"
 # NXT from 10 to 20 and from 30 on, the KRX from 15 to 40.
@@ -87,7 +87,7 @@ def test_the_events_of_a_slot_state_the_venue_of_its_line():
 def test_a_rate_of_trades_from_before_a_close_is_no_reason_for_a_slot_at_the_next_opening():
     for moments_ns, kinds in (((15,), ["trade_velocity"]), ((22, 30), [])):
         day = selector()
-        day.market.update_snapshot(seen(NXT, 1.0))
+        swept(day.market, NXT, 1.0)
         day.market.of(NXT).trades_per_second = 99.0
         decided = [event for now_ns in moments_ns for event in day.evaluate_universe(now_ns)]
         assert [event.kind for event in decided if isinstance(event, TriggerFired)] == kinds
