@@ -197,7 +197,7 @@ class Selector:
         """Evaluate the symbols that hold slots, between sweeps, when only these have new data. `delivered_ns`: by
         symbol, the moment until which the stream has brought all its trades; without one, no trade is no silence.
         """
-        held = [slot.candidate.symbol for slot in self._state.slots if slot.candidate is not None]
+        held = [candidate.symbol for candidate in self._state.held]
         for symbol in held:
             if symbol in delivered_ns:
                 self.market.update_silence(symbol, delivered_ns[symbol])
