@@ -99,7 +99,7 @@ async def test_the_day_s_figures_go_on_after_a_restart():
             await worklist.resume()
             assert [each.identity for each in alerts.open] == ["recovery_target:success"]
             assert worklist._targets.figures(2) == [], "nothing is new"
-            worklist._targets.closed(SESSION, 0.1)
+            worklist._targets.timed(SESSION, "closing", 0.1)
             [closing] = worklist._targets.figures(3)
             assert (closing.gaps, closing.met, closing.p50_s, closing.max_s) == (41, 40, 0.5, 9.0)
             worklist._measure_given_up(given_up(made, "c"))
