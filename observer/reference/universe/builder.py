@@ -9,7 +9,7 @@ into the selection (`HistoryApplied`).
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -243,15 +243,19 @@ class UniverseBuilder:
         return [listing for listings in found.values() for listing in listings.values()]
 
     async def _completed(self, listings: Sequence[Listing]) -> Sequence[Listing]:
-        """The listings, completed from the broker's quotes; a refusal by the broker leaves them incomplete."""
-        missing = _without_price(listings)
+        """The listings with missing values filled in: a base price from the broker's quote of the symbol, a
+        capitalisation from the listed shares at the base price. Values of the files stay; a refusal by the broker
+        leaves others unknown.
+        """
+        missing = [listing.symbol for listing in listings if listing.base_price is None]
         quotes: list[Quote] = []
         for portion in chunks(missing, self._quotes.quotes_per_call):
             try:
                 quotes += await self._quotes.quotes(portion)
             except ProviderError as error:
                 logger.warning("no quotes of %d symbols without a base price: %s", len(portion), error)
-        return _completed(listings, quotes)
+        closes = {quote.symbol: quote.previous_close for quote in quotes}
+        return [_completed(listing, closes.get(listing.symbol)) for listing in listings]
 
 
 def _histories(pasts: Mapping[str, Past], previous: str) -> Mapping[str, History]:
@@ -259,25 +263,11 @@ def _histories(pasts: Mapping[str, Past], previous: str) -> Mapping[str, History
     return {line: history_of(past.bars[-BARS_KEPT:], previous, past.adjustments) for line, past in pasts.items()}
 
 
-def _without_price(listings: Iterable[Listing]) -> Sequence[str]:
-    """The symbols without a base price in the files: those to request a quote for."""
-    return [listing.symbol for listing in listings if listing.base_price is None]
-
-
-def _completed(listings: Iterable[Listing], quotes: Iterable[Quote]) -> Sequence[Listing]:
-    """The listings with missing values filled in: a base price from the symbol's quote, a capitalisation from the
-    listed shares at the base price. Values of the files stay; other missing values stay unknown.
-    """
-    closes = {quote.symbol: quote.previous_close for quote in quotes}
-    return [_completed_listing(listing, closes) for listing in listings]
-
-
-def _completed_listing(listing: Listing, closes: Mapping[str, float | None]) -> Listing:
+def _completed(listing: Listing, quoted_close: float | None) -> Listing:
     price, cap = listing.base_price, listing.market_cap
     if price is not None and cap is not None:
         return listing
-    if price is None:
-        price = closes.get(listing.symbol)
+    price = quoted_close if price is None else price
     if cap is None and price is not None and listing.listed_shares is not None:
         cap = price * listing.listed_shares
     return msgspec.structs.replace(listing, base_price=price, market_cap=cap)
