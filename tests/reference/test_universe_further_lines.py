@@ -29,6 +29,7 @@ from tests.reference.test_universe_own_bars import (
     bar,
     built,
     member_of,
+    of_kind,
     seen_closed,
     settings,
     store,
@@ -89,10 +90,6 @@ def listed(symbol):
     )
 
 
-def of_kind(events, kind):
-    return [event for event in events if isinstance(event, kind)]
-
-
 def members(events):
     return {event.symbol: event for event in events if isinstance(event, UniverseMember)}
 
@@ -117,7 +114,7 @@ def test_each_stock_that_trades_at_the_further_venue_has_a_second_line_after_all
         ("B.NXT", 4, "NXT"),
         ("C.NXT", 5, "NXT"),
     ]
-    [reported] = [event for event in events if isinstance(event, UniverseBuilt)]
+    [reported] = of_kind(events, UniverseBuilt)
     assert reported.symbols == 5
     assert answer == "5 symbols out of 4 listings"
 

@@ -95,6 +95,10 @@ def seen_closed(symbol, **changes):
     return msgspec.structs.replace(SNAPSHOT, symbol=symbol, **times, **changes)
 
 
+def of_kind(events, kind):
+    return [event for event in events if isinstance(event, kind)]
+
+
 def member_of(events, symbol):
     [member] = [event for event in events if isinstance(event, UniverseMember) and event.symbol == symbol]
     return member
@@ -172,7 +176,7 @@ def test_an_existing_universe_stays_unchanged_and_the_answer_gives_the_reason(se
     source = Asked()
     events, answer = built(settings, source)
     assert source.symbols == []
-    assert not [event for event in events if isinstance(event, UniverseBuilt | UniverseMember)]
+    assert not of_kind(events, UniverseBuilt | UniverseMember)
     assert isinstance(answer, Refused)
     assert "stays as it is all day" in answer.message
     assert [path.name for path in Path(settings.run.universe).iterdir()] == [f"{TODAY.replace('-', '')}_kr_stocks.json"]
@@ -230,7 +234,7 @@ def test_a_symbol_that_closed_below_the_limit_is_considered_and_not_a_member(set
     events, answer = built(settings, source := Closing(3_990.0))
     assert source.symbols == ["A"]
     assert answer == "0 symbols out of 3 listings"
-    [reported] = [event for event in events if isinstance(event, UniverseBuilt)]
+    [reported] = of_kind(events, UniverseBuilt)
     assert (reported.symbols, reported.considered) == (0, 3)
 
 
@@ -252,7 +256,7 @@ def test_a_bar_of_a_day_without_a_trade_has_the_close_and_no_range(settings):
 
     store(settings, listing_changed(symbol="A"), bar("A", BEFORE_PREVIOUS))
     events, _ = built(settings, Halted())
-    [found] = [event for event in events if isinstance(event, DailyBar)]
+    [found] = of_kind(events, DailyBar)
     assert (found.open, found.high, found.low, found.close, found.volume) == (None, None, None, 9e3, 0.0)
     assert member_of(events, "A").average_true_range_14d is None
 
@@ -269,7 +273,7 @@ def test_a_split_that_track_a_saw_is_kept_with_the_day_s_bar_and_history_is_in_t
     )
     events, _ = built(settings, source := Asked())
     assert source.symbols == []
-    [adjusted] = [event for event in events if isinstance(event, SharesAdjusted)]
+    [adjusted] = of_kind(events, SharesAdjusted)
     assert adjusted == SharesAdjusted("kis", "A", PREVIOUS, TODAY, 10_000.0, 50_000.0)
     assert member_of(events, "A").average_volume_20d == 25.0
 
@@ -277,7 +281,7 @@ def test_a_split_that_track_a_saw_is_kept_with_the_day_s_bar_and_history_is_in_t
 def test_a_split_in_the_daily_bar_is_stored_once_and_scales_the_history(settings):
     store(settings, listing_changed(symbol="A"), bar("A", BEFORE_PREVIOUS, 50_000.0))
     events, _ = built(settings, Closing(10_100.0, 10_000.0, close_before=50_000.0))
-    [adjusted] = [event for event in events if isinstance(event, SharesAdjusted)]
+    [adjusted] = of_kind(events, SharesAdjusted)
     assert adjusted == SharesAdjusted("kis", "A", PREVIOUS, TODAY, 10_000.0, 50_000.0)
     assert member_of(events, "A").average_volume_20d == (5 * 5.0 + 7.0) / 2
 
@@ -287,14 +291,14 @@ def test_a_split_that_is_known_already_counts_without_being_reported_again(setti
     store(settings, listing_changed(symbol="A"), bar("A", BEFORE_PREVIOUS), bar("A", PREVIOUS), known)
     events, _ = built(settings, source := Asked())
     assert source.symbols == []
-    assert not [event for event in events if isinstance(event, SharesAdjusted)]
+    assert not of_kind(events, SharesAdjusted)
     assert member_of(events, "A").average_volume_20d == (5 * 5.0 + 5.0) / 2
 
 
 def test_an_ordinary_move_of_a_day_is_no_split(settings):
     store(settings, listing_changed(symbol="A"))
     events, _ = built(settings, Closing(11_500.0, 9_000.0))
-    assert not [event for event in events if isinstance(event, SharesAdjusted)]
+    assert not of_kind(events, SharesAdjusted)
     assert member_of(events, "A").average_volume_20d == 7.0
 
 

@@ -16,6 +16,7 @@ from observer.base.errors import DataFileError
 from observer.base.units import S_PER_DAY
 from observer.brokers.broker import DEFAULT_BROKER, FileStamp, broker_named
 from observer.reference.listings.model import EXCHANGES, VALUES, Listing
+from observer.reference.times import Weekday
 
 # The stored listings of one exchange: symbol -> (its last listing, whether the last file had it).
 KnownListings = Mapping[str, tuple[Listing, bool]]
@@ -25,7 +26,6 @@ _NOTABLE_PERCENT: Final = 0.1
 _COMPARED: Final = tuple(field for field in Listing.__struct_fields__ if field not in {"exchange", "symbol", *VALUES})
 
 
-Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 TimeOfDay = Annotated[
     str, msgspec.Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$", description="a time of day, HH:MM")
 ]
