@@ -24,6 +24,7 @@ from observer.calendar.trading_day import TradingDay
 from observer.demo.configuration import DAY, DemoConfiguration, write_demo_configuration
 from observer.monitoring.alerts.process import Alerts
 from observer.reference.universe.builder import UniverseBuilder
+from observer.reference.universe.parts import UniverseParts
 from observer.reference.universe.settings import UniverseVenues
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
@@ -125,7 +126,7 @@ async def _built(settings, source, venues, at_ns):
         producer.flush()
 
     with StoreReader(settings.store.url) as reader:
-        builder = UniverseBuilder(
+        parts = UniverseParts(
             provider="kis",
             settings=settings.selection.universe,
             venues=UniverseVenues(venues=venues),
@@ -142,7 +143,7 @@ async def _built(settings, source, venues, at_ns):
             settled=nothing,
             alerts=Alerts(ManualClock(at_ns), "master-file", producer.publish),
         )
-        answer = await builder.build_now(today())
+        answer = await UniverseBuilder(parts).build_now(today())
     producer.close()
     records = [record for path in outbox.glob("*.journal") for record in JournalReader(path)]
     return [event for record in records for event in decode_events(unpack(record.payload))], answer
