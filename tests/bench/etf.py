@@ -33,7 +33,7 @@ from observer.monitoring.alerts.process import Alerts
 from observer.reference.etf.collector import EtfCollector
 from observer.reference.etf.sources import EtfSources
 from observer.reference.listings.diff import ReferenceSettings
-from observer.reference.listings.intake import MasterFile, take_in
+from observer.reference.listings.intake import MasterFile, events_of, judge
 from observer.reference.listings.model import ETF_GROUP
 from observer.simulator.counters import SimulatorCounters
 from observer.simulator.kis.files import MASTER_FILES
@@ -212,8 +212,7 @@ def _trading_days() -> Sequence[date]:
 def _listed(exchange: str, content: bytes) -> Sequence[Event]:
     listings, bad_lines = broker_named(DEFAULT_BROKER).listings(exchange, content)
     file = MasterFile(DEFAULT_BROKER, exchange, listings, bad_lines, len(content), "", local_ns(DAY, 6))
-    _, events = take_in(file, {}, ReferenceSettings(), old_size_bytes=None)
-    return events
+    return events_of(file, judge(file, {}, ReferenceSettings(), old_size_bytes=None))
 
 
 def _master_files(folder: Path, products: int) -> dict[str, bytes]:
