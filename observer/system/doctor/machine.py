@@ -39,6 +39,7 @@ from observer.system.doctor.finding import Finding, critical, ok, warning
 from observer.system.doctor.notices import why_unseen
 from observer.system.doctor.place import Place
 from observer.system.doctor.running import is_running
+from observer.system.preflight import bind_error
 
 CLOCK_WARNING_S: Final = 1.0  # a gap is to be detected within a second
 CLOCK_CRITICAL_S: Final = 5.0  # phases and sessions begin at the wrong moment, tokens are renewed too late
@@ -439,26 +440,14 @@ def ports(place: Place) -> Iterator[Finding]:
     runs = is_running(place.base.run)
     is_free = True
     for setting, address in addresses.items():
-        if not runs and (error := _refusal(address)):
+        host, _, port = address.rpartition(":")
+        if not runs and (error := bind_error(host, int(port))) is not None:
             is_free = False
-            number = address.rpartition(":")[2]
-            remedy = f"end the program that has it (`ss -ltnp sport = :{number}`), or give another {setting}"
-            yield critical("ports", f"{setting} = {address}: {error}", remedy)
+            remedy = f"end the program that has it (`ss -ltnp sport = :{port}`), or give another {setting}"
+            yield critical("ports", f"{setting} = {address}: {error.strerror or error}", remedy)
     if is_free and addresses:
         owner = "the running system's" if runs else "free"
         yield ok("ports", f"{', '.join(addresses)}: {owner}")
-
-
-def _refusal(address: str) -> str:
-    """Why this address cannot be bound; empty if it can."""
-    host, _, port = address.rpartition(":")
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, int(port)))
-        except OSError as error:
-            return error.strerror or str(error)
-    return ""
 
 
 # --- versions, limits, time zone -------------------------------------------------------------------------------
