@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
+import psutil
 
 from observer.archive.bundles import SHARED_BY_MAX
 from observer.archive.day import CATALOGUE, newest_sealed_days, sealed_dates
@@ -35,6 +36,7 @@ from observer.base.units import NS_PER_S
 from observer.brokers.http import trusted_certificates
 from observer.store.engine import parse_url, sqlite_path
 from observer.store.exports import ledgers_folder
+from observer.supervisor.watch import shown
 from observer.system.doctor.finding import Finding, critical, ok, warning
 from observer.system.doctor.notices import why_unseen
 from observer.system.doctor.place import Place
@@ -374,7 +376,7 @@ def _bytes_below(folder: Path) -> int:
 
 def file_systems(place: Place) -> Iterator[Finding]:
     """Where data may not lie: SQLite's locks do not hold over a network, memory is lost with the power."""
-    mounts = list(_mounts())
+    mounts = _mounts()
     kinds = {
         f"{purpose} {path}": kind_at(_nearest(path).resolve(), mounts) for purpose, path in places_of(place).items()
     }
@@ -408,15 +410,9 @@ def kind_at(path: Path, mounts: Sequence[tuple[Path, str]]) -> str:
     return max(inside, key=lambda each: len(str(each[0])), default=(Path("/"), ""))[1]
 
 
-def _mounts() -> Iterator[tuple[Path, str]]:
+def _mounts() -> Sequence[tuple[Path, str]]:
     """The mounted folders with the kinds of their file systems; none where the kernel does not list them."""
-    try:
-        text = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return
-    for line in text.splitlines():  # proc(5): the folder is the fifth field, the kind stands behind " - "
-        before, _, behind = line.partition(" - ")
-        yield Path(before.split()[4].replace("\\040", " ")), behind.split()[0]
+    return [(Path(each.mountpoint), each.fstype) for each in shown(lambda: psutil.disk_partitions(all=True)) or ()]
 
 
 # --- ports -----------------------------------------------------------------------------------------------------
