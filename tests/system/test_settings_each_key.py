@@ -36,9 +36,9 @@ from observer.base.local_time import local_ns
 from observer.brokers.accounts.clients import Brokers, ClientSettings, capacity_of
 from observer.brokers.accounts.failover import StreamOutages
 from observer.brokers.accounts.health import Health, HealthDecision
+from observer.brokers.accounts.health_file import HealthFile
 from observer.brokers.accounts.keys import read_keys
 from observer.brokers.accounts.pool import parse_pool
-from observer.brokers.accounts.shared_file import HealthFile
 from observer.collection import decisions
 from observer.collection.earlier import began, earlier_days
 from observer.reference.listings.model import ETF_GROUP, ETN_GROUP, Listing
