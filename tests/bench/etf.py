@@ -35,7 +35,7 @@ from observer.reference.etf.sources import EtfSources
 from observer.reference.listings.diff import ReferenceSettings
 from observer.reference.listings.intake import MasterFile, events_of, judge
 from observer.reference.listings.model import ETF_GROUP
-from observer.simulator.counters import SimulatorCounters
+from observer.simulator.counters import Counters
 from observer.simulator.kis.files import MASTER_FILES
 from observer.simulator.kis.masters import file_of
 from observer.simulator.market.instruments import made_up_instruments
@@ -170,7 +170,7 @@ async def _calls_of(broker: RunningBroker) -> int:
     address = f"http://127.0.0.1:{broker.settings.simulator.rest_port}/simulator/counters"
     async with httpx.AsyncClient(trust_env=False) as client:
         answer = await client.get(address)
-    return sum(msgspec.json.decode(answer.content, type=SimulatorCounters).requests.values())
+    return sum(msgspec.json.decode(answer.content, type=Counters).requests.values())
 
 
 # --- what is around the collector ----------------------------------------------------------------------------
