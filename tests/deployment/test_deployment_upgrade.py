@@ -71,7 +71,8 @@ class Machine(msgspec.Struct, frozen=True):
 
 
 @pytest.fixture
-def machine(tmp_path):
+def machine(tmp_path, monkeypatch):
+    monkeypatch.delenv("PYTHONPATH")  # else the programs of the wheel would run the checkout's modules
     with short_folder() as folder:
         earlier, later = build(folder), build(folder, is_later=True)
         install(earlier, folder / "venv")

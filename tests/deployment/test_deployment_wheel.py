@@ -25,7 +25,6 @@ TRIED = (
     "db digest",
     "backup list",
     "simulator",
-    "bench restart",
     "enrich run",
 )
 
