@@ -30,9 +30,6 @@ from observer.cli.context import (
 from observer.cli.options import Argument, Option
 from observer.cli.tables import Table, show
 from observer.reference.sectors import finance_database
-from observer.reference.sectors.codes import CodeTable
-from observer.reference.sectors.files import read_tables, write_table
-from observer.reference.sectors.learning import UNMEASURED, Learned, learned
 from observer.reference.sectors.model import REGIONS, SECTOR_NAMES, SOURCES, Region, SectorSourceName
 from observer.reference.sectors.options import OUTBOX, SNAPSHOT, TABLES, EnrichmentOptions
 from observer.reference.sectors.report import rounds_rows
@@ -175,37 +172,6 @@ def _show_rounds(rounds: Sequence[EnrichmentCompleted], title: str) -> None:
     show(Table(columns, rows, title, right=columns[1:]))
 
 
-def learn_command(
-    masters: Annotated[Path, Option(help="Folder of the broker's overseas master files.")],
-    known: Annotated[Path, Option(help="Known sectors: a folder of REGION.csv, or one file for all.")],
-    out: Annotated[Path, Option(help="Where the tables go.")] = TABLES,
-    folds: Annotated[int, Option(min=2, help="Parts of the cross-validation.")] = 10,
-    rounds: Annotated[int, Option(min=1, help="How often it is done, shuffled anew.")] = 5,
-    seed: Annotated[int, Option(help="Seed of the shuffling.")] = 1,
-    codes: Annotated[bool, Option("--codes", help="Show every code, too.")] = False,
-) -> None:
-    """Learn and cross-validate the broker's sector codes. Print how often they are right for stocks held back."""
-    found = learned(masters, known, folds=folds, rounds=rounds, seed=seed)
-    for region in found.values():
-        write_table(out, region.table)
-    if codes:
-        show(_codes_table({region: each.table for region, each in found.items()}))
-    show(_learned_table(found))
-    sys.stdout.write(_unmeasured_text(found))
-
-
-def codes_command(
-    tables: Annotated[Path, Option(help="Folder of the tables of the broker's sector codes.")] = TABLES,
-    as_json: JsonOption = False,
-) -> None:
-    """Show purity, count and confidence of the sector codes. Also show the cross-validation of each."""
-    found = read_tables(tables)
-    if as_json:
-        print_json(found)
-    else:
-        show(_codes_table(found))
-
-
 def download_command(
     config: ConfigOption = None,
     to: Annotated[Path | None, Option(help=f"Where it goes; else DATA/{SNAPSHOT}.")] = None,
@@ -273,60 +239,6 @@ def _counts_table(counts: Mapping[Region, Counter[str]]) -> Table:
         for shown, korean, sector in (*named, ("unknown", "", ""))
     ]
     return Table(("sector", "업종", *REGIONS), rows, "stocks in each sector", right=REGIONS)
-
-
-def _learned_table(regions: Mapping[Region, Learned]) -> Table:
-    """A line for each market: the number of coded stocks held back, of them those with an accepted sector and with the
-    right one (in all rounds); and the share of all its stocks that have a sure code.
-    """
-    rows = [
-        (
-            *(region, f"{each.stocks:,}", f"{each.table.examples:,}", f"{each.table.claimed:,}"),
-            *(f"{each.table.right:,}", _precision(each.table, each.table.right, each.table.claimed)),
-            *(_percent(each.table.claimed, each.table.tried), _percent(each.sure_stocks, each.stocks)),
-        )
-        for region, each in regions.items()
-    ]
-    columns = ("market", "stocks", "examples", "claimed", "right", "precision", "of coded", "of all")
-    return Table(columns, rows, "sector codes, cross-validated", right=columns[1:])
-
-
-def _unmeasured_text(regions: Mapping[Region, Learned]) -> str:
-    """How far to trust a market without known sectors to validate its codes; empty if there is none."""
-    unmeasured = ", ".join(region for region, each in regions.items() if not each.table.examples)
-    if not unmeasured:
-        return ""
-    claimed = sum(each.unseen_claimed for each in regions.values())
-    right = sum(each.unseen_right for each in regions.values())
-    return (
-        f"{unmeasured}: {UNMEASURED}, as no sector is known there to judge by: its codes are believed where all other"
-        f" markets agree. Each of the others judged in that way, as if nothing were known of it: {claimed:,} claimed,"
-        f" {right:,} right, {_percent(right, claimed)}.\n"
-    )
-
-
-def _codes_table(tables: Mapping[Region, CodeTable]) -> Table:
-    """A line for each code of each market; `right of` counts the held-back stocks with a claimed sector."""
-    rows = [
-        (
-            *(region, meaning.code, meaning.sector, f"{meaning.count:,}", f"{meaning.purity:.3f}"),
-            *(f"{meaning.confidence:.3f}", "yes" if meaning.is_sure else ""),
-            f"{meaning.right:,}/{meaning.claimed:,}" if meaning.claimed else "",
-            _precision(table, meaning.right, meaning.claimed),
-        )
-        for region, table in tables.items()
-        for meaning in table.codes
-    ]
-    columns = ("market", "code", "sector", "count", "purity", "conf.", "sure", "right of", "precision")
-    return Table(columns, rows, right=columns[3:])
-
-
-def _precision(table: CodeTable, right: int, claimed: int) -> str:
-    return _percent(right, claimed) if table.examples else UNMEASURED
-
-
-def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.1f} %" if whole else "-"
 
 
 def _regions(text: str) -> tuple[Region, ...]:
