@@ -20,6 +20,9 @@ time of the market.
 Symbols = str | Iterable[str] | None
 """One symbol, several, or None for all."""
 
+EARLIEST, LATEST = date(1900, 1, 1), date(2200, 1, 1)
+"""No data are from before or after these days; nanoseconds of 64 bits reach them."""
+
 _INTERVAL: Final = re.compile(r"(\d+)\s*(s|sec|m|min|h)")
 _UNIT_NS: Final = {
     "s": NS_PER_S,

@@ -7,7 +7,7 @@ import polars as pl
 
 from observer.base.errors import ConfigError
 from observer.base.lines import stock_of
-from observer.research.arguments import Span, Symbols, When, span_of, symbols_of
+from observer.research.arguments import EARLIEST, Span, Symbols, When, span_of, symbols_of
 from observer.research.asked import Asked, Part
 from observer.research.errors import NotCollected, unknown_day
 from observer.research.reading import Rows
@@ -35,6 +35,8 @@ def asked_of(
     named = symbols_of(symbols)
     if named is not None and relation.symbols == "no":
         raise ConfigError(f"{relation.name} have no symbol: ask for a day, or for all")
+    if start is None and end is not None and relation.span == "since":
+        start = EARLIEST
     span = None if start is None and relation.span in ("since", "now") else span_of(start, end)
     parts: Sequence[Part] = ()
     if span is not None and relation.span == "days":

@@ -11,18 +11,17 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from observer.base.errors import ConfigError, NoDataError
+from observer.research.arguments import EARLIEST, LATEST, Span, span_of
 from observer.research.catalogue import RELATIONS
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from observer.research.arguments import Span
     from observer.research.store import Store
 
 DAYS_MAX: Final = 366
 """The stored days that one question may span."""
 
-_FIRST, _LAST = date(1900, 1, 1), date(2200, 1, 1)  # nanoseconds of 64 bits reach them
 _ALL: Final = "all"  # the part of a question that has one
 _ADJUSTED: Final = "share_adjustments"
 
@@ -83,6 +82,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
     def _asked(self, store: "Store", begin: str | None, end: str | None) -> "pl.LazyFrame":
         first, last, known = map(_near, (begin, end, self.known_at))
+        if first is not None or last is not None:
+            _span(first or EARLIEST.isoformat(), last)
         return store.relation(self.relation, first, last, symbols=self.symbol, known_at=known, **self.options)
 
 
@@ -93,15 +94,13 @@ def moment_text_of(text: str) -> str:
     return (f"{head}+{offset}" if is_offset else text).upper()
 
 
-def _span(start: str, end: str | None) -> "Span":
+def _span(start: str, end: str | None) -> Span:
     """The span of two days or moments.
 
     Raises:
         ConfigError: one of them is neither.
         NoDataError: no day can be between them.
     """
-    from observer.research.arguments import span_of
-
     begin, until = moment_text_of(start), None if end is None else moment_text_of(end)
     try:
         return span_of(begin, until)
@@ -127,6 +126,6 @@ def _near(text: str | None) -> str | None:
         return None
     meant = moment_text_of(text)
     try:
-        return min(max(date.fromisoformat(meant), _FIRST), _LAST).isoformat()
+        return min(max(date.fromisoformat(meant), EARLIEST), LATEST).isoformat()
     except ValueError:
         return meant

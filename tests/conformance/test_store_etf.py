@@ -79,6 +79,10 @@ def test_an_etf_that_left_the_list_keeps_its_data_and_becomes_inactive(store, re
     store(etf_listed(listed_ns=70, change="relisted"))
     assert reader.etf("069500").active
 
+
+def test_a_nav_day_that_came_twice_takes_the_last_nav_and_keeps_the_index_close(store, reader):
+    store(etf_nav_day("2026-11-17", received_ns=1, nav=1.0, index_close=370.5), etf_nav_day(received_ns=2))
+    store(etf_nav_day("2026-11-17", received_ns=3, nav=2.0))
     days = reader.nav_days("069500", "2026-11-17")
     assert [(day.session_date, day.nav, day.index_close) for day in days] == [
         ("2026-11-17", 2.0, 370.5),

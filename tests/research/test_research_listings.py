@@ -38,6 +38,14 @@ def test_a_stock_that_moved_is_listed_at_either_exchange(on, status, exchange):
     assert (found.status, found.exchange) == (status, exchange)
 
 
+@pytest.mark.parametrize(("end", "has_newest"), [("2026-11-17", False), ("2026-11-18", True)])
+def test_changes_of_all_time_end_with_the_day_that_is_named_last(tmp_path, end, has_newest):
+    with observer.open_store(make_store(tmp_path)) as store:
+        found = store.relation("listing_changes", end=end).collect()["symbol"].to_list()
+    assert "005930" in found
+    assert ("900001" in found) == has_newest
+
+
 def test_a_trigger_and_a_replaced_line_are_stocks_with_venues(tmp_path):
     folder = make_store(tmp_path)
     moment = at("11:00:00")
