@@ -19,11 +19,7 @@ from tests.waiting import until_async
 
 
 async def test_a_missed_target_of_an_earlier_process_or_day_is_over_when_a_new_count_begins():
-    with market() as made, StoreReader(made.url) as reader:
-        alerts = Alerts(made.clock, "gap-recovery")
-        worklist = GapWorklist(
-            RecoverySettings(), reader=reader, feed_address=made.feed_address, clock=made.clock, alerts=alerts
-        )
+    with market() as made, working(made) as (worklist, alerts):
         alerts.report("recovery_target:success", "warning", "an earlier process's")
         checking = asyncio.create_task(worklist.check_now_and_then())
         await until_async(lambda: not alerts.open, "the start")
@@ -36,11 +32,7 @@ async def test_a_missed_target_of_an_earlier_process_or_day_is_over_when_a_new_c
 
 
 async def test_a_gap_in_which_nothing_was_traded_is_closed_and_not_counted_as_filled():
-    with market() as made, StoreReader(made.url) as reader:
-        alerts = Alerts(made.clock, "gap-recovery")
-        worklist = GapWorklist(
-            RecoverySettings(), reader=reader, feed_address=made.feed_address, clock=made.clock, alerts=alerts
-        )
+    with market() as made, working(made) as (worklist, _):
         now_ns = made.clock.now_ns()
         empty = GapEmpty("e", "kis", SYMBOLS[0], SESSION, now_ns, now_ns, now_ns, 10.0)
         following = asyncio.create_task(worklist.follow_feed())

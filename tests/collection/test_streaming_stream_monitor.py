@@ -35,13 +35,18 @@ def _soon(monkeypatch):
     monkeypatch.setattr(monitor, "_RETRY_S", (0.1, 0.1, 0.1))
 
 
+async def all_subscribed(made, running):
+    """Each slot is subscribed, and its volume at its begin is known."""
+    await running.until(lambda: len(running.lines[0].subscribed) == SLOTS)
+    await running.until(lambda: len(made.desk.quoted) == SLOTS)
+
+
 @asynccontextmanager
 async def day():
     """A day on which all slots are subscribed; in the end its decisions are made again."""
     with market() as made:
         async with process(made) as running:
-            await running.until(lambda: len(running.lines[0].subscribed) == SLOTS)
-            await running.until(lambda: len(made.desk.quoted) == SLOTS)  # each slot's volume at its begin
+            await all_subscribed(made, running)
             yield made, running
         with StoreReader(made.url) as reader:
             comparison = verified_day(reader, SESSION)
@@ -360,8 +365,7 @@ async def test_the_next_process_goes_on_with_the_gap_of_an_outage():
 
     with market() as made:
         async with process(made) as running:
-            await running.until(lambda: len(running.lines[0].subscribed) == SLOTS)
-            await running.until(lambda: len(made.desk.quoted) == SLOTS)  # each slot's volume at its begin
+            await all_subscribed(made, running)
             await scene(made, running)
             [opened] = running.of(GapOpened)
         made.desk.volumes = {SYMBOL: 10.0}

@@ -388,6 +388,14 @@ async def test_a_page_is_held_only_when_the_disk_has_it(monkeypatch):
         assert {each.quality for each in found.published(TapeJudged)} == {"complete"}
 
 
+def slot_won(symbol, swept_ns):
+    """The selection gives a slot to this symbol after the sweep of that time."""
+    return (
+        SlotAssigned("a:01", symbol, swept_ns + 2 * NS_PER_S, "volume_surge", 1.0, "free_slot", None),
+        SelectionAdvanced(SESSION, swept_ns + NS_PER_S, UniverseEvaluated(4, swept_ns, swept_ns, 2)),
+    )
+
+
 async def test_a_pre_roll_that_waits_for_a_gap_is_asked_when_the_gap_is_closed(monkeypatch):
     monkeypatch.setattr(observer.collection.tape.collector, "CHECK_AGAIN_S", 0.05)
     market = {BUSY: line(3_000)}
@@ -397,9 +405,7 @@ async def test_a_pre_roll_that_waits_for_a_gap_is_asked_when_the_gap_is_closed(m
     lost = GapUnrecoverable("g", BUSY, swept_ns + 3 * NS_PER_S, "the broker has no trades of it")
 
     async with scene(broker, swept_ns + 5 * NS_PER_S) as found:
-        slot = SlotAssigned("a:01", BUSY, swept_ns + 2 * NS_PER_S, "volume_surge", 1.0, "free_slot", None)
-        evaluated = SelectionAdvanced(SESSION, swept_ns + NS_PER_S, UniverseEvaluated(4, swept_ns, swept_ns, 2))
-        found.store(*swept(market, swept_ns), slot, evaluated, gap)
+        found.store(*swept(market, swept_ns), *slot_won(BUSY, swept_ns), gap)
         found.day.planner._threshold = 1e9  # nothing but the pre-roll is worth a visit
         async with at_work(found.day):
             await until_async(lambda: found.day._prerolls, "it is put off")
@@ -421,9 +427,7 @@ async def test_a_refused_pre_roll_is_asked_again_at_the_time_of_the_other_refuse
     swept_ns = (OPENS_S + 2_400) * NS_PER_S
 
     async with scene(broker, swept_ns + 5 * NS_PER_S) as found:
-        slot = SlotAssigned("a:01", BUSY, swept_ns + 2 * NS_PER_S, "volume_surge", 1.0, "free_slot", None)
-        evaluated = SelectionAdvanced(SESSION, swept_ns + NS_PER_S, UniverseEvaluated(4, swept_ns, swept_ns, 2))
-        found.store(*swept(market, swept_ns), slot, evaluated)
+        found.store(*swept(market, swept_ns), *slot_won(BUSY, swept_ns))
         found.day.planner._threshold = 1e9  # nothing but the pre-roll is worth a visit
         begun_ns = found.clock.now_ns()
         async with at_work(found.day):
@@ -489,9 +493,7 @@ async def test_a_won_slot_has_its_minutes_before_fetched_first_and_nothing_that_
     swept_ns = (OPENS_S + 2_400) * NS_PER_S
 
     async with scene(broker, swept_ns + 5 * NS_PER_S) as found:
-        slot = SlotAssigned("a:01", QUIET, swept_ns + 2 * NS_PER_S, "volume_surge", 1.0, "free_slot", None)
-        evaluated = SelectionAdvanced(SESSION, swept_ns + NS_PER_S, UniverseEvaluated(4, swept_ns, swept_ns, 2))
-        found.store(*swept(market, swept_ns), slot, evaluated)
+        found.store(*swept(market, swept_ns), *slot_won(QUIET, swept_ns))
         async with at_work(found.day):
             await until_async(lambda: BUSY in broker.asked and QUIET in broker.asked, "both are asked")
 

@@ -7,27 +7,21 @@ import contextlib
 import os
 import subprocess
 import sys
-import uuid
 from collections import Counter
-from pathlib import Path
 from random import Random
 
 import msgspec
 import pytest
 
-from bus.endpoints import Endpoints
 from bus.events import TAPE, SelectionAdvanced, SlotAssigned, SlotReleased, SlotsClosed, Snapshot, SweepCompleted
-from bus.outbox import Outbox
 from bus.producer import Producer
-from observer.base.clock import CLOCK_VARIABLE
 from observer.base.local_time import local_ns
 from observer.base.units import NS_PER_S
 from observer.demo.configuration import DAY
 from observer.store.reader import StoreReader
 from observer.system.worker import Worker
-from tests.bench.child import running_child
 from tests.builders import trade
-from tests.workers.three_accounts import Scene, scene
+from tests.workers.three_accounts import Scene, scene, storing
 from workers.tape import tape
 
 SESSION = DAY.isoformat()
@@ -126,21 +120,11 @@ def snapshot(symbol, volume):
 async def evening(symbols=2):
     """After a day on which each symbol traded as often as `TRADES_TIMES` says: some 400 pages of trades in all."""
     configured = {"tape": {"share_of_limit": 1.0}, "simulator": {"trades_times": TRADES_TIMES}}
-    async with scene(20, 15, symbols=symbols, speed=60.0, configured=configured) as day:
-        environment = {CLOCK_VARIABLE: day.clock.to_variable()}
-        runtime = Path(day.settings.run.runtime)
-        async with running_child("core-writer", day.settings, day.folder / "observer.toml", environment):
-            producer = Producer(
-                Outbox(day.folder / "outbox-track-b", "track-b", uuid.uuid4().hex), Endpoints(runtime).ingest
-            )
-            delivery = asyncio.create_task(producer.run())
-            try:
-                with StoreReader(day.settings.store.url) as reader:
-                    yield Evening(day, producer, reader, environment)
-            finally:
-                delivery.cancel()
-                await asyncio.gather(delivery, return_exceptions=True)
-                producer.close()
+    async with (
+        scene(20, 15, symbols=symbols, speed=60.0, configured=configured) as day,
+        storing(day) as (producer, reader, environment),
+    ):
+        yield Evening(day, producer, reader, environment)
 
 
 @pytest.mark.slow  # with processes; without them: tests/collection/test_tape_day.py, test_tape_planner.py

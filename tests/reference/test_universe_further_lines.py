@@ -171,10 +171,16 @@ def test_without_an_answer_about_a_stopped_stock_its_last_fact_counts_with_an_al
     assert alerts_of(events) == ["1 stocks that NXT's list names as stopped got no answer: B"]
 
 
-def test_a_list_that_lacks_too_many_known_stocks_is_broken_and_the_last_facts_count(settings):
+def built_of_forty(settings, named):
+    """What a list that names so many of forty stocks known there leads to."""
     names = [f"S{number:02}" for number in range(40)]
     store(settings, *stocks(*names), *(fact(name, PREVIOUS, trades=True) for name in names))
-    events, _ = built(settings, Venues(*names[:3]), BOTH)
+    events, _ = built(settings, Venues(*names[:named]), BOTH)
+    return events
+
+
+def test_a_list_that_lacks_too_many_known_stocks_is_broken_and_the_last_facts_count(settings):
+    events = built_of_forty(settings, 3)
     assert len(members(events)) == 80
     assert not of_kind(events, VenueEligibility)
     [text] = alerts_of(events)
@@ -182,9 +188,7 @@ def test_a_list_that_lacks_too_many_known_stocks_is_broken_and_the_last_facts_co
 
 
 def test_a_quarter_s_revision_of_the_list_is_believed(settings):
-    names = [f"S{number:02}" for number in range(40)]
-    store(settings, *stocks(*names), *(fact(name, PREVIOUS, trades=True) for name in names))
-    events, _ = built(settings, Venues(*names[:33]), BOTH)
+    events = built_of_forty(settings, 33)
     assert len(members(events)) == 73
     assert not alerts_of(events)
 

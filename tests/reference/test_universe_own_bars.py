@@ -199,11 +199,14 @@ def test_a_base_price_missing_in_the_master_file_is_requested_and_a_market_cap_c
     assert "1 symbols without market capitalisation, which counts as 0: C" in texts
 
 
-def test_an_outage_builds_no_universe(settings):
-    class Away(Asked):
-        async def daily_bars(self, symbol, first, last):
-            raise TransportError("the host does not answer")
+class Away(Asked):
+    """No question is answered."""
 
+    async def daily_bars(self, symbol, first, last):
+        raise TransportError("the host does not answer")
+
+
+def test_an_outage_builds_no_universe(settings):
     store(settings, *(listing_changed(symbol=symbol) for symbol in "AB"))
     with pytest.raises(TransportError):
         built(settings, Away())
@@ -363,10 +366,6 @@ def test_a_start_after_a_build_without_history_goes_on_with_the_history_alone(se
 
 
 def test_an_outage_of_the_history_keeps_the_universe_before_it(settings):
-    class Away(Asked):
-        async def daily_bars(self, symbol, first, last):
-            raise TransportError("the host does not answer")
-
     store(settings, *(listing_changed(symbol=symbol) for symbol in "AB"))
     with pytest.raises(TransportError):
         built(settings, Away(), at_ns=IN_SESSION_NS)

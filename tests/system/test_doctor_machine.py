@@ -115,11 +115,16 @@ def installed(monkeypatch):
         yield folder
 
 
+def back_up_after(days):
+    """The daily package of so many days later."""
+    plan = plan_of(BackupSettings(), RunSettings(data="data", universe="universe"), Instance(), URL, CONFIGURATION)
+    back_up(plan, "daily", NOW_NS + days * NS_PER_DAY, GO_ON)
+
+
 def test_the_growth_between_the_packages_of_two_days_gives_the_days_left(installed):
     assert bytes_per_day(place_of(CONFIGURATION, NOW_NS)) is None
     commit(Delivered("track-a", "cc" * 16, 1, trades(20_000)))
-    plan = plan_of(BackupSettings(), RunSettings(data="data", universe="universe"), Instance(), URL, CONFIGURATION)
-    back_up(plan, "daily", NOW_NS + NS_PER_DAY, GO_ON)
+    back_up_after(1)
     grown = [each.stat().st_size for each in sorted(Path("data/backup").glob("*/database.sqlite3"))]
     assert bytes_per_day(place_of(CONFIGURATION, NOW_NS)) == 3 * (
         grown[1] - grown[0]
@@ -132,11 +137,10 @@ def test_the_growth_between_the_packages_of_two_days_gives_the_days_left(install
 
 def test_the_ledgers_take_room_in_the_data_folder_and_once_for_each_three_packages(installed):
     folder = ledgers_folder("data")
-    plan = plan_of(BackupSettings(), RunSettings(data="data", universe="universe"), Instance(), URL, CONFIGURATION)
     for day, ledger_bytes in ((1, 900_000), (2, 1_800_000), (3, 0)):
         (folder / "gaps").mkdir(parents=True, exist_ok=True)
         (folder / "gaps" / f"2026112{day}.jsonl").write_bytes(bytes(ledger_bytes))
-        back_up(plan, "daily", NOW_NS + day * NS_PER_DAY, GO_ON)
+        back_up_after(day)
     packages = sorted(Path("data/backup").glob("*-daily-*"))
     copies = [(each / "database.sqlite3").stat().st_size for each in packages]
     bundled = (packages[-1] / "ledgers/202611.tar").stat().st_size
@@ -149,8 +153,7 @@ def test_the_ledgers_take_room_in_the_data_folder_and_once_for_each_three_packag
 def test_the_sealed_days_take_room_on_five_days_of_a_week(installed):
     with CONFIGURATION.open("a") as file:
         file.write("[lake]\n")
-    plan = plan_of(BackupSettings(), RunSettings(data="data", universe="universe"), Instance(), URL, CONFIGURATION)
-    back_up(plan, "daily", NOW_NS + NS_PER_DAY, GO_ON)
+    back_up_after(1)
     grown = bytes_per_day(place_of(CONFIGURATION, NOW_NS)) or 0.0
     for session_date in ("2026-11-04", "2026-11-05", "2026-11-06", "2026-11-09", "2026-11-10", "2026-11-11"):
         version = Version(1, 1_000, "", 70_000_000, NOW_NS, 1)
@@ -162,8 +165,7 @@ def test_the_sealed_days_take_room_on_five_days_of_a_week(installed):
 
 
 def test_the_tables_of_days_take_room_on_five_days_of_a_week(installed):
-    plan = plan_of(BackupSettings(), RunSettings(data="data", universe="universe"), Instance(), URL, CONFIGURATION)
-    back_up(plan, "daily", NOW_NS + NS_PER_DAY, GO_ON)
+    back_up_after(1)
     grown = bytes_per_day(place_of(CONFIGURATION, NOW_NS)) or 0.0
     for day in ("20261104", "20261105", "20261106", "20261109", "20261110", "20261111"):
         for track, name in (("scalp", "trades.csv"), ("swing", "snapshots.csv")):

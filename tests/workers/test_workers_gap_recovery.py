@@ -5,28 +5,22 @@ import contextlib
 import os
 import subprocess
 import sys
-import uuid
 from datetime import timedelta
-from pathlib import Path
 from random import Random
 
 import msgspec
 import pytest
 
 from bus.commands import Done, Refused
-from bus.endpoints import Endpoints
 from bus.events import AlertRaised, GapDetected, GapUnrecoverable
-from bus.outbox import Outbox
 from bus.producer import Producer
-from observer.base.clock import CLOCK_VARIABLE
 from observer.base.units import NS_PER_S
 from observer.demo.configuration import DAY
 from observer.gaps.recovery import RecoverySettings
 from observer.store.reader import StoreReader
 from observer.system.worker import Worker
 from tests import waiting
-from tests.bench.child import running_child
-from tests.workers.three_accounts import Scene, scene
+from tests.workers.three_accounts import Scene, scene, storing
 from workers.gap_recovery import gap_recovery
 
 GAP = 3  # trades
@@ -75,22 +69,8 @@ class Recovery(msgspec.Struct):
 
 @contextlib.asynccontextmanager
 async def recovery():
-    async with scene(11) as day:
-        environment = {CLOCK_VARIABLE: day.clock.to_variable()}
-        configuration = day.folder / "observer.toml"
-        runtime = Path(day.settings.run.runtime)
-        async with running_child("core-writer", day.settings, configuration, environment):
-            producer = Producer(
-                Outbox(day.folder / "outbox-track-b", "track-b", uuid.uuid4().hex), Endpoints(runtime).ingest
-            )
-            delivery = asyncio.create_task(producer.run())
-            try:
-                with StoreReader(day.settings.store.url) as reader:
-                    yield Recovery(day, producer, reader, environment)
-            finally:
-                delivery.cancel()
-                await asyncio.gather(delivery, return_exceptions=True)
-                producer.close()
+    async with scene(11) as day, storing(day) as (producer, reader, environment):
+        yield Recovery(day, producer, reader, environment)
 
 
 def gaps(day, count):

@@ -6,6 +6,7 @@ The day is compressed: a market minute is a quarter of a second. Tests read the 
 import asyncio
 import contextlib
 import tomllib
+import uuid
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,9 +19,12 @@ import tomli_w
 
 from bus.codec import decode_events, unpack
 from bus.delivery import Delivered
+from bus.endpoints import Endpoints
 from bus.events import ConnectionChanged, Event, TokenRenewed
 from bus.journal import JournalReader
-from observer.base.clock import HeldClock
+from bus.outbox import Outbox
+from bus.producer import Producer
+from observer.base.clock import CLOCK_VARIABLE, HeldClock
 from observer.base.local_time import local_ns
 from observer.base.units import NS_PER_S
 from observer.brokers.accounts import health_checks, token_issuer
@@ -32,11 +36,13 @@ from observer.monitoring.alerts.process import Alerts
 from observer.simulator.kis.authentication import Refusal
 from observer.simulator.kis.simulator import Simulator, made_up
 from observer.simulator.settings import SimulatorSettings
+from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
 from observer.system import worker as runtime
 from observer.system.config import Settings, load_settings
 from observer.system.worker import Worker
 from tests import waiting
+from tests.bench.child import running_child
 from tests.folders import short_folder
 from tests.store.migrated import make_database
 from tests.waiting import until_async
@@ -188,6 +194,23 @@ async def scene(
             await asyncio.gather(monitor, return_exceptions=True)
             worker.control.close()
             await simulator.stop()
+
+
+@contextlib.asynccontextmanager
+async def storing(day):
+    """The writer's process beside the scene: a producer that delivers to it, a reader, and its environment."""
+    environment = {CLOCK_VARIABLE: day.clock.to_variable()}
+    ingest = Endpoints(Path(day.settings.run.runtime)).ingest
+    async with running_child("core-writer", day.settings, day.folder / "observer.toml", environment):
+        producer = Producer(Outbox(day.folder / "outbox-track-b", "track-b", uuid.uuid4().hex), ingest)
+        delivery = asyncio.create_task(producer.run())
+        try:
+            with StoreReader(day.settings.store.url) as reader:
+                yield producer, reader, environment
+        finally:
+            delivery.cancel()
+            await asyncio.gather(delivery, return_exceptions=True)
+            producer.close()
 
 
 @cache
