@@ -18,14 +18,8 @@ from observer.brokers.accounts.shared_file import HealthFile
 from observer.brokers.accounts.token_cache import TokenRecord, TokenStore
 from observer.calendar.phases import phase_at
 from observer.calendar.service import TradingDayService
-from observer.cli.context import (
-    ConfigOption,
-    JsonOption,
-    age_time_ns,
-    full_settings,
-    print_error,
-    print_json,
-)
+from observer.cli.context import SettingsOption, age_time_ns, print_error
+from observer.cli.frame import Answer
 from observer.cli.tables import Table, show
 from observer.selection.allocation import held_by_account
 from observer.store.reader import StoreReader
@@ -52,24 +46,17 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True):
     max_slots: int
 
 
-def accounts(
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
+def accounts(settings: SettingsOption) -> Answer:
     """Show the accounts: health, token, slots, market data stream. Keys are never shown.
 
     Where no system runs, the states are those of the end of the stored data.
     """
-    settings = full_settings(config)
     folder = _folder(settings)
     if not is_reachable(settings.run) and not (folder.is_dir() and any(folder.iterdir())):
         raise NoDataError("nothing is known of the accounts: no system runs here; start one with `observer run`")
     now_ns = age_time_ns(settings.run, settings.store.url, _seen_ns(settings))
     states = states_of(settings, now_ns)
-    if as_json:
-        print_json(states)
-    else:
-        show(_table(states, _closed(settings, now_ns)))
+    return Answer(states, lambda: show(_table(states, _closed(settings, now_ns))))
 
 
 def states_of(settings: Settings, now_ns: int) -> list[AccountState]:

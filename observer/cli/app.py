@@ -13,7 +13,8 @@ from observer.base.errors import ConfigError, NoDataError
 from observer.base.privacy import keep_private
 from observer.base.text import plain_text
 from observer.cli.commands import COMMANDS, Command, Group
-from observer.cli.options import CONTEXT_SETTINGS, Option, command_of
+from observer.cli.frame import CONTEXT_SETTINGS, command_of
+from observer.cli.options import Option
 
 _NAME: Final = "observer"
 _INTERRUPTED: Final = 130  # a shell's exit status for a program that SIGINT ended

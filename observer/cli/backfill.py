@@ -6,6 +6,7 @@ import os
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Annotated, Any, Final, TypeVar
@@ -31,6 +32,7 @@ from observer.cli.context import (
     ConfigOption,
     DayArgument,
     JsonOption,
+    SettingsOption,
     as_maps,
     asked_day,
     full_settings,
@@ -38,6 +40,7 @@ from observer.cli.context import (
     print_json,
 )
 from observer.cli.enrich import ingest_of
+from observer.cli.frame import Answer
 from observer.cli.lines import typed_line
 from observer.cli.options import Option
 from observer.cli.removed import require_hot
@@ -128,18 +131,13 @@ def bars(
         raise Exit(_INTERRUPTED if result is None else 1)
 
 
-def check(
-    day: DayArgument = None,
-    symbols: SymbolsOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
+def check(day: DayArgument = None, symbols: SymbolsOption = None, *, settings: SettingsOption) -> Answer:
     """Compare fetched minute bars with the stored trades. Of these, bars are made for a day.
 
     Each minute of a symbol with stored trades counts once: equal; of another volume; of the same volume and other
     prices; without stored trades, as while the symbol was not streamed; without an official bar. The result is stored.
     """
-    settings, clock = full_settings(config), clock_from_environment()
+    clock = clock_from_environment()
     with StoreReader(settings.store.url) as reader:
         session_date = asked_day(reader, day, settings.run).session_date
         require_hot(settings, session_date)
@@ -154,10 +152,8 @@ def check(
         found = [check for check in checks if check is not None]
     if found:
         asyncio.run(_until_stopped(_store_checks(settings, found)))
-    if as_json:
-        print_json({"day": session_date, "fetched": len(fetches), "symbols": as_maps(found)})
-    else:
-        show_checks(session_date, len(fetches), found)
+    found_map = {"day": session_date, "fetched": len(fetches), "symbols": as_maps(found)}
+    return Answer(found_map, partial(show_checks, session_date, len(fetches), found))
 
 
 # --- a run ---------------------------------------------------------------------------------------------------

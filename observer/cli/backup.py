@@ -10,7 +10,6 @@ from typing import Annotated, Final
 
 import click
 import msgspec
-from click.exceptions import Exit
 
 from bus.commands import Refused, RunJob, UnderWay
 from bus.control import ControlClient, ControlTimeoutError
@@ -36,17 +35,16 @@ from observer.base.settings import endpoints_of
 from observer.base.units import NS_PER_DAY, NS_PER_S
 from observer.cli.context import (
     ANSWER_S,
-    ConfigOption,
+    CONFIG_HELP,
     JsonOption,
     configuration_path,
     full_settings,
-    print_json,
 )
+from observer.cli.frame import Answer
 from observer.cli.options import Argument, Option
 from observer.cli.removed import folder_of_lake
 from observer.cli.steps import Step, run_shown, shown
-from observer.cli.tables import Table
-from observer.cli.tables import show as show_table
+from observer.cli.tables import Table, show
 from observer.store.engine import parse_url
 from observer.store.exports import ledgers_folder
 from observer.system.config import Settings
@@ -92,10 +90,22 @@ class VerifiedPackage(msgspec.Struct, frozen=True):
     problems: Sequence[str]
 
 
+def system_of(config: Path | None) -> System:
+    """The system of the named configuration, or of the chosen one of this folder. Raises ConfigError: it is wrong."""
+    path = configuration_path(config)
+    settings = full_settings(path)
+    lake, store = folder_of_lake(settings), settings.store.url
+    day_files = DayFiles(ledgers_folder(settings.run.data), settings.provider) if settings.lake is None else None
+    return System(settings, plan_of(settings.backup, settings.run, settings.instance, store, path, lake, day_files))
+
+
+SystemOption = Annotated[System, Option("--config", help=CONFIG_HELP, made=system_of)]
+
+
 # --- now ---------------------------------------------------------------------------------------------------------
 
 
-def now(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def now(system: SystemOption, as_json: JsonOption = False) -> Answer:
     """Make a package now: database, universe, ledgers, master files. Copy the lake's new files beside it.
 
     The package also has the configuration without secrets. The running system's writer makes it, or this command where
@@ -104,12 +114,8 @@ def now(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     Exit status 0: it is whole, verified and copied to the second target like the lake's files, and the command on it
     succeeded; 1: any of this failed; 130 after ctrl-C.
     """
-    system = system_of(config)
     package = asyncio.run(_make(system, as_json=as_json))
-    if as_json:
-        print_json(_listed(package))
-    else:
-        click.echo(f"{package.path}: {counts_text(package)}")
+    return Answer(_listed(package), f"{package.path}: {counts_text(package)}")
 
 
 async def _make(system: System, *, as_json: bool) -> Package:
@@ -173,26 +179,28 @@ def _step(plan: Plan, made: Sequence[Package] = ()) -> str:
 # --- list, verify ------------------------------------------------------------------------------------------------
 
 
-def list_packages(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def list_packages(system: SystemOption) -> Answer:
     """List the packages, oldest first."""
-    plan = system_of(config).plan
-    found = packages(plan.folder)
-    if as_json:
-        print_json([_listed(package) for package in found])
-        return
-    if not found:
-        raise NoDataError(f"there is no package in {plan.folder}: `observer backup now` makes one")
-    rows = [_row(package) for package in found]
-    columns = ("package", "kind", "events", "MB", "verified")
-    show_table(Table(columns, rows, str(plan.folder), right=("events", "MB"), folded=("package", "verified")))
+    folder = system.plan.folder
+    found = packages(folder)
+
+    def shown() -> None:
+        if not found:
+            raise _no_package(folder)
+        columns = ("package", "kind", "events", "MB", "verified")
+        rows = [_row(package) for package in found]
+        show(Table(columns, rows, str(folder), right=("events", "MB"), folded=("package", "verified")))
+
+    return Answer([_listed(package) for package in found], shown)
 
 
 def verify_command(
     name: NameArgument = None,
     every: Annotated[bool, Option("--all", help="Verify every package.")] = False,
-    config: ConfigOption = None,
+    *,
+    system: SystemOption,
     as_json: JsonOption = False,
-) -> None:
+) -> Answer:
     """Verify a package: each file's digest, the database's own check. Exit status 1: it is damaged.
 
     The files of the lake that are copied beside the packages are verified, too.
@@ -200,17 +208,16 @@ def verify_command(
     A package that is whole is marked as verified. Outboxes keep all events that the second-newest verified package does
     not hold; a restore refuses a damaged one.
     """
-    plan = system_of(config).plan
+    plan = system.plan
     wanted = packages(plan.folder) if every else [chosen_package(plan, name, None)]
     found = run_shown(partial(_verified, plan, wanted), as_json=as_json)
-    if as_json:
-        print_json(found)
-    else:
+
+    def shown() -> None:
         for each in found:
             for problem in each.problems or ("whole",):
                 click.echo(f"{each.name}: {problem}", err=bool(each.problems))
-    if any(each.problems for each in found):
-        raise Exit(1)
+
+    return Answer(found, shown, status=int(any(each.problems for each in found)))
 
 
 def _verified(plan: Plan, wanted: Sequence[Package], show: Step, stop: threading.Event) -> Sequence[VerifiedPackage]:
@@ -232,15 +239,6 @@ def _verified(plan: Plan, wanted: Sequence[Package], show: Step, stop: threading
 # --- shared ------------------------------------------------------------------------------------------------------
 
 
-def system_of(config: Path | None) -> System:
-    """The system of the named configuration, or of the chosen one of this folder. Raises ConfigError: it is wrong."""
-    path = configuration_path(config)
-    settings = full_settings(path)
-    lake, store = folder_of_lake(settings), settings.store.url
-    day_files = DayFiles(ledgers_folder(settings.run.data), settings.provider) if settings.lake is None else None
-    return System(settings, plan_of(settings.backup, settings.run, settings.instance, store, path, lake, day_files))
-
-
 def chosen_package(plan: Plan, name: str | None, at: str | None) -> Package:
     """The named package, or the newest, or the newest up to then.
 
@@ -258,13 +256,17 @@ def chosen_package(plan: Plan, name: str | None, at: str | None) -> Package:
         return read_package(Path(name))
     found = packages(plan.folder) if name is not None else packages_of(plan.folder, plan.contents.instance)
     if not found:
-        raise NoDataError(f"there is no package in {plan.folder}: `observer backup now` makes one")
+        raise _no_package(plan.folder)
     wanted = [each for each in found if name in (None, each.name) and (at is None or each.taken_ns <= _moment_ns(at))]
     if wanted:
         return wanted[-1]
     if name is not None:
         raise ConfigError(f"no package is named {name!r}{did_you_mean(name, [each.name for each in found])}")
     raise NoDataError(f"no package is as old as {at}: see `observer backup list`")
+
+
+def _no_package(folder: Path) -> NoDataError:
+    return NoDataError(f"there is no package in {folder}: `observer backup now` makes one")
 
 
 def _moment_ns(text: str) -> int:

@@ -11,7 +11,6 @@ from typing import Annotated
 
 import click
 import msgspec
-from click.exceptions import Exit
 
 from observer.archive.copying import copy_of_lake
 from observer.archive.making import unpack
@@ -22,11 +21,12 @@ from observer.base.errors import ConfigError
 from observer.cli.backup import (
     NameArgument,
     System,
+    SystemOption,
     chosen_package,
     counts_text,
-    system_of,
 )
-from observer.cli.context import ConfigOption, JsonOption, print_error, print_json
+from observer.cli.context import JsonOption, print_error
+from observer.cli.frame import Answer
 from observer.cli.options import Option
 from observer.cli.steps import Step, run_shown, shown
 from observer.system.restoring import (
@@ -63,9 +63,10 @@ def restore_command(
     ] = None,
     yes: Annotated[bool, Option("--yes", help="Do it; without it only say what would be done.")] = False,
     only_lake: Annotated[bool, Option("--lake", help="Only put the lake's files back; the database stays.")] = False,
-    config: ConfigOption = None,
+    *,
+    system: SystemOption,
     as_json: JsonOption = False,
-) -> None:
+) -> Answer | None:
     """Restore the database from a package.
 
     The package is verified first. The outboxes then deliver again what it lacks. The replaced database is kept beside
@@ -76,28 +77,22 @@ def restore_command(
     Exit status 0: restored, and nothing is lost; 1: without --yes, events are lost or not delivered yet, or the lake
     lacks what its copy lacks; 2: it cannot be restored; 130 after ctrl-C.
     """
-    system = system_of(config)
     package = chosen_package(system.plan, name, at)
     if to is not None:
         _unpack(package, to, as_json=as_json)
-        return
+        return None
     found = run_shown(partial(_lacking, system, package), as_json=as_json)
     if only_lake:
-        _restore_lake(system, package, found, yes=yes, as_json=as_json)
-        return
+        lake = _put_back(system, found, as_json=as_json) if yes else _of_lake(found)
+        is_whole = yes and not lake.problems
+        return Answer(lake, partial(_show_lake_alone, lake, package, is_done=yes), status=int(not is_whole))
     chosen = asyncio.run(shown(partial(_planned, system, package, found), as_json=as_json))
     if not yes:
-        _show_plan(chosen, as_json=as_json)
-        raise Exit(1)
+        return Answer(chosen, partial(_show_plan, chosen), status=1)
     chosen = msgspec.structs.replace(chosen, lake=_put_back(system, found, as_json=as_json))
     logging.getLogger("bus.sender").setLevel(logging.ERROR)  # a warning for each stream: the report has their sum
     report = asyncio.run(shown(partial(_restored, system, package, chosen), as_json=as_json))
-    if as_json:
-        print_json(report)
-    else:
-        _show_report(report)
-    if not report.is_whole:
-        raise Exit(1)
+    return Answer(report, partial(_show_report, report), status=int(not report.is_whole))
 
 
 def _unpack(package: Package, folder: Path, *, as_json: bool) -> None:
@@ -138,21 +133,10 @@ def _lacking(system: System, package: Package, show: Step, stop: threading.Event
     return lacking(lake, copy, manifest_of(package).lake_days, stop)
 
 
-def _restore_lake(system: System, package: Package, found: LakePlan, *, yes: bool, as_json: bool) -> None:
-    """Put the lake's files back, or say which.
-
-    Raises:
-        Exit: 1: without `yes`, or something cannot be put back.
-    """
-    lake = _put_back(system, found, as_json=as_json) if yes else _of_lake(found)
-    if as_json:
-        print_json(lake)
-    else:
-        _show_lake(lake, "put back" if yes else "puts back")
-        if not yes:
-            click.echo(f"Nothing was changed. To do it: observer backup restore {package.name} --lake --yes")
-    if not yes or lake.problems:
-        raise Exit(1)
+def _show_lake_alone(lake: RestoredLake, package: Package, *, is_done: bool) -> None:
+    _show_lake(lake, "put back" if is_done else "puts back")
+    if not is_done:
+        click.echo(f"Nothing was changed. To do it: observer backup restore {package.name} --lake --yes")
 
 
 def _put_back(system: System, found: LakePlan, *, as_json: bool) -> RestoredLake:
@@ -184,10 +168,7 @@ def _show_lake(lake: RestoredLake, verb: str) -> None:
 # --- texts ------------------------------------------------------------------------------------------------------------
 
 
-def _show_plan(chosen: RestorePlan, *, as_json: bool) -> None:
-    if as_json:
-        print_json(chosen)
-        return
+def _show_plan(chosen: RestorePlan) -> None:
     present = "cannot be read" if chosen.present_events is None else f"has {chosen.present_events:,} events"
     click.echo(f"package {chosen.package}: {chosen.events:,} events, whole")
     click.echo(f"replaces {chosen.database}, which {present} and is kept beside it")

@@ -13,9 +13,10 @@ from observer.base.local_time import local_datetime
 from observer.calendar.checks import ExplainedDay, explained, time_of
 from observer.calendar.day_file import CalendarFiles
 from observer.calendar.process import trading_days_apart
-from observer.cli.context import ConfigOption, JsonOption, full_settings, market_time_ns, print_json
+from observer.cli.context import SettingsOption, market_time_ns
+from observer.cli.frame import Answer
 from observer.cli.options import Option
-from observer.cli.tables import Table, show
+from observer.cli.tables import Table
 from observer.system.config import session_file
 
 _USUAL_SPAN: Final = dt.timedelta(days=6)
@@ -66,15 +67,14 @@ def sessions(
     ] = None,
     unusual: Annotated[bool, Option(help="Show only days with unusual sessions.")] = False,
     venue: Annotated[str | None, Option(help="Show one venue only, such as NXT.")] = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
+    *,
+    settings: SettingsOption,
+) -> Answer:
     """Show the sessions of days by venue, and why they are unusual.
 
     Unusual is a special day such as an exam day, the first day of other rules, and a day on which the sources
     contradict each other. The hours are those of the file that [run] sessions names.
     """
-    settings = full_settings(config)
     first = begin or local_datetime(market_time_ns(settings.run)).date()
     last = end or first + _USUAL_SPAN
     if not first <= last <= first + _SPAN_MAX:
@@ -87,10 +87,8 @@ def sessions(
     rows = [_row(each, venue) for each in days if each.why or not unusual]
     if not rows:
         raise NoDataError(f"no day from {first} to {last} has unusual sessions")
-    if as_json:
-        print_json(rows)
-    else:
-        show(Table(_COLUMNS, list(_lines(rows)), folded=("kinds", "why", "doubt"), optional=("doubt", "kinds")))
+    folded, optional = ("kinds", "why", "doubt"), ("doubt", "kinds")
+    return Answer(rows, Table(_COLUMNS, list(_lines(rows)), folded=folded, optional=optional))
 
 
 def _row(explained_day: ExplainedDay, venue: str | None) -> DayRow:

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 from click.exceptions import Exit
 from rich.console import Console
 from rich.status import Status
@@ -16,7 +15,8 @@ from bus.events import EVENT_TYPES, kind_of
 from observer.base.errors import ConfigError, did_you_mean
 from observer.base.settings import is_reachable
 from observer.base.signals import stopping_on_signals
-from observer.cli.context import DEFAULT_CONFIGURATION, DEMO_CONFIGURATION
+from observer.cli.context import DEFAULT_CONFIGURATION, DEMO_CONFIGURATION, print_error, print_json
+from observer.cli.frame import Answer
 from observer.cli.options import Option
 from observer.system.config import Settings, load_settings
 from observer.system.recording import (
@@ -96,7 +96,7 @@ async def _show(target: Path, stopping: asyncio.Event, progress: Progress) -> No
     if not console.is_terminal:
         while not progress():  # noqa: ASYNC110 - it has no event to wait for: it knows no event loop
             await asyncio.sleep(POLL_S)
-        sys.stderr.write(f"observer: recording to {target}\n")
+        print_error(f"recording to {target}")
         return
     with Status("", console=console) as status:
         while not stopping.is_set():
@@ -108,15 +108,14 @@ async def _show(target: Path, stopping: asyncio.Event, progress: Progress) -> No
 
 def _print(summary: CaptureSummary, *, as_json: bool) -> None:
     if as_json:
-        sys.stdout.write(msgspec.json.encode(summary).decode() + "\n")
+        print_json(summary)
     else:
         sys.stdout.write(f"{summary.file}: {summary.events:,} events, {summary.size_bytes:,} bytes\n")
     for stream, count in (summary.missing or {}).items():
-        sys.stderr.write(f"observer: {count:,} events of event stream {stream} are missing in the capture\n")
+        print_error(f"{count:,} events of event stream {stream} are missing in the capture")
     if summary.problem:
-        sys.stderr.write(f"observer: {summary.problem}\n")
+        print_error(summary.problem)
 
 
 def _print_raw(summary: RawCaptureSummary, *, as_json: bool) -> None:
-    text = msgspec.json.encode(summary).decode() if as_json else f"{summary.folder}: {text_of(summary)}"
-    sys.stdout.write(text + "\n")
+    Answer(summary, f"{summary.folder}: {text_of(summary)}").print(as_json=as_json)

@@ -143,8 +143,6 @@ COMMANDS: Final = Group(
             "Assign sectors: one of the eleven of GICS to every stock.",
             {
                 "run": Command("enrich:run_command", "Assign a sector to every stock."),
-                "learn": Command("enrich:learn_command", "Learn and cross-validate the broker's sector codes."),
-                "codes": Command("enrich:codes_command", "Show purity, count and confidence of the sector codes."),
                 "download": Command("enrich:download_command", "Download a FinanceDatabase snapshot (MIT license)."),
                 "show": Command("enrich:show_command", "Show the sector of a stock, or counts by sector and region."),
             },

@@ -14,7 +14,7 @@ from bus.commands import Status, StatusReply
 from observer.base.clock import clock_from_environment
 from observer.base.errors import ConfigError, NoDataError, StoreError
 from observer.base.settings import BaseSettings, RunSettings, endpoints_of, is_reachable, load_base_settings
-from observer.cli.options import Argument, Option
+from observer.cli.options import JSON, Argument, Option
 
 if TYPE_CHECKING:  # they import the settings of all rooms, and the database
     from observer.store.days import DayReader
@@ -46,11 +46,11 @@ def parsed_day(text: str) -> str:
         ) from error
 
 
-ConfigOption = Annotated[
-    Path | None,
-    Option(help="Configuration file; default: the one in this folder whose system runs, else whose database exists."),
-]
-JsonOption = Annotated[bool, Option("--json", help="Print JSON.")]
+CONFIG_HELP: Final = (
+    "Configuration file; default: the one in this folder whose system runs, else whose database exists."
+)
+ConfigOption = Annotated[Path | None, Option(help=CONFIG_HELP)]
+JsonOption = JSON
 
 # One rule for all commands: the day is the argument of a command about a day, and --date where another argument stands.
 _DAY_HELP: Final = f"The day: {_DAY_FORMS}; default: the last stored session."
@@ -142,6 +142,10 @@ def full_settings(config: Path | None) -> "Settings":
     return load_settings(config or _choice().path)
 
 
+BaseOption = Annotated[BaseSettings, Option("--config", help=CONFIG_HELP, made=base_settings)]
+SettingsOption = Annotated["Settings", Option("--config", help=CONFIG_HELP, made=full_settings)]
+
+
 def configuration_path(config: Path | None) -> Path:
     """The configuration's file: the named one, or the chosen one of this folder.
 
@@ -149,6 +153,9 @@ def configuration_path(config: Path | None) -> Path:
         ConfigError: as for `base_settings`.
     """
     return config or _choice().path
+
+
+PathOption = Annotated[Path, Option("--config", help=CONFIG_HELP, made=configuration_path)]
 
 
 def examined_configuration(config: Path | None) -> Path:
@@ -164,6 +171,9 @@ def examined_configuration(config: Path | None) -> Path:
         if not here:
             raise
         return here[0]
+
+
+ExaminedOption = Annotated[Path, Option("--config", help=CONFIG_HELP, made=examined_configuration)]
 
 
 def running_system(config: Path | None) -> RunSettings:

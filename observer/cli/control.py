@@ -16,9 +16,9 @@ from bus.commands import (
     Stop,
     StopCapture,
 )
-from observer.cli.context import ConfigOption, JsonOption
+from observer.cli.frame import Answer
 from observer.cli.options import Argument, Option
-from observer.cli.system import ask, show
+from observer.cli.system import AskOption
 from observer.system.processes import JOB_OWNERS
 
 _LEVELS_HELP: Final = f"The least important messages to log: {', '.join(get_args(Level)).lower()}."
@@ -26,45 +26,45 @@ _LEVELS_HELP: Final = f"The least important messages to log: {', '.join(get_args
 ProcessArgument = Annotated[str, Argument(help="The process, as `observer status` names it, e.g. track-b.")]
 
 
-def start(process: ProcessArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def start(process: ProcessArgument, *, ask: AskOption) -> Answer:
     """Start a process that is stopped."""
-    show(ask(Start(_name(process)), config), as_json=as_json)
+    return ask(Start(_name(process)))
 
 
-def stop(process: ProcessArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def stop(process: ProcessArgument, *, ask: AskOption) -> Answer:
     """Stop a process; it stays stopped."""
-    show(ask(Stop(_name(process)), config), as_json=as_json)
+    return ask(Stop(_name(process)))
 
 
-def restart(process: ProcessArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def restart(process: ProcessArgument, *, ask: AskOption) -> Answer:
     """Restart one process."""
-    show(ask(Restart(_name(process)), config), as_json=as_json)
+    return ask(Restart(_name(process)))
 
 
-def shutdown(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def shutdown(ask: AskOption) -> Answer:
     """Stop all processes in order."""
-    show(ask(Shutdown(), config), as_json=as_json)
+    return ask(Shutdown())
 
 
 def reload(
     dry_run: Annotated[bool, Option("--dry-run", help="Only say what would be restarted.")] = False,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
+    *,
+    ask: AskOption,
+) -> Answer:
     """Reload the configuration; restart the processes it changes. Other processes run on.
 
     A wrong configuration is refused with every wrong key, and nothing happens.
     """
-    show(ask(Reload(dry_run), config), as_json=as_json)
+    return ask(Reload(dry_run))
 
 
 def drain(
     process: Annotated[str | None, Argument(help="The process; without one all are asked.")] = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
+    *,
+    ask: AskOption,
+) -> Answer:
     """Wait until all published events are in the database. Wait for one process, or for all."""
-    show(ask(Drain(_name(process) if process else None), config), as_json=as_json)
+    return ask(Drain(_name(process) if process else None))
 
 
 def run_job(
@@ -76,37 +76,37 @@ def run_job(
             "the others take none."
         ),
     ] = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
+    *,
+    ask: AskOption,
+) -> Answer:
     """Run one of the day's jobs now. The process that owns it runs it, whether or not it ran today."""
-    show(ask(RunJob(job.replace("-", "_"), arguments or []), config), as_json=as_json)
+    return ask(RunJob(job.replace("-", "_"), arguments or []))
 
 
 def log_level(
     process: ProcessArgument,
     level: Annotated[Level, Argument(metavar="LEVEL", help=_LEVELS_HELP)],
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
+    *,
+    ask: AskOption,
+) -> Answer:
     """Change the log level of a process until it ends. `supervisor` is a process, too."""
-    show(ask(SetLogLevel(_name(process), level), config), as_json=as_json)
+    return ask(SetLogLevel(_name(process), level))
 
 
 def start_capture(
     out: Annotated[Path, Option(help="The journal to write; it must not be there yet.")],
     kinds: Annotated[str, Option(help="Kinds of events, with commas between them; without it all.")] = "",
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
+    *,
+    ask: AskOption,
+) -> Answer:
     """Start recording committed events in a journal. It ends when it is stopped or the system ends."""
     wanted = [kind for kind in kinds.replace(" ", "").split(",") if kind]
-    show(ask(StartCapture(str(out.absolute()), wanted), config), as_json=as_json)
+    return ask(StartCapture(str(out.absolute()), wanted))
 
 
-def stop_capture(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def stop_capture(ask: AskOption) -> Answer:
     """Stop the recording and verify it. Exit status 1: a committed event is missing in it."""
-    show(ask(StopCapture(), config), as_json=as_json)
+    return ask(StopCapture())
 
 
 def _name(process: str) -> str:

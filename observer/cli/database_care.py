@@ -6,20 +6,21 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Final
 
 import msgspec
-from click.exceptions import Exit
 from rich.console import Console
 
 from observer.archive.settings import load_backup_settings
 from observer.base.clock import RealClock
 from observer.base.errors import DatabaseInUseError, StoreError
 from observer.base.settings import load_base_settings
-from observer.cli.context import ConfigOption, JsonOption, configuration_path, print_json
-from observer.cli.doctor import show_findings
+from observer.cli.context import BaseOption, PathOption
+from observer.cli.doctor import findings_table
+from observer.cli.frame import Answer
 from observer.cli.options import Option
 from observer.cli.steps import Step, steps
 from observer.cli.tables import Table, show, show_text
@@ -46,25 +47,25 @@ class _Stats(msgspec.Struct, frozen=True):
 def stats(
     days: Annotated[int, Option(min=0, max=366, help="So many of the last sessions, with their rows.")] = _DAYS,
     every: Annotated[bool, Option("--all", help="Also tables without a row.")] = False,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
+    *,
+    settings: BaseOption,
+) -> Answer:
     """Show the size of the database and of its tables. Reads no table that grows, beside a running system too.
 
     Rows marked ~ are the estimate of the statistics, which are made each day; ? is not known yet. A large SQLite file
     has bytes in sum alone: only reading every page shows those of a table.
     """
-    base = load_base_settings(configuration_path(config))
-    with steps(Console(stderr=True)) as step, SizeReader(base.store.url) as reader:
+    with steps(Console(stderr=True)) as step, SizeReader(settings.store.url) as reader:
         step("reading the sizes")
         size = reader.sizes()
         found = {}
         for day in reader.last_days(days):
             step(f"counting {day}")
             found[day] = reader.day_rows(day)
-    if as_json:
-        print_json(_Stats(size, found))
-        return
+    return Answer(_Stats(size, found), partial(_show_stats, size, found, every=every))
+
+
+def _show_stats(size: DatabaseSize, found: Mapping[str, Mapping[str, int]], *, every: bool) -> None:
     shown = [table for table in size.tables if every or table.rows != 0]
     rows = [(each.name, _rows_text(each), _bytes_text(each.size_bytes)) for each in shown]
     free = f", {_bytes_text(size.free_bytes)} of it free for new rows" if size.free_bytes else ""
@@ -78,25 +79,20 @@ def stats(
 
 def check(
     recount: Annotated[bool, Option("--recount", help="Also compare all rows with the event streams' marks.")] = False,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
+    *,
+    path: PathOption,
+) -> Answer:
     """Check that the database is whole and has the expected schema. Beside a running system, too; reads all of a file.
 
     Exit status 1 when something is wrong, 130 after ctrl-C. `observer doctor` examines everything else.
     """
-    path = configuration_path(config)
     load_base_settings(path)  # refuses what is wrong in its sections; the others may be wrong
     stored = stored_of(place_of(path, RealClock().now_ns(), recount=recount))
     assert stored is not None, "its sections are right"
     with steps(Console(stderr=True)) as step, _stop_on_interrupt() as stop:
         findings = list(checked(stored, step, stop))
-    if as_json:
-        print_json(findings)
-    else:
-        show_findings(findings, f"Database of {path}")
-    if any(finding.level == "critical" for finding in findings):
-        raise Exit(1)
+    is_wrong = any(finding.level == "critical" for finding in findings)
+    return Answer(findings, findings_table(findings, f"Database of {path}"), status=int(is_wrong))
 
 
 @contextlib.contextmanager
@@ -159,14 +155,13 @@ def _judged_schema(stored: Stored) -> Iterator[Finding]:
 
 def upgrade_command(
     dry_run: Annotated[bool, Option("--dry-run", help="Only say what would be done.")] = False,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
+    *,
+    path: PathOption,
+) -> Answer:
     """Bring the database to the schema of this version. A copy is made first; a running system refuses it.
 
     To be run as the user that owns the database. `observer run` does the same at its start. The way back is printed.
     """
-    path = configuration_path(config)
     base = load_base_settings(path)
     copies = load_backup_settings(path).folder_of(base.run)
     plan = planned_upgrade(base.store.url, base.instance, copies)
@@ -176,10 +171,7 @@ def upgrade_command(
         with steps(Console(stderr=True)) as step:
             step(f"copying the database to {plan.copy}, then changing its schema")
             upgrade(base.store.url, base.instance, copies)
-    if as_json:
-        print_json(plan)
-    else:
-        show_text("\n".join(plan_lines(plan, is_done=not dry_run)))
+    return Answer(plan, lambda: show_text("\n".join(plan_lines(plan, is_done=not dry_run))))
 
 
 def plan_lines(plan: Upgrade, *, is_done: bool) -> Iterator[str]:

@@ -5,7 +5,6 @@ from functools import partial
 from itertools import pairwise
 
 import msgspec
-from click.exceptions import Exit
 from rich.console import Console
 
 from bus.events import AccountSlots, DayBegan, Event, SelectionAdvanced
@@ -14,7 +13,8 @@ from observer.base.local_time import local_datetime
 from observer.brokers.accounts.clients import capacity_of
 from observer.brokers.broker import broker_named
 from observer.brokers.time_and_sales import page_trades_of
-from observer.cli.context import ConfigOption, DayArgument, JsonOption, full_settings, print_json, stored_day
+from observer.cli.context import DayArgument, SettingsOption, stored_day
+from observer.cli.frame import Answer
 from observer.cli.removed import require_hot
 from observer.cli.steps import steps
 from observer.cli.tables import show_text
@@ -28,11 +28,7 @@ from observer.store.slots import day_bounds
 from observer.system.config import Settings
 
 
-def verify(
-    day: DayArgument = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
+def verify(day: DayArgument = None, *, settings: SettingsOption) -> Answer:
     """Recompute a day's decisions and compare them with the stored. Triggers, slots and gaps, event for event.
 
     Reads the database, also one that a capture was replayed into, and uses the settings that are stored with the day:
@@ -40,7 +36,6 @@ def verify(
     those that the configuration of today has otherwise. Exit status 1: a decision differs; 3: not all can be
     recomputed.
     """
-    settings = full_settings(config)
     with StoreReader(settings.store.url) as reader:
         asked = stored_day(reader, day, settings.run)
         if not reader.slot_events(asked.session_date):
@@ -53,15 +48,14 @@ def verify(
             step(f"recomputing the decisions of {asked.session_date}")
             comparison = verified_day(reader, asked.session_date)
     within, differing = changes_within(began), changed_settings(began, settings)
-    if as_json:
-        print_json({"day": asked.session_date, **_as_map(comparison, within, differing)})
-    else:
-        lines = [_reported(comparison), *within]
-        if differing:
-            lines.append(f"configuration differs from the day's, which was used: {'; '.join(differing)}")
-        show_text("\n".join([f"{asked.title}:", *lines]))
-    if not comparison.is_same:
-        raise Exit(1 if comparison.difference is not None else 3)
+    lines = [f"{asked.title}:", _reported(comparison), *within]
+    if differing:
+        lines.append(f"configuration differs from the day's, which was used: {'; '.join(differing)}")
+    return Answer(
+        {"day": asked.session_date, **_as_map(comparison, within, differing)},
+        partial(show_text, "\n".join(lines)),
+        status=0 if comparison.is_same else 1 if comparison.difference is not None else 3,
+    )
 
 
 def verified_day(reader: StoreReader, session_date: str) -> DecisionComparison:

@@ -11,7 +11,7 @@ from observer.base.clock import RealClock
 from observer.cli.context import ConfigOption, JsonOption, examined_configuration, print_json
 from observer.cli.options import Option
 from observer.cli.steps import steps
-from observer.cli.tables import Table, show, show_text
+from observer.cli.tables import Table, show_text
 from observer.system.doctor.examination import CHECKS
 from observer.system.doctor.finding import Finding
 from observer.system.doctor.place import place_of
@@ -57,7 +57,7 @@ def _show_at_once(findings: Sequence[Finding]) -> None:
     sys.stdout.flush()
 
 
-def show_findings(findings: Sequence[Finding], title: str) -> None:
-    """Print the findings as a table."""
+def findings_table(findings: Sequence[Finding], title: str) -> Table:
+    """The findings as a table."""
     rows = [(finding.level, finding.check, finding.text, finding.remedy) for finding in findings]
-    show(Table(("level", "check", "finding", "remedy"), rows, title, folded=("finding", "remedy")))
+    return Table(("level", "check", "finding", "remedy"), rows, title, folded=("finding", "remedy"))

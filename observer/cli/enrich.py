@@ -5,9 +5,11 @@ import contextlib
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import click
 import msgspec
 from click.exceptions import Exit
 
@@ -19,20 +21,17 @@ from observer.base.errors import ConfigError, NoDataError
 from observer.base.local_time import local_datetime
 from observer.base.settings import BaseSettings, endpoints_of, is_reachable
 from observer.cli.context import (
+    BaseOption,
     ConfigOption,
-    JsonOption,
     as_maps,
     base_settings,
     configuration_path,
     print_error,
-    print_json,
 )
+from observer.cli.frame import Answer
 from observer.cli.options import Argument, Option
 from observer.cli.tables import Table, show
 from observer.reference.sectors import finance_database
-from observer.reference.sectors.codes import CodeTable
-from observer.reference.sectors.files import read_tables, write_table
-from observer.reference.sectors.learning import UNMEASURED, Learned, learned
 from observer.reference.sectors.model import REGIONS, SECTOR_NAMES, SOURCES, Region, SectorSourceName
 from observer.reference.sectors.options import OUTBOX, SNAPSHOT, TABLES, EnrichmentOptions
 from observer.reference.sectors.report import rounds_rows
@@ -68,8 +67,7 @@ def run_command(
     prometheus_port: Annotated[int, Option(help="Serve the run's figures on loopback while it lasts; 0: no.")] = 0,
     metric_prefix: Annotated[Literal["observer", "spock"], Option(help="spock: the requirement's names.")] = "observer",
     verbose: Annotated[bool, Option("--verbose", help="Print every step, retry and failure to stderr.")] = False,
-    as_json: JsonOption = False,
-) -> None:
+) -> Answer:
     """Assign a sector to every stock. Each is stored with its source and its confidence.
 
     The sources: the broker's own code where it is pure; then a FinanceDatabase snapshot; then Yahoo's screener, and
@@ -101,25 +99,24 @@ def run_command(
         metric_prefix=metric_prefix,
         verbose=verbose,
     )
-    _run(settings, options, dry_run=dry_run, as_json=as_json)
+    return _run(settings, options, dry_run=dry_run)
 
 
-def _run(settings: BaseSettings, options: EnrichmentOptions, *, dry_run: bool, as_json: bool) -> None:
+def _run(settings: BaseSettings, options: EnrichmentOptions, *, dry_run: bool) -> Answer:
     from observer.reference.sectors import run  # imports the sources; Yahoo's is heavy
 
     run.log_to_stderr(options)
     if dry_run:
-        _show_plan(run.wanted_stocks(options, clock_from_environment()), options, as_json=as_json)
-        return
+        return _plan(run.wanted_stocks(options, clock_from_environment()), options)
     if not is_reachable(settings.run):
         from observer.store.owner import migrate_own
 
         migrate_own(settings.store.url, settings.instance)
     rounds = asyncio.run(run.enrich(options, ingest_of(settings), _bars))
-    if rounds is not None:
-        _show_run(rounds, options, as_json=as_json)
-    if status := run.exit_status(rounds):
+    status = run.exit_status(rounds)
+    if rounds is None:
         raise Exit(status)
+    return Answer(as_maps(rounds), partial(_show_run, rounds, options), status)
 
 
 @contextlib.asynccontextmanager
@@ -137,30 +134,24 @@ async def ingest_of(settings: BaseSettings) -> AsyncIterator[Address]:
 @contextlib.contextmanager
 def _bars(wanted: "Wanted") -> Iterator["ReportProgress"]:
     """A bar for each region, on a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from observer.cli.progress import counting
 
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with counting() as progress:
         bars = {region: progress.add_task(region, total=len(each.due)) for region, each in wanted.items()}
         yield lambda region, done: progress.update(bars[region], advance=done)
 
 
-def _show_plan(wanted: "Wanted", options: EnrichmentOptions, *, as_json: bool) -> None:
-    if as_json:
-        print_json({region: {"due": len(each.due), "fresh": each.fresh} for region, each in wanted.items()})
-        return
-    for region, each in wanted.items():
-        stocks = len(each.due) + each.fresh
-        sys.stdout.write(f"{region}: {len(each.due):,} of {stocks:,} stocks would be asked for\n")
-    sys.stdout.write(f"sources: {', '.join(options.sources)}\nnothing was asked or stored\n")
+def _plan(wanted: "Wanted", options: EnrichmentOptions) -> Answer:
+    lines = [
+        f"{region}: {len(each.due):,} of {len(each.due) + each.fresh:,} stocks would be asked for"
+        for region, each in wanted.items()
+    ]
+    lines += [f"sources: {', '.join(options.sources)}", "nothing was asked or stored"]
+    due = {region: {"due": len(each.due), "fresh": each.fresh} for region, each in wanted.items()}
+    return Answer(due, "\n".join(lines))
 
 
-def _show_run(rounds: Sequence[EnrichmentCompleted], options: EnrichmentOptions, *, as_json: bool) -> None:
-    if as_json:
-        print_json(as_maps(rounds))
-        return
+def _show_run(rounds: Sequence[EnrichmentCompleted], options: EnrichmentOptions) -> None:
     _show_rounds(rounds, "stocks")
     for done in rounds:
         if done.detail:
@@ -173,37 +164,6 @@ def _show_run(rounds: Sequence[EnrichmentCompleted], options: EnrichmentOptions,
 def _show_rounds(rounds: Sequence[EnrichmentCompleted], title: str) -> None:
     columns, *rows = rounds_rows(rounds)
     show(Table(columns, rows, title, right=columns[1:]))
-
-
-def learn_command(
-    masters: Annotated[Path, Option(help="Folder of the broker's overseas master files.")],
-    known: Annotated[Path, Option(help="Known sectors: a folder of REGION.csv, or one file for all.")],
-    out: Annotated[Path, Option(help="Where the tables go.")] = TABLES,
-    folds: Annotated[int, Option(min=2, help="Parts of the cross-validation.")] = 10,
-    rounds: Annotated[int, Option(min=1, help="How often it is done, shuffled anew.")] = 5,
-    seed: Annotated[int, Option(help="Seed of the shuffling.")] = 1,
-    codes: Annotated[bool, Option("--codes", help="Show every code, too.")] = False,
-) -> None:
-    """Learn and cross-validate the broker's sector codes. Print how often they are right for stocks held back."""
-    found = learned(masters, known, folds=folds, rounds=rounds, seed=seed)
-    for region in found.values():
-        write_table(out, region.table)
-    if codes:
-        show(_codes_table({region: each.table for region, each in found.items()}))
-    show(_learned_table(found))
-    sys.stdout.write(_unmeasured_text(found))
-
-
-def codes_command(
-    tables: Annotated[Path, Option(help="Folder of the tables of the broker's sector codes.")] = TABLES,
-    as_json: JsonOption = False,
-) -> None:
-    """Show purity, count and confidence of the sector codes. Also show the cross-validation of each."""
-    found = read_tables(tables)
-    if as_json:
-        print_json(found)
-    else:
-        show(_codes_table(found))
 
 
 def download_command(
@@ -222,48 +182,46 @@ def download_command(
 
 def show_command(
     symbol: Annotated[str | None, Argument(help="EXCHANGE:SYMBOL, such as NASD:AAPL; without it, counts.")] = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
+    *,
+    settings: BaseOption,
+) -> Answer:
     """Show the sector of a stock, or counts by sector and region. Exit status 1: no sector is stored."""
-    with SectorReader(base_settings(config).store.url) as reader:
+    with SectorReader(settings.store.url) as reader:
         if symbol is None:
-            _show_counts(reader, as_json=as_json)
-            return
+            return _counts(reader)
         exchange, _, name = symbol.partition(":")
         if not name:
             raise ConfigError(f"{symbol} names no exchange: give EXCHANGE:SYMBOL, NASD:AAPL say")
         assigned = reader.assignment(exchange, name)
     if assigned is None:
         raise NoDataError(f"no sector is stored for {symbol}: `observer enrich run` assigns them")
-    _show(assigned, as_json=as_json)
+    return _assignment(assigned)
 
 
-def _show(assigned: SectorAssigned, *, as_json: bool) -> None:
+def _assignment(assigned: SectorAssigned) -> Answer:
     """One stock's sector, with its other names."""
     name = next((known for known in SECTOR_NAMES.values() if known.sector == assigned.sector), None)
-    if as_json:
-        names = {"gics_code": name.gics_code if name else None, "korean": name.korean if name else None}
-        print_json(msgspec.structs.asdict(assigned) | names)
-        return
+    names = {"gics_code": name.gics_code if name else None, "korean": name.korean if name else None}
     sector = f"{name.sector} ({name.korean}, {name.gics_code})" if name else "no sector is known"
     industry = f", {assigned.industry}" if assigned.industry else ""
     day = local_datetime(assigned.assigned_ns).date().isoformat()
     believed = f"{assigned.source} said {assigned.said!r} on {day}, confidence {assigned.confidence:.2f}"
-    sys.stdout.write(f"{assigned.exchange}:{assigned.symbol}  {sector}{industry}\n  {believed}\n")
+    shown = f"{assigned.exchange}:{assigned.symbol}  {sector}{industry}\n  {believed}"
+    return Answer(msgspec.structs.asdict(assigned) | names, shown)
 
 
-def _show_counts(reader: SectorReader, *, as_json: bool) -> None:
+def _counts(reader: SectorReader) -> Answer:
     counts = {region: Counter(assigned.sector or "" for assigned in reader.assignments(region)) for region in REGIONS}
     rounds = sorted(reader.last_rounds(), key=lambda done: REGIONS.index(done.region))
     if not rounds and not any(counts.values()):
         raise NoDataError("no sector is stored: `observer enrich run` assigns them")
-    if as_json:
-        print_json({"sectors": counts, "rounds": as_maps(rounds)})
-        return
-    show(_counts_table(counts))
-    sys.stdout.write("\n")
-    _show_rounds(rounds, "last rounds, stocks")
+
+    def shown() -> None:
+        show(_counts_table(counts))
+        click.echo()
+        _show_rounds(rounds, "last rounds, stocks")
+
+    return Answer({"sectors": counts, "rounds": as_maps(rounds)}, shown)
 
 
 def _counts_table(counts: Mapping[Region, Counter[str]]) -> Table:
@@ -273,60 +231,6 @@ def _counts_table(counts: Mapping[Region, Counter[str]]) -> Table:
         for shown, korean, sector in (*named, ("unknown", "", ""))
     ]
     return Table(("sector", "업종", *REGIONS), rows, "stocks in each sector", right=REGIONS)
-
-
-def _learned_table(regions: Mapping[Region, Learned]) -> Table:
-    """A line for each market: the number of coded stocks held back, of them those with an accepted sector and with the
-    right one (in all rounds); and the share of all its stocks that have a sure code.
-    """
-    rows = [
-        (
-            *(region, f"{each.stocks:,}", f"{each.table.examples:,}", f"{each.table.claimed:,}"),
-            *(f"{each.table.right:,}", _precision(each.table, each.table.right, each.table.claimed)),
-            *(_percent(each.table.claimed, each.table.tried), _percent(each.sure_stocks, each.stocks)),
-        )
-        for region, each in regions.items()
-    ]
-    columns = ("market", "stocks", "examples", "claimed", "right", "precision", "of coded", "of all")
-    return Table(columns, rows, "sector codes, cross-validated", right=columns[1:])
-
-
-def _unmeasured_text(regions: Mapping[Region, Learned]) -> str:
-    """How far to trust a market without known sectors to validate its codes; empty if there is none."""
-    unmeasured = ", ".join(region for region, each in regions.items() if not each.table.examples)
-    if not unmeasured:
-        return ""
-    claimed = sum(each.unseen_claimed for each in regions.values())
-    right = sum(each.unseen_right for each in regions.values())
-    return (
-        f"{unmeasured}: {UNMEASURED}, as no sector is known there to judge by: its codes are believed where all other"
-        f" markets agree. Each of the others judged in that way, as if nothing were known of it: {claimed:,} claimed,"
-        f" {right:,} right, {_percent(right, claimed)}.\n"
-    )
-
-
-def _codes_table(tables: Mapping[Region, CodeTable]) -> Table:
-    """A line for each code of each market; `right of` counts the held-back stocks with a claimed sector."""
-    rows = [
-        (
-            *(region, meaning.code, meaning.sector, f"{meaning.count:,}", f"{meaning.purity:.3f}"),
-            *(f"{meaning.confidence:.3f}", "yes" if meaning.is_sure else ""),
-            f"{meaning.right:,}/{meaning.claimed:,}" if meaning.claimed else "",
-            _precision(table, meaning.right, meaning.claimed),
-        )
-        for region, table in tables.items()
-        for meaning in table.codes
-    ]
-    columns = ("market", "code", "sector", "count", "purity", "conf.", "sure", "right of", "precision")
-    return Table(columns, rows, right=columns[3:])
-
-
-def _precision(table: CodeTable, right: int, claimed: int) -> str:
-    return _percent(right, claimed) if table.examples else UNMEASURED
-
-
-def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.1f} %" if whole else "-"
 
 
 def _regions(text: str) -> tuple[Region, ...]:

@@ -1,24 +1,18 @@
 """`observer exports`: rebuilds the ledgers' files from the database. The running system writes them by itself."""
 
-import click
-
 from observer.base.errors import DataFileError
-from observer.cli.context import ConfigOption, DayArgument, JsonOption, full_settings, print_json, stored_day
+from observer.cli.context import DayArgument, SettingsOption, stored_day
+from observer.cli.frame import Answer
 from observer.cli.removed import require_hot
 from observer.store.days import DayReader
 from observer.store.exports import Ledgers, ledgers_folder
 
 
-def rebuild(
-    day: DayArgument = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
+def rebuild(day: DayArgument = None, *, settings: SettingsOption) -> Answer:
     """Rebuild the ledger files of a day from the database.
 
     They are byte for byte those that the running system wrote.
     """
-    settings = full_settings(config)
     with DayReader(settings.store.url) as reader:
         asked = stored_day(reader, day, settings.run)
     require_hot(settings, asked.session_date)
@@ -30,9 +24,6 @@ def rebuild(
         raise DataFileError(f"the ledgers cannot be written: {error}") from error
     finally:
         ledgers.close()
-    if as_json:
-        print_json({"day": asked.session_date, "files": [str(path) for path in paths]})
-        return
-    click.echo(f"{asked.title}: {len(paths)} files" if paths else f"nothing was refused or recovered on {asked.title}")
-    for path in paths:
-        click.echo(str(path))
+    files = [str(path) for path in paths]
+    title = f"{asked.title}: {len(paths)} files" if paths else f"nothing was refused or recovered on {asked.title}"
+    return Answer({"day": asked.session_date, "files": files}, "\n".join([title, *files]))

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
-from click.exceptions import Exit
 
 from bus.codec import Batch, BatchError, decode_events, unpack
 from bus.events import Event, Poison, kind_of
 from bus.journal import JournalError, JournalReader, cut_torn_tail
 from bus.verification import JournalReport, verify
 from observer.base.errors import DataFileError
-from observer.cli.context import JsonOption, print_json
+from observer.cli.context import JsonOption, print_error
+from observer.cli.frame import Answer
 from observer.cli.options import Argument, Option
 
 TORN = 1
@@ -85,8 +85,7 @@ def _line(shown: ShownEvent, *, as_json: bool) -> str:
 def verify_command(
     file: FileArgument,
     cut: Annotated[bool, Option("--cut", help="Cut a torn tail off; nothing that was ever whole goes.")] = False,
-    as_json: JsonOption = False,
-) -> None:
+) -> Answer:
     """Read a journal to its end and check that it is whole.
 
     Exit status 0: whole. 1: it ends in a torn tail, which a killed process leaves (0 again once it is cut). 2: not a
@@ -98,13 +97,9 @@ def verify_command(
         torn_bytes = cut_torn_tail(file) if cut and report.torn_bytes else 0
     except JournalError as error:
         raise DataFileError(str(error)) from error
-    if as_json:
-        print_json(report)
-    else:
-        sys.stdout.write(_report_text(report))
     if torn_bytes:
-        sys.stderr.write(f"observer: {torn_bytes:,} bytes cut from {file}\n")
-    raise Exit(_exit_status(report, cut=cut))
+        print_error(f"{torn_bytes:,} bytes cut from {file}")
+    return Answer(report, _report_text(report), _exit_status(report, cut=cut))
 
 
 def _exit_status(report: JournalReport, *, cut: bool) -> int:
@@ -128,4 +123,4 @@ def _report_text(report: JournalReport) -> str:
         lines.append(f"damaged: at byte {report.damaged_at:,} there is no whole record, but whole ones follow")
     if report.has_missing_ranges:
         lines.append(f"{report.absent:,} events are missing in it")
-    return "\n".join([*lines, ""])
+    return "\n".join(lines)

@@ -9,7 +9,8 @@ from bus.endpoints import Endpoints
 from bus.keys import add_client, clients, make_keys, public_key, remove_client
 from bus.roles import Role
 from observer.base.settings import load_base_settings
-from observer.cli.context import DEFAULT_CONFIGURATION, JsonOption, print_json
+from observer.cli.context import DEFAULT_CONFIGURATION
+from observer.cli.frame import Answer
 from observer.cli.options import Argument, Option
 
 ConfigOption = Annotated[Path, Option(help="The configuration: the keys are in its runtime directory.")]
@@ -46,14 +47,12 @@ def remove(name: NameArgument, config: ConfigOption = DEFAULT_CONFIGURATION) -> 
     click.echo(f"{name} is admitted no more; restart the system to end its open connections")
 
 
-def list_clients(config: ConfigOption = DEFAULT_CONFIGURATION, as_json: JsonOption = False) -> None:
+def list_clients(config: ConfigOption = DEFAULT_CONFIGURATION) -> Answer:
     """List the public keys with their roles. A secret is never printed."""
     directory = _directory(config)
-    if not as_json:
-        _print_all(directory)
-        return
     keys = [{"name": each.name, "role": each.role, "public": each.public.decode()} for each in clients(directory)]
-    print_json({"directory": str(directory), "server": public_key(directory, "server").decode(), "clients": keys})
+    found = {"directory": str(directory), "server": public_key(directory, "server").decode(), "clients": keys}
+    return Answer(found, lambda: _print_all(directory))
 
 
 def _directory(config: Path) -> Path:

@@ -19,6 +19,7 @@ from observer.brokers.accounts.clients import Brokers
 from observer.brokers.kis.calls import CALLS, Argument, KisCall
 from observer.brokers.kis.client import KisClient
 from observer.cli.context import ConfigOption, JsonOption, full_settings, print_json
+from observer.cli.frame import Answer
 from observer.cli.options import Argument as TypedArgument
 from observer.system.config import Settings
 
@@ -60,15 +61,15 @@ class CallShown(msgspec.Struct, frozen=True, kw_only=True):
     fields: Sequence[str]
 
 
-def list_calls(as_json: JsonOption = False) -> None:
+def list_calls() -> Answer:
     """List the calls: parameters, result, TR id and path."""
     shown = [_shown(call) for call in CALLS.values()]
-    if as_json:
-        print_json(shown)
-        return
-    for each in shown:
-        click.echo(f"{each.name} {' '.join(each.parameters)}".rstrip())
-        click.echo(f"    {each.returns}{', several rows' if each.many else ''}; {each.transaction} {each.path}")
+    lines = [
+        f"{each.name} {' '.join(each.parameters)}".rstrip()
+        + f"\n    {each.returns}{', several rows' if each.many else ''}; {each.transaction} {each.path}"
+        for each in shown
+    ]
+    return Answer(shown, "\n".join(lines))
 
 
 def run_call(

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import click
 import msgspec
-from click.exceptions import Exit
 
 from observer.archive.day import SealedDay, sealed_day, sealed_days
 from observer.archive.settings import missing_libraries
@@ -18,7 +17,7 @@ from observer.base.clock import clock_from_environment
 from observer.base.errors import ConfigError, DataFileError, NoDataError, TargetError
 from observer.base.local_time import local_datetime
 from observer.cli.context import (
-    ConfigOption,
+    CONFIG_HELP,
     DayArgument,
     JsonOption,
     asked_day,
@@ -27,11 +26,11 @@ from observer.cli.context import (
     stored_day,
     today,
 )
+from observer.cli.frame import Answer
 from observer.cli.options import Option
 from observer.cli.removed import days_of_lake, folder_of_lake
 from observer.cli.steps import Step, run_shown
-from observer.cli.tables import Table
-from observer.cli.tables import show as show_table
+from observer.cli.tables import Table, show
 from observer.store.days import DayReader
 from observer.store.exports import ledgers_folder
 from observer.system.config import Settings
@@ -125,6 +124,9 @@ def lake_of(config: Path | None) -> Lake:
     return Lake(settings, folder_of_lake(settings), settings.store.url, settings.instance.market)
 
 
+LakeOption = Annotated[Lake, Option("--config", help=CONFIG_HELP, made=lake_of)]
+
+
 def require_extra() -> None:
     """Return if what the lake needs is installed. Raises ConfigError otherwise."""
     if text := missing_libraries():
@@ -145,7 +147,7 @@ def _write_line(text: str) -> None:
 
 
 def seal_command(
-    day: DayArgument = None, every: AllOption = False, config: ConfigOption = None, as_json: JsonOption = False
+    day: DayArgument = None, every: AllOption = False, *, lake: LakeOption, as_json: JsonOption = False
 ) -> None:
     """Seal a finished day, or bring it up to date.
 
@@ -155,7 +157,6 @@ def seal_command(
     A line for each day as soon as it is sealed. Exit status 0: sealed and verified; 1: another process seals, a day is
     wrong, or the database failed; 130 after ctrl-C.
     """
-    lake = lake_of(config)
     from observer.archive.day_files import DayFiles
     from observer.archive.sealing import seal_days  # it loads pyarrow
 
@@ -221,7 +222,7 @@ def _text(line: SealedLine) -> str:
 # --- status -----------------------------------------------------------------------------------------------------------
 
 
-def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def status(lake: LakeOption) -> Answer:
     """List the sealed days, and the stored days that are not.
 
     A version above 1: the day changed after it was sealed. Bytes a trade are those of the trades' file. Database: hot,
@@ -229,7 +230,6 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     keep_days); N left, they are being removed. Target ([lake] target): published, the object store has the day as it is
     here; behind, an earlier state of it; no, none.
     """
-    lake = lake_of(config)
     from observer.store.sealing import SealingReader
 
     days, published, now = sealed_days(lake.folder), _published(lake), today(lake.settings.run)
@@ -239,15 +239,16 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         found = [_status_line(reader, day, stored, published) for day in days]
     found += [StatusLine(day, lake.market, is_sealed=False) for day in stored if day < now and day not in known]
     found.sort(key=lambda line: (line.session_date, line.market))
-    if as_json:
-        print_json(found)
-        return
+    return Answer(found, lambda: _show_status(lake, found, has_target=published is not None))
+
+
+def _show_status(lake: Lake, found: Sequence[StatusLine], *, has_target: bool) -> None:
     if not found:
         raise NoDataError(f"no day is stored, and none is sealed in {lake.folder}: `observer run` stores days")
-    rows = [_cells(line, has_target=published is not None) for line in found]
+    rows = [_cells(line, has_target=has_target) for line in found]
     right = ("kinds", "rows", "MB", "bytes a trade", "version")
     cells = [list(row.values()) for row in rows]
-    show_table(Table(list(rows[0]), cells, str(lake.folder), right, optional=("kinds", "market")))
+    show(Table(list(rows[0]), cells, str(lake.folder), right, optional=("kinds", "market")))
 
 
 def _published(lake: Lake) -> Mapping[tuple[str, str], SealedDay] | None:
@@ -316,15 +317,14 @@ def _cells(line: StatusLine, *, has_target: bool) -> Mapping[str, str]:
 
 
 def verify_command(
-    day: DayArgument = None, every: AllOption = False, config: ConfigOption = None, as_json: JsonOption = False
-) -> None:
+    day: DayArgument = None, every: AllOption = False, *, lake: LakeOption, as_json: JsonOption = False
+) -> Answer:
     """Compare sealed days with their digests and the database. Exit status 1: one differs.
 
     Each version's file is read whole, also at the object store ([lake] target). Rows of the database are compared as
     long as it has rows of that day. What differs is verified again after the end of a process that changes the lake:
     beside `lake seal --all` the command waits for the end of its last day.
     """
-    lake = lake_of(config)
     _require_one(day, every=every)
     days = lake.sealed
     if not every:
@@ -336,17 +336,17 @@ def verify_command(
         )
     target = lake.open_target()
     found = run_shown(partial(_verified, lake, days, target), as_json=as_json)
-    if as_json:
-        print_json(found)
-    for each in () if as_json else found:
-        for problem in each.problems:
-            click.echo(f"{each.session_date}: {problem}", err=True)
-        if not each.problems:
-            compared = f"{each.compared_rows:,} compared with the database"
-            also = f", also at {target.url}" if target else ""
-            click.echo(f"{each.session_date}: whole, {each.rows:,} rows of {each.kinds} kinds, {compared}{also}")
-    if any(each.problems for each in found):
-        raise Exit(1)
+
+    def shown() -> None:
+        for each in found:
+            for problem in each.problems:
+                click.echo(f"{each.session_date}: {problem}", err=True)
+            if not each.problems:
+                compared = f"{each.compared_rows:,} compared with the database"
+                also = f", also at {target.url}" if target else ""
+                click.echo(f"{each.session_date}: whole, {each.rows:,} rows of {each.kinds} kinds, {compared}{also}")
+
+    return Answer(found, shown, status=int(any(each.problems for each in found)))
 
 
 def _verified(
@@ -378,7 +378,7 @@ def _verified(
 # --- publish ----------------------------------------------------------------------------------------------------------
 
 
-def publish_command(day: DayArgument = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def publish_command(day: DayArgument = None, *, lake: LakeOption, as_json: JsonOption = False) -> Answer:
     """Publish sealed days at the object store.
 
     All days that are not at the target of [lake], or not as they are here; the lake's process does it each day after
@@ -389,7 +389,6 @@ def publish_command(day: DayArgument = None, config: ConfigOption = None, as_jso
     """
     from observer.archive.copying import publish_days
 
-    lake = lake_of(config)
     again = None if day is None else lake.asked(day)
     days = lake.sealed
     if again is not None and again not in {each.session_date for each in days}:
@@ -409,7 +408,4 @@ def publish_command(day: DayArgument = None, config: ConfigOption = None, as_jso
         return found
 
     found = run_shown(publishing, as_json=as_json)
-    if as_json:
-        print_json(found)
-    else:
-        click.echo(f"{len(days)} sealed days: {len(found)} published now, {len(days) - len(found)} were there")
+    return Answer(found, f"{len(days)} sealed days: {len(found)} published now, {len(days) - len(found)} were there")

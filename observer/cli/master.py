@@ -22,7 +22,8 @@ from observer.base.errors import ConfigError, DataFileError, NoDataError, did_yo
 from observer.base.settings import endpoints_of, is_reachable
 from observer.brokers.accounts.clients import listing_files
 from observer.brokers.broker import broker_named
-from observer.cli.context import ConfigOption, JsonOption, full_settings, market_time_ns, print_error, print_json
+from observer.cli.context import JsonOption, SettingsOption, market_time_ns, print_error
+from observer.cli.frame import Answer
 from observer.cli.master_queries import Region, local_files
 from observer.cli.master_tables import change_line, counts_text, show_checks, show_dry_run, show_verified
 from observer.cli.options import Argument, Option
@@ -55,11 +56,11 @@ def update(
     every: Annotated[bool, Option("--all", help="All exchanges of the configuration.")] = False,
     force: Annotated[bool, Option("--force", help="Download even what seems not to have changed.")] = False,
     dry_run: Annotated[bool, Option("--dry-run", help="Print what would change, and change nothing.")] = False,
-    config: ConfigOption = None,
+    *,
+    settings: SettingsOption,
     as_json: JsonOption = False,
 ) -> None:
     """Check master files now, and apply their changes. The running system does it, or this command where none runs."""
-    settings = full_settings(config)
     exchanges = _exchanges(settings, exchange, every=every)
     _require_broker(settings)
     console = Console(stderr=True, quiet=as_json)
@@ -84,21 +85,20 @@ def update(
 
 def approve(
     run: Annotated[str, Argument(help="The run, as `observer master status` names it.")],
-    config: ConfigOption = None,
+    *,
+    settings: SettingsOption,
 ) -> None:
     """Apply the changes of a run with pending approval. The running system does it, or this command where none runs."""
-    settings = full_settings(config)
     click.echo(_do(settings, "master_approve", [run], lambda sync: sync.approve(run, EXCHANGES)))
 
 
-def restore(exchange: ExchangeOption, config: ConfigOption = None) -> None:
+def restore(exchange: ExchangeOption, settings: SettingsOption) -> None:
     """Restore the newest backup of an exchange's file.
 
     It is judged as any version before it is applied. The file in force becomes a backup. The next check downloads the
     host's version again where it differs. Exit status 1: many changes are held for approval, and the file in force
     stays until they are approved.
     """
-    settings = full_settings(config)
     [name] = _exchanges(settings, [exchange], every=False)
     began_ns = market_time_ns(settings.run)
     _do(settings, "master_restore", [name], lambda sync: sync.restore(name))
@@ -118,11 +118,10 @@ def diff(
     exchange: ExchangeOption,
     old: Annotated[Path | None, Option(help="An unpacked file; without it the newest backup.")] = None,
     new_file: Annotated[Path | None, Option("--new", help="Another; without it the one in force.")] = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
+    *,
+    settings: SettingsOption,
+) -> Answer:
     """Show how two versions of an exchange's file differ. Prices and capitalisation are listed apart."""
-    settings = full_settings(config)
     [name] = _exchanges(settings, [exchange], every=False)
     local = local_files(settings)
     before = old or next(iter(local.backups(name)), None)
@@ -131,26 +130,20 @@ def diff(
     read = broker_named(settings.provider).listings
     known, listings = (listings_in(path, name, read) for path in (before, new_file or local.path(name)))
     changes = difference({listing.symbol: (listing, True) for listing in known}, listings)
-    if as_json:
-        print_json(changes)
-        return
-    for change in changes:
-        click.echo(change_line(change))
-    click.echo(f"[{name}] {counts_text(changes)}")
+    return Answer(changes, "\n".join([*map(change_line, changes), f"[{name}] {counts_text(changes)}"]))
 
 
 def verify(
     region: Annotated[Region | None, Option(help="The region; default: every configured exchange.")] = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
+    *,
+    settings: SettingsOption,
+) -> Answer:
     """Compare the listings in the database with the files.
 
     All configured exchanges, or those of a region.
 
     Exit status 1: they differ.
     """
-    settings = full_settings(config)
     exchanges = [each for each in settings.reference.exchanges if region is None or each in REGIONS[region]]
     if not exchanges:
         where = f" of {region}" if region else ""
@@ -158,12 +151,7 @@ def verify(
     local, broker = local_files(settings), broker_named(settings.provider)
     with ListingReader(settings.store.url) as reader:
         found = [verify_exchange(reader, local, broker, each) for each in exchanges]
-    if as_json:
-        print_json(found)
-    else:
-        show_verified(found)
-    if any(each.problems for each in found):
-        raise Exit(1)
+    return Answer(found, lambda: show_verified(found), status=int(any(each.problems for each in found)))
 
 
 @contextlib.contextmanager

@@ -2,8 +2,8 @@
 
     def show(symbol: Annotated[str, Argument(help="The symbol.")], limit: Annotated[int, Option(min=1)] = 20) -> None:
 
-is a command with an argument SYMBOL and an option --limit. On click alone: typer 0.29 builds a pydantic model for each
-option, 0.1 s for each command; the whole `observer status` may take 0.15.
+is a command with an argument SYMBOL and an option --limit (`frame`). On click alone: typer 0.29 builds a pydantic
+model for each option, 0.1 s for each command; the whole `observer status` may take 0.15.
 """
 
 import inspect
@@ -11,20 +11,17 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import click
 
 from observer.base.errors import ConfigError
 
-CONTEXT_SETTINGS: Final = {"help_option_names": ["-h", "--help"]}
-
-_Made = TypeVar("_Made", bound=click.Command)
-
 
 class Option:
     """An option; without `names` the parameter's own, `--dry-run` for dry_run. `min` and `max` are inclusive. `bare` is
-    the value of an option that stands without one.
+    the value of an option that stands without one. An option with `made` is a path that may be left out: its function
+    gets what `made` returns for it, once all that was typed is right.
     """
 
     def __init__(
@@ -36,6 +33,7 @@ class Option:
         metavar: str | None = None,
         parser: Callable[[str], object] | None = None,
         bare: str | None = None,
+        made: Callable[[Any], object] | None = None,
     ) -> None:
         self.names = names
         self.help = help
@@ -44,33 +42,28 @@ class Option:
         self.metavar = metavar
         self.parser = parser
         self.bare = bare
+        self.made = made
 
 
 class Argument(Option):
     """An argument; one with a default may be left out."""
 
 
-def command_of(
-    name: str,
-    function: Callable[..., object],
-    cls: Callable[..., _Made] = click.Command,  # type: ignore[assignment]  # another class comes from the caller
-    **attributes: Any,
-) -> _Made:
-    """The command, or the group of the given class, that calls this function."""
-    hints = get_type_hints(function, include_extras=True)
-    parameters = inspect.signature(function).parameters.values()
-    return cls(
-        name=name,
-        callback=function,
-        params=[_parameter(each.name, hints[each.name], each.default) for each in parameters],
-        context_settings=CONTEXT_SETTINGS,
-        **{"help": inspect.getdoc(function), **attributes},
-    )
+JSON = Annotated[bool, Option("--json", help="Print JSON.")]
 
 
-def _parameter(name: str, hint: Any, default: Any) -> click.Parameter:
+def made_with(hint: Any) -> Callable[[Any], object] | None:
+    """What makes the function's value of the typed one; None: it is the typed one."""
+    found: Callable[[Any], object] | None = get_args(hint)[1].made if get_origin(hint) is Annotated else None
+    return found
+
+
+def parameter(name: str, hint: Any, default: Any) -> click.Parameter:
+    """The parameter of a command, of its function's parameter."""
     assert get_origin(hint) is Annotated, f"{name} is annotated with an Option or an Argument"
     annotation, stated = get_args(hint)
+    if stated.made is not None:
+        annotation, default = Path | None, None
     is_many = _is_list(annotation)
     common: dict[str, Any] = {
         "type": _type_of(annotation, stated),

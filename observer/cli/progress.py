@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from observer.brokers import broker as interfaces
 
@@ -14,6 +14,13 @@ SHOWN_AFTER_S: Final = 2.0  # machine seconds; what is over sooner needs no bar
 
 Bars = Callable[[str], interfaces.Progress]
 """Gives what hears of an exchange's download."""
+
+
+def counting() -> Progress:
+    """Bars of what is counted, on the terminal of stderr; they are removed afterwards."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 @contextlib.contextmanager

@@ -5,16 +5,16 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 from click.exceptions import Exit
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.status import Status
 
 from bus.replay import CaptureSource, Replay
 from observer.base.errors import ConfigError
 from observer.base.signals import stopping_on_signals
+from observer.cli.context import print_error, print_json
 from observer.cli.options import Argument, Option
+from observer.cli.progress import counting
 from observer.system.replaying import RawReplaySummary, ReplaySummary, replay_committed, replay_raw
 
 FASTEST = "max"
@@ -88,11 +88,7 @@ def _factor(text: str) -> float | None:
 
 async def _show(replaying: Replay, source: CaptureSource) -> None:
     """Progress, on a terminal."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    with counting() as progress:
         task = progress.add_task(str(source.path), total=source.events)
         while True:
             progress.update(task, completed=replaying.committed)
@@ -101,7 +97,7 @@ async def _show(replaying: Replay, source: CaptureSource) -> None:
 
 def _print(summary: ReplaySummary, *, as_json: bool) -> None:
     if as_json:
-        sys.stdout.write(msgspec.json.encode(summary).decode() + "\n")
+        print_json(summary)
     else:
         known = summary.committed - summary.replayed
         sys.stdout.write(
@@ -109,14 +105,14 @@ def _print(summary: ReplaySummary, *, as_json: bool) -> None:
             f"({summary.replayed:,} replayed in {summary.wall_s:.1f} s, {known:,} were there)\n"
         )
     if summary.torn_bytes:
-        sys.stderr.write(f"observer: the capture's torn tail of {summary.torn_bytes:,} bytes holds no whole record\n")
+        print_error(f"the capture's torn tail of {summary.torn_bytes:,} bytes holds no whole record")
     if summary.absent:
-        sys.stderr.write(f"observer: the capture itself has missing ranges: {summary.absent:,} events are not in it\n")
+        print_error(f"the capture itself has missing ranges: {summary.absent:,} events are not in it")
 
 
 def _print_raw(summary: RawReplaySummary, *, as_json: bool) -> None:
     if as_json:
-        sys.stdout.write(msgspec.json.encode(summary).decode() + "\n")
+        print_json(summary)
         return
     sys.stdout.write(f"{summary.folder}: {summary.records:,} records in {summary.files} files\n")
     for kind, count in summary.kinds.items():
@@ -125,4 +121,4 @@ def _print_raw(summary: RawReplaySummary, *, as_json: bool) -> None:
         if count := getattr(summary, what):
             sys.stdout.write(f"{count:>12,} answers {what}\n")
     if summary.torn_bytes:
-        sys.stderr.write(f"observer: torn tails of {summary.torn_bytes:,} bytes hold no whole record\n")
+        print_error(f"torn tails of {summary.torn_bytes:,} bytes hold no whole record")

@@ -5,15 +5,18 @@ the answer says why, 2 it could not be asked: no system runs here, or the comman
 """
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
 
 import click
-from click.exceptions import Exit
 
 from bus.commands import Done, EachReply, OrderReply, Refused, ReloadReply, Reply, Request, StatusReply, UnderWay
 from observer.base.errors import ConfigError
 from observer.base.settings import RunSettings, endpoints_of
-from observer.cli.context import ANSWER_S, print_error, print_json, running_system
+from observer.cli.context import ANSWER_S, CONFIG_HELP, print_error, running_system
+from observer.cli.frame import Answer
+from observer.cli.options import Option
 from observer.cli.tables import show_text
 
 
@@ -24,6 +27,14 @@ def ask(request: Request, config: Path | None) -> Reply:
         ConfigError: no system runs here, or it does not answer.
     """
     return ask_system(request, running_system(config))
+
+
+def asking(config: Path | None) -> Callable[[Request], Answer]:
+    """What asks the selected system; a refusal ends the command with status 1."""
+    return lambda request: answer_of(ask(request, config))
+
+
+AskOption = Annotated[Callable[[Request], Answer], Option("--config", help=CONFIG_HELP, made=asking)]
 
 
 def ask_system(request: Request, run: RunSettings) -> Reply:
@@ -50,12 +61,12 @@ def ask_system(request: Request, run: RunSettings) -> Reply:
 
 def show(reply: Reply, *, as_json: bool) -> None:
     """Print the reply; a refusal goes to stderr and ends with status 1."""
-    if as_json:
-        print_json(reply)
-    else:
-        _print(reply)
-    if _is_refusal(reply):
-        raise Exit(1)
+    answer_of(reply).print(as_json=as_json)
+
+
+def answer_of(reply: Reply) -> Answer:
+    """The reply as a command's answer."""
+    return Answer(reply, lambda: _print(reply), status=int(_is_refusal(reply)))
 
 
 def _print(reply: Reply) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from observer.base.errors import TransportError
 from observer.cli.demo import MoreRecords, demo, faults, next_commands, program_of
-from observer.cli.options import command_of
+from observer.cli.frame import command_of
 from tests.demo.test_demo_summary import but
 
 HERE = Path("demo")

@@ -34,7 +34,6 @@ ASKED: Final[Mapping[str, Sequence[str]]] = {
         "alerts",
         "backup list",
         "config show",
-        "enrich codes",
         "enrich show",
         "etf report",
         "keys list",
@@ -107,7 +106,7 @@ NOT_ASKED: Final[Mapping[str, Sequence[str]]] = {  # by the reason: commands, or
     "asks the broker or another host": ("alerts test", "backfill bars", "enrich download", "kis call", "lake publish"),
     "follows or is a running system": ("capture", "demo", "run", "simulator", "tail"),
     "measures": ("bench",),
-    "needs samples of master files": ("enrich learn", "enrich run", "master update"),
+    "needs samples of master files": ("enrich run", "master update"),
     "writes configurations, keys or databases": ("backup", "init", "keys", "lake seal", "replay"),
 }
 VALUES: Final[Mapping[str, Sequence[Any]]] = {  # by the name of a parameter, of a method or of a route

@@ -11,7 +11,6 @@ from observer.base.clock import ManualClock
 from observer.base.local_time import local_ns
 from observer.reference.sectors import jobs as sectors
 from observer.reference.sectors.codes import CodeMeaning, CodeTable
-from observer.reference.sectors.files import write_table
 from observer.reference.sectors.options import EnrichmentProcess
 from observer.reference.sectors.settings import SectorSettings
 from observer.store.sectors import SectorReader
@@ -21,6 +20,7 @@ from observer.system.worker import Worker
 from tests.cli.test_cli_capture import core_writer
 from tests.day_plans import day_plan
 from tests.folders import short_folder
+from tests.realdata.sector_codes import write_table
 from tests.store.listings import listing_changed
 from tests.store.migrated import make_database
 from workers import etf

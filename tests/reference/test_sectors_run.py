@@ -11,15 +11,16 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from observer.base.clock import CLOCK_VARIABLE, ScaledClock
 from observer.base.errors import ConfigError, DatabaseInUseError, NoDataError, StoreError
 from observer.base.settings import endpoints_of, load_base_settings
 from observer.base.units import NS_PER_S
-from observer.cli.app import command_line
+from observer.cli.app import command_line, group_of
 from observer.cli.enrich import ingest_of
 from observer.reference.sectors.codes import CodeMeaning, CodeTable
-from observer.reference.sectors.files import read_market, write_table
+from observer.reference.sectors.files import read_market
 from observer.reference.sectors.run import INTERRUPTED, enrich, exit_status
 from observer.store.engine import migrate
 from observer.store.reader import StoreReader
@@ -27,6 +28,8 @@ from observer.store.sectors import SectorReader
 from observer.store.writer import StoreWriter
 from tests.brokers.test_providers_kis_masters_overseas import HONG_KONG
 from tests.cli.test_cli_capture import configured_folder, core_writer
+from tests.realdata.sector_codes import COMMANDS as LEARNING
+from tests.realdata.sector_codes import write_table
 from tests.reference.enriching_program import MASTERS, SNAPSHOT, TABLES, options
 from tests.reference.yahoo_stand_in import YahooStandIn
 from tests.store.migrated import make_database
@@ -248,19 +251,23 @@ def test_wrong_options_are_named(folder, words, name):
         command_line()(["enrich", "run", "--config", "observer.toml", *words])
 
 
-def test_learned_tables_state_their_accuracy_on_held_back_stocks(folder, capsys):
+def test_learned_tables_state_their_accuracy_on_held_back_stocks(folder):
     codes = [record(f"{number:05}", "610") for number in range(200, 300)]
     (MASTERS / "HKSMST.COD").write_bytes("".join(codes).encode("cp949"))
     rows = "".join(f"{number:04}.HK,Financials\n" for number in range(200, 300))
     Path("known.csv").write_text(f"symbol,sector\n{rows}")
-    assert typed("learn", "--masters", "masters", "--known", "known.csv", "--out", "learned", "--codes") == 0
-    reported = capsys.readouterr().out
+    ran = CliRunner().invoke(
+        group_of("sector_codes", LEARNING),
+        ["learn", "--masters", "masters", "--known", "known.csv", "--out", "learned", "--codes"],
+    )
+    assert ran.exit_code == 0
+    reported = ran.output
     assert "100.0 %" in reported
     assert "US, CN, JP, VN: unmeasured" in reported
     table = json.loads(Path("learned/HK.json").read_text())
     assert (table["examples"], table["claimed"], table["right"]) == (100, 500, 500)
-    assert typed("codes", "--tables", "learned", "--json") == 0
-    assert json.loads(capsys.readouterr().out)["HK"] == table
+    ran = CliRunner().invoke(group_of("sector_codes", LEARNING), ["codes", "--tables", "learned", "--json"])
+    assert json.loads(ran.output)["HK"] == table
 
 
 def test_master_files_may_be_packed_and_in_either_case(folder):

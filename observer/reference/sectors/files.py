@@ -11,7 +11,6 @@ from observer.brokers.bodies import MASTER_FILE_BYTES_MAX, only_member
 from observer.brokers.broker import DEFAULT_BROKER, broker_named
 from observer.reference.listings.model import KOREA, STOCK_GROUP, Listing
 from observer.reference.sectors.codes import CodeTable
-from observer.reference.sectors.finance_database import KnownSector, read_known_sectors
 from observer.reference.sectors.model import EXCHANGES, REGIONS, Region, Security
 
 
@@ -69,18 +68,6 @@ def _security(region: Region, listing: Listing) -> Security:
     return Security(region, listing.exchange, listing.symbol, listing.english_name, listing.sector_code)
 
 
-def read_known(path: Path, region: Region) -> Mapping[str, KnownSector]:
-    """The known sectors of a region: of `REGION.csv` in a folder (none without it), or of one file for all regions.
-
-    Raises:
-        DataFileError: it cannot be read.
-    """
-    if not path.is_dir():
-        return read_known_sectors(path)
-    file = path / f"{region}.csv"
-    return read_known_sectors(file) if file.exists() else {}
-
-
 def read_tables(folder: Path) -> dict[Region, CodeTable]:
     """The tables of codes that are in a folder, one file for each region (`US.json`).
 
@@ -97,15 +84,6 @@ def read_tables(folder: Path) -> dict[Region, CodeTable]:
         except (OSError, ValueError, RecursionError) as error:
             raise DataFileError(f"cannot read {path}: {error}") from error
     return tables
-
-
-def write_table(folder: Path, table: CodeTable) -> Path:
-    """Write a region's table, one line for each code, so that a diff is readable."""
-    path = folder / f"{table.region}.json"
-    head = msgspec.json.encode({key: value for key, value in msgspec.structs.asdict(table).items() if key != "codes"})
-    codes = ",\n".join(f"  {msgspec.json.encode(meaning).decode()}" for meaning in table.codes)
-    write_whole(path, f'{head.decode().removesuffix("}")},"codes":[\n{codes}\n]}}\n')
-    return path
 
 
 def write_whole(path: Path, text: str) -> None:
