@@ -153,11 +153,10 @@ class Listeners(msgspec.Struct, frozen=True):
 
 
 class Machine(msgspec.Struct, frozen=True):
-    """What the machine gives: time, chance and memory. `monotonic_s` counts seconds, `share` is uniform over [0, 1)."""
+    """What the machine gives: time and chance. `monotonic_s` counts seconds, `share` is uniform over [0, 1)."""
 
     monotonic_s: Callable[[], float] = time.monotonic
     share: Callable[[], float] = random.Random().random
-    credit_events: int = CREDIT_EVENTS
 
 
 def ingest_socket(address: Address) -> zmq.SyncSocket:
@@ -183,7 +182,7 @@ class Ingest:
         retry_on: the errors of the sink that pass.
         listeners: hear of the database's troubles.
         backed_up: the numbers that two verified backups hold, by stream.
-        machine: time, chance and memory.
+        machine: time and chance.
     """
 
     def __init__(
@@ -401,7 +400,7 @@ class Ingest:
         safe = self._backed_up()
         # A database below a package is about to be delivered to: the archive must keep that.
         backed_up = {stream: min(safe[stream], mark) for stream, mark in marks.items() if stream in safe}
-        self._send(route, Welcome(marks, self._machine.credit_events, self._receiver.epoch, taken, backed_up))
+        self._send(route, Welcome(marks, CREDIT_EVENTS, self._receiver.epoch, taken, backed_up))
 
     def _report_lacking(self) -> None:
         self._lacking = {stream: each for stream, each in self._lacking.items() if each[0] < each[1]}

@@ -33,8 +33,9 @@ from observer.store.reporting_writer import ReportingWriter
 from observer.store.statistics import StatisticsJob
 from observer.store.systems import this_system
 from observer.store.write_ahead_log import folded_at_end
+from observer.supervisor.lifeline import LIFELINE_VARIABLE
 from observer.system.refusals import Refusals, refused_messages
-from observer.system.worker import LIFELINE_VARIABLE, Worker, run
+from observer.system.worker import Worker, run
 from observer.system.writer_process import RESTORES_VARIABLE
 
 logger = logging.getLogger(__name__)

@@ -5,8 +5,7 @@ Also runs the sector jobs, if configured.
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Sequence
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,7 @@ from bus.events import EtfJob
 from observer.calendar.day_file import read_trading_days
 from observer.calendar.phases import DayPlan
 from observer.monitoring.jobs import Job, run_jobs
-from observer.reference.etf.collector import EtfCalls, EtfCollector, record_end
+from observer.reference.etf.collector import EtfCollector, record_end
 from observer.reference.etf.report import JOBS
 from observer.reference.etf.schedule import jobs_to_do
 from observer.reference.etf.sources import EtfSources
@@ -42,7 +41,7 @@ async def etf(worker: Worker) -> None:
                 ),
                 clock=worker.clock,
                 publisher=producer,
-                open_calls=_opening(worker),
+                open_calls=lambda: worker.brokers().rest(),  # reads the keys and loads the network library
                 trading_days=partial(_trading_days, worker),
                 settled=partial(worker.settled, producer),
                 alerts=worker.alerts,
@@ -56,11 +55,6 @@ async def etf(worker: Worker) -> None:
                     due = await asyncio.to_thread(_jobs_to_do, worker, plan, reader)
                     jobs = [Job(name, at_ns, partial(_run_due, collector, name, plan, at_ns)) for name, at_ns in due]
                     await worker.run_jobs(jobs, plan.ends_ns)
-
-
-def _opening(worker: Worker) -> Callable[[], AbstractAsyncContextManager[EtfCalls]]:
-    """A function that opens the broker's client; its first request reads the keys and loads the network library."""
-    return lambda: worker.brokers().rest()
 
 
 def _trading_days(worker: Worker) -> Sequence[date]:

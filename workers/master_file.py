@@ -21,6 +21,7 @@ from observer.reference.listings.jobs import MasterFileJobs
 from observer.reference.listings.model import Listing
 from observer.reference.listings.sync import MasterFiles
 from observer.reference.universe.builder import UniverseBuilder
+from observer.reference.universe.parts import UniverseParts
 from observer.store.reader import StoreReader
 from observer.system.config import session_file
 from observer.system.worker import Worker, run
@@ -83,7 +84,7 @@ def universe_builder(
     """The builder of this process: `rest` answers for every venue; `settled` returns when what was published is
     stored.
     """
-    return UniverseBuilder(
+    parts = UniverseParts(
         provider=worker.settings.provider,
         settings=worker.settings.selection.universe,
         venues=worker.settings.universe,
@@ -100,6 +101,7 @@ def universe_builder(
         settled=settled,
         alerts=worker.alerts,
     )
+    return UniverseBuilder(parts)
 
 
 class _Calendar(msgspec.Struct, frozen=True):

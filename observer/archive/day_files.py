@@ -24,6 +24,7 @@ from typing import Any, Final
 import msgspec
 
 from observer.archive.day import PARTITIONED_BY, SealedDay
+from observer.archive.target import is_same, put_in_place, staged_beside
 from observer.base.errors import DataFileError, StoppedError
 from observer.base.files import make_private_folder, read_file, replace_file, replacing, sync_path
 from observer.store.day_rows import DayRowsReader
@@ -36,7 +37,6 @@ _KINDS: Final[Mapping[str, Sequence[str]]] = {
     "scalp": (_CONFLATED, _TRADES, "recovered_minute_bars"),  # a changed file of trades states that the first is done
 }
 _SUFFIX: Final = ".parquet"
-_STAGED_SUFFIX: Final = ".new"
 _TABLE_SUFFIX: Final = ".csv"
 _ROWS: Final = ".rows.json"  # beside the tables: the rows by kind that they are made of
 _UNFINISHED: Final = ".*.part"  # what a kill leaves of a table
@@ -46,9 +46,9 @@ _PARTS: Final = 5  # of a path: track, provider, market, day, file
 
 
 def is_day_file(path: PurePath) -> bool:
-    """Whether this path below the folder of the ledgers is that of a day file, or of one that is being written."""
+    """Whether this path below the folder of the ledgers is that of a day file."""
     is_named = len(path.parts) == _PARTS and path.stem in _KINDS.get(path.parts[0], ())
-    return is_named and path.suffix in {_SUFFIX, _STAGED_SUFFIX, _TABLE_SUFFIX}
+    return is_named and path.suffix in {_SUFFIX, _TABLE_SUFFIX}
 
 
 def table_bytes(ledgers: Path, days: int) -> Mapping[str, int]:
@@ -87,8 +87,6 @@ class DayFiles(msgspec.Struct, frozen=True):
             DataFileError: a version's file is damaged or gone.
             OSError: likewise, or the folder cannot be written.
         """
-        from observer.archive.repair import is_same, put_in_place  # they load pyarrow, which a backup does without
-
         changed = []
         for track, kinds in _KINDS.items():
             folder = self._folder_of(track, day.market, day.session_date)
@@ -97,14 +95,13 @@ class DayFiles(msgspec.Struct, frozen=True):
                     continue
                 source = lake / day.name_of(kind, newest)
                 target = folder / f"{kind}{_SUFFIX}"
-                staged = target.with_suffix(_STAGED_SUFFIX)
                 if kind == _CONFLATED and (trades := day.newest(_TRADES)) is not None:
                     of_trades = lake / day.name_of(_TRADES, trades)
                     is_done = is_same(of_trades, target.with_stem(_TRADES))
                     versions = f"{newest.version} {trades.version}".encode()
-                    found = _put_unheld(source, of_trades, target, staged, versions, is_done=is_done)
+                    found = _put_unheld(source, of_trades, target, versions, is_done=is_done)
                 else:
-                    found = put_in_place(source, target, staged)
+                    found = put_in_place(source, target)
                 target.with_suffix(_TABLE_SUFFIX).unlink(missing_ok=True)  # from before there was a lake
                 if found:
                     changed.append(target)
@@ -147,18 +144,18 @@ def _names(folder: Path) -> set[str]:
     return set(os.listdir(folder)) if folder.is_dir() else set()  # noqa: PTH208 - paths of pathlib take longer
 
 
-def _put_unheld(source: Path, trades: Path, target: Path, staged: Path, versions: bytes, *, is_done: bool) -> bool:
+def _put_unheld(source: Path, trades: Path, target: Path, versions: bytes, *, is_done: bool) -> bool:
     """Reduce the file of conflated rows to the shares that only they hold. Returns whether the file changed. `is_done`:
     the trades' file is unchanged, so the target changes only if the conflated rows did.
     """
-    from observer.archive.repair import is_same, put_in_place
-    from observer.archive.unheld import versions_of, write_unheld
+    from observer.archive.unheld import versions_of, write_unheld  # it loads pyarrow, which a backup does without
 
     is_current = versions_of(target) == versions
     if is_current or (is_done and is_same(source, target)):
         return False
+    staged = staged_beside(target)
     if not write_unheld(source, trades, staged, versions):
-        return put_in_place(source, target, staged)
+        return put_in_place(source, target)
     staged.replace(target)
     sync_path(target.parent)
     return True

@@ -5,9 +5,7 @@
 """
 
 import contextlib
-import fcntl
 import hashlib
-import os
 import shutil
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,7 +41,8 @@ from observer.archive.package import (
 )
 from observer.archive.target import copy_file
 from observer.base.errors import DataFileError
-from observer.base.files import PRIVATE_FILE, make_private_folder, replace_file, sync_path
+from observer.base.file_lock import FileLock
+from observer.base.files import make_private_folder, replace_file, sync_path
 from observer.base.instance import Instance
 from observer.store.backup import SQLITE_COPY, content_of, copy_database, copy_name, selected_schema
 
@@ -83,7 +82,7 @@ def make(folder: Path, contents: Contents, kind: Kind, now_ns: int, stop: thread
         In each case no new package is there, and the earlier ones are untouched.
     """
     path = folder / _new_name(folder, package_name(now_ns, kind, contents.instance))
-    with _errors_of(folder), _alone(folder), _unfinished(folder, path.name) as unfinished:
+    with _alone(folder), _unfinished(folder, path.name) as unfinished:
         earlier = _verified(folder, contents.instance)
         files, bundles = _pack_folders(contents, unfinished, earlier, stop)
         files += _copy_configuration(contents, unfinished)
@@ -107,9 +106,6 @@ def make(folder: Path, contents: Contents, kind: Kind, now_ns: int, stop: thread
         replace_file(unfinished / DIGEST, digest_line_of(described))
         if problems := verify(unfinished, now_ns, stop):
             raise DataFileError(f"the new package differs from what was written: {'; '.join(problems)}")
-        _sync_folders(unfinished)
-        unfinished.rename(path)
-        sync_path(folder)
     return read_package(path)
 
 
@@ -122,36 +118,32 @@ def _new_name(folder: Path, first: str) -> str:
 
 
 @contextlib.contextmanager
-def _errors_of(folder: Path) -> Iterator[None]:
+def _alone(folder: Path) -> Iterator[None]:
+    """Exclude other processes that make or delete packages; the system's refusals are DataFileErrors."""
     try:
-        yield
+        make_private_folder(folder)
+        with contextlib.closing(FileLock(folder / _LOCK)) as lock:
+            if not lock.take():
+                raise DataFileError(f"another process makes a backup in {folder}: try again when it has ended")
+            yield
     except OSError as error:
         where = error.filename or folder
         raise DataFileError(f"no backup in {folder}: {where}: {error.strerror or error}") from error
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    make_private_folder(folder)
-    descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise DataFileError(f"another process makes a backup in {folder}: try again when it has ended") from None
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
 def _unfinished(folder: Path, name: str) -> Iterator[Path]:
-    """A new folder for a package; it is gone afterwards, unless it has its final name then."""
+    """A new folder for a package; it gets the package's name when the block ends, and is gone when that fails."""
     for left in folder.glob(".*.unfinished"):  # of a process that was killed
         shutil.rmtree(left)
     unfinished = folder / f".{name}.unfinished"
     unfinished.mkdir(mode=0o700)
     try:
         yield unfinished
+        for path in (*filter(Path.is_dir, unfinished.rglob("*")), unfinished):
+            sync_path(path)
+        unfinished.rename(folder / name)
+        sync_path(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
@@ -212,11 +204,6 @@ def _copy_configuration(contents: Contents, unfinished: Path) -> Iterator[Packag
         yield PackagedFile(f"{CONFIGURATION}/{name}", len(content), hashlib.sha256(content).hexdigest())
 
 
-def _sync_folders(path: Path) -> None:
-    for folder in (*(each for each in path.rglob("*") if each.is_dir()), path):
-        sync_path(folder)
-
-
 # --- copying and deleting ------------------------------------------------------------------------------------
 
 
@@ -233,7 +220,7 @@ def copy_package(package: Package, folder: Path, stop: threading.Event) -> Path:
     path = folder / package.name
     if path.exists():
         return path
-    with _errors_of(folder), _alone(folder), _unfinished(folder, package.name) as unfinished:
+    with _alone(folder), _unfinished(folder, package.name) as unfinished:
         earlier = _verified(folder, manifest.instance)
         for file in manifest.files:
             if not (file.path in manifest.bundles and link_from(earlier, unfinished, file, stop)):
@@ -242,9 +229,6 @@ def copy_package(package: Package, folder: Path, stop: threading.Event) -> Path:
             _copy_file(package.path / name, unfinished, name, stop)
         if problems := [found for file in manifest.files if (found := problem_of(unfinished, file, stop))]:
             raise DataFileError(f"the copy of {package.name} in {folder} differs: {'; '.join(problems)}")
-        _sync_folders(unfinished)
-        unfinished.rename(path)
-        sync_path(folder)
     return path
 
 
@@ -277,7 +261,7 @@ def delete_outdated(folder: Path, instance: Instance, kept: Mapping[Kind, int]) 
     Raises:
         DataFileError: the disk refused, or another process makes a package.
     """
-    with _errors_of(folder), _alone(folder):
+    with _alone(folder):
         for name in (gone := outdated(packages_of(folder, instance), kept)):
             leaving = folder / f".{name}.unfinished"  # half of a package must not look like one
             (folder / name).rename(leaving)

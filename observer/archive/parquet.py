@@ -182,7 +182,7 @@ def read_file(path: Path, columns: list[str] | None = None) -> Generator[pa.Reco
         UnreadableFileError: the file cannot be read; it may be whole.
         DataFileError: the file is missing or damaged.
     """
-    with _reading(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+    with reading(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
         yield from file.iter_batches(_ROWS_AT_ONCE, columns=columns)
 
 
@@ -209,12 +209,13 @@ def metadata_of(path: Path) -> dict[str, str]:
 
 def footer_of(path: Path) -> pq.FileMetaData:
     """The footer of a file: its columns, their statistics and the metadata. Raises as `read_file`."""
-    with _reading(path):
+    with reading(path):
         return pq.read_metadata(path)
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def reading(path: Path) -> Iterator[None]:
+    """Turn what the reading of a file raises into the errors of `read_file`."""
     try:
         yield
     except (OSError, pa.ArrowException) as error:

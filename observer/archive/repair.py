@@ -4,13 +4,8 @@ Each sealing begins with it, so it repairs what a kill left undone, and finds wh
 takes 0.17 s of processor time: the names and the manifests are read, and no Parquet.
 """
 
-import errno
-import filecmp
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
@@ -26,12 +21,9 @@ from observer.archive.day import (
     write_manifest,
 )
 from observer.archive.parquet import metadata_of
+from observer.archive.target import bring, is_same
 from observer.archive.verification import states_version, wrong_version
 from observer.base.errors import DataFileError
-from observer.base.files import sync_path
-
-# A file system without hard links says one of these.
-_NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EXDEV, errno.EMLINK, errno.ENOSYS})
 
 
 class Repaired(msgspec.Struct, frozen=True):
@@ -155,48 +147,8 @@ def publish(lake: Path, day: SealedDay, *, by_content: bool = False) -> bool:
                 lost.append(lost_text(str(own), kind, day.session_date, "is damaged" if is_there else "is gone"))
                 continue
             source, target = target, own
-        _replace_by_link(source, target, scratch_folder(lake) / f"{kind}.{day.session_date}.link")
+        bring(source, target)
         changed = True
     if lost:
         raise DataFileError("; ".join(lost))
     return changed
-
-
-def put_in_place(source: Path, target: Path, staged: Path) -> bool:
-    """Make the target a link to the source in one step, or a copy where there are no links; return whether it was
-    another file. `staged` is a path on the target's file system.
-
-    Raises:
-        OSError: the folder cannot be written, or the source is gone.
-    """
-    if is_same(source, target):
-        return False
-    _replace_by_link(source, target, staged)
-    return True
-
-
-def is_same(source: Path, target: Path, *, by_content: bool = False) -> bool:
-    """Whether the target is this version: the same file, or a copy of it."""
-    own = source.stat()
-    try:
-        there = target.stat()
-    except FileNotFoundError:
-        return False
-    if os.path.samestat(own, there):
-        return True
-    is_alike = (own.st_size, own.st_mtime_ns) == (there.st_size, there.st_mtime_ns)
-    return is_alike and (not by_content or filecmp.cmp(source, target, shallow=False))
-
-
-def _replace_by_link(source: Path, target: Path, staged: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    staged.unlink(missing_ok=True)
-    try:
-        os.link(source, staged)
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        shutil.copy2(source, staged)
-        sync_path(staged)
-    staged.replace(target)
-    sync_path(target.parent)

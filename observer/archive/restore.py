@@ -149,7 +149,6 @@ def put_back(lake: Path, plan: LakePlan, stop: threading.Event) -> Sequence[str]
 
     with locked(lake):
         for name, source in plan.files.items():
-            (lake / name).parent.mkdir(parents=True, exist_ok=True)
             bring(source, lake / name, stop)
         for day in plan.days:
             write_manifest(lake, msgspec.structs.replace(day, marks={}))

@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Final
 
 import msgspec
 import pyarrow as pa
@@ -39,8 +38,6 @@ from observer.store.kinds import KINDS, REMOVABLE
 from observer.store.sealing import SealingReader
 
 logger = logging.getLogger(__name__)
-
-_COMPARED_TOGETHER: Final = 20  # sealed days whose rows are counted in one transaction
 
 Progress = Callable[[str, str, int], None]
 """Is called with the day, the kind that begins and the number of its rows."""
@@ -82,13 +79,9 @@ def seal_days(
     with locked(lake):
         repaired = repair(lake)
         try:
-            for session_date, unchanged in _compared(lake, url, market, days, repaired.days, stop):
+            for session_date in days:
                 try:
-                    if unchanged is not None:
-                        publish(lake, unchanged, by_content=True)
-                        result = SealingResult(unchanged)
-                    else:
-                        result = seal(lake, url, market, session_date, now_ns(), stop, progress)
+                    result = seal(lake, url, market, session_date, now_ns(), stop, progress)
                     if session_date in remove:
                         result = allow_removal(lake, url, result, stop, target)
                 except DataFileError as error:
@@ -118,39 +111,6 @@ def _untidy_catalogue(lake: Path, before: Sequence[SealedDay]) -> Sequence[str]:
         logger.warning("%s", error)
         return [str(error)]
     return []
-
-
-def _compared(
-    lake: Path, url: str, market: str, days: Sequence[str], sealed: Sequence[SealedDay], stop: threading.Event
-) -> Iterator[tuple[str, SealedDay | None]]:
-    """Yield each date with its sealed day if that day has all rows of the database, else with None. One statement a
-    kind counts the rows of several sealed days: most of these days did not change.
-    """
-    of_market = {each.session_date: each for each in sealed if each.market == market}
-    for first in range(0, len(days), _COMPARED_TOGETHER):
-        dates = days[first : first + _COMPARED_TOGETHER]
-        again = [of_market[date] for date in dates if date in of_market]
-        unchanged = _unchanged(lake, url, again, stop) if again else {}
-        yield from ((date, unchanged.get(date)) for date in dates)
-
-
-def _unchanged(lake: Path, url: str, sealed: Sequence[SealedDay], stop: threading.Event) -> Mapping[str, SealedDay]:
-    with SealingReader(url, stop=stop) as reader:
-        _, uids = reader.marks()
-        dates = [each.session_date for each in sealed]
-        counts = {kind: reader.counts(kind, dates) for kind in KINDS}
-    of_days = ((each, {kind: rows[each.session_date] for kind, rows in counts.items()}) for each in sealed)
-    return {each.session_date: each for each, rows in of_days if _is_unchanged(lake, each, rows, uids)}
-
-
-def _is_unchanged(lake: Path, day: SealedDay, counts: Mapping[str, int], uids: Mapping[int, str]) -> bool:
-    """Whether `seal` would find nothing to do. A day with a problem counts as changed: `seal` has to look at it."""
-    if not day.marks or any(counts[kind] for kind in _joined(day, uids)):
-        return False
-    try:
-        return not _changed(lake, day, counts, uids)
-    except DataFileError:
-        return False
 
 
 def seal(

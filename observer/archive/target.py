@@ -4,8 +4,10 @@ Names are those of the lake's files below its folder. Each object appears in one
 """
 
 import contextlib
+import filecmp
 import hashlib
 import os
+import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,6 +22,7 @@ from observer.base.files import PRIVATE_FILE, make_private_folder, replace_file,
 PIECE_BYTES: Final = 4 * 1024 * 1024
 """Read and written at a time; a request to stop is noticed between two."""
 _EARLIER_DAYS: Final = "_copied"
+_NEVER: Final = threading.Event()
 
 
 class Target(Protocol):
@@ -146,17 +149,42 @@ class FolderTarget:
         return own.samefile(path) or is_content(pieces_of(own), path, stop)
 
     def copy(self, name: str, copied: str) -> None:
-        self.put(self.folder / name, copied, threading.Event())
+        self.put(self.folder / name, copied, _NEVER)
 
 
-def bring(source: Path, target: Path, stop: threading.Event) -> None:
-    """Make the target a link to the source in one step, or a copy where there are no links. Its folder is there.
+def put_in_place(source: Path, target: Path) -> bool:
+    """As `bring`, unless the target is this version already; return whether it was another file."""
+    if is_same(source, target):
+        return False
+    bring(source, target)
+    return True
+
+
+def is_same(source: Path, target: Path, *, by_content: bool = False) -> bool:
+    """Whether the target is this version: the same file, or a copy of it by size and time, with `by_content` also by
+    its bytes.
+    """
+    own = source.stat()
+    try:
+        there = target.stat()
+    except FileNotFoundError:
+        return False
+    if os.path.samestat(own, there):
+        return True
+    is_alike = (own.st_size, own.st_mtime_ns) == (there.st_size, there.st_mtime_ns)
+    return is_alike and (not by_content or filecmp.cmp(source, target, shallow=False))
+
+
+def bring(source: Path, target: Path, stop: threading.Event = _NEVER) -> None:
+    """Make the target a link to the source in one step, or a copy with its times where there are no links. Makes its
+    folder.
 
     Raises:
         OSError: the folder cannot be written, or the source is gone.
         StoppedError: `stop` was set.
     """
-    staged = target.with_name(f".{target.name}.part")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    staged = staged_beside(target)
     staged.unlink(missing_ok=True)  # of a process that was killed
     if target.exists() and target.samefile(source):  # a name that replaces another one of its own file stays
         return
@@ -164,8 +192,15 @@ def bring(source: Path, target: Path, stop: threading.Event) -> None:
         os.link(source, staged)
     except OSError:  # another file system, one without links, or one that forbids them
         copy_file(source, staged, stop)
+        with contextlib.suppress(OSError):  # a file system may have no modes
+            shutil.copystat(source, staged)
     staged.replace(target)
     sync_path(target.parent)
+
+
+def staged_beside(target: Path) -> Path:
+    """Where a file is until it takes the name of the target: no glob finds it."""
+    return target.with_name(f".{target.name}.part")
 
 
 def copy_file(source: Path, target: Path, stop: threading.Event) -> tuple[int, str]:

@@ -1,14 +1,12 @@
 """The conflated rows of a sealed day with the shares that none of its stored trades has."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from observer.archive.parquet import file_options, footer_of
+from observer.archive.parquet import file_options, footer_of, reading
 from observer.base.errors import DataFileError
 from observer.base.files import sync_path
 from observer.store.shares import unheld
@@ -26,7 +24,7 @@ def write_unheld(conflated: Path, trades: Path, path: Path, versions: bytes) -> 
         DataFileError: the conflated rows or the trades are not there, or damaged.
         OSError: the file cannot be written.
     """
-    with _reading(conflated), pq.ParquetFile(conflated, page_checksum_verification=True) as file:
+    with reading(conflated), pq.ParquetFile(conflated, page_checksum_verification=True) as file:
         rows, metadata = file.read(), file.metadata.metadata or {}
     left = _left(rows, trades)
     if left.equals(rows):
@@ -49,14 +47,6 @@ def versions_of(path: Path) -> bytes | None:
         return None
 
 
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, pa.ArrowException) as error:
-        raise DataFileError(f"{path}: {error}") from error
-
-
 def _left(rows: pa.Table, trades: Path) -> pa.Table:
     """Return the rows reduced to the volume and the trades that are stored in no other way, without empty rows."""
     numbers: dict[str, list[int]] = {}
@@ -65,7 +55,7 @@ def _left(rows: pa.Table, trades: Path) -> pa.Table:
     conflated = list(zip(*(rows[name].to_pylist() for name in ("cumulative_volume", "volume", "trades")), strict=True))
     left: list[tuple[float, int] | None] = [None] * rows.num_rows
     for symbol, own in numbers.items():
-        with _reading(trades):
+        with reading(trades):
             of_symbol, columns = [("symbol", "=", symbol)], ["cumulative_volume", "volume"]
             held = pq.read_table(trades, columns=columns, filters=of_symbol, page_checksum_verification=True)
         stored = zip(held["cumulative_volume"].to_pylist(), held["volume"].to_pylist(), strict=True)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -79,7 +79,7 @@ class LakeUpkeep:
         if remove := self._days_to_remove(self._sealed()):
             wrong = []  # what stays wrong is said again
             try:
-                texts += self._seal_days(sorted(remove), stop, {}, remove, target)
+                texts += self._seal_days(sorted(remove), stop, remove, target)
             except DataFileError as error:
                 wrong.append(str(error))
             except UntidyCatalogueError as error:  # the next sealing reports it
@@ -118,10 +118,6 @@ class LakeUpkeep:
             ObserverError, OSError: as `seal_days`.
         """
         sealed = self._sealed()
-        wrong: dict[str, str] = {}
-        with locked(self._lake):
-            for each in self._without_day_files(sealed):
-                self._write_day_files(each, wrong)
         remove = set() if self._has_target else self._days_to_remove(sealed)
         removed = {each.session_date for each in sealed if each.removed}
         with SealingReader(self.url) as reader:
@@ -130,63 +126,53 @@ class LakeUpkeep:
             late |= days_with_more(sealed, reader)
         days = days_to_seal(stored, {each.session_date for each in sealed})
         days += sorted({*remove, *late}.difference(days))  # the newest days first: those of many months take long
-        return self._seal_days(days, stop, wrong, remove)
+        return self._seal_days(days, stop, remove)
 
     def _seal_days(
-        self,
-        days: Sequence[str],
-        stop: threading.Event,
-        wrong: dict[str, str],
-        remove: Collection[str],
-        target: Target | None = None,
+        self, days: Sequence[str], stop: threading.Event, remove: Collection[str], target: Target | None = None
     ) -> list[str]:
-        """Seal the days and write their day files. `wrong` holds the earlier problems of day files by date."""
+        """Seal the days and write day files."""
         texts: list[str] = []
-        unsealed: list[str] = []
+        wrong: list[str] = []
         untidy: UntidyCatalogueError | None = None
         try:
-            for each in seal_days(
-                self._lake,
-                self.url,
-                self._market,
-                days,
-                self._now_ns,
-                stop,
-                remove=remove,
-                target=target,
-            ):
-                self._write_day_files(each.day, wrong)
+            found = seal_days(
+                self._lake, self.url, self._market, days, self._now_ns, stop, remove=remove, target=target
+            )
+            for each in found:
                 texts += _texts(each)
         except DataFileError as error:
-            unsealed.append(str(error))
+            wrong.append(str(error))
         except UntidyCatalogueError as error:
             untidy = error
-        if said := [*unsealed, *wrong.values()]:
-            more = f"; and {len(said) - _SAID_MAX} more" if len(said) > _SAID_MAX else ""
-            raise DataFileError(f"{'; '.join(said[:_SAID_MAX])}{more}")
+        wrong += self._write_day_files()
+        if wrong:
+            more = f"; and {len(wrong) - _SAID_MAX} more" if len(wrong) > _SAID_MAX else ""
+            raise DataFileError(f"{'; '.join(wrong[:_SAID_MAX])}{more}")
         if untidy is not None:
             for text in texts:
                 logger.info("%s", text)
             raise untidy
         return texts
 
-    def _without_day_files(self, sealed: Sequence[SealedDay]) -> Sequence[SealedDay]:
-        """The days that changed since their day files were written by this process, and the days without a folder of
-        day files (a restored or new folder).
+    def _write_day_files(self) -> Iterator[str]:
+        """Write the day files of the days that changed since this process wrote them, and of the days without a folder
+        of day files (a restored or new folder); yield what is wrong.
         """
+        sealed = self._sealed()
         gone = self._day_files.days_without_folder(sealed)
-        return [each for each in sealed if self._filed.get(each.session_date) != each or each.session_date in gone]
-
-    def _write_day_files(self, day: SealedDay, wrong: dict[str, str]) -> None:
-        """Write the files of a day; note a failure under its date."""
-        wrong.pop(day.session_date, None)
-        self._filed.pop(day.session_date, None)
-        try:
-            self._day_files.write(self._lake, day)
-        except (DataFileError, OSError) as error:
-            wrong[day.session_date] = f"the day files of {day.session_date} are not written: {error}"
-        else:
-            self._filed[day.session_date] = day
+        with locked(self._lake):
+            for day in sealed:
+                date = day.session_date
+                if self._filed.get(date) == day and date not in gone:
+                    continue
+                self._filed.pop(date, None)
+                try:
+                    self._day_files.write(self._lake, day)
+                except (DataFileError, OSError) as error:
+                    yield f"the day files of {date} are not written: {error}"
+                else:
+                    self._filed[date] = day
 
 
 def _texts(result: SealingResult) -> Sequence[str]:

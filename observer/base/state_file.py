@@ -39,13 +39,12 @@ class StateFile(Generic[T]):
         """
         try:
             status = self.path.stat()
+            stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
+            if stamp != self._stamp:
+                self._value = self._decoder.decode(read_file(self.path))
+                self._stamp = stamp
         except FileNotFoundError:
-            self._stamp = None
-            return None
-        stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
-        if stamp != self._stamp:
-            self._value = self._decoder.decode(read_file(self.path))
-            self._stamp = stamp
+            self._stamp = self._value = None
         return self._value
 
     def write(self, value: T) -> None:

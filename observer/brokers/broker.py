@@ -308,23 +308,18 @@ class RateBucket(msgspec.Struct, frozen=True, kw_only=True):
     scope: Literal["account", "account_call", "ip"]
 
 
-class IssuedToken(Protocol):
-    """An access token and its life; `issued_ns` is the time of its issue, perhaps before the request."""
+class IssuedToken(msgspec.Struct, frozen=True):
+    """An access token and its life in UTC ns; `issued_ns` is when the broker made it, perhaps before the request."""
 
-    @property
-    def access_token(self) -> str:
-        """The token."""
-        ...
+    access_token: str
+    issued_ns: int
+    expires_ns: int
 
-    @property
-    def issued_ns(self) -> int:
-        """UTC ns."""
-        ...
+    def __repr__(self) -> str:
+        """Shows the life, never the token."""
+        return f"IssuedToken(issued_ns={self.issued_ns}, expires_ns={self.expires_ns})"
 
-    @property
-    def expires_ns(self) -> int:
-        """UTC ns."""
-        ...
+    __str__ = __repr__
 
 
 class CredentialIssuer(Protocol):

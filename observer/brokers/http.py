@@ -184,51 +184,31 @@ async def send_once(
     return Answer(content, response.headers)
 
 
-class RestPipeline:
+class RestPipeline(msgspec.Struct, frozen=True, kw_only=True):
     """Calls of one account. Any number of them may be on their way at once. Each is counted for the exporter by its
     outcome: `sent` for every attempt, `ok`, or the name of the error.
     """
 
-    def __init__(
-        self,
-        *,
-        client: httpx.AsyncClient,
-        dialect: RestDialect,
-        rate_limiter: RateLimiter,
-        credentials: CredentialSource,
-        clock: Clock,
-        rng: Random,
-        settings: RestSettings,
-        recorder: AccountRecorder = UNRECORDED,
-        account: str = "",
-    ) -> None:
-        self._account = account
-        self._client = client
-        self._dialect = dialect
-        self._rate_limiter = rate_limiter
-        self._credentials = credentials
-        self._clock = clock
-        self._rng = rng
-        self._settings = settings
-        self._recorder = recorder
+    client: httpx.AsyncClient
+    dialect: RestDialect
+    rate_limiter: RateLimiter
+    credentials: CredentialSource
+    clock: Clock
+    rng: Random
+    settings: RestSettings
+    recorder: AccountRecorder = UNRECORDED
+    account: str = ""
 
-    async def call(self, request: Request, priority: Priority, result_type: type[Result]) -> Result:
-        """The decoded answer, after as many attempts as the settings allow.
+    async def call_page(self, request: Request, priority: Priority, result_type: type[Result]) -> Page[Result]:
+        """The decoded answer, after as many attempts as the settings allow, and whether the broker has another page:
+        ask for it with `continued`.
 
         Raises:
             ProviderError: the error of the last attempt; at once when asking again cannot help.
         """
-        return (await self.call_page(request, priority, result_type)).body
-
-    async def call_page(self, request: Request, priority: Priority, result_type: type[Result]) -> Page[Result]:
-        """Like `call`, and whether the broker has another page: ask for it with `continued`.
-
-        Raises:
-            ProviderError: see `call`.
-        """
         retrying = AsyncRetrying(
-            sleep=self._clock.sleep,
-            stop=stop_after_attempt(self._settings.attempts_max),
+            sleep=self.clock.sleep,
+            stop=stop_after_attempt(self.settings.attempts_max),
             wait=self._delay_s,
             retry=retry_if_exception(lambda error: isinstance(error, ProviderError) and error.retry),
             reraise=True,
@@ -238,27 +218,27 @@ class RestPipeline:
 
     async def _attempt(self, request: Request, priority: Priority, result_type: type[Result]) -> Page[Result]:
         """One attempt, with what its failure means for the others who share the account."""
-        used = await self._credentials.current()
-        asked_ns = self._clock.now_ns()
+        used = await self.credentials.current()
+        asked_ns = self.clock.now_ns()
         try:
-            async with self._rate_limiter.acquire(priority):
-                waited_s = (self._clock.now_ns() - asked_ns) / NS_PER_S
-                COUNTERS.observe("observer_limiter_wait_seconds", self._account, priority, seconds=waited_s)
+            async with self.rate_limiter.acquire(priority):
+                waited_s = (self.clock.now_ns() - asked_ns) / NS_PER_S
+                COUNTERS.observe("observer_limiter_wait_seconds", self.account, priority, seconds=waited_s)
                 self._count(request, "sent")
-                headers = self._dialect.headers(request, used)
-                answer = await send_once(self._client, request, headers, self._dialect, self._recorder)
+                headers = self.dialect.headers(request, used)
+                answer = await send_once(self.client, request, headers, self.dialect, self.recorder)
             body = decode(answer.content, result_type, request.name)
         except ProviderError as error:
             self._count(request, type(error).__name__)
             if isinstance(error, TokenExpiredError):
                 # Without another token asking again is no use, and all patience there is was spent on waiting for one.
-                error.retry = await self._credentials.reject(used)
+                error.retry = await self.credentials.reject(used)
             raise
         self._count(request, "ok")
-        return Page(body, self._dialect.more(answer.headers))
+        return Page(body, self.dialect.more(answer.headers))
 
     def _count(self, request: Request, outcome: str) -> None:
-        COUNTERS.add("observer_calls_total", self._account, request.name, outcome)
+        COUNTERS.add("observer_calls_total", self.account, request.name, outcome)
 
     def _delay_s(self, state: RetryCallState) -> float:
         """Market seconds before the next attempt: exponential back-off with jitter, uniform over [d/2, d].
@@ -269,5 +249,5 @@ class RestPipeline:
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, TokenExpiredError | RateExceededError):
             return 0.0
-        doubled_s = self._settings.delay_initial_s * 2.0 ** (state.attempt_number - 1)
-        return min(doubled_s, self._settings.delay_max_s) * self._rng.uniform(0.5, 1.0)
+        doubled_s = self.settings.delay_initial_s * 2.0 ** (state.attempt_number - 1)
+        return min(doubled_s, self.settings.delay_max_s) * self.rng.uniform(0.5, 1.0)

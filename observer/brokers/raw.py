@@ -28,6 +28,7 @@ import msgspec
 from bus.journal import JournalError, JournalReader, JournalWriter
 from observer.base.clock import Clock
 from observer.base.errors import ConfigError, DataFileError
+from observer.base.file_lock import FileLock
 from observer.base.text import without_secrets
 from observer.brokers.redaction import redacted, redacted_headers, redacted_query
 
@@ -290,25 +291,22 @@ def open_raw_request(path: Path, request: RawCaptureRequest) -> Iterator[None]:
         ConfigError: another one is wanted already.
         OSError: the file cannot be written.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = FileLock(path)
     try:
-        _lock(descriptor, path)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, msgspec.json.encode(request), 0)
+        _take(lock, path)
+        os.ftruncate(lock.descriptor, 0)
+        os.pwrite(lock.descriptor, msgspec.json.encode(request), 0)
         yield
-        os.ftruncate(descriptor, 0)
+        os.ftruncate(lock.descriptor, 0)
     finally:
-        os.close(descriptor)
+        lock.close()
 
 
-def _lock(descriptor: int, path: Path) -> None:
+def _take(lock: FileLock, path: Path) -> None:
     for _ in range(_TRIES):
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(_BETWEEN_TRIES_S)
-        else:
+        if lock.take():
             return
+        time.sleep(_BETWEEN_TRIES_S)
     raise ConfigError(f"a raw capture of this system runs already ({path} is locked): end that first")
 
 
@@ -332,9 +330,8 @@ class RawRecorder:
         self._process = process
         self._monotonic_s = monotonic_s
         self._check_again_s = monotonic_s()
-        self._following: RawCaptureRequest | None = (
-            None  # what the journal was opened for; it stays when the disk refuses
-        )
+        # What the journal was opened for; it stays when the disk refuses.
+        self._following: RawCaptureRequest | None = None
         self._journal: JournalWriter | None = None
         self._records = 0
 

@@ -11,7 +11,7 @@ from datetime import date
 import msgspec
 
 from observer.base.local_time import local_datetime
-from observer.calendar.sessions import DaySessions, SessionRules, sessions_on, usual_sessions
+from observer.calendar.sessions import DaySessions, SessionRules, sessions_on, sessions_under
 from observer.calendar.trading_day import TradingDay
 
 
@@ -80,7 +80,7 @@ def explained(rules: SessionRules, days: Sequence[TradingDay]) -> Sequence[Expla
         sessions = sessions_on(rules, day)
         reasons = [sessions.shift, day.disagreement]
         if day.trades and before is not None:
-            reasons += _changes(usual_sessions(rules, before), usual_sessions(rules, day.day))
+            reasons += _changes(sessions_under(rules, before), sessions_under(rules, day.day))
             before = day.day
         found.append(ExplainedDay(day, sessions, ", ".join(filter(None, reasons))))
     return found

@@ -23,7 +23,6 @@ from observer.calendar.sessions import (
     sessions_under,
     span_of,
     trading_hours,
-    usual_sessions,
     windows_of,
     with_reports,
 )
@@ -148,7 +147,7 @@ def plan(day: TradingDay, rules: DayRules) -> DayPlan:
     The tracks run from the begin of their first window to the end of their last one. The morning's preparations move
     only forward, with an opening before the usual one.
     """
-    return _planned(usual_sessions(rules.sessions, day.day), sessions_on(rules.sessions, day), rules)
+    return _planned(sessions_under(rules.sessions, day.day), sessions_on(rules.sessions, day), rules)
 
 
 def contradictions(rules: DayRules) -> Iterator[tuple[tuple[str, str], str]]:
@@ -156,7 +155,7 @@ def contradictions(rules: DayRules) -> Iterator[tuple[tuple[str, str], str]]:
     preparation and backup are for the usual day; slots stay within the sweeps on special days, too.
     """
     newest = max((rule.valid_from for rule in rules.sessions.session), default=date.min)
-    usual = usual_sessions(rules.sessions, newest)
+    usual = sessions_under(rules.sessions, newest)
     tracks: tuple[Track, Track] = ("track_a", "track_b")
     for track in tracks:
         if track_span(rules, usual, track) is None:
@@ -205,13 +204,8 @@ def moment_of(plan: DayPlan, time_of_day: str) -> int:
     return plan.starts_ns + _seconds_of("time", time_of_day) * NS_PER_S
 
 
-def midnight_of(day: date) -> int:
-    """UTC nanoseconds of the Korean midnight with which `day` begins."""
-    return local_ns(day)
-
-
 def _planned(usual: DaySessions, found: DaySessions, rules: DayRules) -> DayPlan:
-    midnight_ns = midnight_of(found.day)
+    midnight_ns = local_ns(found.day)
     ends_ns = midnight_ns + DAY_S * NS_PER_S
     collected = track_span(rules, found, "track_a")
     shown = usual if collected is None else found

@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal, get_args
 import msgspec
 
 from observer.base.local_time import local_ns
+from observer.base.spans import united
 from observer.base.units import NS_PER_S
 from observer.calendar.trading_day import TradingDay
 
@@ -213,13 +214,10 @@ def sessions_on(rules: SessionRules, day: TradingDay) -> DaySessions:
     return sessions_under(rules, day.day, shift_of(rules, day))
 
 
-def usual_sessions(rules: SessionRules, day: dt.date) -> DaySessions:
-    """The sessions of a date if it were no holiday and no special day."""
-    return sessions_under(rules, day, "")
-
-
-def sessions_under(rules: SessionRules, day: dt.date, shift: str) -> DaySessions:
-    """The sessions of a date under a shift, if it trades; those of a week-end are a Monday's."""
+def sessions_under(rules: SessionRules, day: dt.date, shift: str = "") -> DaySessions:
+    """The sessions of a date if it trades, under a shift, or if it is no special day; those of a week-end are a
+    Monday's.
+    """
     weekday = WEEKDAYS[day.weekday()]
     hours = hours_on(rules, day, weekday if weekday in _WORKING_DAYS else "monday", shift)
     return _resolved(day, shift, hours)
@@ -319,14 +317,10 @@ def _trimmed(part: TrackProfile, day: DaySessions) -> Iterator[Window]:
 
 
 def _merged(windows: Sequence[Window]) -> Sequence[Window]:
-    found: list[Window] = []
-    for each in sorted(windows, key=lambda each: (each.venue, each.from_ns)):
-        before = found[-1] if found else None
-        if before is not None and before.venue == each.venue and each.from_ns <= before.to_ns:
-            found[-1] = Window(each.venue, before.from_ns, max(before.to_ns, each.to_ns))
-        else:
-            found.append(each)
-    return found
+    by_venue: dict[str, list[tuple[int, int]]] = {}
+    for each in windows:
+        by_venue.setdefault(each.venue, []).append((each.from_ns, each.to_ns))
+    return [Window(venue, *span) for venue in sorted(by_venue) for span in united(by_venue[venue])]
 
 
 def _seconds_of(time: dt.time) -> int:

@@ -13,8 +13,8 @@ from observer.base.local_time import local_datetime, local_ns
 from observer.base.settings import is_reachable
 from observer.base.units import NS_PER_S
 from observer.brokers.accounts.health import Health, believed
+from observer.brokers.accounts.health_file import HealthFile
 from observer.brokers.accounts.pool import AccountSettings
-from observer.brokers.accounts.shared_file import HealthFile
 from observer.brokers.accounts.token_cache import TokenRecord, TokenStore
 from observer.calendar.phases import phase_at
 from observer.calendar.service import TradingDayService

@@ -234,7 +234,7 @@ async def _check(settings: Settings, exchanges: Sequence[str], console: Console,
             found = await asyncio.gather(*checks)
     for each in found:
         if each.version is not None:
-            each.version.unlink(missing_ok=True)
+            each.version.path.unlink(missing_ok=True)
     return found
 
 

@@ -42,7 +42,7 @@ from observer.cli.tables import Table, show_text
 from observer.cli.tables import show as show_table
 from observer.reference.universe.eligibility import KOREAN_STOCKS, exclusion, judged_close
 from observer.selection.allocation import empty_slots
-from observer.selection.pins import WAITING, standing_pins
+from observer.selection.pins import WAITING, pins_after
 from observer.selection.settings import UniverseSettings
 from observer.selection.slot_projection import SlotInterval, SlotStatuses
 from observer.store.reader import StoreReader
@@ -252,7 +252,7 @@ def explain(
 def waiting_pins(reader: StoreReader, session_date: str, slots: Sequence[SlotAssigned]) -> dict[str, str]:
     """The pinned symbols without a slot, and the reasons."""
     held = {slot.symbol for slot in slots}
-    pins = standing_pins(reader.slot_events(session_date))
+    pins = pins_after(reader.slot_events(session_date)).standing
     return {symbol: reason or "" for symbol, reason in pins.items() if symbol not in held}
 
 

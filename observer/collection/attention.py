@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
+from functools import cache
 from typing import Final
 
 from bus.events import AttentionCompleted, Snapshot, UniverseBuilt, VolumeRise
@@ -20,7 +21,7 @@ from observer.brokers.accounts.clients import BrokerAccount
 from observer.brokers.broker import Quote
 from observer.calendar.phases import DayPlan
 from observer.collection.decisions import sweeps_in
-from observer.collection.earlier import earlier_in_time
+from observer.collection.earlier import earlier_in_time, state_failure
 from observer.collection.hours import openings_of
 from observer.collection.sweep_times import open_venues
 from observer.collection.track_a import TrackAParts, elsewhere
@@ -110,14 +111,16 @@ class AttentionRequests:
         await self._clock.sleep_until(plan.track_b_start_ns)
         self._since_sweep = _Counts(self._clock.now_ns())
         session_date, known_until_ns, next_ns = plan.day.isoformat(), 0, 0
-        closed = _ClosedLines(self._parts, plan, universe)
+        windows, lines = self._parts.windows(plan), [member.symbol for member in universe.members]
+        closed_without = cache(lambda venues: elsewhere(lines, venues, self._parts.main_venue))
         while (now_ns := self._clock.now_ns()) < plan.track_b_stop_ns:
             await self._no_sweep.wait()
             if now_ns >= known_until_ns:
                 await self._read_history(plan, attention)
                 await self._read_slots(plan, attention)
                 known_until_ns = now_ns + _SLOTS_KNOWN_NS
-            request = attention.next_request(self._rest.quotes_per_call, self._streamed | closed.at(now_ns))
+            unasked = self._streamed | closed_without(open_venues(windows, now_ns))
+            request = attention.next_request(self._rest.quotes_per_call, unasked)
             due_ns = max(next_ns, request.due_ns) if request is not None else now_ns + _LOOK_NS
             if request is None or due_ns > now_ns:
                 await self._clock.sleep_until(min(due_ns, now_ns + _LOOK_NS))
@@ -129,10 +132,7 @@ class AttentionRequests:
         """What Track A knows of the day so far, and of earlier days."""
         day = DaySettings(selection=self._selection, accounts=(), sweep_interval_s=self._settings.interval_s)
         begun = await earlier_in_time(self._reader, plan, day, universe, _EARLIER_DAYS_LIMIT_S)
-        if begun.failure:
-            self._alerts.report("earlier_days", "warning", begun.failure)
-        else:
-            self._alerts.resolve("earlier_days", "the earlier days are read")
+        state_failure(self._alerts, "earlier_days", begun.failure, "the earlier days are read")
         triggers = self._selection.triggers
         market = MarketState(universe.members, triggers, begun.earlier, openings_of(plan))
         attention = Attention(market, triggers)
@@ -256,23 +256,6 @@ def _rise(provider: str, quote: Quote, session_date: str, now_ns: int, rise: Ris
         quote.cumulative_value,
         venue,
     )
-
-
-class _ClosedLines:
-    """The lines whose venue is not collected at a moment. They are not asked then."""
-
-    def __init__(self, parts: TrackAParts, plan: DayPlan, universe: StoredUniverse) -> None:
-        self._windows = parts.windows(plan)
-        self._main_venue = parts.main_venue
-        self._lines = [member.symbol for member in universe.members]
-        self._found: dict[frozenset[str], frozenset[str]] = {}  # by the open venues
-
-    def at(self, now_ns: int) -> frozenset[str]:
-        """The lines that are not asked at this moment."""
-        venues = open_venues(self._windows, now_ns)
-        if venues not in self._found:
-            self._found[venues] = elsewhere(self._lines, venues, self._main_venue)
-        return self._found[venues]
 
 
 class _Counts:

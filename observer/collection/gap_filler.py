@@ -230,9 +230,9 @@ class GapWorklist:
         self._begin_day(day)
         gap = attempt.gap
         back_ns = gap.to_ns if gap.gap_id in self._opened else gap.detected_ns
-        self._targets.closed(day, machine_seconds(self._clock, self._clock.now_ns() - back_ns))
+        self._targets.timed(day, "closing", machine_seconds(self._clock, self._clock.now_ns() - back_ns))
         if is_recovered:
-            self._report_target(self._targets.recovered(day, asyncio.get_running_loop().time() - began_s))
+            self._report_target(self._targets.timed(day, "recovery", asyncio.get_running_loop().time() - began_s))
         self._report_target(self._targets.ended(day, is_recovered=is_recovered))
 
     def quarantine(self, gap: GapDetected, rows: Sequence[TimeAndSalesRow], producer: Producer) -> None:
@@ -259,14 +259,14 @@ class GapWorklist:
         if since_ns >= self._started_ns and not recovery.is_past(session_date, now_ns):
             self._begin_day(session_date)
             after_s = machine_seconds(self._clock, now_ns - since_ns)
-            self._report_target(self._targets.detected(session_date, after_s))
+            self._report_target(self._targets.timed(session_date, "detection", after_s))
 
     def _measure_empty(self, gap: GapEmpty) -> None:
         """Measure a gap of the running day in which nothing was traded: the gap counts as closed, not as filled."""
         now_ns = self._clock.now_ns()
         if gap.to_ns >= self._started_ns and not recovery.is_past(gap.session_date, now_ns):
             self._begin_day(gap.session_date)
-            self._targets.closed(gap.session_date, machine_seconds(self._clock, now_ns - gap.to_ns))
+            self._targets.timed(gap.session_date, "closing", machine_seconds(self._clock, now_ns - gap.to_ns))
 
     def _measure_given_up(self, lost: GapUnrecoverable) -> None:
         """Count a cut that Track B gave up as not filled. Recovery counts the proved gaps that it gives up itself."""

@@ -1,7 +1,6 @@
 """Pins and unpins symbols while a day is streamed."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from bus.commands import Done, Refused
 from bus.events import Event, Pinned, PinRefused, SelectionStep, Unpinned
@@ -11,19 +10,17 @@ from observer.selection.pins import WAITING, PinRefusal, PinRequest
 from observer.selection.selector import Selector
 
 
-class CarryOut(Protocol):
-    """Publishes the decisions of a step and carries them out."""
-
-    def __call__(self, selector: Selector, step: SelectionStep, now_ns: int, events: Sequence[Event]) -> None:
-        """Publish the events before the step."""
-
-
 class Pins:
     """Satisfies `observer.system.process_orders.SlotOrders`. `moment` returns the time of a decision, after all earlier
-    trades are applied.
+    trades are applied; `carry_out` publishes the events of a decision and then its step, and carries it out.
     """
 
-    def __init__(self, selector: Selector, moment: Callable[[], int], carry_out: CarryOut) -> None:
+    def __init__(
+        self,
+        selector: Selector,
+        moment: Callable[[], int],
+        carry_out: Callable[[Selector, SelectionStep, int, Sequence[Event]], None],
+    ) -> None:
         self._selector = selector
         self._moment = moment
         self._carry_out = carry_out

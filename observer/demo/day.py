@@ -2,7 +2,6 @@
 
 import math
 import shutil
-from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Final
@@ -14,7 +13,6 @@ from observer.base.errors import ConfigError
 from observer.base.files import PRIVATE_FILE
 from observer.base.local_time import local_ns
 from observer.base.shipped_files import shipped_file
-from observer.brokers.broker import RecordKind
 from observer.calendar.day_file import CalendarFiles
 from observer.calendar.session_file import SHIPPED, read_session_rules
 from observer.calendar.sessions import sessions_on
@@ -43,27 +41,12 @@ _LINES_PER_SYMBOL: Final = 2.3  # with NXT: its eligibility, and the bars of a s
 _REAL_SYMBOLS: Final = 4_400  # about as many as the real master files have
 
 
-class DemoOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """The demo's options: market seconds a second, made-up symbols, database URL (empty: a file in the folder), seed,
-    folder of real samples (None: made-up listings), whether to keep everything, the folder, the accounts, the record
-    kinds streamed beside trades, whether both venues are collected the whole day, whether circuit breakers stop them,
-    the day, and the ports of the exporter and of the page (0: none).
-    """
+class DemoOptions(DemoConfiguration, frozen=True, kw_only=True):
+    """The demo's options beside its configuration: market seconds a second, whether to keep everything, the folder."""
 
     speed: float
-    symbols: int
-    database: str
-    seed: int
-    data: Path | None
     keep: bool
     folder: Path
-    accounts: int = 1
-    streams: Sequence[RecordKind] = ()
-    nxt: bool = False
-    breaker: bool = False
-    day: date = DAY
-    metrics_port: int = 0
-    web_port: int = 0
 
 
 class DemoDay(msgspec.Struct, frozen=True):
@@ -93,20 +76,7 @@ def prepare(options: DemoOptions) -> DemoDay:
     _empty(options.folder)
     count = options.symbols if options.data is None else _REAL_SYMBOLS
     begins = begins_at(options.speed, count, nxt=options.nxt)
-    demo = DemoConfiguration(
-        symbols=options.symbols,
-        seed=options.seed,
-        data=options.data,
-        database=options.database,
-        accounts=options.accounts,
-        streams=options.streams,
-        universe_at=universe_at(begins),
-        nxt=options.nxt,
-        breaker=options.breaker,
-        day=options.day,
-        metrics_port=options.metrics_port,
-        web_port=options.web_port,
-    )
+    demo = msgspec.structs.replace(options, universe_at=universe_at(begins))
     configuration = write_demo_configuration(options.folder, demo)
     begins_ns, ends_ns = (
         local_ns(options.day, *begins),

@@ -10,6 +10,7 @@ the gap is then wider than the loss, never narrower.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Final, Literal
 
 import msgspec
@@ -321,11 +322,9 @@ def in_order(trades: Sequence[Trade]) -> Sequence[Trade]:
     The broker does not guarantee the order of a frame's records. In order of arrival, a late record would count first
     as a gap and then as a duplicate: dropped, and reported as missing.
     """
-    return trades if len(trades) == 1 else sorted(trades, key=_counted)
-
-
-def _counted(trade: Trade) -> tuple[str, str, float]:
-    return trade.symbol, trade.session_date, trade.cumulative_volume
+    if len(trades) == 1:
+        return trades
+    return sorted(trades, key=attrgetter("symbol", "session_date", "cumulative_volume"))
 
 
 def _later(one: Mark | None, other: Mark | None) -> Mark | None:
@@ -351,20 +350,14 @@ def _missing_trades(count: int | None, previous_count: int | None) -> int | None
 # broker has dropped the subscription: a trade arrives well within these minutes.
 
 
-class _Swept(msgspec.Struct, frozen=True):
-    """The day's volume in the first sweep after the subscription, and in the latest one."""
-
-    first: float
-    latest: float
-
-
 class StaleDetector:
     """Track A's volumes of the subscribed symbols; explicit state, no clock."""
 
     __slots__ = ("_swept",)
 
     def __init__(self) -> None:
-        self._swept: dict[str, _Swept] = {}
+        # By symbol, the day's volume in the first sweep after the subscription, and in the latest one.
+        self._swept: dict[str, tuple[float, float]] = {}
 
     def subscribed_anew(self, symbol: str, volume: float | None = None) -> None:
         """Start a subscription: earlier trading is not expected in the stream. `volume` is the day's until now, if
@@ -373,13 +366,13 @@ class StaleDetector:
         if volume is None:
             self._swept.pop(symbol, None)
         else:
-            self._swept[symbol] = _Swept(volume, volume)
+            self._swept[symbol] = volume, volume
 
     def is_behind(self, symbol: str, volume: float, reached: float | None) -> bool:
         """Whether the streamed volume is behind this observed volume, from a sweep or not. Valid for an uninterrupted
         subscription: after its first trade the stream must carry all that follow.
         """
-        first = self._swept[symbol].first if symbol in self._swept else None
+        first, _ = self._swept.get(symbol, (None, None))
         received = first if reached is None else reached
         return received is not None and volume - received > VOLUME_NOISE
 
@@ -391,13 +384,11 @@ class StaleDetector:
             reached: the day's volume after a symbol's last streamed trade; None before the first.
         """
         stale: dict[str, float] = {}
-        swept: dict[str, _Swept] = {}
+        swept: dict[str, tuple[float, float]] = {}
         for symbol, volume in volumes.items():
-            before = self._swept.get(symbol)
-            if before is not None:
-                missing = before.latest - max(before.first, reached(symbol) or 0.0)
-                if missing > 0:
-                    stale[symbol] = missing
-            swept[symbol] = _Swept(before.first if before else volume, volume)
+            first, latest = self._swept.get(symbol, (volume, 0.0))
+            if (missing := latest - max(first, reached(symbol) or 0.0)) > 0:
+                stale[symbol] = missing
+            swept[symbol] = first, volume
         self._swept = swept
         return stale

@@ -32,17 +32,6 @@ class UnheldRow(msgspec.Struct, frozen=True):
     trades: int
 
 
-def united(spans: Iterable[VolumeSpan]) -> list[VolumeSpan]:
-    """The union of the spans, as disjoint spans in order."""
-    found: list[VolumeSpan] = []
-    for start, end in sorted(spans):
-        if found and start <= found[-1][1]:
-            found[-1] = (found[-1][0], max(found[-1][1], end))
-        else:
-            found.append((start, end))
-    return found
-
-
 def clipped(span: VolumeSpan, bounds: VolumeSpan) -> VolumeSpan | None:
     """The part of the span within the bounds; None if empty."""
     start, end = max(span[0], bounds[0]), min(span[1], bounds[1])

@@ -11,6 +11,7 @@ import msgspec
 
 from bus.events import TAPE, GapDetected, MinuteBarRecovered, QualityJudged, ReconciliationResult, StreamedTime
 from observer.base.lines import stock_of
+from observer.base.spans import united
 from observer.base.units import NS_PER_MINUTE
 from observer.gaps.intervals import (
     VOLUME_NOISE,
@@ -21,7 +22,6 @@ from observer.gaps.intervals import (
     outside,
     seconds_of,
     total,
-    united,
     utilization,
     without_noise,
 )
@@ -210,7 +210,7 @@ def _from_bars(
 
 
 def _judged(day: SymbolDay, balances: Sequence[_Balance], now_ns: int) -> QualityJudged:
-    whole = _summed(balances)
+    whole, difference = _summed(balances), sum(each.difference for each in balances)
     streamed = whole.one_by_one + whole.conflated
     gap_ids = {gap.gap_id for gap in day.gaps}
     open_gaps = len(gap_ids - day.closed_gaps)
@@ -218,20 +218,22 @@ def _judged(day: SymbolDay, balances: Sequence[_Balance], now_ns: int) -> Qualit
     missing_at_most = _missing_at_most(day, balances, stored)
     unknown_cuts = day.unresolved_cuts if missing_at_most != 0 else 0
     is_known = not unknown_cuts and all(balance.unseen == 0 for balance in balances)
-    is_whole = is_known and whole.conflated + whole.from_bars + whole.difference <= VOLUME_NOISE
-    detail = _detail(whole)
+    is_whole = is_known and whole.conflated + whole.from_bars + difference <= VOLUME_NOISE
+    detail = _detail(whole, difference)
+    if any(each.unseen is None for each in balances):
+        detail.append("the end is unobserved or unknown")
     if unknown_cuts:
         detail.append(f"cuts with an unknown loss: {unknown_cuts}")
     if streamed > VOLUME_NOISE:
         quality = _quality_streamed(whole.recovered, is_whole=is_whole)
     else:
-        has_traded = whole.recovered + whole.from_bars + whole.difference > 0
+        has_traded = whole.recovered + whole.from_bars + difference > 0
         quality = _quality_unstreamed(day, whole.recovered, is_whole=is_whole, has_traded=has_traded)
         detail.insert(0, "did not trade" if quality == "complete" else "nothing was streamed")
     return QualityJudged(
         day.provider, day.symbol, day.session_date, now_ns, quality, "; ".join(detail),
         seconds_of(day.intervals),
-        _streamed_count(day), streamed, whole.recovered + whole.from_bars, whole.conflated, whole.difference,
+        _streamed_count(day), streamed, whole.recovered + whole.from_bars, whole.conflated, difference,
         len(gap_ids) + unknown_cuts, open_gaps + unknown_cuts,
         _day_quality(day, stored), missing_at_most, day.day_volume,
         total(stored) / day.day_volume if day.day_volume else None,
@@ -262,35 +264,21 @@ def _missing_at_most(day: SymbolDay, balances: Sequence[_Balance], stored: Seque
     return without_noise(sum(total(outside(span, stored)) for span in united(spans)))
 
 
-class _Sums(msgspec.Struct, frozen=True):
-    """The volumes of all intervals; `difference` is neither streamed nor recovered."""
-
-    one_by_one: float
-    conflated: float
-    recovered: float
-    from_bars: float
-    difference: float
-    unrecorded: float
-    unseen: float
-    has_unknown_end: bool
+def _summed(balances: Sequence[_Balance]) -> _Balance:
+    """The volumes of all intervals, as far as they are known."""
+    names = _Balance.__struct_fields__
+    return _Balance(**{name: sum(filter(None, (getattr(each, name) for each in balances))) for name in names})
 
 
-def _summed(balances: Sequence[_Balance]) -> _Sums:
-    names = _Sums.__struct_fields__[:-1]
-    sums: dict[str, float] = {name: sum(filter(None, (getattr(each, name) for each in balances))) for name in names}
-    return _Sums(**sums, has_unknown_end=any(each.unseen is None for each in balances))
-
-
-def _detail(whole: _Sums) -> list[str]:
+def _detail(whole: _Balance, difference: float) -> list[str]:
     amounts: Mapping[str, float] = {
         "kept as conflated rows": whole.conflated,
         "known as minute bars only": whole.from_bars,
-        "not known": whole.difference,
+        "not known": difference,
         "missing outside of every recorded gap": whole.unrecorded,
-        "more at most, before an unobserved end": whole.unseen,
+        "more at most, before an unobserved end": whole.unseen or 0.0,
     }
-    detail = [f"{volume:,.15g} shares {what}" for what, volume in amounts.items() if abs(volume) > VOLUME_NOISE]
-    return [*detail, "the end is unobserved or unknown"] if whole.has_unknown_end else detail
+    return [f"{volume:,.15g} shares {what}" for what, volume in amounts.items() if abs(volume) > VOLUME_NOISE]
 
 
 def _quality_streamed(recovered: float, *, is_whole: bool) -> SlotsQuality:

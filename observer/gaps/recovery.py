@@ -7,6 +7,7 @@ streamed ones.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Annotated, Final, Literal, Protocol
 
 import msgspec
@@ -144,11 +145,6 @@ def by_minutes(gap: GapDetected, settings: RecoverySettings) -> RecoveryPlan:
     return RecoveryPlan(gap, _priority(gap, settings), "minute_bars", *_minutes_of(gap))
 
 
-def in_order(plans: Iterable[RecoveryPlan]) -> list[RecoveryPlan]:
-    """The plans by priority, then by time of detection, then by gap id."""
-    return sorted(plans, key=_urgency)
-
-
 def select(rows: Iterable[TimeAndSalesRow], gap: GapDetected, received_ns: int) -> Selection:
     """The rows of time-and-sales that the gap misses, each once.
 
@@ -239,6 +235,7 @@ def _priority(gap: GapDetected, settings: RecoverySettings) -> Priority:
 
 
 def _urgency(plan: RecoveryPlan) -> tuple[int, int, str]:
+    """The most urgent first: by priority, then by time of detection, then by gap id."""
     return _PRIORITY_RANK[plan.priority], plan.gap.detected_ns, plan.gap.gap_id
 
 
@@ -378,7 +375,8 @@ def volume_at(rows: Iterable[TimeAndSalesRow], stop_ns: int, known: float, volum
     a later trade, the volume now is that volume; without an earlier trade, the `known` volume is. Trades up to `known`
     do not count.
     """
-    later = sorted((row for row in rows if row.cumulative_volume > known + VOLUME_NOISE), key=_volume_of)
+    counted = (row for row in rows if row.cumulative_volume > known + VOLUME_NOISE)
+    later = sorted(counted, key=attrgetter("cumulative_volume"))
     before = [row for row in later if row.exchange_time_ns < stop_ns]
     after = [row for row in later if row.exchange_time_ns >= stop_ns]
     reached = before[-1].cumulative_volume if before else known
@@ -402,18 +400,10 @@ def volumes_after(snapshots: Iterable[Snapshot], stop_ns: int) -> Mapping[str, t
     seen = list(snapshots)
     first = max((each.sweep for each in seen if each.receive_time_ns < stop_ns), default=-1) + 2
     found: dict[str, tuple[float, int]] = {}
-    for each in sorted(seen, key=_receipt_of):
+    for each in sorted(seen, key=attrgetter("receive_time_ns")):
         if each.sweep >= first and each.receive_time_ns >= stop_ns:
             found.setdefault(each.symbol, (each.cumulative_volume, each.receive_time_ns))
     return found
-
-
-def _volume_of(row: TimeAndSalesRow) -> float:
-    return row.cumulative_volume
-
-
-def _receipt_of(snapshot: Snapshot) -> int:
-    return snapshot.receive_time_ns
 
 
 # --- queue ---
@@ -486,8 +476,7 @@ class RecoveryQueue:
         ready = [attempt for attempt in self._waiting.values() if attempt.not_before_ns <= now_ns]
         if not ready:
             return None
-        plans = (plan(attempt.gap, self._settings) for attempt in ready)
-        first = in_order(plans)[0].gap.gap_id
+        first = min((plan(attempt.gap, self._settings) for attempt in ready), key=_urgency).gap.gap_id
         self._under_way.add(first)
         return self._waiting.pop(first)
 
@@ -579,19 +568,18 @@ class RecoveryTargets:
                 self._missed.add(measure)
         return [self._state(measure) for measure in _MEASURES]
 
-    def detected(self, session_date: str, after_s: float) -> TargetChange | None:
-        """Count a gap that recovery has so many machine seconds after the cut, or after the record that shows it."""
-        self._time(session_date, "detection", after_s)
-        return self._count(session_date, "detection", is_met=after_s < self._settings.detected_within_seconds)
-
-    def recovered(self, session_date: str, after_s: float) -> TargetChange | None:
-        """Count a gap whose rows are published so many machine seconds after the first call for it."""
-        self._time(session_date, "recovery", after_s)
-        return self._count(session_date, "recovery", is_met=after_s < self._settings.recovered_within_seconds)
-
-    def closed(self, session_date: str, after_s: float) -> None:
-        """Count a gap that is closed so many machine seconds after the end of its outage."""
-        self._time(session_date, "closing", after_s)
+    def timed(self, session_date: str, measure: GapMeasure, after_s: float) -> TargetChange | None:
+        """Count a gap by the machine seconds that recovery needed: to have it after the cut or the record that shows it
+        (detection), to publish its rows after the first call for it (recovery), to close it after the end of its outage
+        (closing, which has no target).
+        """
+        self.begin(session_date)
+        times_s = self._times_s.setdefault(measure, [])
+        if len(times_s) < TIMES_MAX:
+            times_s.append(after_s)
+        if measure == "closing":
+            return None
+        return self._count(session_date, measure, is_met=after_s < self._limit_s(measure))
 
     def figures(self, now_ns: int) -> list[GapTimesMeasured]:
         """The figures of the measures that have changed since the last call."""
@@ -609,12 +597,6 @@ class RecoveryTargets:
     def _limit_s(self, measure: GapMeasure) -> float:
         settings = self._settings
         return settings.detected_within_seconds if measure == "detection" else settings.recovered_within_seconds
-
-    def _time(self, session_date: str, measure: GapMeasure, after_s: float) -> None:
-        self.begin(session_date)
-        times_s = self._times_s.setdefault(measure, [])
-        if len(times_s) < TIMES_MAX:
-            times_s.append(after_s)
 
     def ended(self, session_date: str, *, is_recovered: bool) -> TargetChange | None:
         """Count a gap that is recovered, or given up."""

@@ -182,10 +182,10 @@ class PendingCandidates:
         """The pending candidates, each with its full life; none once the next sweep is overdue."""
         if now_ns >= self._until_ns:
             return ()
-        return [msgspec.structs.replace(each, expires_ns=self._expiry(each, now_ns)) for each in self._candidates]
-
-    def _expiry(self, candidate: Candidate, now_ns: int) -> int | None:
-        return expiry(now_ns, self._triggers.of(candidate.kind).ttl_seconds)
+        return [
+            msgspec.structs.replace(each, expires_ns=expiry(now_ns, self._triggers.of(each.kind).ttl_seconds))
+            for each in self._candidates
+        ]
 
 
 # --- slots ---
@@ -259,9 +259,14 @@ class SlotState(msgspec.Struct, frozen=True):
     main_venue: str = ""
 
     @property
+    def held(self) -> Sequence[Candidate]:
+        """The holders, in the order of the slots."""
+        return [slot.candidate for slot in self.slots if slot.candidate is not None]
+
+    @property
     def symbols(self) -> frozenset[str]:
         """The symbols that hold a slot."""
-        return frozenset(slot.candidate.symbol for slot in self.slots if slot.candidate is not None)
+        return frozenset(candidate.symbol for candidate in self.held)
 
     def slot_of(self, symbol: str) -> Slot | None:
         """The slot that the symbol holds."""
@@ -301,8 +306,7 @@ def empty_slots(
 
 def restore(state: SlotState) -> tuple[str, ...]:
     """The symbols that hold slots, most important first: the order of renewed subscriptions."""
-    held = [slot.candidate for slot in state.slots if slot.candidate is not None]
-    return tuple(candidate.symbol for candidate in sorted(held, key=order))
+    return tuple(candidate.symbol for candidate in sorted(state.held, key=order))
 
 
 def restore_by_account(state: SlotState) -> dict[str, tuple[str, ...]]:
@@ -357,7 +361,7 @@ def allocate(
 
 def unpin(state: SlotState, symbol: str, settings: SlotSettings, now_ns: int) -> tuple[SlotState, tuple[Decision, ...]]:
     """Remove a symbol's pin and free its slot. A trigger that holds may win the slot again."""
-    seating = _Seating(state, dict(state.waiting), now_ns, threshold=1.0, closed=NO_SYMBOLS)
+    seating = _Seating(state, dict(state.waiting), now_ns)
     for index, slot in enumerate(state.slots):
         if slot.candidate is not None and slot.candidate.symbol == symbol and slot.candidate.kind == PINNED:
             seating.release(index, slot.candidate, "unpinned")
@@ -366,20 +370,20 @@ def unpin(state: SlotState, symbol: str, settings: SlotSettings, now_ns: int) ->
     return seating.state(settings), tuple(seating.decisions)
 
 
-def released(state: SlotState, at_ns: int, reason: CloseReason) -> tuple[SlotState, tuple[Decision, ...]]:
+def released(
+    state: SlotState, settings: SlotSettings, at_ns: int, reason: CloseReason
+) -> tuple[SlotState, tuple[Decision, ...]]:
     """Release every slot."""
-    seating = _Seating(state, dict(state.waiting), at_ns, threshold=1.0, closed=NO_SYMBOLS)
+    seating = _Seating(state, dict(state.waiting), at_ns)
     for index, slot in enumerate(state.slots):
         if slot.candidate is not None:
             seating.release(index, slot.candidate, reason)
-    slots = tuple(Slot(slot.slot, slot.account) for slot in state.slots)
-    return msgspec.structs.replace(state, slots=slots), tuple(seating.decisions)
+    return seating.state(settings), tuple(seating.decisions)
 
 
 def refusal(state: SlotState, candidate: Candidate, reason: OverflowReason, now_ns: int) -> SlotOverflowed:
     """The overflow of a candidate without a slot; the lowest score is 0 if no holder can be replaced."""
-    held = (slot.candidate for slot in state.slots if slot.candidate is not None)
-    lowest = min((each.score for each in held if each.kind != PINNED), default=0.0)
+    lowest = min((each.score for each in state.held if each.kind != PINNED), default=0.0)
     return _overflow(candidate, lowest, reason, now_ns, len(state.slots))
 
 
@@ -409,8 +413,8 @@ class _Seating:
         state: SlotState,
         waiting: dict[str, Candidate],
         now_ns: int,
-        threshold: float,
-        closed: AbstractSet[str],
+        threshold: float = 1.0,
+        closed: AbstractSet[str] = NO_SYMBOLS,
     ) -> None:
         self._before = state
         self._slots = list(state.slots)
@@ -485,22 +489,23 @@ class _Seating:
 
     def bring_home(self) -> None:
         """Move symbols back to their slots in reopened accounts, by rank."""
-        away = [(slot.candidate, slot) for slot in self._slots if slot.candidate is not None and slot.home]
-        for candidate, slot in sorted(away, key=lambda item: order(item[0])):
-            home = next((index for index, other in enumerate(self._slots) if other.slot == slot.home), None)
+        places = {slot.slot: index for index, slot in enumerate(self._slots)}
+        for index, candidate in self._ranked(index for index, slot in enumerate(self._slots) if slot.home):
+            home = places.get(self._slots[index].home or "")
             if home is not None and self._is_open[home] and self._slots[home].candidate is None:
-                self._move(candidate, self._index_of(candidate.symbol), home, "moved_home", None)
+                self._move(candidate, index, home, "moved_home", None)
 
     def evacuate(self) -> None:
         """Move symbols out of closed accounts, by rank, while other accounts have room."""
-        stranded = [
-            (slot.candidate, slot)
-            for index, slot in enumerate(self._slots)
-            if slot.candidate is not None and not self._is_open[index]
-        ]
-        for candidate, slot in sorted(stranded, key=lambda item: order(item[0])):
+        for index, candidate in self._ranked(index for index, is_open in enumerate(self._is_open) if not is_open):
             if (goal := self._goal(candidate)) is not None:
-                self._move(candidate, self._index_of(candidate.symbol), goal, "moved", slot.home or slot.slot)
+                slot = self._slots[index]
+                self._move(candidate, index, goal, "moved", slot.home or slot.slot)
+
+    def _ranked(self, indices: Iterable[int]) -> list[tuple[int, Candidate]]:
+        """The holders of these slots, the most important first."""
+        held = [(index, candidate) for index in indices if (candidate := self._slots[index].candidate) is not None]
+        return sorted(held, key=lambda each: order(each[1]))
 
     def release(self, index: int, held: Candidate, reason: ReleaseReason) -> None:
         """Free a slot."""
@@ -559,11 +564,6 @@ class _Seating:
                 return weakest[0]
         return self._free() if room > left_free or candidate.kind != FILLER else None
 
-    def _index_of(self, symbol: str) -> int:
-        return next(
-            index for index, slot in enumerate(self._slots) if slot.candidate and slot.candidate.symbol == symbol
-        )
-
     def _free(self) -> int | None:
         """The next free slot: of the next account in turn, or, by priority, of the first account that has one."""
         count = len(self._accounts)
@@ -606,18 +606,19 @@ class _Seating:
         if self._by_rank is not None and candidate.kind != PINNED:
             insort(self._by_rank, (order(candidate), index, candidate))
         self.forget(candidate.symbol)
-        assigned = SlotAssigned(
-            slot.slot,
-            candidate.symbol,
-            self._now_ns,
-            candidate.kind,
-            candidate.score,
-            reason,
-            replaced,
-            expires_ns=candidate.expires_ns,
-            venue=self._venue(candidate.symbol),
+        self.decisions.append(
+            SlotAssigned(
+                slot.slot,
+                candidate.symbol,
+                self._now_ns,
+                candidate.kind,
+                candidate.score,
+                reason,
+                replaced,
+                expires_ns=candidate.expires_ns,
+                venue=self._venue(candidate.symbol),
+            )
         )
-        self.decisions.append(assigned)
 
     def _move(
         self, candidate: Candidate, start: int, goal: int, reason: Literal["moved", "moved_home"], home: str | None

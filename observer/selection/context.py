@@ -163,7 +163,6 @@ def _candidate(
         score=full_score,
         strength=strength,
         measure=mover.volume_ratio,
-        threshold=0.0,
         reference=base.average_volume,
         expires_ns=expiry(now_ns, settings.context.ttl_seconds),
         market_cap=member.market_cap,

@@ -35,22 +35,22 @@ class DayRow(Protocol):
     def volume(self) -> float: ...
 
 
-def average_volume(bars: Sequence[DayRow], days: int = AVERAGE_VOLUME_DAYS) -> float | None:
-    """Mean daily volume of the last `days` bars (oldest first), of as many as there are; None without bars."""
-    return _mean(bar.volume for bar in bars[-days:])
+def average_volume(bars: Sequence[DayRow]) -> float | None:
+    """Mean daily volume of the last 20 bars (oldest first), of as many as there are; None without bars."""
+    return _mean(bar.volume for bar in bars[-AVERAGE_VOLUME_DAYS:])
 
 
-def average_true_range(bars: Sequence[DayRow], days: int = TRUE_RANGE_DAYS) -> float | None:
+def average_true_range(bars: Sequence[DayRow]) -> float | None:
     """Simple mean of the `true_ranges`; None without any."""
-    return _mean(true_ranges(bars, days))
+    return _mean(true_ranges(bars))
 
 
-def true_ranges(bars: Sequence[DayRow], days: int = TRUE_RANGE_DAYS) -> Sequence[float]:
-    """The true ranges of the last `days` bars (oldest first), of as many as there are; a day without a trade has none.
+def true_ranges(bars: Sequence[DayRow]) -> Sequence[float]:
+    """The true ranges of the last 14 bars (oldest first), of as many as there are; a day without a trade has none.
 
-    A true range needs the previous close, so `days` of them need one bar more.
+    A true range needs the previous close, so 14 of them need one bar more.
     """
-    recent = pairwise(bars[-(days + 1) :])
+    recent = pairwise(bars[-(TRUE_RANGE_DAYS + 1) :])
     return [
         true_range(bar.high, bar.low, previous.close)
         for previous, bar in recent

@@ -14,7 +14,7 @@ from observer.selection.indicators import TradeRate, price_factor, scaled
 from observer.selection.market_stops import AROUND_NS, MarketStops
 from observer.selection.profile import EarlierDays, Profile, volume_by
 from observer.selection.recent_volume import RecentVolume, UniversePace, VenuePaces, certain_ratio, overflowing_trades
-from observer.selection.triggers import CommonTriggerSettings, SymbolView
+from observer.selection.triggers import SymbolView, TriggersSettings
 
 NO_OPENINGS: Final[Mapping[str, Sequence[int]]] = {}
 
@@ -24,6 +24,16 @@ class HaltState(msgspec.Struct, frozen=True):
 
     reported_ns: int
     volume: float | None = None
+
+    def after_sweep(self, volume: float, seen_ns: int) -> "HaltState | None":
+        """The halt after a sweep with this volume of the day at this time; None if the volume exceeds that of an
+        earlier sweep in the halt. The first sweep alone proves nothing: its volume may be from before the halt.
+        """
+        if seen_ns <= self.reported_ns:
+            return self
+        if self.volume is None:
+            return HaltState(self.reported_ns, volume)
+        return self if volume <= self.volume else None
 
 
 class SymbolState(SymbolView, kw_only=True):
@@ -61,8 +71,8 @@ class SymbolState(SymbolView, kw_only=True):
 
     def update_traded(self, volume: float, seen_ns: int) -> None:
         """Apply a sweep's volume of the day: trading ends a halt if the volume grows during it."""
-        self.halt = after_sweep(self.halt, volume, seen_ns)
-        self.suspension = after_sweep(self.suspension, volume, seen_ns)
+        self.halt = self.halt and self.halt.after_sweep(volume, seen_ns)
+        self.suspension = self.suspension and self.suspension.after_sweep(volume, seen_ns)
 
     def update_rate(self, per_second: float) -> None:
         """Keep the highest rate until the next evaluation."""
@@ -137,7 +147,7 @@ class MarketState:
     def __init__(
         self,
         members: Sequence[UniverseMember],
-        settings: CommonTriggerSettings,
+        settings: TriggersSettings,
         earlier: EarlierDays,
         openings_ns: Mapping[str, Sequence[int]] = NO_OPENINGS,
     ) -> None:
@@ -391,7 +401,7 @@ class MarketState:
         return max((until - before) * state.shares_factor, least)
 
     def _usual_until(self, profile: Profile, at_ns: int) -> float | None:
-        return volume_by(profile, (at_ns - self._earlier.midnight_ns) / NS_PER_S)
+        return volume_by(profile, self._earlier.time_of_day_s(at_ns))
 
     def _judge(self, symbol: str, state: SymbolState | None) -> None:
         reason = state.drop_reason if state is not None else None
@@ -410,14 +420,3 @@ class MarketState:
         state.shares_factor = 1 / factor
         if state.trade_volume is not None and state.cumulative_volume is None:  # no trade of today was streamed yet
             state.trade_volume /= factor
-
-
-def after_sweep(halt: HaltState | None, volume: float, seen_ns: int) -> HaltState | None:
-    """The halt after a sweep with this volume of the day at this time; None if the volume exceeds that of an earlier
-    sweep in the halt. The first sweep alone proves nothing: its volume may be from before the halt.
-    """
-    if halt is None or seen_ns <= halt.reported_ns:
-        return halt
-    if halt.volume is None:
-        return HaltState(halt.reported_ns, volume)
-    return halt if volume <= halt.volume else None

@@ -6,7 +6,7 @@ holders count as having wanted one, whenever it was assigned. Fillers of free sl
 counted: a lasting claim is refused once.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final, Literal
 
 import msgspec
@@ -26,32 +26,22 @@ SYMBOLS_MIN: Final = 20
 LEFT_BELOW: Final = 0.8
 """A level ends below this part of the rate at which it begins; a rate around the limit is reported once."""
 
-_RISING: Final[tuple[Level, ...]] = ("normal", "warning", "alert", "urgent")
-# The requirement's table: a line in the log, a notice, an urgent review.
-_SEVERITIES: Final[dict[Level, Severity | None]] = {
+# The requirement's table, rising: a line in the log, a notice, an urgent review.
+_SEVERITIES: Final[Mapping[Level, Severity | None]] = {
     "normal": None,
     "warning": "info",
     "alert": "warning",
     "urgent": "critical",
 }
+_RISING: Final = tuple(_SEVERITIES)
 
 
-class OverflowRates(msgspec.Struct, frozen=True, kw_only=True):
-    """The rates above which the levels begin; the requirement's by default."""
-
-    warning: float = 0.05
-    alert: float = 0.10
-    urgent: float = 0.20
-
-    def begins_above(self, level: Level) -> float:
-        """The rate above which a level begins; 0 for normal."""
-        return {"normal": -1.0, "warning": self.warning, "alert": self.alert, "urgent": self.urgent}[level]
-
-
-def rates_of(settings: SlotSettings) -> OverflowRates:
-    """The requirement's levels around the configured alert rate: a warning never begins above an alert."""
-    alert, usual = settings.overflow_alert_rate, OverflowRates()
-    return OverflowRates(warning=min(usual.warning, alert), alert=alert, urgent=max(usual.urgent, alert))
+def rates_of(settings: SlotSettings) -> Mapping[Level, float]:
+    """The rates above which the levels begin: the requirement's, around the configured one of an alert. A warning never
+    begins above an alert.
+    """
+    alert = settings.overflow_alert_rate
+    return {"normal": -1.0, "warning": min(0.05, alert), "alert": alert, "urgent": max(0.20, alert)}
 
 
 def overflow_rate(
@@ -70,14 +60,14 @@ def overflow_rate(
     return len(refused - given) / len(wanted) if len(wanted) >= SYMBOLS_MIN else None
 
 
-def next_level(level: Level, rate: float | None, rates: OverflowRates) -> Level:
+def next_level(level: Level, rate: float | None, rates: Mapping[Level, float]) -> Level:
     """The level after `level` at this rate: the highest that begins below it, or the current one while the rate is not
     clearly below its beginning. Without a rate: normal.
     """
     if rate is None:
         return "normal"
-    reached = [each for each in _RISING if rate > rates.begins_above(each)][-1]
-    held = [each for each in _RISING if rate >= LEFT_BELOW * rates.begins_above(each)][-1]
+    reached = [each for each in _RISING if rate > rates[each]][-1]
+    held = [each for each in _RISING if rate >= LEFT_BELOW * rates[each]][-1]
     return max(reached, min(level, held, key=_RISING.index), key=_RISING.index)
 
 
@@ -88,20 +78,12 @@ class OverflowLevel(msgspec.Struct, frozen=True):
     text: str
 
 
-def changed_level(before: Level, after: Level, rate: float | None) -> OverflowLevel | None:
-    """The level after `before`; None if unchanged."""
-    if before == after:
-        return None
-    share = "too few symbols wanted a slot for a rate" if rate is None else f"{rate:.1%} of the symbols found none"
-    return OverflowLevel(_SEVERITIES[after], f"slots, last hour: level {after} ({share})")
-
-
 class OverflowWatch:
     """The recent slot decisions, the holders by slot, and the last reported level. The last decision of each kind per
     symbol is enough.
     """
 
-    def __init__(self, rates: OverflowRates) -> None:
+    def __init__(self, rates: Mapping[Level, float]) -> None:
         self._rates = rates
         self._last: dict[tuple[str, bool], SlotAssigned | SlotOverflowed] = {}
         self._held: dict[str, SlotAssigned] = {}  # by slot
@@ -135,9 +117,12 @@ class OverflowWatch:
 
     def check(self, now_ns: int, waiting: Collection[str]) -> OverflowLevel | None:
         """The level with the current waiting symbols; None if it is unchanged."""
-        self.rate = self._rate(now_ns, waiting)
-        before, self.level = self.level, next_level(self.level, self.rate, self._rates)
-        return changed_level(before, self.level, self.rate)
+        rate = self.rate = self._rate(now_ns, waiting)
+        before, self.level = self.level, next_level(self.level, rate, self._rates)
+        if before == self.level:
+            return None
+        share = "too few symbols wanted a slot for a rate" if rate is None else f"{rate:.1%} of the symbols found none"
+        return OverflowLevel(_SEVERITIES[self.level], f"slots, last hour: level {self.level} ({share})")
 
     def _rate(self, now_ns: int, waiting: Collection[str]) -> float | None:
         holding = {held.symbol for held in self._held.values() if held.trigger != FILLER}

@@ -107,19 +107,9 @@ class PinState:
         self.ends.pop(symbol, None)
 
 
-def standing_pins(events: Iterable[Event]) -> Mapping[str, PinReason | None]:
+def pins_after(events: Iterable[Event]) -> PinState:
     """The pins in force after these events of a day."""
     reported = PinState()
     for event in events:
         reported.apply(event)
-    return reported.standing
-
-
-def ends_of_pins(events: Iterable[Event]) -> Mapping[str, int | None]:
-    """The pins in force after these events of a day, in the order of requests, with their ends (UTC ns; None: until
-    removed).
-    """
-    reported = PinState()
-    for event in events:
-        reported.apply(event)
-    return reported.ends
+    return reported

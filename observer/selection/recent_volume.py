@@ -70,11 +70,9 @@ class RecentVolume:
 
     def mark(self, at_ns: int, volume: float) -> None:
         """Begin the latest minutes anew, at the mark before."""
-        self.since_ns, self.since_volume = self._marked_ns, self._marked_volume
-        self._marked_ns, self._marked_volume = at_ns, volume
-        self.next_ns = at_ns + self._step_ns
+        self.begin(self._marked_ns, self._marked_volume, at_ns, volume)
 
-    def begin(self, since_ns: int, since_volume: float, at_ns: int, volume: float) -> None:
+    def begin(self, since_ns: int | None, since_volume: float, at_ns: int, volume: float) -> None:
         """Begin the latest minutes at another moment, and mark this one."""
         self.since_ns, self.since_volume = since_ns, since_volume
         self._marked_ns, self._marked_volume = at_ns, volume

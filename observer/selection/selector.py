@@ -197,7 +197,7 @@ class Selector:
         """Evaluate the symbols that hold slots, between sweeps, when only these have new data. `delivered_ns`: by
         symbol, the moment until which the stream has brought all its trades; without one, no trade is no silence.
         """
-        held = [slot.candidate.symbol for slot in self._state.slots if slot.candidate is not None]
+        held = [candidate.symbol for candidate in self._state.held]
         for symbol in held:
             if symbol in delivered_ns:
                 self.market.update_silence(symbol, delivered_ns[symbol])
@@ -273,7 +273,7 @@ class Selector:
 
     def close(self, at_ns: int, reason: CloseReason = "closed") -> Sequence[Event]:
         """End every trigger and release every slot, at the end of the day or later for an unobserved end."""
-        self._state, decisions = released(self._state, at_ns, reason)
+        self._state, decisions = released(self._state, self.settings.slots, at_ns, reason)
         return [*self._active.all_ended(at_ns), *decisions]
 
     def _decide(self, fired: Sequence[Candidate], now_ns: int) -> Sequence[Event]:

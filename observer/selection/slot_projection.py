@@ -43,13 +43,13 @@ from bus.events import (
     WatchStarted,
     WatchStopped,
 )
+from observer.base.spans import united
 from observer.selection.allocation import FILLER, PINNED, WITHOUT_CLAIM, Churn, Slot, SlotState, is_churn
 from observer.selection.pins import PinState
 from observer.selection.settings import SelectionSettings
 from observer.selection.triggers import ActiveTrigger, Candidate, TriggerKey, TriggersSettings, expiry
 
 _TAKES_A_TURN: Final = frozenset({"free_slot", "pinned", "moved"})  # reasons for which a free slot was assigned
-_UNKNOWN: Final = 0.0  # trigger data that an assignment does not carry
 
 
 class SlotProjection:
@@ -150,10 +150,18 @@ def resumed_slots(
 
     def candidate(event: SlotAssigned | SlotOverflowed, since_ns: int) -> Candidate:
         member = members.get(event.symbol)
-        expires_ns = _end_of(event, since_ns, settings, reported.pins)
-        candidate = _candidate(event, expires_ns, member.market_cap if member else _UNKNOWN)
-        has_age = settings.triggers.recent_volume.enabled and candidate.kind not in (PINNED, FILLER)
-        return msgspec.structs.replace(candidate, evidence_ns=since_ns) if has_age else candidate
+        has_age = settings.triggers.recent_volume.enabled and event.trigger not in (PINNED, FILLER)
+        return Candidate(
+            symbol=event.symbol,
+            kind=event.trigger,
+            score=event.score,
+            expires_ns=_end_of(event, since_ns, settings, reported.pins),
+            market_cap=member.market_cap if member else 0.0,
+            strength=event.strength if isinstance(event, SlotOverflowed) else 0.0,  # an assignment carries none
+            measure=event.measure if isinstance(event, SlotOverflowed) else 0.0,
+            evidence_ns=since_ns if has_age else None,
+            full_score=event.score,
+        )
 
     def entry(empty: Slot) -> Slot:
         slot = empty.slot
@@ -190,24 +198,6 @@ def _end_of(
             return expiry(since_ns, settings.context.ttl_seconds)
         case kind:
             return expiry(since_ns, settings.triggers.of(kind).ttl_seconds)
-
-
-def _candidate(event: SlotAssigned | SlotOverflowed, expires_ns: int | None, market_cap: float) -> Candidate:
-    strength, measure = _UNKNOWN, _UNKNOWN
-    if isinstance(event, SlotOverflowed):
-        strength, measure = event.strength, event.measure
-    return Candidate(
-        symbol=event.symbol,
-        kind=event.trigger,
-        score=event.score,
-        strength=strength,
-        measure=measure,
-        threshold=_UNKNOWN,
-        reference=_UNKNOWN,
-        expires_ns=expires_ns,
-        market_cap=market_cap,
-        full_score=event.score,
-    )
 
 
 # --- the day's slots as intervals ---
@@ -273,10 +263,9 @@ def slot_intervals(events: Iterable[Event]) -> Sequence[SlotInterval]:
                 is_subscribed = event.symbol in streamed_since  # by its slot before
                 end_stream(event.symbol, event.assigned_ns)
                 open_by_slot[event.slot] = of_symbol[event.symbol] = len(found)
+                of_trigger = (event.trigger,)
                 found.append(
-                    SlotInterval(
-                        event.slot, event.symbol, event.assigned_ns, event.reason, (event.trigger,), event.score
-                    )
+                    SlotInterval(event.slot, event.symbol, event.assigned_ns, event.reason, of_trigger, event.score)
                 )
                 if is_subscribed:
                     begin_stream(event.symbol, event.assigned_ns)
@@ -305,23 +294,12 @@ def slot_intervals(events: Iterable[Event]) -> Sequence[SlotInterval]:
 
 def streamed_times(slots: Iterable[SlotInterval], until_ns: int) -> Mapping[str, Sequence[StreamedTime]]:
     """By symbol, the times in which the broker streamed it, in order, disjoint. One that lasts ends at `until_ns`."""
-    times: dict[str, list[StreamedTime]] = {}
+    times: dict[str, list[tuple[int, int]]] = {}
     for slot in slots:
         for since_ns, ended_ns in slot.streamed:
-            time = StreamedTime(since_ns, max(since_ns, until_ns) if ended_ns is None else ended_ns)
+            time = since_ns, max(since_ns, until_ns) if ended_ns is None else ended_ns
             times.setdefault(slot.symbol, []).append(time)
-    return {symbol: _joined(each) for symbol, each in times.items()}
-
-
-def _joined(times: Iterable[StreamedTime]) -> list[StreamedTime]:
-    """Disjoint times: those that touch are one."""
-    joined: list[StreamedTime] = []
-    for time in sorted(times, key=lambda each: each.from_ns):
-        if joined and time.from_ns <= joined[-1].to_ns:
-            joined[-1] = StreamedTime(joined[-1].from_ns, max(joined[-1].to_ns, time.to_ns))
-        else:
-            joined.append(time)
-    return joined
+    return {symbol: [StreamedTime(*span) for span in united(each)] for symbol, each in times.items()}
 
 
 # --- the status of each slot ---

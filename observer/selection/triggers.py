@@ -1,9 +1,9 @@
 """The triggers: their conditions, strength, score and life. See docs/requirement.md.
 
 A condition measures a symbol's state against its history. `TRIGGERS` is the registry: each entry defines one kind of
-trigger completely; the settings, the overflow ledger and the documents derive from it. Thresholds, strength, weight and
-life work alike for all kinds. A new kind is one small function and one entry; a test fails until the shipped settings
-and docs/data.md include it.
+trigger, of which the overflow ledger and the documents derive. Thresholds, strength, weight and life work alike for all
+kinds. A new kind is one small function, one entry and its settings; a test fails until the shipped settings and
+docs/data.md include it.
 
 A pin is a request and stands above all triggers, and the largest symbols, which fill free slots, stand below them; so
 neither has a threshold or a weight to set.
@@ -11,7 +11,7 @@ neither has a threshold or a weight to set.
 
 import math
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -23,7 +23,7 @@ from observer.selection.indicators import true_range
 #
 # The settings of triggers and pins. Pure.
 #
-# Each kind of trigger has the settings of `TriggerSettings`; its defaults stand with it in `TRIGGERS`.
+# Each kind of trigger has the settings of `TriggerSettings`; its defaults stand in `TriggersSettings`.
 
 WITHOUT_END: Final = -1.0  # a time to live of this many seconds never ends (the requirement's notation)
 
@@ -108,13 +108,18 @@ class RecentVolumeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     deviations_min: NotNegative = 3.5
 
 
-class CommonTriggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Settings of all triggers, and of pins. `velocity_window_seconds` is that of trade rates."""
+class TriggersSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of all triggers, of pins, and of each kind of `TRIGGERS` by its name. `velocity_window_seconds` is that
+    of trade rates.
+    """
 
     manual: PinSettings = PinSettings()
     time_of_day: ProfileSettings = ProfileSettings()
     recent_volume: RecentVolumeSettings = RecentVolumeSettings()
     velocity_window_seconds: Positive = 1.0
+    volume_surge: TriggerSettings = TriggerSettings(threshold=3.0, full_strength=5.0, ttl_seconds=300.0, weight=10.0)
+    trade_velocity: TriggerSettings = TriggerSettings(threshold=10.0, full_strength=20.0, ttl_seconds=180.0, weight=8.0)
+    volatility_spike: TriggerSettings = TriggerSettings(threshold=2.0, full_strength=3.0, ttl_seconds=300.0, weight=6.0)
 
     def of(self, kind: TriggerKind) -> TriggerSettings:
         """The settings of one kind of `TRIGGERS`; pins and market capitalisation are none."""
@@ -166,12 +171,12 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     symbol: str
     kind: TriggerKind
     score: float
-    strength: float
-    measure: float
-    threshold: float
-    reference: float
     expires_ns: int | None
     market_cap: float
+    strength: float = 0.0
+    measure: float = 0.0
+    threshold: float = 0.0
+    reference: float = _NOTHING
     severity: str = ""
     basis: str = ""
     evidence_ns: int | None = None
@@ -203,7 +208,7 @@ class Condition(msgspec.Struct, frozen=True):
 
 class Trigger(msgspec.Struct, frozen=True, kw_only=True):
     """One kind of trigger: `documentation` states in one line when it fires, `overflow_measure` is the name of its
-    measure in the overflow ledger, `defaults` are its settings.
+    measure in the overflow ledger; its settings are those of `TriggersSettings`.
 
     A kind that `is_recent` fires and is renewed only while the recent volume holds (`RecentVolumeSettings`). While that
     is awaited it does not fire, and the other conditions renew it; where nothing makes it known, they decide.
@@ -213,7 +218,6 @@ class Trigger(msgspec.Struct, frozen=True, kw_only=True):
     kind: TriggerKind
     documentation: str
     overflow_measure: str
-    defaults: TriggerSettings
     conditions: tuple[Condition, ...]
     is_recent: bool = False
     evidence_ns: Callable[[SymbolView], int | None] = lambda _view: None
@@ -273,7 +277,6 @@ TRIGGERS: Final = (
         "when the day so far has a multiple of the average, of the day or by this time of day; for a symbol without a "
         "history: of the average symbol's opening",
         overflow_measure="volume_ratio",  # the requirement's name; it names no other
-        defaults=TriggerSettings(threshold=3.0, full_strength=5.0, ttl_seconds=300.0, weight=10.0),
         conditions=(
             Condition(_volume_against_day, lambda member, _: member.average_volume_20d, "day", _SURGE_LEVELS),
             Condition(
@@ -298,7 +301,6 @@ TRIGGERS: Final = (
         kind="trade_velocity",
         documentation="its trades a second reach the threshold",
         overflow_measure="trades_per_sec",
-        defaults=TriggerSettings(threshold=10.0, full_strength=20.0, ttl_seconds=180.0, weight=8.0),
         conditions=(Condition(_trades_per_second, _nothing, levels=((20.0, "high"), (10.0, "basic"))),),
     ),
     Trigger(
@@ -306,7 +308,6 @@ TRIGGERS: Final = (
         documentation="the true range of the day so far is a multiple of the average true range; for a symbol without "
         "a history: the range of the average symbol's opening",
         overflow_measure="atr_ratio",
-        defaults=TriggerSettings(threshold=2.0, full_strength=3.0, ttl_seconds=300.0, weight=6.0),
         conditions=(
             Condition(_range_against_average, lambda member, _: member.average_true_range_14d),
             Condition(
@@ -322,22 +323,6 @@ TRIGGERS: Final = (
 
 OVERFLOW_MEASURES: Final = {each.kind: each.overflow_measure for each in TRIGGERS}
 """The name of each kind's measure in the overflow ledger."""
-
-if TYPE_CHECKING:
-
-    class TriggersSettings(CommonTriggerSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """All kinds of triggers, each a field by its kind."""
-
-else:
-    TriggersSettings = msgspec.defstruct(
-        "TriggersSettings",
-        [(each.kind, TriggerSettings, each.defaults) for each in TRIGGERS],
-        bases=(CommonTriggerSettings,),
-        module=__name__,
-        frozen=True,
-        kw_only=True,
-        forbid_unknown_fields=True,
-    )
 
 
 class TriggerRules:
@@ -439,7 +424,6 @@ def by_pin(member: UniverseMember, until_ns: int | None) -> Candidate:
         strength=1.0,
         measure=1.0,
         threshold=1.0,
-        reference=_NOTHING,
         expires_ns=until_ns,
         market_cap=member.market_cap,
     )
@@ -451,10 +435,7 @@ def by_market_cap(member: UniverseMember) -> Candidate:
         symbol=member.symbol,
         kind="market_cap",
         score=score(_MARKET_CAP_WEIGHT, 0.0, member.market_cap),
-        strength=0.0,
         measure=member.market_cap,
-        threshold=0.0,
-        reference=_NOTHING,
         expires_ns=None,
         market_cap=member.market_cap,
     )

@@ -1,71 +1,48 @@
-"""Counters of the simulated broker, read as one frozen struct."""
+"""Counters of the simulated broker. Each part of the simulator adds to its own; counts never decrease."""
 
-from collections import Counter
+import collections
 
 import msgspec
 
 
-class SimulatorCounters(msgspec.Struct, frozen=True):
+def _by_name() -> dict[str, int]:
+    return collections.Counter()
+
+
+class Counters(msgspec.Struct):
     """Counts since the start. `refusals` are by the answered code, REST and stream alike; `faults` by the kind of
     fault, one for each struck call, frame, connection or moment. `frames` and `trades` count what sessions passed to
     their lines; the ledger has their fate. `slow_consumers` are clients cut because they did not read, `silent_clients`
     because they did not answer PINGPONG. `busiest_seconds` are the most quotation calls, admitted or refused, in any
-    one second, for each app key in the order of the settings.
+    one second, for each app key in the order of the settings. `read` states `rate_errors`, `trades` and these.
     """
 
-    requests: dict[str, int]
-    rate_errors: int
-    refusals: dict[str, int]
-    connections: int
-    connections_refused: int
-    connections_cut: int
-    drops: int
-    registrations: int
-    removals: int
-    frames: int
-    trades: int
-    trades_by_symbol: dict[str, int]
-    faults: dict[str, int]
-    slow_consumers: int
-    silent_clients: int
-    busiest_seconds: tuple[int, ...]
+    requests: dict[str, int] = msgspec.field(default_factory=_by_name)
+    rate_errors: int = 0
+    refusals: dict[str, int] = msgspec.field(default_factory=_by_name)
+    connections: int = 0
+    connections_refused: int = 0
+    connections_cut: int = 0
+    drops: int = 0
+    registrations: int = 0
+    removals: int = 0
+    frames: int = 0
+    trades: int = 0
+    trades_by_symbol: dict[str, int] = msgspec.field(default_factory=_by_name)
+    faults: dict[str, int] = msgspec.field(default_factory=_by_name)
+    slow_consumers: int = 0
+    silent_clients: int = 0
+    busiest_seconds: tuple[int, ...] = ()
 
-
-class Counters:
-    """The growing counters. Each part of the simulator adds to its own; counts never decrease."""
-
-    def __init__(self) -> None:
-        self.requests: Counter[str] = Counter()
-        self.refusals: Counter[str] = Counter()
-        self.trades_by_symbol: Counter[str] = Counter()
-        self.connections = 0
-        self.connections_refused = 0
-        self.connections_cut = 0
-        self.drops = 0
-        self.registrations = 0
-        self.removals = 0
-        self.frames = 0
-        self.faults: Counter[str] = Counter()
-        self.slow_consumers = 0
-        self.silent_clients = 0
-
-    def read(self, busiest_seconds: tuple[int, ...] = ()) -> SimulatorCounters:
-        """The current counts."""
-        return SimulatorCounters(
+    def read(self, busiest_seconds: tuple[int, ...] = ()) -> "Counters":
+        """The current counts, which grow no more."""
+        return msgspec.structs.replace(
+            self,
             requests=dict(self.requests),
             rate_errors=self.refusals["EGW00201"],
             refusals=dict(self.refusals),
-            connections=self.connections,
-            connections_refused=self.connections_refused,
-            connections_cut=self.connections_cut,
-            drops=self.drops,
-            registrations=self.registrations,
-            removals=self.removals,
-            frames=self.frames,
-            trades=self.trades_by_symbol.total(),
+            trades=sum(self.trades_by_symbol.values()),
             trades_by_symbol=dict(self.trades_by_symbol),
             faults=dict(self.faults),
-            slow_consumers=self.slow_consumers,
-            silent_clients=self.silent_clients,
             busiest_seconds=busiest_seconds,
         )

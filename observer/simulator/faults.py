@@ -215,17 +215,9 @@ def _fault(session_date: str, scripted: ScriptedFault | ScriptedDrop) -> Fault:
 
 
 def _background(start_ns: int, rates: FaultRates, rng: RngSource) -> Iterator[Fault]:
-    shares: tuple[tuple[FaultKind, float, float], ...] = (
-        ("rest_error", rates.rest_error_share, 0.0),
-        ("rest_reset", rates.rest_reset_share, 0.0),
-        ("rest_latency", rates.rest_latency_share, rates.rest_latency_s),
-        ("malformed", rates.malformed_share, 0.0),
-        ("truncated", rates.truncated_share, 0.0),
-        ("duplicated", rates.duplicated_share, 0.0),
-        ("wrong_count", rates.wrong_count_share, 0.0),
-    )
-    for kind, share, by_s in shares:
-        if share:
+    for kind in FAULT_KINDS:
+        if share := getattr(rates, f"{kind}_share", 0.0):
+            by_s = rates.rest_latency_s if kind == "rest_latency" else 0.0
             yield Fault(kind, start_ns, start_ns + _DAY_NS, share, by_s)
     per_hour: tuple[tuple[FaultKind, float], ...] = (
         ("stream_cut", rates.stream_cuts_per_hour),

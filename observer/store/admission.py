@@ -36,7 +36,7 @@ _TABLES: Final = {
 }
 
 
-class _Stated(msgspec.Struct, frozen=True):
+class Stated(msgspec.Struct, frozen=True):
     """The statements of a database: its tables, the revision of its schema, its owning instance and system."""
 
     tables: Collection[str]
@@ -58,15 +58,15 @@ def require_own_file(path: Path, instance: Instance, system: System, now_ns: int
     try:
         address = f"file:{quote(str(path.absolute()))}?mode=ro"
         with closing(sqlite3.connect(address, uri=True, timeout=_WAIT_S)) as database:
-            stated = _stated(database, "sqlite")
+            stated = stated_in(database, "sqlite")
     except sqlite3.OperationalError:
         return
     except sqlite3.DatabaseError as error:
         raise StoreError(f"{path}: {error}: give another [store] url") from error
     if stated.revision is None and stated.tables:
         raise StoreError(f"{path} holds tables of something else than Observer: give another [store] url")
-    _require_own(str(path), stated, instance)
-    _require_unowned(str(path), stated.ownership, system, FileIdentity.of(path).place, now_ns)
+    require_own(str(path), stated, instance)
+    require_unowned(str(path), stated.ownership, system, FileIdentity.of(path).place, now_ns)
 
 
 def require_admission(url: str, instance: Instance, system: System) -> None:
@@ -88,14 +88,14 @@ def require_admission(url: str, instance: Instance, system: System) -> None:
         with closing(connection) as database:
             require_encoding(shown, database.info.parameter_status("server_encoding"))
             database.execute(f"SET lock_timeout = {_WAIT_S * 1_000:.0f}".encode())
-            stated = _stated(database, "postgresql")
-            _require_own(shown, stated, instance)
+            stated = stated_in(database, "postgresql")
+            require_own(shown, stated, instance)
             if stated.ownership is not None:
                 [(schema, now_ns)] = database.execute(
                     "SELECT current_schema(), (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint"
                 ).fetchall()
                 place = server_identity(database).place_in(schema)
-                _require_unowned(shown, stated.ownership, system, place, now_ns)
+                require_unowned(shown, stated.ownership, system, place, now_ns)
     except psycopg.OperationalError as error:
         text = _without_secret(error, url)
         if any(words in text for words in _REFUSALS):
@@ -108,34 +108,41 @@ def require_admission(url: str, instance: Instance, system: System) -> None:
         return  # a standby, say, which may be promoted
 
 
-def _require_own(database: str, stated: _Stated, instance: Instance) -> None:
+def require_own(database: str, stated: Stated, instance: Instance) -> None:
+    """Return if this program knows the schema, and no other instance owns the database.
+
+    Raises:
+        StoreError, ConfigError: as `require_own_file`.
+    """
     if stated.revision is not None and stated.revision > SCHEMA_REVISION:
         raise StoreError(f"{database}: {unknown_schema(stated.revision)}")
     if stated.instance not in (None, instance):
         raise ConfigError(other_owner(database, stated.instance, instance))
 
 
-def _require_unowned(database: str, found: Ownership | None, system: System, place: str, now_ns: int) -> None:
+def require_unowned(database: str, found: Ownership | None, system: System, place: str, now_ns: int) -> None:
+    """Return if no other living system owns the database at `place`; raises DatabaseInUseError."""
     if found is not None and owns(found, system, place, now_ns):
         raise DatabaseInUseError(owned_by_another(database, found, now_ns))
 
 
-def _stated(database: Any, kind: str) -> _Stated:
+def stated_in(database: Any, kind: str) -> Stated:
+    """What a database states of itself, read by a driver's connection; `kind` is the name of the SQLAlchemy dialect."""
+    revision: str | None = None
+    row: dict[str, Any] = {}
     with closing(database.cursor()) as cursor:
         cursor.execute(_TABLES[kind])
         tables = {name for (name,) in cursor.fetchall()}
-        if "alembic_version" not in tables:
-            return _Stated(tables)
-        cursor.execute("SELECT version_num FROM alembic_version")
-        [revision] = cursor.fetchone() or (None,)
-        if "owner" not in tables:
-            return _Stated(tables, revision)
-        cursor.execute("SELECT * FROM owner")
-        found = cursor.fetchone()
-        if found is None:
-            return _Stated(tables, revision)
-        row = dict(zip([column[0] for column in cursor.description], found, strict=True))
-    return _Stated(tables, revision, Instance(name=row["name"], market=row["market"]), _ownership(row))
+        if "alembic_version" in tables:
+            cursor.execute("SELECT version_num FROM alembic_version")
+            [revision] = cursor.fetchone() or (None,)
+        if "owner" in tables:
+            cursor.execute("SELECT * FROM owner")
+            if found := cursor.fetchone():
+                row = dict(zip([column[0] for column in cursor.description], found, strict=True))
+    if not {"name", "market"} <= row.keys():  # none, or a table of something else
+        return Stated(tables, revision)
+    return Stated(tables, revision, Instance(name=row["name"], market=row["market"]), _ownership(row))
 
 
 def _ownership(row: dict[str, Any]) -> Ownership | None:

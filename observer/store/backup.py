@@ -19,7 +19,7 @@ from sqlalchemy import URL, text
 from observer.base.errors import StoppedError, StoreError, StoreFailedError
 from observer.base.files import PRIVATE_FILE, make_private_folder, sync_path
 from observer.store import postgresql_programs
-from observer.store.engine import open_reader, parse_url, schema_of, sqlite_path, store_errors
+from observer.store.engine import parse_url, reading, schema_of, sqlite_path
 
 SQLITE_COPY: Final = "database.sqlite3"
 POSTGRESQL_COPY: Final = "database.dump"
@@ -133,12 +133,8 @@ def selected_schema(url: str) -> str:
     """
     if (named := schema_of(parse_url(url))) is not None:
         return named
-    engine = open_reader(url)
-    try:
-        with store_errors(engine), engine.connect() as connection:
-            return str(connection.scalar(text("SELECT current_schema()")) or _USUAL_SCHEMA)
-    finally:
-        engine.dispose()
+    with reading(url) as connection:
+        return str(connection.scalar(text("SELECT current_schema()")) or _USUAL_SCHEMA)
 
 
 # --- SQLite --------------------------------------------------------------------------------------------------

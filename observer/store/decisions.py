@@ -24,7 +24,7 @@ from bus.events import (
     TriggerFired,
     WatchChanged,
 )
-from observer.selection.pins import ends_of_pins
+from observer.selection.pins import pins_after
 from observer.selection.slot_projection import SlotInterval, slot_intervals, streamed_times
 from observer.store.rows import event_of, position_of
 from observer.store.session import DatabaseReader, events_in, rows_of
@@ -99,7 +99,7 @@ def pins_before(connection: Connection, session_date: str) -> Mapping[str, int |
     table = EVENT_TABLES[SelectionAdvanced]
     last = select(func.max(table.c.session_date)).where(table.c.session_date < session_date).scalar_subquery()
     is_last = table.c.session_date == last
-    return ends_of_pins(events_in(connection, SelectionAdvanced, is_last, order="stream sequence"))
+    return pins_after(events_in(connection, SelectionAdvanced, is_last, order="stream sequence")).ends
 
 
 def slot_status_events(connection: Connection, session_date: str) -> Iterator[Event]:

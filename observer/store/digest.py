@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Select, Table, select
 
-from observer.store.engine import open_reader, require_current_schema, store_errors
+from observer.store.engine import reading, require_current_schema
 from observer.store.rows import Value
 from observer.store.tables import ETFS, EVENT_TABLES, LISTINGS, QUARANTINE
 
@@ -58,17 +58,13 @@ def digest(url: str) -> DatabaseDigest:
     Raises:
         StoreError: the database is missing, does not answer, or has another schema than this code.
     """
-    engine = open_reader(url)
-    try:
-        require_current_schema(engine)
-        with store_errors(engine), engine.connect() as connection:
-            in_portions = connection.execution_options(yield_per=_ROWS_AT_ONCE)
-            tables = {
-                table.name: digest_of_rows(tuple(row) for row in in_portions.execute(_content(table)))
-                for table in (*EVENT_TABLES.values(), LISTINGS, ETFS, QUARANTINE)
-            }
-    finally:
-        engine.dispose()
+    with reading(url) as connection:
+        require_current_schema(connection.engine)
+        in_portions = connection.execution_options(yield_per=_ROWS_AT_ONCE)
+        tables = {
+            table.name: digest_of_rows(tuple(row) for row in in_portions.execute(_content(table)))
+            for table in (*EVENT_TABLES.values(), LISTINGS, ETFS, QUARANTINE)
+        }
     return DatabaseDigest(tables, _digest_of_all(tables))
 
 

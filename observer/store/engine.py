@@ -205,6 +205,21 @@ def open_reader(url: str) -> Engine:
     return _with_postgresql_rules(parsed, _POSTGRESQL_READER_SETTINGS, tests_idle_connections=True)
 
 
+@contextmanager
+def reading(url: str) -> Iterator[Connection]:
+    """A connection that can only read, of whichever schema; all queries of the block see one state.
+
+    Raises:
+        StoreError: as `open_reader`, or the database does not answer.
+    """
+    engine = open_reader(url)
+    try:
+        with store_errors(engine), engine.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
 def _require_writable(path: Path) -> None:
     directory = path.parent
     try:

@@ -10,7 +10,6 @@ the few positions that changed lately are in a file of their own, `exports.json`
 
 import asyncio
 import contextlib
-import fcntl
 import logging
 import threading
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from sqlalchemy import Connection, func, select
 
 from bus.events import Event, GapDetected, GapRecovered, SlotOverflowed, kind_of
 from observer.base.errors import StoreError
+from observer.base.file_lock import FileLock
 from observer.base.files import read_file, replace_file, replacing, to_disk
 from observer.base.local_time import local_datetime
 from observer.base.units import NS_PER_S
@@ -188,8 +188,7 @@ class Ledgers:
         """Exclude other processes: a rebuild beside a running writer would lose rows that are appended meanwhile."""
         path = self._folder / "system" / "exports.lock"
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with contextlib.closing(FileLock(path)) as lock, lock.held():
             yield
 
     # --- overflow ---

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine
 
 from observer.base.errors import StoppedError, StoreError
 from observer.base.text import plain_text
-from observer.store.engine import describe, open_reader, require_current_schema, store_errors
+from observer.store.engine import describe, open_reader, reading, require_current_schema, store_errors
 
 _PROBLEMS_MAX: Final = 20
 _STEPS_AT_ONCE: Final = 100_000  # instructions of SQLite's virtual machine, some milliseconds
@@ -46,20 +46,16 @@ def check_integrity(url: str, stop: threading.Event) -> Integrity:
         StoreError: it is not there, or does not answer.
         StoppedError: `stop` was set.
     """
-    engine = open_reader(url)
-    try:
-        with store_errors(engine), engine.connect() as connection:
-            if engine.dialect.name == "sqlite":
-                return Integrity("every page of the file (quick_check)", _sqlite_problems(connection, stop))
-            has_amcheck = connection.exec_driver_sql(_AMCHECK).first()
-            problems = [*_server_problems(connection)]
-            if has_amcheck is None:
-                words = "checksums and indexes by the server's statistics; `CREATE EXTENSION amcheck` adds their order"
-                return Integrity(words, problems)
-            problems += _disordered(connection, str(has_amcheck[1]), stop)
-            return Integrity("checksums, and the order of every index (amcheck)", problems)
-    finally:
-        engine.dispose()
+    with reading(url) as connection:
+        if connection.dialect.name == "sqlite":
+            return Integrity("every page of the file (quick_check)", _sqlite_problems(connection, stop))
+        has_amcheck = connection.exec_driver_sql(_AMCHECK).first()
+        problems = [*_server_problems(connection)]
+        if has_amcheck is None:
+            words = "checksums and indexes by the server's statistics; `CREATE EXTENSION amcheck` adds their order"
+            return Integrity(words, problems)
+        problems += _disordered(connection, str(has_amcheck[1]), stop)
+        return Integrity("checksums, and the order of every index (amcheck)", problems)
 
 
 def _sqlite_problems(connection: Connection, stop: threading.Event) -> Sequence[str]:

@@ -6,7 +6,6 @@ writing process's: it locks the database, refuses any other one that comes to it
 """
 
 import contextlib
-import fcntl
 import logging
 import os
 import sqlite3
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Engine, Row, Update, event, inspect, select, text, update
+from sqlalchemy import Connection, Engine, Row, Update, event, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -32,12 +31,14 @@ from observer.base.errors import (
     StoreError,
     StoreFailedError,
 )
+from observer.base.file_lock import FileLock
 from observer.base.instance import Instance, instance_url
+from observer.store.admission import Stated, require_own, require_unowned, stated_in
 from observer.store.engine import (
     LOST_CONNECTION_S,
     migrate,
-    open_reader,
     open_writer,
+    reading,
     require_current_schema,
     sqlite_path,
     store_errors,
@@ -47,12 +48,9 @@ from observer.store.interrupted_restore import undo_interrupted_restore
 from observer.store.schema import other_owner
 from observer.store.systems import (
     HEARTBEAT_EVERY_S,
-    Ownership,
     System,
     described,
     is_same,
-    owned_by_another,
-    owns,
     this_system,
 )
 from observer.store.tables import OWNER
@@ -113,8 +111,7 @@ def _migrated(url: str, instance: Instance, copies: Path | None, system: System 
     url = instance_url(url, instance)
     with only_writer(url, system) as engine:
         with store_errors(engine), engine.connect() as connection:
-            if inspect(connection).has_table(OWNER.name) and (other := _other_owner(connection, instance)):
-                raise ConfigError(other)
+            require_own(str(engine.url), _stated(connection), instance)
         migrate(url, copies)
         yield engine
 
@@ -125,12 +122,8 @@ def owner_of(url: str) -> Owner | None:
     Raises:
         StoreError: it is not there, or does not answer.
     """
-    engine = open_reader(url)
-    try:
-        with store_errors(engine), engine.connect() as connection:
-            row = connection.execute(select(OWNER)).first()
-    finally:
-        engine.dispose()
+    with reading(url) as connection:
+        row = connection.execute(select(OWNER)).first()
     return None if row is None else Owner(Instance(name=row.name, market=row.market), row.providers.split(","))
 
 
@@ -205,7 +198,7 @@ class Hold:
     def __init__(self, engine: Engine, system: System | None = None) -> None:
         self._engine = engine
         self._system = system
-        self._lock: tuple[Path, int] | None = None  # of SQLite: the locked file and its descriptor
+        self._lock: tuple[Path, FileLock] | None = None  # of SQLite
         self._held: _Held | None = None
         self._log_files: list[FileIdentity] = []
         self._renewed_s = time.monotonic()
@@ -247,11 +240,10 @@ class Hold:
 
     def _unlock(self) -> None:
         if self._lock is not None:
-            path, descriptor = self._lock
-            with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(descriptor), path.stat()):
-                    path.unlink(missing_ok=True)
-            os.close(descriptor)
+            path, lock = self._lock
+            if _is_at(lock, path):
+                path.unlink(missing_ok=True)
+            lock.close()
             self._lock = None
 
     # --- one database ---
@@ -371,8 +363,8 @@ class Hold:
         """Enter the instance and the system into the owner row of a database that replaced the one before."""
         instance = Instance(name=owner.name, market=owner.market)
         with store_errors(self._engine), self._engine.begin() as connection:
-            if other := _other_owner(connection, instance):
-                raise StoreError(other)
+            if (other := _stated(connection).instance) not in (None, instance):
+                raise StoreError(other_owner(str(connection.engine.url), other, instance))
             _enter(connection, instance, owner.providers, owner.created_ns, self._system)
 
     def _leave_file(self, error: StoreError) -> None:
@@ -486,26 +478,31 @@ class Hold:
         with store_errors(self._engine), self._engine.begin() as connection:
             now_ns = _machine_ns(connection)
             written = connection.execute(_of_system(system).values(heartbeat_ns=now_ns))
-            found = None if written.rowcount else _ownership_in(connection)
+            found = None if written.rowcount else _stated(connection).ownership
         if found is not None and not is_same(found.system, system):
             raise ConfigError(f"{self._engine.url}: another system took it over: {described(found, now_ns)}")
 
 
-def _locked(path: Path) -> tuple[Path, int] | None:
-    """The locked file with its descriptor; None if the last holder has removed the file meanwhile."""
+def _locked(path: Path) -> tuple[Path, FileLock] | None:
+    """The file with its lock; None if the last holder has removed the file meanwhile."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = FileLock(path)
     except OSError as error:
         raise StoreFailedError(f"cannot make the lock of the database: {error}") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
-            return path, descriptor
-    except BlockingIOError:
-        os.close(descriptor)
-        raise DatabaseInUseError(_in_use(str(path.with_suffix("")))) from None
-    os.close(descriptor)
+    is_taken = lock.take()
+    if is_taken and _is_at(lock, path):
+        return path, lock
+    lock.close()
+    if not is_taken:
+        raise DatabaseInUseError(_in_use(str(path.with_suffix(""))))
     return None
+
+
+def _is_at(lock: FileLock, path: Path) -> bool:
+    """Whether the path leads to the file of the lock."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(lock.descriptor), path.stat())
+    return False
 
 
 def _in_use(database: str) -> str:
@@ -535,14 +532,6 @@ def _enter(connection: Connection, instance: Instance, providers: str, now_ns: i
         connection.execute(update(OWNER).values(**values, started_ns=machine_ns, heartbeat_ns=machine_ns))
 
 
-def _other_owner(connection: Connection, instance: Instance) -> str | None:
-    """The text about a database that belongs to another instance; None for one of this instance or of none."""
-    row = connection.execute(select(OWNER.c.name, OWNER.c.market)).first()
-    if row is None or (owner := Instance(name=row.name, market=row.market)) == instance:
-        return None
-    return other_owner(str(connection.engine.url), owner, instance)
-
-
 def _refuse_living_owner(engine: Engine, system: System) -> None:
     """Return if no other living system owns the database; logs which dead one is replaced.
 
@@ -551,28 +540,17 @@ def _refuse_living_owner(engine: Engine, system: System) -> None:
         StoreError: no answer.
     """
     with store_errors(engine), engine.connect() as connection:
-        found = _ownership_in(connection)
+        found = _stated(connection).ownership
         if found is None or is_same(found.system, system):
             return
         place, now_ns = _place(connection), _machine_ns(connection)
-    if owns(found, system, place, now_ns):
-        raise DatabaseInUseError(owned_by_another(str(engine.url), found, now_ns))
+    require_unowned(str(engine.url), found, system, place, now_ns)
     if found.place == place:
         logger.warning("the system that owned %s is dead and is replaced: %s", engine.url, described(found, now_ns))
 
 
-def _ownership_in(connection: Connection) -> Ownership | None:
-    """The system in the owner row; None without a system, and in a database of an older schema."""
-    inspection = inspect(connection)
-    if not inspection.has_table(OWNER.name):
-        return None
-    if not {column["name"] for column in inspection.get_columns(OWNER.name)} >= set(OWNER.columns.keys()):
-        return None
-    row = connection.execute(select(OWNER)).first()
-    if row is None or row.host is None:
-        return None
-    system = System(row.host, row.machine, row.pid, row.pid_started, row.runtime)
-    return Ownership(system, row.place, row.started_ns, row.heartbeat_ns)
+def _stated(connection: Connection) -> Stated:
+    return stated_in(connection.connection.dbapi_connection, connection.dialect.name)
 
 
 def _of_system(system: System) -> Update:

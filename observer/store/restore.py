@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-from sqlalchemy import Engine, inspect, select
+from sqlalchemy import inspect, select
 
 from observer.base.errors import StoppedError, StoreError
 from observer.base.files import PRIVATE_FILE, sync_path, to_disk
 from observer.store import postgresql_programs
 from observer.store.backup import selected_schema
-from observer.store.engine import open_reader, parse_url, sqlite_path, store_errors
+from observer.store.engine import parse_url, reading, sqlite_path
 from observer.store.interrupted_restore import copy_path, kept_path
 from observer.store.owner import only_writer
 from observer.store.systems import System
@@ -59,18 +59,10 @@ def stored_state(url: str) -> StoredState:
     Raises:
         StoreError: it is not there, damaged, or no database of Observer.
     """
-    engine = open_reader(url)
-    try:
-        return _state(engine)
-    finally:
-        engine.dispose()
-
-
-def _state(engine: Engine) -> StoredState:
-    with store_errors(engine), engine.connect() as connection:
+    with reading(url) as connection:
         tables = set(inspect(connection).get_table_names())
         if STREAMS.name not in tables:
-            raise StoreError(f"{engine.url}: there is no schema of Observer in it")
+            raise StoreError(f"{connection.engine.url}: there is no schema of Observer in it")
         marks = connection.execute(select(STREAMS.c.uid, STREAMS.c.high_water_mark).order_by(STREAMS.c.id))
         marks_by_uid = {row.uid: row.high_water_mark for row in marks}
         losses = connection.execute(_ALL_LOSSES).all() if DELIVERY_LOSSES.name in tables else []
@@ -179,12 +171,8 @@ def _replace_schema(url: str, copy: Path, stamp: str, stop: threading.Event) -> 
 
 
 def _schemas(url: str) -> Collection[str]:
-    engine = open_reader(url)
-    try:
-        with store_errors(engine), engine.connect() as connection:
-            return inspect(connection).get_schema_names()
-    finally:
-        engine.dispose()
+    with reading(url) as connection:
+        return inspect(connection).get_schema_names()
 
 
 def _unused_schema(schema: str, stamp: str, taken: Collection[str]) -> str:

@@ -11,7 +11,7 @@ from observer.base.files import as_owner
 from observer.base.instance import Instance, instance_url
 from observer.store import engine as opened
 from observer.store.backup import kept_before_migration
-from observer.store.engine import known_revisions, open_reader, parse_url, schema_revision, sqlite_path
+from observer.store.engine import known_revisions, parse_url, reading, schema_revision, sqlite_path
 from observer.store.owner import migrate_own, require_unused
 from observer.store.schema import SCHEMA_REVISION, unknown_schema
 
@@ -44,18 +44,14 @@ def planned_upgrade(url: str, instance: Instance, copies: Path) -> Upgrade:
         StoreError: there is no database, it does not answer, or no migration knows its schema.
     """
     url = instance_url(url, instance)
-    engine = open_reader(url)
-    try:
-        revision = schema_revision(engine)
-        shown = str(engine.url)
-        if revision is None:
-            raise StoreError(f"{shown}: there is no schema of Observer in it: `observer run` makes one")
-        if revision == SCHEMA_REVISION:
-            return Upgrade(database=shown, revision=revision)
-        if revision not in known_revisions():
-            raise StoreError(f"{shown}: {unknown_schema(revision)}")
-    finally:
-        engine.dispose()
+    with reading(url) as connection:
+        revision, shown = schema_revision(connection.engine), str(connection.engine.url)
+    if revision is None:
+        raise StoreError(f"{shown}: there is no schema of Observer in it: `observer run` makes one")
+    if revision == SCHEMA_REVISION:
+        return Upgrade(database=shown, revision=revision)
+    if revision not in known_revisions():
+        raise StoreError(f"{shown}: {unknown_schema(revision)}")
     return Upgrade(
         database=shown,
         revision=revision,

@@ -5,21 +5,17 @@ It is made below the supervisor's own group where this user may do that: as root
 limit changes and the supervisor may stay in the group above.
 """
 
-import asyncio
 import contextlib
-import logging
 import os
 from pathlib import Path
 from typing import Final
 
-logger = logging.getLogger(__name__)
+from observer.supervisor.proc import ProcessSeen, seen
 
 _PREFIX: Final = "observer-"
 _KILL: Final = "cgroup.kill"
 _TYPE: Final = "cgroup.type"
 _PROCESSES: Final = "cgroup.procs"
-_POLL_S: Final = 0.01
-_KILLS_MAX: Final = 1000  # 10 s: a process that survives SIGKILL so long hangs in the kernel
 _MEMBERSHIP: Final = "0::"  # the line of /proc/PID/cgroup that names the cgroup of version 2
 
 
@@ -74,24 +70,14 @@ class Cgroup:
                 found.update(map(int, (Path(folder) / _PROCESSES).read_text(encoding="ascii").split()))
         return found
 
+    def processes(self) -> list[ProcessSeen]:
+        """The living ones of `pids`."""
+        return list(filter(None, map(seen, self.pids())))
+
     def kill(self) -> None:
         """SIGKILL all processes in it and below it in one step; forks under way are caught."""
         with contextlib.suppress(OSError):
             (self.path / _KILL).write_text("1", encoding="ascii")
-
-    async def kill_until_gone(self) -> set[int]:
-        """Kill until no process is left in it, or for 10 s; return the killed. Logs the processes that are left."""
-        killed: set[int] = set()
-        for _ in range(_KILLS_MAX):
-            left = self.pids()
-            killed |= left
-            if not left:
-                return killed
-            self.kill()
-            await asyncio.sleep(_POLL_S)
-        if left := self.pids():
-            logger.error("SIGKILL does not end %s in %s", sorted(left), self.path)
-        return killed - left
 
     def remove(self) -> None:
         """Remove it and the groups below it; one with processes stays."""

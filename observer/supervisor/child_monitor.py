@@ -148,15 +148,12 @@ class ChildMonitor:
             pid=self.pid,
             uptime_s=now_s - self._started_s if self._process else None,
             restarts=self._restarts,
-            cpu_percent=figures.cpu_percent if figures else None,
-            rss_bytes=figures.rss_bytes if figures else None,
-            open_files=figures.open_files if figures else None,
-            threads=figures.threads if figures else None,
             heartbeat_age_s=now_s - self._received_s if beats else None,
             loop_lag_s=self._loop_lag_s if beats else None,
             progress=self._progress if beats else None,
             exit=self._exit,
             says=self._says if self._process else None,
+            **(msgspec.structs.asdict(figures) if figures else {}),
         )
 
     # --- the task ------------------------------------------------------------------------------------------

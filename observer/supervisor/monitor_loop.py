@@ -20,7 +20,7 @@ from observer.supervisor.mark import with_descendants
 from observer.supervisor.orphans import adopting, reap_adopted
 from observer.supervisor.output import rotate
 from observer.supervisor.pid_registry import PidRegistry
-from observer.supervisor.proc import scan
+from observer.supervisor.proc import ProcessSeen, scan
 from observer.supervisor.states import ProcessState
 from observer.supervisor.surroundings import SUPERVISOR, SupervisorListener, report_change
 from observer.supervisor.watch import Figures, HostWatch, Watch
@@ -78,17 +78,19 @@ class MonitorLoop:
 
     def _check_children(self) -> None:
         self._reap()
-        self.figures = self._watch.sample([monitor.pid for monitor in self._monitors.values() if monitor.pid])
-        self._record_descendants()
+        processes = scan()
+        leaders = [monitor.pid for monitor in self._monitors.values() if monitor.pid]
+        self.figures = self._watch.sample(processes.values(), leaders)
+        self._record_descendants(processes)
         for monitor in self._monitors.values():
             if (figures := self.figures.get(monitor.pid or 0)) is not None:
                 monitor.weigh(figures)
 
-    def _record_descendants(self) -> None:
+    def _record_descendants(self, processes: Mapping[int, ProcessSeen]) -> None:
         """Write down what descends from the children; report once that this fails. Processes in our own session are
         no child's.
         """
-        processes, own = scan(), os.getpid()
+        own = os.getpid()
         session = processes[own].session
         roots = [each.pid for each in processes.values() if each.parent_pid == own and each.session != session]
         self._pid_registry.record_descendants(processes[pid] for pid in with_descendants(roots, processes, {own}))

@@ -5,6 +5,7 @@ A pid is used again; a pid with its start, in clock ticks since boot, is not. Se
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -23,12 +24,14 @@ class ProcessId(msgspec.Struct, frozen=True, order=True):
 
 
 class ProcessSeen(msgspec.Struct, frozen=True):
-    """A living process at one scan. `command` is the kernel's short name of its program, for people."""
+    """A process at one scan. `command` is the kernel's short name of its program, for people."""
 
     identity: ProcessId
     parent_pid: int
     session: int
     command: str
+    has_ended: bool = False
+    """Ended and not reaped."""
 
     @property
     def pid(self) -> int:
@@ -46,22 +49,34 @@ def boot_id() -> str:
 
 def seen(pid: int) -> ProcessSeen | None:
     """The process with this pid; None when it has ended, reaped or not."""
-    try:
-        text = (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:  # it has ended, or this user may not see it
-        return None
-    head, _, rest = text.rpartition(")")  # a command may have blanks and brackets
-    fields = rest.split()  # the first is field 3 of proc(5)
-    if fields[0] in _DEAD:
-        return None
-    identity = ProcessId(pid, int(fields[19]))
-    return ProcessSeen(identity, int(fields[1]), int(fields[3]), head.partition("(")[2])
+    process = _read(pid)
+    return None if process is None or process.has_ended else process
 
 
 def scan() -> dict[int, ProcessSeen]:
     """All living processes by their pids."""
-    pids = (int(name) for name in os.listdir(_PROC) if name.isdecimal())  # noqa: PTH208 - half the time of iterdir
-    return {pid: process for pid in pids if (process := seen(pid)) is not None}
+    return {process.pid: process for process in _all() if not process.has_ended}
+
+
+def ended_children() -> list[ProcessSeen]:
+    """The children of this process that have ended and are not reaped."""
+    return [process for process in _all() if process.has_ended and process.parent_pid == os.getpid()]
+
+
+def _all() -> Iterator[ProcessSeen]:
+    names = os.listdir(_PROC)  # noqa: PTH208 - half the time of iterdir
+    return filter(None, (_read(int(name)) for name in names if name.isdecimal()))
+
+
+def _read(pid: int) -> ProcessSeen | None:
+    try:
+        text = (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:  # it is gone, or this user may not see it
+        return None
+    head, _, rest = text.rpartition(")")  # a command may have blanks and brackets
+    fields = rest.split()  # the first is field 3 of proc(5)
+    identity = ProcessId(pid, int(fields[19]))
+    return ProcessSeen(identity, int(fields[1]), int(fields[3]), head.partition("(")[2], fields[0] in _DEAD)
 
 
 def variable_of(pid: int, name: str) -> str | None:

@@ -1,9 +1,4 @@
-"""A running child: started in its own session with a lifeline, stopped, killed, reaped.
-
-The lifeline is a pipe; only the supervisor holds its writing end. A process that inherits the reading end (its number
-is in `OBSERVER_LIFELINE_FD`) sees it close when the supervisor is gone, SIGKILL included, and ends its own group. The
-system's parent-death signal would not do: grandchildren do not get it.
-"""
+"""A running child: started in its own session with a lifeline, stopped, killed, reaped."""
 
 import asyncio
 import contextlib
@@ -11,42 +6,30 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final
-
-import msgspec
 
 from observer.base.environment import withhold
 from observer.supervisor.cgroup import Cgroup
 from observer.supervisor.child import Child
-from observer.supervisor.group import kill_until_gone, signal_group
+from observer.supervisor.ending import end, signal_group
+from observer.supervisor.lifeline import LIFELINE_VARIABLE, Lifeline
 from observer.supervisor.mark import MARK_VARIABLE, Containment
-from observer.supervisor.notify import Notification, NotifySocket, child_environment
-from observer.supervisor.orphans import end_adopted
+from observer.supervisor.notify import ADDRESS_VARIABLE, Notification, NotifySocket, child_environment
 from observer.supervisor.output import open_log
-from observer.supervisor.zygote import Zygote
+from observer.supervisor.proc import ProcessSeen, scan, variable_of
+from observer.supervisor.zygote import Started, Zygote
 
-LIFELINE_VARIABLE: Final = "OBSERVER_LIFELINE_FD"
 DUMP_SIGNAL: Final = signal.SIGUSR1  # the child writes the stacks of all its threads to its log (faulthandler)
+_GROUP_END_S: Final = 10.0  # of its control group: what hangs in the kernel outside its session delays no next start
 _DUMP_S: Final = 0.3  # a dump takes milliseconds; SIGTERM in the same moment would cut it off
-
-
-class Lifeline:
-    """The pipe by which children detect the supervisor's end."""
-
-    def __init__(self) -> None:
-        self.child_fd, self._own_fd = os.pipe()
-
-    def close(self) -> None:
-        """Close the pipe: every child that watches it ends itself."""
-        os.close(self.child_fd)
-        os.close(self._own_fd)
 
 
 class RunningProcess:
     """One process of a child, from its start until its whole session is gone; made by `start`."""
 
     def __init__(
-        self, started: "Started", notify: NotifySocket, on_exit: Callable[[int], None], cgroup: Cgroup | None
+        self, started: Started, notify: NotifySocket, on_exit: Callable[[int], None], cgroup: Cgroup | None
     ) -> None:
         self._cgroup = cgroup
         self.orphans: frozenset[int] = frozenset()
@@ -127,13 +110,22 @@ class RunningProcess:
         The leader is reaped last: until then no other process can get its number, which is also the session's.
         """
         await self._exited.wait()
-        orphans = await kill_until_gone(self.pid)
-        orphans |= await end_adopted(self._notify.address)
-        if self._cgroup is not None:
-            orphans |= await self._cgroup.kill_until_gone()
-        self.orphans = frozenset(orphans)
+        orphans = await end(self._descendants, end_group=partial(signal_group, self.pid, signal.SIGKILL))
+        if (cgroup := self._cgroup) is not None:
+            orphans |= await end(cgroup.processes, within_s=_GROUP_END_S, end_group=cgroup.kill)
+        self.orphans = frozenset(identity.pid for identity in orphans)
         self._notify.close()  # not before: until then no other process can get its address
         return self._wait()
+
+    def _descendants(self) -> list[ProcessSeen]:
+        """The living processes of its session, and adopted ones with its notify address, which left the session."""
+        address, own_pid = self._notify.address, os.getpid()
+        return [
+            each
+            for each in scan().values()
+            if each.session == self.pid
+            or (each.parent_pid == own_pid and variable_of(each.pid, ADDRESS_VARIABLE) == address)
+        ]
 
     async def _has_exited(self, within_s: float) -> bool:
         with contextlib.suppress(TimeoutError):
@@ -147,14 +139,6 @@ class RunningProcess:
                 signal.pidfd_send_signal(self._pidfd, number)
 
 
-class Started(msgspec.Struct, frozen=True):
-    """A process that leads its session and its group. `wait` reaps it and returns its status as Popen does."""
-
-    pid: int
-    pidfd: int
-    wait: Callable[[], int]
-
-
 async def _start(
     child: Child, lifeline: Lifeline, environment: Mapping[str, str], zygote: Zygote | None, cgroup: Cgroup | None
 ) -> Started:
@@ -164,7 +148,7 @@ async def _start(
         if zygote is not None and zygote.runs(child.argv):
             forked = await zygote.fork(child.argv, environment, log, lifeline.child_fd, cgroup)
             if forked is not None:
-                return Started(forked.pid, forked.pidfd, forked.wait)
+                return forked
         return _spawn(child.argv, environment, log, lifeline, cgroup)
     finally:
         os.close(log)

@@ -3,7 +3,7 @@
 Pure: the table and its look-up, nothing else.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -61,36 +61,24 @@ SETTLED: Final = frozenset(
 )
 """States that last until a new event, or for a long delay: a start need not wait for them to change."""
 
+_DOWN: Final = ("STOPPED", "EXITED", "FATAL", "BACKOFF", "LOOPING")
+_ALIVE: Final = ("STARTING", "RUNNING")
+_ROWS: Final[Sequence[tuple[Transition, Sequence[str], ProcessState]]] = (
+    (Transition.START, _DOWN, ProcessState.STARTING),
+    (Transition.READY, ("STARTING",), ProcessState.RUNNING),
+    (Transition.STOP, ("BACKOFF", "LOOPING", "FATAL"), ProcessState.STOPPED),
+    (Transition.STOP, _ALIVE, ProcessState.STOPPING),
+    (Transition.HUNG, _ALIVE, ProcessState.STOPPING),
+    (Transition.HEAVY, ("RUNNING",), ProcessState.STOPPING),
+    (Transition.LEAVE, _ALIVE, ProcessState.STOPPING),
+    (Transition.GONE, ("STOPPING",), ProcessState.STOPPED),
+    (Transition.ENDED, (*_ALIVE, "STOPPING"), ProcessState.BACKOFF),
+    (Transition.LOOPED, (*_ALIVE, "STOPPING"), ProcessState.LOOPING),
+    (Transition.FINISHED, (*_ALIVE, "STOPPING"), ProcessState.EXITED),
+    (Transition.GAVE_UP, (*_ALIVE, "STOPPING"), ProcessState.FATAL),
+)
 TRANSITIONS: Final[Mapping[tuple[ProcessState, Transition], ProcessState]] = {
-    (ProcessState.STOPPED, Transition.START): ProcessState.STARTING,
-    (ProcessState.EXITED, Transition.START): ProcessState.STARTING,
-    (ProcessState.FATAL, Transition.START): ProcessState.STARTING,
-    (ProcessState.BACKOFF, Transition.START): ProcessState.STARTING,
-    (ProcessState.LOOPING, Transition.START): ProcessState.STARTING,
-    (ProcessState.STARTING, Transition.READY): ProcessState.RUNNING,
-    (ProcessState.BACKOFF, Transition.STOP): ProcessState.STOPPED,
-    (ProcessState.LOOPING, Transition.STOP): ProcessState.STOPPED,
-    (ProcessState.FATAL, Transition.STOP): ProcessState.STOPPED,
-    (ProcessState.STARTING, Transition.STOP): ProcessState.STOPPING,
-    (ProcessState.RUNNING, Transition.STOP): ProcessState.STOPPING,
-    (ProcessState.STARTING, Transition.HUNG): ProcessState.STOPPING,
-    (ProcessState.RUNNING, Transition.HUNG): ProcessState.STOPPING,
-    (ProcessState.RUNNING, Transition.HEAVY): ProcessState.STOPPING,
-    (ProcessState.STARTING, Transition.LEAVE): ProcessState.STOPPING,
-    (ProcessState.RUNNING, Transition.LEAVE): ProcessState.STOPPING,
-    (ProcessState.STOPPING, Transition.GONE): ProcessState.STOPPED,
-    (ProcessState.STARTING, Transition.ENDED): ProcessState.BACKOFF,
-    (ProcessState.RUNNING, Transition.ENDED): ProcessState.BACKOFF,
-    (ProcessState.STOPPING, Transition.ENDED): ProcessState.BACKOFF,
-    (ProcessState.STARTING, Transition.LOOPED): ProcessState.LOOPING,
-    (ProcessState.RUNNING, Transition.LOOPED): ProcessState.LOOPING,
-    (ProcessState.STOPPING, Transition.LOOPED): ProcessState.LOOPING,
-    (ProcessState.STARTING, Transition.FINISHED): ProcessState.EXITED,
-    (ProcessState.RUNNING, Transition.FINISHED): ProcessState.EXITED,
-    (ProcessState.STOPPING, Transition.FINISHED): ProcessState.EXITED,
-    (ProcessState.STARTING, Transition.GAVE_UP): ProcessState.FATAL,
-    (ProcessState.RUNNING, Transition.GAVE_UP): ProcessState.FATAL,
-    (ProcessState.STOPPING, Transition.GAVE_UP): ProcessState.FATAL,
+    (ProcessState(state), transition): after for transition, states, after in _ROWS for state in states
 }
 
 

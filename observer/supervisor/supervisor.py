@@ -7,13 +7,14 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from random import Random
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from bus.commands import (
     Heartbeat,
@@ -43,15 +44,14 @@ from observer.supervisor.child import Child
 from observer.supervisor.child_monitor import ChildMonitor, Outcome, Verb
 from observer.supervisor.containment import ContainedRun
 from observer.supervisor.instance import InstanceLock
+from observer.supervisor.lifeline import Lifeline
 from observer.supervisor.limits import HostFigures, HostLimits
 from observer.supervisor.monitor_loop import MonitorLoop
 from observer.supervisor.pid_registry import PidRegistry
-from observer.supervisor.process import Lifeline
 from observer.supervisor.reload import ReloadPlan, plan_reload, refuse_namesakes
 from observer.supervisor.restarts import RestartLimits
 from observer.supervisor.states import ProcessState
 from observer.supervisor.surroundings import ZYGOTE, SupervisorListener, Surroundings, report_change
-from observer.supervisor.waits import by_order, event_set, outcome_of, refuse_orders, soon, start_and_settle
 from observer.supervisor.zygote import Zygote
 
 logger = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ class Supervisor:
         self._monitoring: dict[str, asyncio.Task[None]] = {}
         self._services: list[asyncio.Task[None]] = []
         self._stopping = False
-        self._orders = orders or refuse_orders
+        self._orders = orders or _refuse_orders
         self._addresses: dict[str, tuple[int, bytes]] = {}  # of each child that spoke: its pid then, and its identity
         self._reloading: asyncio.Task[list[str]] | None = None
         self._broken = asyncio.Event()  # one of our tasks ended by itself: an error
@@ -211,7 +211,7 @@ class Supervisor:
         """
         async with self, beside or nullcontext():
             starting = asyncio.create_task(self.start_all())
-            ends = [asyncio.create_task(event_set(event)) for event in (stopping, self.shutdown_asked, self._broken)]
+            ends = [asyncio.create_task(event.wait()) for event in (stopping, self.shutdown_asked, self._broken)]
             try:
                 await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -228,23 +228,22 @@ class Supervisor:
         A child that is given up delays no other: its state shows it, and the others can work without it.
         """
         self._run.report()
-        for group in by_order(self._monitors.values()):
+        for group in _by_order(self._monitors.values()):
             if self._stopping or self.shutdown_asked.is_set():
                 return
-            await asyncio.gather(*(start_and_settle(monitor) for monitor in group))
+            await asyncio.gather(*(_start_and_settle(monitor) for monitor in group))
         self.started.set()
 
     async def stop_all(self) -> None:
         """Stop group after group in reverse order, each once the later ones are gone."""
         self._stopping = True
-        for group in reversed(list(by_order(self._monitors.values()))):
+        for group in reversed(list(_by_order(self._monitors.values()))):
             await asyncio.gather(*(self._stop_or_skip(monitor) for monitor in group))
 
     async def _stop_or_skip(self, monitor: ChildMonitor) -> None:
         """Stop a child, unless its monitor failed by a programming error: then the lifeline ends the process."""
-        stopped = asyncio.create_task(outcome_of(monitor.ask("end")))
-        await asyncio.wait([stopped, self._monitoring[monitor.child.name]], return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
+        ends: list[asyncio.Future[Any]] = [monitor.ask("end"), self._monitoring[monitor.child.name]]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
 
     # --- one child -----------------------------------------------------------------------------------------
 
@@ -318,7 +317,7 @@ class Supervisor:
         self._employ(plan.started)
         names = {child.name for child in (*plan.restarted, *plan.started)}
         failed: list[str] = []
-        for group in by_order([monitor for monitor in self._monitors.values() if monitor.child.name in names]):
+        for group in _by_order([monitor for monitor in self._monitors.values() if monitor.child.name in names]):
             if self._stopping:
                 return failed
             outcomes = await asyncio.gather(*(monitor.ask("restart") for monitor in group))
@@ -376,11 +375,11 @@ class Supervisor:
             case Status():
                 return self.status()
             case Start(process):
-                return await soon(self.start(process), f"starting {process}", ANSWER_WITHIN_S)
+                return await _soon(self.start(process), f"starting {process}", ANSWER_WITHIN_S)
             case Stop(process):
-                return await soon(self.stop(process), f"stopping {process}", ANSWER_WITHIN_S)
+                return await _soon(self.stop(process), f"stopping {process}", ANSWER_WITHIN_S)
             case Restart(process):
-                return await soon(self.restart(process), f"restarting {process}", ANSWER_WITHIN_S)
+                return await _soon(self.restart(process), f"restarting {process}", ANSWER_WITHIN_S)
             case Shutdown():
                 self.shutdown_asked.set()
                 return UnderWay("stopping everything")
@@ -393,3 +392,27 @@ class Supervisor:
             return Refused("not_supervised", f"pid {message.pid} is not the running {message.process}")
         self._addresses[message.process] = (message.pid, identity)
         return None
+
+
+async def _refuse_orders(_request: HostRequest) -> Reply:
+    """Refuse what a supervisor without a host cannot do."""
+    return Refused("not_an_order", "this supervisor takes no orders beyond start, stop, restart and shutdown")
+
+
+async def _start_and_settle(monitor: ChildMonitor) -> None:
+    """Start a child, and wait until it is ready, done, or given up."""
+    await monitor.ask("start")
+    await monitor.settled()
+
+
+async def _soon(outcome: Awaitable[Outcome], what: str, within_s: float) -> Outcome | UnderWay:
+    """The outcome within so many seconds, else `UnderWay`; the work goes on."""
+    task = asyncio.ensure_future(outcome)
+    done, _ = await asyncio.wait([task], timeout=within_s)
+    return task.result() if done else UnderWay(f"{what}: ask for the status")
+
+
+def _by_order(monitors: Iterable[ChildMonitor]) -> Iterator[list[ChildMonitor]]:
+    """Groups of equal order; the monitors are sorted by it."""
+    for _, group in groupby(monitors, key=lambda monitor: monitor.child.order):
+        yield list(group)

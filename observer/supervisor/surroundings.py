@@ -7,10 +7,10 @@ from typing import Final, Protocol
 
 import msgspec
 
+from observer.supervisor.lifeline import Lifeline
 from observer.supervisor.limits import Crossing
 from observer.supervisor.mark import Containment
 from observer.supervisor.pid_registry import PidRegistry
-from observer.supervisor.process import Lifeline
 from observer.supervisor.restarts import RestartLimits
 from observer.supervisor.states import ProcessState
 from observer.supervisor.zygote import Zygote

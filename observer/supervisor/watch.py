@@ -1,15 +1,16 @@
 """Resource figures of processes, and the check for a stale heartbeat."""
 
+import contextlib
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Final, TypeVar
 
 import msgspec
 import psutil
 
-from observer.supervisor.group import members
 from observer.supervisor.limits import HostFigures, Traffic, busiest
+from observer.supervisor.proc import ProcessId, ProcessSeen
 
 _Counts = TypeVar("_Counts")
 
@@ -107,34 +108,25 @@ class Watch:
     """Samples children. It keeps their process objects, because CPU use is a difference between two samples."""
 
     def __init__(self) -> None:
-        self._known: dict[int, psutil.Process] = {}
+        self._known: dict[ProcessId, psutil.Process] = {}
 
-    def sample(self, leader_pids: Iterable[int]) -> Mapping[int, Figures]:
-        """The figures of each child that is alive, by the pid of its leader."""
-        current: dict[int, psutil.Process] = {}
+    def sample(self, processes: Collection[ProcessSeen], leader_pids: Iterable[int]) -> Mapping[int, Figures]:
+        """The figures of each child that is alive, by the pid of its leader: all of its session together."""
+        current: dict[ProcessId, psutil.Process] = {}
         figures: dict[int, Figures] = {}
-        for leader_pid, processes in members(leader_pids).items():
-            known = [self._recall(process) for process in processes]
-            current |= {process.pid: process for process in known}
-            if known:
-                figures[leader_pid] = _sum(known)
+        for leader_pid in leader_pids:
+            found: dict[ProcessId, psutil.Process] = {}
+            for process in processes:
+                if process.session == leader_pid:
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        identity = process.identity
+                        found[identity] = self._known.get(identity) or psutil.Process(identity.pid)
+            if found:
+                columns = zip(*(msgspec.structs.astuple(_figures(each)) for each in found.values()), strict=True)
+                figures[leader_pid] = Figures(*map(sum, columns))
+            current |= found
         self._known = current
         return figures
-
-    def _recall(self, process: psutil.Process) -> psutil.Process:
-        """The object of the last sample, unless another process has the number now."""
-        known = self._known.get(process.pid)
-        return known if known == process else process
-
-
-def _sum(processes: Iterable[psutil.Process]) -> Figures:
-    each = [_figures(process) for process in processes]
-    return Figures(
-        cpu_percent=sum(figures.cpu_percent for figures in each),
-        rss_bytes=sum(figures.rss_bytes for figures in each),
-        open_files=sum(figures.open_files for figures in each),
-        threads=sum(figures.threads for figures in each),
-    )
 
 
 def _figures(process: psutil.Process) -> Figures:

@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sysconfig
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -37,18 +38,22 @@ _ANSWER_S: Final = 5.0  # a fork takes some ten milliseconds
 _PID_BYTES: Final = 16
 
 
-class Forked(msgspec.Struct, frozen=True):
-    """A worker, child of this process, and its pidfd."""
+class Started(msgspec.Struct, frozen=True):
+    """A child of this process that leads its session and its group, and its pidfd. `wait` reaps it and returns its
+    status as `Popen.wait` does.
+    """
 
     pid: int
     pidfd: int
+    wait: Callable[[], int]
 
-    def wait(self) -> int:
-        """Reap it and return its status as `Popen.wait` does: 0 when the kernel reaped it (SIGCHLD is ignored)."""
-        try:
-            return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        except ChildProcessError:
-            return 0
+
+def _reap(pid: int) -> int:
+    """Reap a worker; 0 when the kernel reaped it (SIGCHLD is ignored)."""
+    try:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    except ChildProcessError:
+        return 0
 
 
 class Zygote:
@@ -103,7 +108,7 @@ class Zygote:
         log: int,
         lifeline: int,
         cgroup: Cgroup | None = None,
-    ) -> Forked | None:
+    ) -> Started | None:
         """Start a worker with this environment in this control group, its output to `log`; None when a fresh
         interpreter must do it.
         """
@@ -205,7 +210,7 @@ class _Generation:
                 await self._settled.wait()
         return self._settled.is_set()
 
-    async def fork(self, content: bytes, log: int, lifeline: int, answer_s: float, cgroup: Cgroup | None) -> Forked:
+    async def fork(self, content: bytes, log: int, lifeline: int, answer_s: float, cgroup: Cgroup | None) -> Started:
         """Raises TimeoutError or OSError: no worker runs, and none will."""
         if len(content) > REQUEST_BYTES_MAX:
             raise OSError(f"arguments and environment have {len(content)} bytes")
@@ -246,9 +251,9 @@ def _request(argv: Sequence[str], environment: Mapping[str, str]) -> bytes:
     return msgspec.msgpack.encode(ForkRequest(tuple(map(os.fsencode, argv)), variables))
 
 
-def _own_child(pid: int) -> Forked:
+def _own_child(pid: int) -> Started:
     """Raises OSError: the process has ended, or this one has not become its parent."""
-    forked = Forked(pid, os.pidfd_open(pid))
+    forked = Started(pid, os.pidfd_open(pid), partial(_reap, pid))
     try:
         os.waitid(os.P_PIDFD, forked.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except OSError:

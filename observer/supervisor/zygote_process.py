@@ -21,6 +21,7 @@ from typing import Final
 
 import msgspec
 
+from observer.supervisor.lifeline import LIFELINE_VARIABLE
 from observer.supervisor.linux import replace_environment_text, show_command
 
 READY: Final = b"ready"
@@ -29,7 +30,6 @@ REQUEST_BYTES_MAX: Final = 1 << 17
 NOTIFY_PLACEHOLDER: Final = "@-----"  # as long as an abstract address that the kernel chooses (notify.NotifySocket)
 
 _PARENT_CHECK_S: Final = 0.0001
-_LIFELINE_VARIABLE: Final = "OBSERVER_LIFELINE_FD"
 _NOTIFY_VARIABLE: Final = "NOTIFY_SOCKET"
 _IGNORED: Final = (signal.SIGINT, signal.SIGTERM)  # a signal to everything of the service is for the workers
 
@@ -115,7 +115,7 @@ def _become_worker(
     for number in _IGNORED:
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    _set_environment({**dict(environment), os.fsencode(_LIFELINE_VARIABLE): str(lifeline).encode()})
+    _set_environment({**dict(environment), os.fsencode(LIFELINE_VARIABLE): str(lifeline).encode()})
     show_command(" ".join(argv))
     with socket.socket(fileno=channel) as supervisor:
         supervisor.send(str(os.getpid()).encode())

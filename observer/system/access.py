@@ -38,8 +38,8 @@ def close_to_others(settings: Settings, configuration: Path) -> Sequence[str]:
         "backup.folder": settings.backup.folder_of(run),
     }
     closed = [line for setting, folder in folders.items() for line in _close_folder(setting, folder)]
-    if settings.store.url.startswith("sqlite"):
-        closed += _close_database(Path(settings.store.url.partition(":///")[2].partition("?")[0]))
+    if (database := settings.sqlite_file) is not None:
+        closed += _close_database(database)
     return closed
 
 

@@ -155,6 +155,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return broker_named(self.provider).venue
 
     @property
+    def sqlite_file(self) -> Path | None:
+        """The file of an SQLite database; None of another one. For what does not load SQLAlchemy."""
+        url = self.store.url
+        return Path(url.partition(":///")[2].partition("?")[0]) if url.startswith("sqlite") else None
+
+    @property
     def day_rules(self) -> DayRules:
         """What the plan of a day is made of."""
         return DayRules(

@@ -4,7 +4,6 @@ import contextlib
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
@@ -17,8 +16,6 @@ from observer.monitoring.metrics.readiness import DayState
 from observer.supervisor.limits import HostFigures
 from observer.supervisor.watch import disk_bytes, interface_bytes
 from observer.system.config import Settings
-
-_SQLITE: Final = "sqlite"
 
 
 class Storage(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,18 +84,15 @@ def storage_of(settings: Settings) -> Storage:
         free_bytes = shutil.disk_usage(run.data).free
     return Storage(
         disk_free_bytes=free_bytes,
-        database_bytes=_database_bytes(settings.store.url),
+        database_bytes=_database_bytes(settings.sqlite_file),
         outbox_bytes={folder.name: _bytes_in(folder) for folder in outboxes},
         archive_bytes={folder.name: _bytes_in(folder / "archive") for folder in outboxes},
         backups_ns={kind: moment_in(name) for kind, name in packages.items()},
     )
 
 
-def _database_bytes(url: str) -> int | None:
-    if not url.startswith(_SQLITE):
-        return None
-    path = Path(url.partition(":///")[2].partition("?")[0])
-    return sum(_size(path.with_name(path.name + suffix)) for suffix in ("", "-wal"))
+def _database_bytes(path: Path | None) -> int | None:
+    return sum(_size(path.with_name(path.name + suffix)) for suffix in ("", "-wal")) if path else None
 
 
 def _bytes_in(folder: Path) -> int:

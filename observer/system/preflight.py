@@ -25,7 +25,6 @@ from observer.store.systems import this_system
 from observer.supervisor.instance import InstanceLock
 from observer.system.config import Settings
 
-_SQLITE: Final = "sqlite"
 _MAY_PASS: Final = (errno.ENOSPC, errno.EDQUOT)
 _SCHEMES: Final = {"rest_url": ("http", "https"), "stream_url": ("ws", "wss"), "files_url": ("http", "https")}
 
@@ -48,8 +47,7 @@ def require_usable_machine(settings: Settings) -> None:
     require_writable(settings.backup.folder_of(run), "backup.folder")
     _require_command(settings.backup)
     system = this_system(Path(run.runtime))
-    if settings.store.url.startswith(_SQLITE):
-        database = Path(settings.store.url.partition(":///")[2].partition("?")[0])
+    if (database := settings.sqlite_file) is not None:
         if database.is_dir():
             raise _refused(errno.EISDIR, str(database), "store.url")
         require_writable(database, "store.url")
@@ -126,12 +124,19 @@ def require_writable(path: Path, setting: str) -> None:
 
 def _require_free(url: str, setting: str) -> None:
     address = urlsplit(url)
+    if (error := bind_error(address.hostname or "", address.port or 0)) is not None:
+        raise _refused(error.errno or 0, url, setting) from error
+
+
+def bind_error(host: str, port: int) -> OSError | None:
+    """Why no program can listen there now; None if one can."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((address.hostname, address.port))
+            probe.bind((host, port))
         except OSError as error:
-            raise _refused(error.errno or 0, url, setting) from error
+            return error
+    return None
 
 
 def _refused(number: int, what: str, setting: str) -> OSError:

@@ -36,7 +36,7 @@ from observer.monitoring.alerts.process import DATABASE_UNAVAILABLE, Alerts
 from observer.monitoring.jobs import Job, run_jobs
 from observer.monitoring.metrics.counters import COUNTERS, bounded
 from observer.monitoring.metrics.delivery import producer_samples
-from observer.supervisor.mark import end_own_system
+from observer.supervisor.lifeline import end_with_supervisor
 from observer.system.config import Settings, load_settings
 from observer.system.process_orders import WorkerOrders
 from observer.system.refusals import DiskAlerts, refused_events
@@ -53,7 +53,6 @@ SETTLE_S: Final = 1.0
 THREADS_S: Final = 1.0  # how long an ended worker waits for calls on threads, which may wait for a silent database
 THREADS_POLL_S: Final = 0.01
 _THREADS: Final = "call"
-LIFELINE_VARIABLE: Final = "OBSERVER_LIFELINE_FD"
 
 
 class Worker:
@@ -167,7 +166,7 @@ def run(name: str, body: Callable[[Worker], Awaitable[None]]) -> None:
     """Run a worker process from start to exit; never returns."""
     keep_private()
     faulthandler.register(signal.SIGUSR1, all_threads=True)  # the supervisor asks a hung process for its stacks
-    _hold_on_to_lifeline()
+    end_with_supervisor()
     try:
         clock = clock_from_environment()
         configuration = _configuration_path(name)
@@ -213,26 +212,6 @@ def _complain(name: str, error: Exception) -> int:
     with contextlib.suppress(OSError):  # the disk of the log may be full; the status says it too
         sys.stderr.write(f"{name}: {error}\n")
     return 2
-
-
-def _hold_on_to_lifeline() -> None:
-    """End with the supervisor, and end all that it left: its end of this pipe closes however it ends."""
-    text = os.environ.get(LIFELINE_VARIABLE)
-    if text is None:
-        return
-    descriptor = int(text)
-    os.set_inheritable(descriptor, False)
-
-    def watch() -> None:
-        while os.read(descriptor, 1):
-            pass
-        with contextlib.suppress(Exception):  # whatever cannot be read of other processes, this one ends
-            end_own_system()
-        if os.getpgid(0) == os.getpid():
-            os.killpg(0, signal.SIGKILL)
-        os._exit(1)
-
-    threading.Thread(target=watch, name="lifeline", daemon=True).start()
 
 
 async def _run_body(make: Callable[[], Worker], body: Callable[[Worker], Awaitable[None]]) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -19,11 +19,11 @@ from observer.base.programs import program
 from observer.base.signals import stop_process
 from observer.brokers.broker import BROKER_NAMES, broker_named
 from observer.store.owner import owner_of, require_unused
+from observer.supervisor.lifeline import LIFELINE_VARIABLE, Lifeline
 from observer.system.processes import CORE_WRITER
 from observer.system.worker_log import complaint_in
 
 MODULE: Final = "workers.core_writer"
-LIFELINE_VARIABLE: Final = "OBSERVER_LIFELINE_FD"
 RESTORES_VARIABLE: Final = "OBSERVER_WRITER_RESTORES"
 """Set for the writer of `observer backup restore`, which itself put the database back."""
 
@@ -53,12 +53,12 @@ async def writer_of(url: str, instance: Instance, *, restores: bool = False) -> 
         StoreError: it cannot be opened, or belongs to another instance.
     """
     await asyncio.to_thread(require_unused, url)  # the process would wait for another one to end
-    with tempfile.TemporaryDirectory(prefix="obs") as name, _lifeline() as descriptor:
+    with tempfile.TemporaryDirectory(prefix="obs") as name, contextlib.closing(Lifeline()) as lifeline:
         folder = Path(name)
         endpoints = Endpoints(folder / "run")
         configuration = await asyncio.to_thread(writer_configuration, folder, url, instance)
-        variables = {LIFELINE_VARIABLE: str(descriptor), **({RESTORES_VARIABLE: "1"} if restores else {})}
-        process = await _start(configuration, folder / "log", descriptor, variables)
+        variables = {LIFELINE_VARIABLE: str(lifeline.child_fd), **({RESTORES_VARIABLE: "1"} if restores else {})}
+        process = await _start(configuration, folder / "log", lifeline.child_fd, variables)
         ended = asyncio.create_task(_end_of(process, folder / "log"))
         try:
             await _listening(folder, ended)
@@ -66,17 +66,6 @@ async def writer_of(url: str, instance: Instance, *, restores: bool = False) -> 
         finally:
             await stop_process(process, GRACE_S)
             await asyncio.gather(ended, return_exceptions=True)
-
-
-@contextlib.contextmanager
-def _lifeline() -> Iterator[int]:
-    """A pipe's reading end for the child; the other end closes when this process is gone."""
-    reading, writing = os.pipe()
-    try:
-        yield reading
-    finally:
-        os.close(reading)
-        os.close(writing)
 
 
 def writer_configuration(folder: Path, url: str, instance: Instance) -> Path:

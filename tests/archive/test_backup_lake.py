@@ -23,7 +23,7 @@ from observer.archive.parquet import file_schema
 from observer.archive.restore import LakePlan, lacking, put_back
 from observer.archive.sealing import seal_days
 from observer.archive.settings import BackupSettings
-from observer.archive.target import FolderTarget
+from observer.archive.target import FolderTarget, staged_beside
 from observer.base.errors import LakeInUseError, StoppedError
 from observer.base.instance import Instance
 from observer.base.units import NS_PER_S
@@ -121,7 +121,7 @@ def test_a_package_has_the_ledgers_but_not_the_day_files_beside_them(plan, lake)
     ledgers = plan.contents.folders["ledgers"]
     for day in sealed_days(lake):
         for path in DayFiles(ledgers, "kis").write(lake, day):
-            path.with_suffix(".new").write_bytes(b"of a process that was killed")
+            staged_beside(path).write_bytes(b"of a process that was killed")
             (path.parent / "recovery_000010.jsonl").write_text("{}")
     day_files = {path.relative_to(ledgers).as_posix() for path in ledgers.rglob("trades.parquet")}
     assert len(day_files) == 2

@@ -19,7 +19,7 @@ from observer.brokers.accounts.clients import BrokerAccount, Brokers
 from observer.brokers.accounts.token_cache import TokenRecord
 from observer.brokers.broker import DEFAULT_BROKER
 from observer.demo.configuration import DAY, DemoConfiguration, write_demo_configuration
-from observer.simulator.counters import SimulatorCounters
+from observer.simulator.counters import Counters
 from observer.simulator.kis.simulator import market_of
 from observer.system.config import Settings, load_settings
 from tests.bench.child import BenchError, running_child
@@ -33,7 +33,7 @@ _REPORT_NAME: Final = "simulator.json"
 
 
 class _Report(msgspec.Struct, frozen=True):
-    counters: SimulatorCounters
+    counters: Counters
 
 
 class RunningBroker(msgspec.Struct, frozen=True):
@@ -71,7 +71,7 @@ class RunningBroker(msgspec.Struct, frozen=True):
             for instrument in market.view(venue).instruments
         ]
 
-    def counters(self) -> SimulatorCounters:
+    def counters(self) -> Counters:
         """The broker's counters, from the report that it writes when it stops."""
         report = (Path(self.settings.run.data) / _REPORT_NAME).read_bytes()
         return msgspec.json.decode(report, type=_Report).counters

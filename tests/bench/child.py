@@ -9,7 +9,7 @@ from typing import Final
 
 from observer.base.errors import ObserverError
 from observer.base.signals import stop_process
-from observer.supervisor.process import LIFELINE_VARIABLE, Lifeline
+from observer.supervisor.lifeline import LIFELINE_VARIABLE, Lifeline
 from observer.system.config import Settings
 from observer.system.processes import children_of
 

@@ -33,9 +33,9 @@ from observer.monitoring.alerts.process import Alerts
 from observer.reference.etf.collector import EtfCollector
 from observer.reference.etf.sources import EtfSources
 from observer.reference.listings.diff import ReferenceSettings
-from observer.reference.listings.intake import MasterFile, take_in
+from observer.reference.listings.intake import MasterFile, events_of, judge
 from observer.reference.listings.model import ETF_GROUP
-from observer.simulator.counters import SimulatorCounters
+from observer.simulator.counters import Counters
 from observer.simulator.kis.files import MASTER_FILES
 from observer.simulator.kis.masters import file_of
 from observer.simulator.market.instruments import made_up_instruments
@@ -170,7 +170,7 @@ async def _calls_of(broker: RunningBroker) -> int:
     address = f"http://127.0.0.1:{broker.settings.simulator.rest_port}/simulator/counters"
     async with httpx.AsyncClient(trust_env=False) as client:
         answer = await client.get(address)
-    return sum(msgspec.json.decode(answer.content, type=SimulatorCounters).requests.values())
+    return sum(msgspec.json.decode(answer.content, type=Counters).requests.values())
 
 
 # --- what is around the collector ----------------------------------------------------------------------------
@@ -212,8 +212,7 @@ def _trading_days() -> Sequence[date]:
 def _listed(exchange: str, content: bytes) -> Sequence[Event]:
     listings, bad_lines = broker_named(DEFAULT_BROKER).listings(exchange, content)
     file = MasterFile(DEFAULT_BROKER, exchange, listings, bad_lines, len(content), "", local_ns(DAY, 6))
-    _, events = take_in(file, {}, ReferenceSettings(), old_size_bytes=None)
-    return events
+    return events_of(file, judge(file, {}, ReferenceSettings(), old_size_bytes=None))
 
 
 def _master_files(folder: Path, products: int) -> dict[str, bytes]:

@@ -16,7 +16,7 @@ import msgspec
 from bus.delivery import Delivered
 from observer.brokers.broker import DEFAULT_BROKER, broker_named
 from observer.reference.listings.diff import ReferenceSettings
-from observer.reference.listings.intake import MasterFile, take_in
+from observer.reference.listings.intake import MasterFile, events_of, judge
 from observer.reference.listings.model import REGIONS
 from observer.store.engine import migrate
 from observer.store.listings import ListingReader
@@ -132,7 +132,7 @@ def _apply(url: str, files: Mapping[str, bytes]) -> None:
                 listings, bad_lines = broker_named(DEFAULT_BROKER).listings(exchange, content)
                 known = {symbol: (each, True) for symbol, each in reader.active_listings(exchange).items()}
                 file = MasterFile("bench", exchange, listings, bad_lines, len(content), "", 1)
-                _, events = take_in(file, known, settings, old_size_bytes=None)
+                events = events_of(file, judge(file, known, settings, old_size_bytes=None))
                 writer.commit([Delivered("bench", _STREAM, sequence + 1, events)])
                 sequence += len(events)
     finally:

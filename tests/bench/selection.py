@@ -136,6 +136,6 @@ def _snapshot(member: UniverseMember, volume: float, received_ns: int) -> Snapsh
 
 def _candidates(members: Sequence[UniverseMember], rng: Random) -> Sequence[Candidate]:
     return [
-        Candidate(member.symbol, "volume_surge", rng.uniform(5, 22), 0.5, 3.4, 3.0, 1_000.0, 10**9, member.market_cap)
+        Candidate(member.symbol, "volume_surge", rng.uniform(5, 22), 10**9, member.market_cap, 0.5, 3.4, 3.0, 1_000.0)
         for member in members
     ]

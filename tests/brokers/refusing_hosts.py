@@ -185,7 +185,7 @@ async def always(pipeline, priority, clock=None):
     request = Request("ask", "GET", "/ask", "T")
     while True:
         with contextlib.suppress(ProviderError):  # the caller's patience is over: the next call
-            await pipeline.call(request, priority, Body)
+            await pipeline.call_page(request, priority, Body)
         if clock is not None:
             await clock.sleep(1.0)
 

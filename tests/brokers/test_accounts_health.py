@@ -19,7 +19,7 @@ from observer.brokers.accounts.health import (
     judge,
     streams_up,
 )
-from observer.brokers.accounts.shared_file import HealthFile
+from observer.brokers.accounts.health_file import HealthFile
 
 MINUTE_NS = 60 * 10**9
 GOOD = Check(token_valid=True, rest_answers=True, stream_connected=True)

@@ -55,17 +55,14 @@ def test_a_token_file_that_is_not_a_record_is_an_error_with_the_remedy(tmp_path)
 
 
 @pytest.mark.parametrize("found", [None, "half a rec"])
-def test_a_reader_waits_for_the_first_whole_record(tmp_path, found):
+async def test_a_reader_waits_for_the_first_whole_record(tmp_path, found):
     if found is not None:
         (tmp_path / "main.json").write_text(found)
 
-    async def scenario():
-        waiting = asyncio.create_task(reader(tmp_path).current())
-        await asyncio.sleep(0)
-        TokenStore(tmp_path, "main").write(record())
-        return await waiting
-
-    assert asyncio.run(scenario()).access_token == "token 1"
+    waiting = asyncio.create_task(reader(tmp_path).current())
+    await asyncio.sleep(0)
+    TokenStore(tmp_path, "main").write(record())
+    assert (await waiting).access_token == "token 1"
 
 
 def test_waiting_ends_at_the_deadline(tmp_path):
@@ -83,15 +80,12 @@ async def test_whether_a_refused_token_was_renewed_is_reported(tmp_path):
     assert await rejecter.reject(used)
 
 
-def test_a_rejection_that_cannot_be_written_returns_false_without_waiting(tmp_path):
-    async def scenario():
-        store, rejecter = TokenStore(tmp_path, "main"), reader(tmp_path)
-        store.write(record())
-        used = await rejecter.current()
-        (tmp_path / "main.rejected").mkdir()  # like a full disk: no file can take this name
-        return await asyncio.wait_for(rejecter.reject(used), DEADLINE_S)
-
-    assert asyncio.run(scenario()) is False
+async def test_a_rejection_that_cannot_be_written_returns_false_without_waiting(tmp_path):
+    store, rejecter = TokenStore(tmp_path, "main"), reader(tmp_path)
+    store.write(record())
+    used = await rejecter.current()
+    (tmp_path / "main.rejected").mkdir()  # like a full disk: no file can take this name
+    assert await asyncio.wait_for(rejecter.reject(used), DEADLINE_S) is False
 
 
 def test_an_expired_token_is_not_handed_out(tmp_path):
@@ -100,65 +94,53 @@ def test_an_expired_token_is_not_handed_out(tmp_path):
         asyncio.run(reader(tmp_path, ManualClock(50), deadline_s=0.0).current())
 
 
-def test_a_rejection_is_pending_until_a_renewal_is_written_and_ends_all_waits(tmp_path):
-    async def scenario():
-        issuer, readers = TokenStore(tmp_path, "main"), [reader(tmp_path) for _ in range(4)]
-        issuer.write(record())
-        used = await readers[0].current()
-        rejecting = [asyncio.create_task(each.reject(used)) for each in readers]
-        await asyncio.sleep(0)
-        assert issuer.pending_rejection()
-        issuer.write(record("token 2"))
-        await asyncio.gather(*rejecting)
-        assert not issuer.pending_rejection()
-        return [(await each.current()).access_token for each in readers]
-
-    assert asyncio.run(scenario()) == ["token 2"] * 4
+async def test_a_rejection_is_pending_until_a_renewal_is_written_and_ends_all_waits(tmp_path):
+    issuer, readers = TokenStore(tmp_path, "main"), [reader(tmp_path) for _ in range(4)]
+    issuer.write(record())
+    used = await readers[0].current()
+    rejecting = [asyncio.create_task(each.reject(used)) for each in readers]
+    await asyncio.sleep(0)
+    assert issuer.pending_rejection()
+    issuer.write(record("token 2"))
+    await asyncio.gather(*rejecting)
+    assert not issuer.pending_rejection()
+    assert [(await each.current()).access_token for each in readers] == ["token 2"] * 4
 
 
-def test_a_renewal_that_brought_the_same_token_ends_the_wait_too(tmp_path):
-    async def scenario():
-        issuer, rejecter = TokenStore(tmp_path, "main"), reader(tmp_path)
-        issuer.write(record())
-        rejecting = asyncio.create_task(rejecter.reject(await rejecter.current()))
-        await asyncio.sleep(0)
-        issuer.write(record(renewed_ns=7))
-        await rejecting
-        return issuer.pending_rejection()
-
-    assert asyncio.run(scenario()) is False
+async def test_a_renewal_that_brought_the_same_token_ends_the_wait_too(tmp_path):
+    issuer, rejecter = TokenStore(tmp_path, "main"), reader(tmp_path)
+    issuer.write(record())
+    rejecting = asyncio.create_task(rejecter.reject(await rejecter.current()))
+    await asyncio.sleep(0)
+    issuer.write(record(renewed_ns=7))
+    await rejecting
+    assert issuer.pending_rejection() is False
 
 
-def test_a_refused_approval_key_is_noted_apart_from_the_token_and_answered_by_another_key(tmp_path):
-    async def scenario():
-        issuer, stream, caller = TokenStore(tmp_path, "main"), reader(tmp_path), reader(tmp_path)
-        issuer.write(record())
-        rejecting = asyncio.create_task(stream.reject(await stream.current(), "approval_key"))
-        await asyncio.sleep(0)
-        assert (issuer.pending_rejection("approval_key"), issuer.pending_rejection()) == (True, False)
-        used = await caller.current()
-        noted = asyncio.create_task(caller.reject(used))
-        await asyncio.sleep(0)
-        issuer.write(msgspec.structs.replace(record(), approval_key="another", key_renewed_ns=5))
-        assert await rejecting
-        assert (issuer.pending_rejection("approval_key"), issuer.pending_rejection()) == (False, True)
-        assert not noted.done(), "the token is as refused as before"
-        issuer.write(msgspec.structs.replace(record("token 2"), approval_key="another", key_renewed_ns=5))
-        return issuer.pending_rejection(), await noted
-
-    assert asyncio.run(scenario()) == (False, True)
+async def test_a_refused_approval_key_is_noted_apart_from_the_token_and_answered_by_another_key(tmp_path):
+    issuer, stream, caller = TokenStore(tmp_path, "main"), reader(tmp_path), reader(tmp_path)
+    issuer.write(record())
+    rejecting = asyncio.create_task(stream.reject(await stream.current(), "approval_key"))
+    await asyncio.sleep(0)
+    assert (issuer.pending_rejection("approval_key"), issuer.pending_rejection()) == (True, False)
+    used = await caller.current()
+    noted = asyncio.create_task(caller.reject(used))
+    await asyncio.sleep(0)
+    issuer.write(msgspec.structs.replace(record(), approval_key="another", key_renewed_ns=5))
+    assert await rejecting
+    assert (issuer.pending_rejection("approval_key"), issuer.pending_rejection()) == (False, True)
+    assert not noted.done(), "the token is as refused as before"
+    issuer.write(msgspec.structs.replace(record("token 2"), approval_key="another", key_renewed_ns=5))
+    assert (issuer.pending_rejection(), await noted) == (False, True)
 
 
-def test_rejecting_a_token_that_is_not_in_force_any_more_does_nothing(tmp_path):
-    async def scenario():
-        issuer, late = TokenStore(tmp_path, "main"), reader(tmp_path)
-        issuer.write(record())
-        used = await late.current()
-        issuer.write(record("token 2"))
-        await late.reject(used)
-        return issuer.pending_rejection()
-
-    assert asyncio.run(scenario()) is False
+async def test_rejecting_a_token_that_is_not_in_force_any_more_does_nothing(tmp_path):
+    issuer, late = TokenStore(tmp_path, "main"), reader(tmp_path)
+    issuer.write(record())
+    used = await late.current()
+    issuer.write(record("token 2"))
+    await late.reject(used)
+    assert issuer.pending_rejection() is False
 
 
 def test_no_secret_is_in_the_note_or_in_any_text(tmp_path):

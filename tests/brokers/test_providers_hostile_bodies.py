@@ -70,7 +70,7 @@ def called(handle, *, peak=None):
         account = uuid.uuid4().hex
         async with pipeline_to(web.get("/ask", handle), settings=SETTINGS, account=account) as (pipeline, _):
             try:
-                result = await pipeline.call(Request("ask", "GET", "/ask"), "bulk", Value)
+                result = (await pipeline.call_page(Request("ask", "GET", "/ask"), "bulk", Value)).body
             except ProviderError as error:
                 result = error
             return result, counted(account)["ask", "sent"]
@@ -176,19 +176,16 @@ def test_any_bytes_are_a_body_or_one_of_our_errors(portions, encoding, bytes_max
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-def test_a_redirect_is_an_error_and_the_other_host_hears_nothing(status):
+async def test_a_redirect_is_an_error_and_the_other_host_hears_nothing(status):
     heard = []
 
     async def hear(request):
         heard.append(dict(request.headers))
         return web.Response(body=b'{"value": 7}')
 
-    async def scenario():
-        async with serving(web.route("*", "/{any:.*}", hear)) as other:
-            redirect = answering(b"", status=status, location=f"http://{other}/ask")
-            return await asyncio.to_thread(called, redirect)
-
-    error, attempts = asyncio.run(scenario())
+    async with serving(web.route("*", "/{any:.*}", hear)) as other:
+        redirect = answering(b"", status=status, location=f"http://{other}/ask")
+        error, attempts = await asyncio.to_thread(called, redirect)
     assert isinstance(error, BadRequestError)
     assert (attempts, heard) == (1, [])
 

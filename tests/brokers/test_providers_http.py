@@ -80,7 +80,7 @@ def called(*answers, priority="bulk", attempts_max=4, renews=True, clock=None):
         route = web.get("/ask", outcome.handle)
         async with pipeline_to(route, settings=outcome.settings, dialect=Dialect(), **parts) as (pipeline, _):
             try:
-                outcome.result = await pipeline.call(REQUEST, priority, Answer)
+                outcome.result = (await pipeline.call_page(REQUEST, priority, Answer)).body
             except Exception as error:  # noqa: BLE001 - whatever it is, the test looks at it
                 outcome.error = error
         outcome.counts = counted(account)
@@ -219,4 +219,4 @@ async def test_a_page_states_whether_another_one_follows_and_the_next_request_co
 async def test_an_unreachable_host_is_a_transport_error():
     async with pipeline_at("http://127.0.0.1:1", RestSettings(attempts_max=2)) as (pipeline, _):
         with pytest.raises(TransportError, match="ask"):
-            await pipeline.call(REQUEST, "bulk", Answer)
+            await pipeline.call_page(REQUEST, "bulk", Answer)

@@ -147,15 +147,12 @@ def test_connection_changes_are_reported_with_their_account(scene):
     assert scene.ear.received == ["second lost"]
 
 
-def test_all_streams_run_together_and_end_together(scene):
-    async def scenario():
-        task = asyncio.create_task(scene.stream.run())
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-    asyncio.run(scenario())
+async def test_all_streams_run_together_and_end_together(scene):
+    task = asyncio.create_task(scene.stream.run())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
     assert [line.closed for line in scene.lines.values()] == [True, True]
 
 

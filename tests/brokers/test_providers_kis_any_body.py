@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from observer.base.errors import MalformedError, ProviderError
 from observer.brokers.kis import values
-from tests.brokers.fuzz_bodies import fuzzed
 from tests.brokers.kis_contract import CONTRACTS, row_of
 from tests.brokers.kis_contract import read as read_content
 from tests.properties import examples
@@ -42,15 +41,6 @@ def test_any_json_is_decoded_or_raises_one_of_our_errors(contract, data):
 def test_bytes_that_are_no_json_are_malformed(contract, content):
     assert isinstance(read(contract, b"\xff" + content), MalformedError)
 
-
-def test_mutated_bodies_are_decoded_or_raise_one_of_our_errors():
-    counts = fuzzed(1_000, seed=6)
-    assert counts.total() == 1_000
-    assert counts["read"] > 100
-    assert counts["MalformedError"] > 100
-
-
-# --- values --------------------------------------------------------------------------------------------------
 
 FIGURES = st.floats(-1e17, 1e17).map(lambda figure: float(f"{figure:.4f}"))
 PADDING = st.sampled_from(["", " ", "   "])

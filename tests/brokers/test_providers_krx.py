@@ -2,9 +2,9 @@
 distinguished.
 """
 
-import asyncio
 import fcntl
 import json
+from contextlib import asynccontextmanager
 from datetime import date
 
 import pytest
@@ -33,22 +33,17 @@ DAY = date(2026, 11, 17)
 NAMED = RestSettings(user_agent=BROWSER)
 
 
-def reported(scenario, tmp_path, password=PASSWORD, take_over=False, auth_key=AUTH_KEY):
-    """Runs a scenario with the stand-in, the data call and the Open API."""
-
-    async def run():
-        async with krx_serving() as (krx, address), open_krx_client(address, NAMED) as client:
-            data = KrxData(client, USER, password, tmp_path / "krx.lock", take_over=take_over)
-            return await scenario(krx, data, KrxOpenApi(client, auth_key))
-
-    return asyncio.run(run())
+@asynccontextmanager
+async def opened(tmp_path, password=PASSWORD, take_over=False, auth_key=AUTH_KEY):
+    """The stand-in, the data call and the Open API."""
+    async with krx_serving() as (krx, address), open_krx_client(address, NAMED) as client:
+        data = KrxData(client, USER, password, tmp_path / "krx.lock", take_over=take_over)
+        yield krx, data, KrxOpenApi(client, auth_key)
 
 
-def test_the_data_calls_fields_all_arrive(tmp_path):
-    async def scenario(krx, data, _api):
-        return await data.etf_list(DAY)
-
-    first, second = reported(scenario, tmp_path)
+async def test_the_data_calls_fields_all_arrive(tmp_path):
+    async with opened(tmp_path) as (_krx, data, _api):
+        first, second = await data.etf_list(DAY)
     assert first == EtfEntry(
         symbol="069500",
         name="KODEX 200",
@@ -90,83 +85,68 @@ def test_names_hold_no_control_characters_and_are_no_books():
 
 
 @pytest.mark.parametrize("status", [400, 404, 200])
-def test_a_session_that_was_ended_is_begun_again_once(tmp_path, status):
-    async def scenario(krx, data, _api):
+async def test_a_session_that_was_ended_is_begun_again_once(tmp_path, status):
+    async with opened(tmp_path) as (krx, data, _api):
         krx.log_out_next, krx.logout_status = 1, status
         entries = await data.etf_list(DAY)
-        return len(entries), len(krx.logins), krx.data_calls
-
-    assert reported(scenario, tmp_path) == (2, 2, 2)
+        assert (len(entries), len(krx.logins), krx.data_calls) == (2, 2, 2)
 
 
-def test_a_session_that_is_ended_again_and_again_is_an_error_that_says_logout(tmp_path):
-    async def scenario(krx, data, _api):
+async def test_a_session_that_is_ended_again_and_again_is_an_error_that_says_logout(tmp_path):
+    async with opened(tmp_path) as (krx, data, _api):
         krx.log_out_next = 5
         with pytest.raises(LoggedOutError, match="LOGOUT"):
             await data.etf_list(DAY)
-        return krx.data_calls
-
-    assert reported(scenario, tmp_path) == 2
+        assert krx.data_calls == 2
 
 
-def test_an_expired_password_is_reported_with_the_remedy_and_not_tried_again(tmp_path):
-    async def scenario(krx, data, _api):
+async def test_an_expired_password_is_reported_with_the_remedy_and_not_tried_again(tmp_path):
+    async with opened(tmp_path) as (krx, data, _api):
         krx.password_expired = True
         with pytest.raises(PasswordExpiredError, match="change it at data") as caught:
             await data.etf_list(DAY)
         assert not caught.value.retry
-        return len(krx.logins), krx.data_calls
-
-    assert reported(scenario, tmp_path) == (1, 0)
+        assert (len(krx.logins), krx.data_calls) == (1, 0)
 
 
-def test_a_session_elsewhere_is_left_alone(tmp_path):
-    async def scenario(krx, data, _api):
+async def test_a_session_elsewhere_is_left_alone(tmp_path):
+    async with opened(tmp_path) as (krx, data, _api):
         krx.elsewhere = True
         with pytest.raises(SessionTakenError, match="take_over_session"):
             await data.etf_list(DAY)
-        return krx.thrown_out
-
-    assert reported(scenario, tmp_path) == 0
+        assert krx.thrown_out == 0
 
 
-def test_a_session_elsewhere_is_thrown_out_by_configuration_only(tmp_path):
-    async def scenario(krx, data, _api):
+async def test_a_session_elsewhere_is_thrown_out_by_configuration_only(tmp_path):
+    async with opened(tmp_path, take_over=True) as (krx, data, _api):
         krx.elsewhere = True
         entries = await data.etf_list(DAY)
-        return len(entries), krx.thrown_out, krx.logins[-1]["skipDup"]
-
-    assert reported(scenario, tmp_path, take_over=True) == (2, 1, "Y")
+        assert (len(entries), krx.thrown_out, krx.logins[-1]["skipDup"]) == (2, 1, "Y")
 
 
-def test_while_another_process_of_ours_has_the_session_nothing_is_asked(tmp_path):
-    async def scenario(krx, data, _api):
+async def test_while_another_process_of_ours_has_the_session_nothing_is_asked(tmp_path):
+    async with opened(tmp_path) as (krx, data, _api):
         with (tmp_path / "krx.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             with pytest.raises(SessionTakenError, match="another process of ours"):
                 await data.etf_list(DAY)
         before = len(krx.logins)
-        return before, len(await data.etf_list(DAY))
-
-    assert reported(scenario, tmp_path) == (0, 2)
+        assert (before, len(await data.etf_list(DAY))) == (0, 2)
 
 
-def test_a_refused_login_names_no_secret(tmp_path):
-    async def scenario(_krx, data, _api):
+async def test_a_refused_login_names_no_secret(tmp_path):
+    async with opened(tmp_path, password="another-password") as (_krx, data, _api):
         with pytest.raises(BadRequestError, match="CD002") as caught:
             await data.etf_list(DAY)
-        return f"{caught.value!r} {caught.value.__cause__}"
-
-    text = reported(scenario, tmp_path, password="another-password")
+        text = f"{caught.value!r} {caught.value.__cause__}"
     assert "another-password" not in text
     assert USER not in text
 
 
-def test_the_open_api_gives_a_days_etfs_and_their_indices_in_one_call(tmp_path):
-    async def scenario(_krx, _data, api):
-        return await api.etf_list(DAY), await api.etf_days(DAY, 7), await api.etf_days(date(2026, 11, 15), 7)
-
-    entries, days, none = reported(scenario, tmp_path)
+async def test_the_open_api_gives_a_days_etfs_and_their_indices_in_one_call(tmp_path):
+    async with opened(tmp_path) as (_krx, _data, api):
+        entries, days = await api.etf_list(DAY), await api.etf_days(DAY, 7)
+        none = await api.etf_days(date(2026, 11, 15), 7)
     assert [(each.symbol, each.listed_shares, each.index_name) for each in entries] == [
         ("069500", 188_600_000.0, "코스피 200"),
         ("252670", 188_600_000.0, "코스피 200"),
@@ -186,22 +166,18 @@ def test_the_open_api_gives_a_days_etfs_and_their_indices_in_one_call(tmp_path):
 @pytest.mark.parametrize(
     ("status", "error"), [(403, BadRequestError), (429, RateExceededError), (500, MaintenanceError)]
 )
-def test_the_open_apis_refusals_are_reported_apart(tmp_path, status, error):
-    async def scenario(krx, _data, api):
+async def test_the_open_apis_refusals_are_reported_apart(tmp_path, status, error):
+    async with opened(tmp_path) as (krx, _data, api):
         krx.open_status = status
         with pytest.raises(error):
             await api.etf_list(DAY)
 
-    reported(scenario, tmp_path)
 
-
-def test_a_wrong_key_is_refused_with_the_remedy_and_without_the_key(tmp_path):
-    async def scenario(_krx, _data, api):
+async def test_a_wrong_key_is_refused_with_the_remedy_and_without_the_key(tmp_path):
+    async with opened(tmp_path, auth_key="wrong-key-value") as (_krx, _data, api):
         with pytest.raises(BadRequestError, match="the key is refused") as caught:
             await api.etf_list(DAY)
-        return str(caught.value)
-
-    assert "wrong-key-value" not in reported(scenario, tmp_path, auth_key="wrong-key-value")
+        assert "wrong-key-value" not in str(caught.value)
 
 
 async def test_a_missing_answer_is_an_error_that_may_be_retried(tmp_path):

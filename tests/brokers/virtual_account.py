@@ -1,12 +1,7 @@
-"""One account's limiter in virtual time, with a broker that is a log of arrivals.
-
-`python -m tests.brokers.virtual_account` prints how many calls start while bulk calls always wait, over a grid of
-loads, answer times and wake-up delays, beside the number that the positions allow. Exit status 1: fewer in some case.
-"""
+"""One account's limiter in virtual time, with a broker that is a log of arrivals."""
 
 import heapq
 import itertools
-import sys
 from collections import deque
 
 from observer.brokers.accounts.limiter import Wait, after_answer, decide, fresh, is_believable, limits_of
@@ -140,34 +135,3 @@ def bulk_beside(urgent_per_s, normal_per_s, late_ns, answer_ns, span_s):
 def calls_that_positions_allow(answer_ns, late_ns, span_s):
     """The arithmetic bound: a position is held for a second and the answer time, and is taken so much later."""
     return RATE * span_s * SECOND_NS / (SECOND_NS + answer_ns + late_ns)
-
-
-def table(span_s):
-    """Lines of the table, and the lowest share of the bound."""
-    lines = [
-        f"calls in {span_s} s at {RATE} a second, bulk always waiting; bound = {RATE} / (1 s + answer + delay)",
-        "answer ms  delay ms  urgent/s  normal/s  urgent+normal  bulk   all  bound  all/bound  bulk/rest of bound",
-    ]
-    lowest = float("inf")
-    for answer_ms, late_ms, (urgent, normal) in itertools.product(
-        (5, 50, 300), (0, 5, 11.1, 18.1, 30, 49), ((0, 0), (2, 0), (0, 9), (2, 9), (9, 2), (9, 6))
-    ):
-        started = bulk_beside(urgent, normal, [round(late_ms * MS)], answer_ms * MS, span_s)
-        others, bulk = started["urgent"] + started["normal"], started["bulk"]
-        bound = calls_that_positions_allow(answer_ms * MS, late_ms * MS, span_s)
-        lowest = min(lowest, (others + bulk) / bound)
-        lines.append(
-            f"{answer_ms:9} {late_ms:9} {urgent:9} {normal:9} {others:14} {bulk:5} {others + bulk:5} {bound:6.0f}"
-            f" {(others + bulk) / bound:10.3f} {bulk / (bound - others):19.3f}"
-        )
-    return lines, lowest
-
-
-def main():
-    lines, lowest = table(span_s=60)
-    sys.stdout.write("\n".join([*lines, f"lowest all/bound: {lowest:.3f}", ""]))
-    return 0 if lowest >= 0.998 else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

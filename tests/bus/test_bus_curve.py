@@ -143,13 +143,10 @@ def assert_nothing_came(clients):
     assert clients.from_tap == []
 
 
-def test_with_a_known_key_all_four_sockets_work_as_over_files(tmp_path, endpoints):
-    async def scene():
-        async with serving(endpoints) as servers, using(endpoints, tmp_path / "outbox") as clients:
-            await assert_all_works(clients)
-        return servers
-
-    [stored] = asyncio.run(scene()).sink.stored.values()
+async def test_with_a_known_key_all_four_sockets_work_as_over_files(tmp_path, endpoints):
+    async with serving(endpoints) as servers, using(endpoints, tmp_path / "outbox") as clients:
+        await assert_all_works(clients)
+    [stored] = servers.sink.stored.values()
     assert set(map(type, stored)) == {Trade}
 
 

@@ -173,14 +173,6 @@ def test_a_flood_of_hellos_costs_few_questions_and_holds_up_no_producer(writer):
         assert writer.sink.questions < 100
 
 
-def test_hellos_of_many_peers_are_answered_in_turn(writer):
-    with contextlib.ExitStack() as stack:
-        peers = [stack.enter_context(peer(writer.endpoints.runtime_directory)) for _ in range(50)]
-        for each in peers:
-            each.send_multipart(GREETING)
-        assert all(each.poll(DEADLINE_S * 1000) for each in peers)
-
-
 def test_what_streams_lack_is_forgotten_with_them(writer, monkeypatch):
     """A hello of another epoch may claim any marks, which begin no epoch."""
     monkeypatch.setattr(bus.ingest, "STREAMS_MAX", 100)

@@ -18,10 +18,10 @@ PAYLOADS = st.lists(st.binary(min_size=1, max_size=50), max_size=8)
 SAME_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def written(path, payloads):
+def written(path, payloads, label="test"):
     """Write a journal anew; the file's length after its head and after each record."""
     path.unlink(missing_ok=True)
-    writer = JournalWriter(path, "test")
+    writer = JournalWriter(path, label)
     lengths = [writer.size_bytes]
     for payload in payloads:
         writer.append(payload)

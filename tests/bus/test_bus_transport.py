@@ -15,15 +15,14 @@ from bus.delivery import HELLO, Delivered, Lost
 from bus.endpoints import Endpoints
 from bus.events import GapDetected, Poison, Snapshot, Trade
 from bus.feed import LOSS, POSSIBLE_LOSS, FeedPublisher, FeedSubscriber
-from bus.ingest import RETRY_S, RETRY_S_MAX, Ingest, Listeners, retry_s
+from bus.ingest import Listeners
 from bus.journal import RecordTooLargeError
 from bus.outbox import Outbox
 from bus.producer import Producer
 from bus.segments import published_by_stream
 from bus.sender import SILENCE_S_MAX, BatchSender, patience_s
 from tests.builders import trade, trades
-from tests.bus.router import MemoryRouter
-from tests.bus.wire import Memory, SinkUnavailableError, Writer, producer, writing
+from tests.bus.wire import Memory, Writer, producer, writing
 from tests.waiting import DEADLINE_S, until_async
 
 
@@ -59,44 +58,33 @@ async def test_the_latency_of_each_batch_is_counted_once(tmp_path):
 
 
 @pytest.mark.usefixtures("writer")
-def test_an_event_that_cannot_be_encoded_is_counted_and_its_neighbours_are_stored(tmp_path, sink):
-    async def scenario():
-        async with producer(tmp_path) as a:
-            for event in [trade(1), trade(2, cumulative_trades=2**70), trade(3, symbol="\udcff"), trade(4)]:
-                a.publish(event)
-            assert await a.drain(DEADLINE_S)
-            return a.unstorable
-
-    assert asyncio.run(scenario()) == 2
+async def test_an_event_that_cannot_be_encoded_is_counted_and_its_neighbours_are_stored(tmp_path, sink):
+    async with producer(tmp_path) as a:
+        for event in [trade(1), trade(2, cumulative_trades=2**70), trade(3, symbol="\udcff"), trade(4)]:
+            a.publish(event)
+        assert await a.drain(DEADLINE_S)
+    assert a.unstorable == 2
     assert list(sink.stored.values()) == [[trade(1), trade(4)]]
 
 
 @pytest.mark.usefixtures("writer")
-def test_a_batch_that_is_too_large_is_published_in_parts(tmp_path, sink, monkeypatch):
+async def test_a_batch_that_is_too_large_is_published_in_parts(tmp_path, sink, monkeypatch):
     monkeypatch.setattr(bus.journal, "RECORD_BYTES_MAX", 1000)
     published = [trade(1), trade(2, symbol="x" * 1000), *trades(98, first=3)]
-
-    async def scenario():
-        async with producer(tmp_path) as a:
-            for event in published:
-                a.publish(event)
-            assert await a.drain(DEADLINE_S)
-            return a.unstorable
-
-    assert asyncio.run(scenario()) == 1
+    async with producer(tmp_path) as a:
+        for event in published:
+            a.publish(event)
+        assert await a.drain(DEADLINE_S)
+    assert a.unstorable == 1
     assert list(sink.stored.values()) == [[event for event in published if event.symbol == "005930"]]
 
 
-def test_an_oversized_group_that_must_stay_together_is_not_published(tmp_path, monkeypatch):
+async def test_an_oversized_group_that_must_stay_together_is_not_published(tmp_path, monkeypatch):
     monkeypatch.setattr(bus.journal, "RECORD_BYTES_MAX", 1000)
-
-    async def scenario():
-        async with producer(tmp_path) as a:
-            with pytest.raises(RecordTooLargeError):
-                a.publish_together(trades(100))
-            return a.published
-
-    assert asyncio.run(scenario()) == 0
+    async with producer(tmp_path) as a:
+        with pytest.raises(RecordTooLargeError):
+            a.publish_together(trades(100))
+    assert a.published == 0
 
 
 @pytest.mark.usefixtures("writer")
@@ -182,26 +170,26 @@ def test_a_database_that_went_back_between_two_processes_gets_the_rest_from_the_
     assert list(sink.stored.values()) == [trades(3), trades(1)]
 
 
-@pytest.mark.usefixtures("writer")
-def test_archived_streams_are_delivered_again_in_the_order_of_their_openings(tmp_path, sink):
-    async def publish(count):
-        async with producer(tmp_path) as a:
-            a.publish_together(trades(count))
-            assert await a.drain(DEADLINE_S)
+async def publish_together(folder, count, name="a"):
+    """A process that publishes so many events and ends when they are stored."""
+    async with producer(folder, name) as a:
+        a.publish_together(trades(count))
+        assert await a.drain(DEADLINE_S)
 
+
+@pytest.mark.usefixtures("writer")
+async def test_archived_streams_are_delivered_again_in_the_order_of_their_openings(tmp_path, sink):
     for count in (3, 2):
-        asyncio.run(publish(count))
+        await publish_together(tmp_path, count)
     sink.stored.clear()
-    asyncio.run(publish(1))
+    await publish_together(tmp_path, 1)
     assert list(sink.stored.values()) == [trades(3), trades(2), trades(1)]
 
 
 async def test_a_new_stream_is_not_stored_before_older_ones_when_the_database_went_back(tmp_path, sink, writer):
     """The new stream has nothing stored that could be missed; the connection was lost with the older state."""
 
-    async with producer(tmp_path) as a:
-        a.publish_together(trades(3))
-        assert await a.drain(DEADLINE_S)
+    await publish_together(tmp_path, 3)
     async with producer(tmp_path) as b:
         await until_async(lambda: len(writer.ingest._producers) == 2)
         sink.stored.clear()
@@ -272,55 +260,24 @@ async def test_a_database_that_went_back_while_the_writer_was_stopped_gets_every
 
 
 @pytest.mark.usefixtures("writer")
-def test_a_fall_that_several_processes_find_at_their_start_is_one_epoch(tmp_path, sink):
-    async def scenario():
-        for name in "abc":
-            async with producer(tmp_path, name) as each:
-                each.publish_together(trades(50))
-                assert await each.drain(DEADLINE_S)
-
-    asyncio.run(scenario())
-    sink.stored.clear()
-    asyncio.run(scenario())
+async def test_a_fall_that_several_processes_find_at_their_start_is_one_epoch(tmp_path, sink):
+    for names in ("abc", "abc"):
+        sink.stored.clear()
+        for name in names:
+            await publish_together(tmp_path, 50, name)
     assert sorted(map(len, sink.stored.values())) == [50] * 6
     assert len(sink.reasons) == 2
 
 
 def test_what_a_database_lacks_stays_in_the_archive_though_backups_hold_it(tmp_path, sink):
     """The database was put back to a state before both backups."""
-
-    async def scenario():
-        async with producer(tmp_path) as a:
-            a.publish_together(trades(70))
-            assert await a.drain(DEADLINE_S)
-
-    first = Writer(Endpoints(tmp_path), sink)
-    asyncio.run(scenario())
-    first.stop()
+    with writing(tmp_path, sink):
+        asyncio.run(publish_together(tmp_path, 70))
     [stream] = sink.stored
     del sink.stored[stream][20:]
-    second = Writer(Endpoints(tmp_path), sink, backed_up=lambda: {stream: 70})
-    asyncio.run(scenario())
-    second.stop()
+    with writing(tmp_path, sink, backed_up=lambda: {stream: 70}):
+        asyncio.run(publish_together(tmp_path, 70))
     assert sink.stored[stream] == trades(70)
-
-
-def test_a_finished_stream_is_delivered_again_by_the_next_process(tmp_path, sink):
-    async def scenario():
-        async with producer(tmp_path) as a:
-            a.publish_together(trades(700))
-            assert await a.drain(DEADLINE_S)
-
-    for _ in range(2):
-        running = Writer(Endpoints(tmp_path), sink)
-        asyncio.run(scenario())
-        running.stop()
-        kept, sink.stored = sink.stored, {}
-    running = Writer(Endpoints(tmp_path), sink)
-    asyncio.run(scenario())
-    running.stop()
-    assert sorted(map(len, kept.values())) == [700, 700]
-    assert sorted(map(len, sink.stored.values())) == [700, 700, 700]
 
 
 @pytest.mark.usefixtures("writer")
@@ -359,23 +316,6 @@ async def test_an_outage_is_reported_once_with_its_end_and_sends_no_event_twice(
     began, seconds = outages
     assert isinstance(began, str)
     assert isinstance(seconds, float)
-
-
-def test_an_outage_is_reported_again_when_its_cause_changes():
-    outages: list[str] = []
-    listeners = Listeners(outage=outages.append)
-    ingest = Ingest(MemoryRouter(), Memory(), lambda _: None, SinkUnavailableError, listeners=listeners)
-    for text in ("read-only", "read-only", "disk full", "disk full", "read-only"):
-        ingest._database_failed(text)
-    ingest._database_answers()
-    ingest._database_failed("read-only")
-    assert outages == ["read-only", "disk full", "read-only", "read-only"]
-
-
-@given(attempt=st.integers(0, 50), share=st.floats(0, 1, exclude_max=True))
-def test_a_retry_waits_half_to_the_whole_of_a_doubling_time(attempt, share):
-    whole_s = min(RETRY_S * 2**attempt, RETRY_S_MAX)
-    assert whole_s / 2 <= retry_s(attempt, share) <= whole_s
 
 
 async def test_a_silent_writer_receives_each_hello_later_than_the_one_before(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from datetime import date, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,44 +19,32 @@ def day(ahead, trades, disagreement=""):
 WEEK = [day(-1, True), day(0, True), day(1, False), day(2, False), day(3, True), day(4, True)]
 
 
-def reported(days, opens):
-    return [doubt.text.partition(";")[0] for doubt in doubts(days, opens, FRIDAY)]
-
-
 def said(opens):
     return {FRIDAY + timedelta(days=ahead): is_open for ahead, is_open in opens.items()}
 
 
-def test_a_day_on_which_broker_and_calendar_agree_is_not_reported():
-    assert reported(WEEK, said({0: True, 1: False, 2: False, 3: True})) == []
+SURE, DOUBTED = day(0, True), day(1, True, "holidays says closed")
 
 
-def test_a_day_that_the_broker_does_not_list_follows_the_calendar():
-    assert reported(WEEK, {}) == []
-
-
-def test_a_holiday_that_the_calendar_does_not_know_is_reported():
-    assert reported(WEEK, said({0: True, 3: False})) == ["2026-11-23: the calendar says open, the broker says closed"]
-
-
-def test_a_session_that_the_calendar_does_not_know_is_reported_even_on_a_day_without_a_session():
-    assert reported(WEEK, said({1: True})) == ["2026-11-21: the calendar says closed, the broker says open"]
-
-
-def test_today_counts():
-    assert reported(WEEK, said({0: False})) == ["2026-11-20: the calendar says open, the broker says closed"]
-
-
-def test_days_behind_the_next_session_and_before_today_can_wait():
-    assert reported(WEEK, said({-1: False, 4: False})) == []
-
-
-def test_a_difference_between_the_calendars_own_sources_is_reported():
-    days = [day(0, True), day(1, True, "holidays says closed")]
-    assert reported(days, {}) == ["2026-11-21: the calendar says open, holidays says closed"]
-    assert reported(days, said({1: False})) == [
-        "2026-11-21: the calendar says open, holidays says closed, the broker says closed"
-    ]
+@pytest.mark.parametrize(
+    ("days", "opens", "reported"),
+    [
+        (WEEK, {0: True, 1: False, 2: False, 3: True}, []),
+        (WEEK, {}, []),  # what the broker does not list
+        (WEEK, {0: True, 3: False}, ["2026-11-23: the calendar says open, the broker says closed"]),
+        (WEEK, {1: True}, ["2026-11-21: the calendar says closed, the broker says open"]),
+        (WEEK, {0: False}, ["2026-11-20: the calendar says open, the broker says closed"]),
+        (WEEK, {-1: False, 4: False}, []),  # before today, and behind the next session
+        ([SURE, DOUBTED], {}, ["2026-11-21: the calendar says open, holidays says closed"]),
+        (
+            [SURE, DOUBTED],
+            {1: False},
+            ["2026-11-21: the calendar says open, holidays says closed, the broker says closed"],
+        ),
+    ],
+)
+def test_a_day_at_stake_that_a_source_contradicts_is_reported(days, opens, reported):
+    assert [doubt.text.partition(";")[0] for doubt in doubts(days, said(opens), FRIDAY)] == reported
 
 
 def test_the_report_of_a_doubt_names_the_remedy():

@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observer.base.local_time import local_datetime
+from observer.base.local_time import local_datetime, local_ns
 from observer.calendar.phases import (
     ScheduleSettings,
     contradictions,
-    midnight_of,
     moment_of,
     next_change,
     phase_at,
@@ -85,7 +84,7 @@ def test_a_regular_day_has_the_moments_of_the_design():
     assert (moment_of(regular, "05:00"), regular.master_files_ns) == (at("05:00"), at("06:00"))
     assert (regular.token_renewal_ns, regular.stream_connect_ns) == (at("08:01"), at("08:03"))
     assert (regular.backup_ns, regular.proactive_renewal_ns) == (at("21:00"), at("23:00"))
-    assert regular.starts_ns == midnight_of(DAY) == at("00:00")
+    assert regular.starts_ns == local_ns(DAY) == at("00:00")
 
 
 MORNING = {
@@ -113,32 +112,6 @@ def test_the_morning_moves_forward_with_an_early_opening_and_never_back(opens, e
 )
 def test_a_day_plan_knows_whether_it_has_the_usual_hours(opens, closes, *, usual):
     assert day_plan(opens, closes).has_usual_hours is usual
-
-
-def test_on_an_exam_day_the_tracks_start_and_stop_an_hour_later_and_the_preparations_do_not():
-    exam = day_plan("10:00", "16:30")
-    assert (exam.track_a_start_ns, exam.context_sync_ns, exam.track_b_start_ns) == (
-        at("10:00"),
-        at("10:29:50"),
-        at("10:30"),
-    )
-    assert (exam.track_b_stop_ns, exam.track_a_stop_ns) == (at("16:00"), at("16:30"))
-    assert (exam.wake_up_ns, exam.token_renewal_ns, exam.backup_ns) == (at("08:00"), at("08:01"), at("21:00"))
-    assert phase_at(exam, at("09:30")) == "WARMUP"
-
-
-def test_an_early_close_moves_only_the_stops():
-    short = day_plan("09:00", "12:30")
-    assert (short.track_b_start_ns, short.track_b_stop_ns, short.track_a_stop_ns) == (
-        at("09:30"),
-        at("12:00"),
-        at("12:30"),
-    )
-
-
-def test_an_early_opening_moves_the_preparations_forward():
-    early = day_plan("08:30", "15:30")
-    assert (early.wake_up_ns, early.token_renewal_ns, early.ready_ns) == (at("07:30"), at("07:31"), at("08:20"))
 
 
 def test_a_holiday_is_idle_all_day():
@@ -173,7 +146,7 @@ def day_of_hours(opens, closes):
 
 @given(opens=HOURS, closes=HOURS)
 def test_whatever_the_session_the_phases_cover_the_day_without_gap_or_overlap(opens, closes):
-    midnight_ns = midnight_of(DAY)
+    midnight_ns = local_ns(DAY)
     spans = day_of_hours(opens, closes).phases
     assert spans[0].start_ns == midnight_ns
     assert spans[-1].end_ns == midnight_ns + 24 * 60 * MINUTE_NS
@@ -184,7 +157,7 @@ def test_whatever_the_session_the_phases_cover_the_day_without_gap_or_overlap(op
 @given(opens=HOURS, closes=HOURS, minute=st.integers(0, 24 * 60 - 1))
 def test_waiting_for_the_next_change_always_moves_on(opens, closes, minute):
     day_of_it = day_of_hours(opens, closes)
-    now_ns = midnight_of(DAY) + minute * MINUTE_NS
+    now_ns = local_ns(DAY) + minute * MINUTE_NS
     change_ns = next_change(day_of_it, now_ns)
     assert change_ns > now_ns
     assert phase_at(day_of_it, change_ns - 1) == phase_at(day_of_it, now_ns)
@@ -206,6 +179,21 @@ def test_a_backup_before_the_wake_up_is_refused_by_its_key():
 def hours_of(found):
     moments = (found.track_a_start_ns, found.track_b_start_ns, found.track_b_stop_ns, found.track_a_stop_ns)
     return [f"{local_datetime(each):%H:%M}" for each in moments]
+
+
+@pytest.mark.parametrize(
+    ("opens", "closes", "hours"),
+    [
+        ("10:00", "16:30", ["10:00", "10:30", "16:00", "16:30"]),  # an exam day
+        ("09:00", "12:30", ["09:00", "09:30", "12:00", "12:30"]),
+    ],
+)
+def test_the_tracks_move_with_the_hours_of_the_day_and_the_preparations_do_not(opens, closes, hours):
+    found = day_plan(opens, closes)
+    assert hours_of(found) == hours
+    assert found.context_sync_ns == found.track_b_start_ns - 10 * 10**9
+    assert (found.wake_up_ns, found.backup_ns) == (at("08:00"), at("21:00"))
+    assert phase_at(found, found.track_a_start_ns - 1) == "WARMUP"
 
 
 @pytest.mark.parametrize(

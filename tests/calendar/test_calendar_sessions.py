@@ -37,14 +37,42 @@ def hours(found, venue):
     return {each.name: f"{time_of(each.opens_ns)}-{time_of(each.closes_ns)}" for each in found.of(venue)}
 
 
-def test_the_krx_of_today_trades_until_eight_in_the_evening():
-    assert hours(on(DAY), "KRX") == {
-        "opening_auction": "08:20-09:00",
-        "regular": "09:00-15:20",
-        "closing_auction": "15:20-15:30",
-        "closing_price": "15:40-16:00",
-        "after": "16:00-20:00",
-    }
+KRX_OF_TODAY = {
+    "opening_auction": "08:20-09:00",
+    "regular": "09:00-15:20",
+    "closing_auction": "15:20-15:30",
+    "closing_price": "15:40-16:00",
+    "after": "16:00-20:00",
+}
+KRX_ON_AN_EXAM_DAY = {
+    "opening_auction": "09:20-10:00",
+    "regular": "10:00-16:20",
+    "closing_auction": "16:20-16:30",
+    "closing_price": "16:40-17:00",
+    "after": "17:00-20:00",
+}
+NXT_AT_FIRST = {"pre": "08:00-08:50", "regular": "09:00:30-15:20", "after": "15:30-20:00"}
+
+
+@pytest.mark.parametrize(
+    ("found", "venue", "sessions"),
+    [
+        (on(DAY), "KRX", KRX_OF_TODAY),
+        (on(date(2025, 2, 28)), "NXT", {}),
+        (on(date(2025, 3, 4)), "NXT", NXT_AT_FIRST),
+        (on(EXAM_DAY), "KRX", KRX_ON_AN_EXAM_DAY),
+        (on(EXAM_DAY), "NXT", {"regular": "10:00:30-16:20", "after": "16:30-20:00"}),
+        (
+            on(date(2027, 1, 4), is_first=True),
+            "KRX",
+            {**KRX_OF_TODAY, "opening_auction": "09:20-10:00", "regular": "10:00-15:20"},
+        ),
+        (on(date(2027, 1, 4), is_first=True), "NXT", {"regular": "10:00:30-15:20", "after": "15:30-20:00"}),
+        (sessions_on(OURS, TradingDay(DAY, False, "test")), "KRX", {}),
+    ],
+)
+def test_a_venue_has_the_sessions_of_its_dated_rules(found, venue, sessions):
+    assert hours(found, venue) == sessions
 
 
 def test_the_krx_before_the_after_market_had_a_single_price_session():
@@ -52,36 +80,6 @@ def test_the_krx_before_the_after_market_had_a_single_price_session():
     assert (before["single_price"], before["opening_auction"]) == ("16:00-18:00", "08:30-09:00")
     assert "after" not in before
     assert "single_price" not in after
-
-
-def test_nxt_trades_from_the_day_of_its_opening():
-    assert hours(on(date(2025, 2, 28)), "NXT") == {}
-    assert hours(on(date(2025, 3, 4)), "NXT") == {
-        "pre": "08:00-08:50",
-        "regular": "09:00:30-15:20",
-        "after": "15:30-20:00",
-    }
-
-
-def test_an_exam_day_is_an_hour_later_without_a_pre_market_and_ends_as_always():
-    assert hours(on(EXAM_DAY), "KRX") == {
-        "opening_auction": "09:20-10:00",
-        "regular": "10:00-16:20",
-        "closing_auction": "16:20-16:30",
-        "closing_price": "16:40-17:00",
-        "after": "17:00-20:00",
-    }
-    assert hours(on(EXAM_DAY), "NXT") == {"regular": "10:00:30-16:20", "after": "16:30-20:00"}
-
-
-def test_the_first_session_of_a_year_opens_an_hour_later_and_closes_as_always():
-    found = on(date(2027, 1, 4), is_first=True)
-    assert hours(found, "KRX")["regular"] == "10:00-15:20"
-    assert hours(found, "NXT") == {"regular": "10:00:30-15:20", "after": "15:30-20:00"}
-
-
-def test_a_holiday_has_no_session():
-    assert sessions_on(OURS, TradingDay(DAY, False, "test")).sessions == ()
 
 
 @pytest.mark.parametrize(

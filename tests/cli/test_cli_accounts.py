@@ -11,7 +11,7 @@ from bus.delivery import Delivered
 from bus.events import ConnectionChanged, PhaseChanged, SlotAssigned
 from observer.base.local_time import local_ns
 from observer.brokers.accounts.health import Health, HealthDecision
-from observer.brokers.accounts.shared_file import HealthFile
+from observer.brokers.accounts.health_file import HealthFile
 from observer.brokers.accounts.token_cache import TokenRecord, TokenStore
 from observer.calendar.day_file import write_trading_days
 from observer.calendar.trading_day import TradingDay

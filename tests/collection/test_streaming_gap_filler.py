@@ -16,7 +16,6 @@ from observer.brokers.quarantine import ROWS_PER_MINUTE_MAX
 from observer.collection.gap_filler import GapFiller, GapWorklist
 from observer.gaps.recovery import RecoverySettings, select
 from observer.monitoring.alerts.process import FEED_LOSSES
-from observer.selection.sampling import SamplingSettings
 from tests.collection.day_scene import PLAN, SESSION, idle_process, market
 from tests.day_plans import day_plan
 from tests.waiting import until_async
@@ -73,7 +72,7 @@ async def filled(running, history, gap=GAP):
 
 
 def test_a_recovered_row_of_another_day_goes_to_quarantine_and_the_gap_is_filled_without_it():
-    with market(SamplingSettings()) as made, idle_process(made) as running:
+    with market() as made, idle_process(made) as running:
         asyncio.run(filled(running, History()))
         [closed], [trade], [item] = running.of(GapRecovered), running.of(Trade), running.of(InputQuarantined)
         assert closed.complete
@@ -86,7 +85,7 @@ def test_a_recovered_row_of_another_day_goes_to_quarantine_and_the_gap_is_filled
 
 
 def test_of_many_recovered_rows_of_another_day_the_first_are_kept_and_the_others_counted():
-    with market(SamplingSettings()) as made, idle_process(made) as running:
+    with market() as made, idle_process(made) as running:
         asyncio.run(filled(running, History(rows=500)))
         items = running.of(InputQuarantined)
         assert sum(bool(item.content) for item in items) == ROWS_PER_MINUTE_MAX
@@ -115,7 +114,7 @@ def test_a_reader_of_the_feed_that_may_lack_events_is_an_alert():
             made.feed = FeedPublisher(made.feed_address)  # of a writer that was restarted
         following.cancel()
 
-    with market(SamplingSettings()) as made, idle_process(made) as running:
+    with market() as made, idle_process(made) as running:
         asyncio.run(scenario(made, running))
         [alert] = running.of(AlertRaised)
         assert (alert.identity, alert.severity, alert.text) == (FEED_LOSSES, "info", POSSIBLE_LOSS)
@@ -145,7 +144,7 @@ def long_gap(trades):
 
 
 def test_a_long_gap_of_an_unknown_number_is_filled_trade_by_trade_when_they_are_few():
-    with market(SamplingSettings()) as made, idle_process(made) as running:
+    with market() as made, idle_process(made) as running:
         history = Bounded(2)
         asyncio.run(filled(running, history, long_gap(2)))
         [closed] = running.of(GapRecovered)
@@ -154,7 +153,7 @@ def test_a_long_gap_of_an_unknown_number_is_filled_trade_by_trade_when_they_are_
 
 
 def test_it_is_filled_with_minute_bars_at_once_when_they_are_too_many():
-    with market(SamplingSettings()) as made, idle_process(made) as running:
+    with market() as made, idle_process(made) as running:
         asyncio.run(filled(running, Bounded(301), long_gap(301)))
         [closed] = running.of(GapRecovered)
         assert (closed.source, closed.rows, closed.complete) == ("minute_bars", 1, False)
@@ -163,7 +162,7 @@ def test_it_is_filled_with_minute_bars_at_once_when_they_are_too_many():
 
 
 async def test_open_gaps_that_cannot_be_read_are_an_alert_until_they_are():
-    with market(SamplingSettings()) as made, idle_process(made) as running:
+    with market() as made, idle_process(made) as running:
         feed_address, clock, alerts = made.feed_address, made.clock, running.alerts
         worklist = GapWorklist(
             RecoverySettings(), reader=running.reader, feed_address=feed_address, clock=clock, alerts=alerts
@@ -187,7 +186,7 @@ def test_a_trade_that_the_tape_has_of_a_gap_from_before_the_slot_is_not_stored_a
 ):
     gap = msgspec.structs.replace(GAP, missing_trades=missing_trades)
     fetched = select([TRUE], gap, FROM_NS).trades[0]
-    with market(SamplingSettings()) as made, idle_process(made) as running:
+    with market() as made, idle_process(made) as running:
         made.store("3" * 32, msgspec.structs.replace(fetched, gap_id=TAPE))
         asyncio.run(filled(running, History(rows=0), gap))
         stored = len(running.of(Trade))

@@ -13,14 +13,13 @@ from bus.events import GapEmpty, GapOpened, GapTimesMeasured, GapUnrecoverable
 from observer.collection.gap_filler import GapWorklist
 from observer.gaps.recovery import RecoverySettings, TargetChange
 from observer.monitoring.alerts.process import Alerts
-from observer.selection.sampling import SamplingSettings
 from observer.store.reader import StoreReader
 from tests.collection.day_scene import SESSION, SYMBOLS, market
 from tests.waiting import until_async
 
 
 async def test_a_missed_target_of_an_earlier_process_or_day_is_over_when_a_new_count_begins():
-    with market(SamplingSettings()) as made, StoreReader(made.url) as reader:
+    with market() as made, StoreReader(made.url) as reader:
         alerts = Alerts(made.clock, "gap-recovery")
         worklist = GapWorklist(
             RecoverySettings(), reader=reader, feed_address=made.feed_address, clock=made.clock, alerts=alerts
@@ -37,7 +36,7 @@ async def test_a_missed_target_of_an_earlier_process_or_day_is_over_when_a_new_c
 
 
 async def test_a_gap_in_which_nothing_was_traded_is_closed_and_not_counted_as_filled():
-    with market(SamplingSettings()) as made, StoreReader(made.url) as reader:
+    with market() as made, StoreReader(made.url) as reader:
         alerts = Alerts(made.clock, "gap-recovery")
         worklist = GapWorklist(
             RecoverySettings(), reader=reader, feed_address=made.feed_address, clock=made.clock, alerts=alerts
@@ -78,7 +77,7 @@ def given_up(made, gap_id):
 
 
 async def test_a_cut_that_track_b_gives_up_is_not_filled_and_misses_the_target_of_success():
-    with market(SamplingSettings()) as made, working(made) as (worklist, alerts):
+    with market() as made, working(made) as (worklist, alerts):
         following = asyncio.create_task(worklist.follow_feed())
 
         def is_counted():
@@ -92,14 +91,14 @@ async def test_a_cut_that_track_b_gives_up_is_not_filled_and_misses_the_target_o
 
 
 async def test_the_day_s_figures_go_on_after_a_restart():
-    with market(SamplingSettings()) as made:
+    with market() as made:
         earlier = GapTimesMeasured(SESSION, 1, "closing", 40, 39, 0.5, 2.0, 4.0, 9.0)
         made.store("b" * 32, earlier, cut(made, "c"), given_up(made, "c"), cut(made, "open"))
         with working(made) as (worklist, alerts):
             await worklist.resume()
             assert [each.identity for each in alerts.open] == ["recovery_target:success"]
             assert worklist._targets.figures(2) == [], "nothing is new"
-            worklist._targets.closed(SESSION, 0.1)
+            worklist._targets.timed(SESSION, "closing", 0.1)
             [closing] = worklist._targets.figures(3)
             assert (closing.gaps, closing.met, closing.p50_s, closing.max_s) == (41, 40, 0.5, 9.0)
             worklist._measure_given_up(given_up(made, "c"))
@@ -110,7 +109,7 @@ async def test_the_day_s_figures_go_on_after_a_restart():
 
 
 async def test_figures_that_cannot_be_read_after_a_restart_are_an_alert():
-    with market(SamplingSettings()) as made, working(made) as (worklist, alerts):
+    with market() as made, working(made) as (worklist, alerts):
         with contextlib.closing(sqlite3.connect(made.folder / "observer.db")) as database:
             database.execute("ALTER TABLE gap_times RENAME TO away")
         await worklist.resume()
@@ -122,7 +121,7 @@ async def test_figures_that_cannot_be_read_after_a_restart_are_an_alert():
     [("open", "is still open"), ("empty", "nothing was traded"), ("given up", "is not known"), ("none", "no gap has")],
 )
 async def test_the_retry_of_a_cut_says_why_there_is_nothing_to_fetch(outcome, text):
-    with market(SamplingSettings()) as made, working(made) as (worklist, _):
+    with market() as made, working(made) as (worklist, _):
         now_ns = made.clock.now_ns()
         empty = GapEmpty("c", "kis", SYMBOLS[0], SESSION, now_ns, now_ns, now_ns, 10.0)
         events = {

@@ -9,7 +9,6 @@ from bus.events import SelectionAdvanced, UniverseBuilt
 from observer.base.units import NS_PER_S
 from observer.calendar.sessions import Window
 from observer.reference.universe.eligibility import KOREAN_STOCKS
-from observer.selection.sampling import SamplingSettings
 from observer.selection.settings import VenueWindow
 from tests.collection.day_scene import PLAN, SESSION, SYMBOLS, market, process
 from tests.selection.builders import member
@@ -22,7 +21,7 @@ def windows_with(keep_over_pause_s):
     """The windows by which a day is decided whose further venue has a pause of 300 s."""
 
     async def play():
-        with market(SamplingSettings()) as made:
+        with market() as made:
             track_b = msgspec.structs.replace(made.settings.track_b, keep_over_pause_s=keep_over_pause_s)
             made.settings = msgspec.structs.replace(made.settings, track_b=track_b)
             further = member(f"{SYMBOLS[0]}.NXT", rank=2, venue="NXT")

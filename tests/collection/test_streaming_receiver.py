@@ -8,13 +8,12 @@ from observer.base.clock import ManualClock
 from observer.base.local_time import local_ns
 from observer.collection.sweeps import UNANSWERED, report_unanswered
 from observer.monitoring.alerts.process import Alerts
-from observer.selection.sampling import SamplingSettings
 from tests.collection.day_scene import DAY, SESSION, SYMBOLS, idle_process, market
 
 
 @pytest.fixture(scope="module")
 def scene():
-    with market(SamplingSettings()) as made:
+    with market() as made:
         yield made
 
 

@@ -19,7 +19,6 @@ from observer.cli.decisions import verified_day
 from observer.collection import stream_monitor as monitor
 from observer.gaps.detector import Mark
 from observer.monitoring.alerts.process import Alerts
-from observer.selection.sampling import SamplingSettings
 from observer.store.reader import StoreReader
 from tests.collection.day_scene import SESSION, SLOTS, SYMBOLS, market, process
 from tests.scenes import on
@@ -359,7 +358,7 @@ async def test_the_next_process_goes_on_with_the_gap_of_an_outage():
         cut(running, SYMBOL)
         running.stored()
 
-    with market(SamplingSettings()) as made:
+    with market() as made:
         async with process(made) as running:
             await running.until(lambda: len(running.lines[0].subscribed) == SLOTS)
             await running.until(lambda: len(made.desk.quoted) == SLOTS)  # each slot's volume at its begin
@@ -462,7 +461,7 @@ async def test_the_day_s_end_and_a_start_after_it_resolve_the_stream_s_alerts(ma
 
 
 async def test_an_overflow_of_an_earlier_day_ends_when_this_day_gives_its_first_slots():
-    with market(SamplingSettings()) as made:
+    with market() as made:
         earlier = Alerts(made.clock, "track-b", lambda *_: None, runtime=made.folder)
         earlier.report("overflow", "critical", "its close was missed")
         await until_async(lambda: Alerts(made.clock, "track-b", runtime=made.folder).identities, "it is kept")
@@ -471,7 +470,7 @@ async def test_an_overflow_of_an_earlier_day_ends_when_this_day_gives_its_first_
 
 
 async def test_a_symbol_that_no_process_could_subscribe_again_is_settled_at_the_day_s_end():
-    with market(SamplingSettings()) as made:
+    with market() as made:
         async with process(made) as running:
             await running.until(lambda: len(running.lines[0].subscribed) == SLOTS)
             bring(made, running, SYMBOL, 10.0)
@@ -493,7 +492,7 @@ async def never_answered(_symbols):
 
 
 async def test_a_gap_of_a_symbol_that_was_being_left_when_its_process_was_killed_is_given_up():
-    with market(SamplingSettings()) as made:
+    with market() as made:
         async with process(made) as running:
             await running.until(lambda: len(running.lines[0].subscribed) == SLOTS)
             bring(made, running, SYMBOL, 10.0)

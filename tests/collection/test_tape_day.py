@@ -207,6 +207,17 @@ class Scene:
 
 
 @contextlib.asynccontextmanager
+async def at_work(day):
+    """The day runs until the block ends."""
+    working = asyncio.create_task(day.run())
+    try:
+        yield
+    finally:
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
 async def scene(broker, now_ns=EVENING_NS, speed=600.0):
     """A day at this speed: where a test says what is not waited for, so slow that the wait exceeds its deadline.
 
@@ -390,16 +401,14 @@ async def test_a_pre_roll_that_waits_for_a_gap_is_asked_when_the_gap_is_closed(m
         evaluated = SelectionAdvanced(SESSION, swept_ns + NS_PER_S, UniverseEvaluated(4, swept_ns, swept_ns, 2))
         found.store(*swept(market, swept_ns), slot, evaluated, gap)
         found.day.planner._threshold = 1e9  # nothing but the pre-roll is worth a visit
-        working = asyncio.create_task(found.day.run())
-        await until_async(lambda: found.day._prerolls, "it is put off")
-        assert not broker.asked
-        found.store(lost)
-        since_ns = swept_ns - 600 * NS_PER_S
-        await until_async(
-            lambda: any(each.exchange_time_ns <= since_ns for each in found.published(Trade)), "it is fetched"
-        )
-        working.cancel()
-        await asyncio.gather(working, return_exceptions=True)
+        async with at_work(found.day):
+            await until_async(lambda: found.day._prerolls, "it is put off")
+            assert not broker.asked
+            found.store(lost)
+            since_ns = swept_ns - 600 * NS_PER_S
+            await until_async(
+                lambda: any(each.exchange_time_ns <= since_ns for each in found.published(Trade)), "it is fetched"
+            )
 
 
 async def test_a_refused_pre_roll_is_asked_again_at_the_time_of_the_other_refused_lines(
@@ -417,11 +426,9 @@ async def test_a_refused_pre_roll_is_asked_again_at_the_time_of_the_other_refuse
         found.store(*swept(market, swept_ns), slot, evaluated)
         found.day.planner._threshold = 1e9  # nothing but the pre-roll is worth a visit
         begun_ns = found.clock.now_ns()
-        working = asyncio.create_task(found.day.run())
-        await until_async(lambda: len(broker.asked) >= 2, "it is asked again")
-        assert found.clock.now_ns() - begun_ns >= 300 * NS_PER_S
-        working.cancel()
-        await asyncio.gather(working, return_exceptions=True)
+        async with at_work(found.day):
+            await until_async(lambda: len(broker.asked) >= 2, "it is asked again")
+            assert found.clock.now_ns() - begun_ns >= 300 * NS_PER_S
 
 
 async def test_a_day_that_is_cancelled_in_the_moment_of_news_ends():
@@ -460,11 +467,9 @@ async def test_a_line_with_an_open_gap_waits_for_the_gap():
     async with scene(broker) as found:
         slot = SlotAssigned("a:01", BUSY, PLAN.opens_ns - 1, "volume_surge", 1.0, "free_slot", None)
         found.store(slot, gap, *swept(market, LAST_NS), CLOSED)
-        working = asyncio.create_task(found.day.run())
-        await until_async(lambda: len(found.published(Trade)) == 40, "the other line is fetched")
-        assert set(broker.asked) == {QUIET}
-        working.cancel()
-        await asyncio.gather(working, return_exceptions=True)
+        async with at_work(found.day):
+            await until_async(lambda: len(found.published(Trade)) == 40, "the other line is fetched")
+            assert set(broker.asked) == {QUIET}
 
 
 async def test_a_process_that_begins_at_the_end_of_the_day_judges_what_the_sweeps_saw():
@@ -487,16 +492,14 @@ async def test_a_won_slot_has_its_minutes_before_fetched_first_and_nothing_that_
         slot = SlotAssigned("a:01", QUIET, swept_ns + 2 * NS_PER_S, "volume_surge", 1.0, "free_slot", None)
         evaluated = SelectionAdvanced(SESSION, swept_ns + NS_PER_S, UniverseEvaluated(4, swept_ns, swept_ns, 2))
         found.store(*swept(market, swept_ns), slot, evaluated)
-        working = asyncio.create_task(found.day.run())
-        await until_async(lambda: BUSY in broker.asked and QUIET in broker.asked, "both are asked")
+        async with at_work(found.day):
+            await until_async(lambda: BUSY in broker.asked and QUIET in broker.asked, "both are asked")
 
-        def times():
-            return [each.exchange_time_ns for each in found.published(Trade) if each.symbol == QUIET]
+            def times():
+                return [each.exchange_time_ns for each in found.published(Trade) if each.symbol == QUIET]
 
-        await until_async(lambda: min(times(), default=swept_ns) <= swept_ns - 600 * NS_PER_S, "it is fetched")
-        assert len(broker.asked) < len(market[BUSY].volumes) / PAGE, "before the rest"
-        working.cancel()
-        await asyncio.gather(working, return_exceptions=True)
+            await until_async(lambda: min(times(), default=swept_ns) <= swept_ns - 600 * NS_PER_S, "it is fetched")
+            assert len(broker.asked) < len(market[BUSY].volumes) / PAGE, "before the rest"
         assert max(times()) <= swept_ns
 
 
@@ -510,17 +513,15 @@ async def test_a_visit_at_work_makes_way_for_the_pre_roll_of_its_line(monkeypatc
         broker.gate.clear()
         evaluated = SelectionAdvanced(SESSION, first_ns + 1, UniverseEvaluated(4, first_ns, first_ns, 1))
         found.store(*swept(market, first_ns), evaluated)
-        working = asyncio.create_task(found.day.run())
-        await until_async(lambda: found.day._visits, "a visit is at work")
-        slot = SlotAssigned("a:01", BUSY, second_ns + 2 * NS_PER_S, "volume_surge", 1.0, "free_slot", None)
-        evaluated = SelectionAdvanced(SESSION, second_ns + 1, UniverseEvaluated(5, second_ns, second_ns, 1))
-        found.store(*swept(market, second_ns), evaluated, slot)
-        await until_async(lambda: found.day.planner.waits_first(BUSY), "the pre-roll waits")
-        broker.gate.set()
-        await until_async(lambda: len(broker.seconds) > 3, "it is asked")
-        assert broker.seconds[1] > first_ns // NS_PER_S, "after one page of the visit at work"
-        working.cancel()
-        await asyncio.gather(working, return_exceptions=True)
+        async with at_work(found.day):
+            await until_async(lambda: found.day._visits, "a visit is at work")
+            slot = SlotAssigned("a:01", BUSY, second_ns + 2 * NS_PER_S, "volume_surge", 1.0, "free_slot", None)
+            evaluated = SelectionAdvanced(SESSION, second_ns + 1, UniverseEvaluated(5, second_ns, second_ns, 1))
+            found.store(*swept(market, second_ns), evaluated, slot)
+            await until_async(lambda: found.day.planner.waits_first(BUSY), "the pre-roll waits")
+            broker.gate.set()
+            await until_async(lambda: len(broker.seconds) > 3, "it is asked")
+            assert broker.seconds[1] > first_ns // NS_PER_S, "after one page of the visit at work"
 
 
 async def test_a_restart_holds_a_part_of_the_pages_and_makes_its_planner_beside_the_event_loop(
@@ -570,10 +571,8 @@ async def test_a_process_goes_on_where_an_earlier_one_stopped():
 
     async with scene(first) as found:
         found.store(*swept(market, LAST_NS), CLOSED)
-        working = asyncio.create_task(found.day.run())
-        await until_async(lambda: len(found.published(TapePage)) >= 5, "pages are stored")
-        working.cancel()
-        await asyncio.gather(working, return_exceptions=True)
+        async with at_work(found.day):
+            await until_async(lambda: len(found.published(TapePage)) >= 5, "pages are stored")
         kept = [each for each in found.published(Event.__args__) if isinstance(each, Trade | TapePage)]
     async with scene(second) as found:
         found.store(*kept, *swept(market, LAST_NS), CLOSED)

@@ -36,6 +36,7 @@ from tests.collection.test_tape_day import (
     QUIET,
     SESSION,
     Broker,
+    at_work,
     line,
     scene,
     swept,
@@ -122,21 +123,19 @@ async def test_what_is_streamed_long_after_the_slot_and_stored_after_the_next_sw
         before = streamed(market[BUSY], first_s + 2, released_s)
         found.store(*swept(market, first_s * NS_PER_S), evaluated(1, first_s), *slot(first_s + 2))
         found.store(*before, released(released_s), *swept(market, second_s * NS_PER_S), evaluated(2, second_s))
-        working = asyncio.create_task(found.day.run())
-        await until_async(
-            lambda: {BUSY, QUIET} <= set(broker.asked) and second_s in broker.seconds and not found.day._visits,
-            "what the sweeps saw is fetched",
-        )
-        of_busy = [at_s for symbol, at_s in zip(broker.asked, broker.seconds, strict=True) if symbol == BUSY]
-        assert max(of_busy) == first_s
-        late = streamed(market[BUSY], released_s, left_s)
-        found.store(*late, watched(left_s, WatchStopped()))
-        found.store(*swept(market, third_s * NS_PER_S), evaluated(3, third_s))
-        whole = once(market[BUSY], third_s)
-        await until_async(lambda: volumes_of([*before, *late], found) >= whole, "the rest is fetched")
-        assert volumes_of([*before, *late], found) == whole
-        working.cancel()
-        await asyncio.gather(working, return_exceptions=True)
+        async with at_work(found.day):
+            await until_async(
+                lambda: {BUSY, QUIET} <= set(broker.asked) and second_s in broker.seconds and not found.day._visits,
+                "what the sweeps saw is fetched",
+            )
+            of_busy = [at_s for symbol, at_s in zip(broker.asked, broker.seconds, strict=True) if symbol == BUSY]
+            assert max(of_busy) == first_s
+            late = streamed(market[BUSY], released_s, left_s)
+            found.store(*late, watched(left_s, WatchStopped()))
+            found.store(*swept(market, third_s * NS_PER_S), evaluated(3, third_s))
+            whole = once(market[BUSY], third_s)
+            await until_async(lambda: volumes_of([*before, *late], found) >= whole, "the rest is fetched")
+            assert volumes_of([*before, *late], found) == whole
 
 
 async def test_the_day_s_last_volumes_are_asked_when_track_b_s_whole_day_is_stored():

@@ -14,18 +14,15 @@ from tests.brokers.stand_ins import serving
 from tests.builders import trade
 
 
-def test_the_ledger_is_fetched_from_this_machine_whatever_proxy_is_set(tmp_path, monkeypatch):
+async def test_the_ledger_is_fetched_from_this_machine_whatever_proxy_is_set(tmp_path, monkeypatch):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
 
     async def answered(_request):
         return web.json_response({"registrations": []})
 
-    async def scenario():
-        async with serving(web.get("/simulator/registrations", answered)) as address:
-            await keep_ledger(f"http://{address}", tmp_path)
-
-    asyncio.run(scenario())
+    async with serving(web.get("/simulator/registrations", answered)) as address:
+        await keep_ledger(f"http://{address}", tmp_path)
     assert (tmp_path / LEDGER).read_text() == '{"registrations": []}'
 
 

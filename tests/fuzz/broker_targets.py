@@ -12,6 +12,7 @@ from urllib.parse import quote
 import msgspec
 
 from bus.codec import decode_events, pack, unpack
+from bus.events import ExpectedPrice, MarketStateChanged
 from bus.journal import JournalError
 from observer.base import text
 from observer.base.errors import ObserverError
@@ -32,13 +33,16 @@ from observer.reference.sectors import yahoo
 from observer.simulator.kis.masters import file_of, made_up_foreign_contents, made_up_sector_codes
 from observer.simulator.market.instruments import made_up_instruments, made_up_konex
 from observer.simulator.market.rng import seeded_rng
-from tests.brokers import fuzz_frames, krx_stand_in
-from tests.brokers.fuzz_bodies import NOW_NS, TOKEN, TOKEN_ENDS
-from tests.brokers.kis_builders import PINGPONG, reply
+from tests.brokers import krx_stand_in
+from tests.brokers.kis_builders import PINGPONG, frame, reply
 from tests.brokers.kis_contract import CONTRACTS, answer_of, encoded, read
+from tests.brokers.kis_records import LAYOUTS, fields_of
 from tests.fuzz.target import Target, chosen, one_of
 
 STREAM: Final = "ab" * 16
+NOW_NS: Final = 1_795_136_401_000_000_000  # 2026-11-20 10:00:01 KST
+TOKEN: Final = {"access_token": "t", "token_type": "Bearer", "expires_in": 86400}
+TOKEN_ENDS: Final = {"access_token_token_expired": "2026-11-21 08:01:00"}
 STATUSES: Final = (200, 200, 200, 400, 401, 429, 500, 503)
 UNPACKED_BYTES_MAX: Final = 100_000
 REST_BYTES_MAX: Final = 8192  # a body with one row of the widest call has 3 KB
@@ -54,14 +58,28 @@ def read_frame(content: bytes) -> None:
     if not isinstance(message, Data):
         assert not isinstance(message, Unreadable) or message.reason
         return
-    parsed = session.parse(message, fuzz_frames.RECEIVED_NS)
-    events = [*parsed.trades, *parsed.facts, *([parsed.broken] if parsed.broken else [])]
+    parsed = session.parse(message, NOW_NS)
+    assert not parsed.trades or all(isinstance(fact, MarketStateChanged | ExpectedPrice) for fact in parsed.facts)
+    events = [*parsed.trades, *parsed.facts]
+    if parsed.broken is None:
+        is_auction = any(name in message.frame for name in (b"|H0STANC0|", b"|H0NXANC0|", b"CNT0|"))
+        assert events or b"^Y^" in message.frame or is_auction, "a sound frame holds something, but for a known flag"
+    else:
+        assert parsed.broken.content == message.frame
+        assert parsed.broken.reason
+        events.append(parsed.broken)
     if events:
         assert decode_events(unpack(pack(STREAM, 1, events))) == events
 
 
 def frames() -> Sequence[bytes]:
-    return [text.encode() for text in fuzz_frames.seeds() if text[:2] in ("0|", "1|")]
+    """Sound frames of every kind of record, in several widths and numbers; one of a kind that is not kept."""
+    found = [frame(["7"] * 26, transaction="HDFSCNT0"), frame(fields_of("H0STCNT0"), encrypted="1")]
+    for transaction, (documented, _) in LAYOUTS.items():
+        for appended in (0, 1, 4):
+            one = fields_of(transaction, width=documented + appended)
+            found += [frame(*[one] * records, transaction=transaction) for records in (1, 2, 4)]
+    return [text.encode() for text in found]
 
 
 def replies() -> Sequence[bytes]:

@@ -15,9 +15,9 @@ from observer.base.errors import ConfigError, ObserverError
 from observer.base.instance import Instance
 from observer.base.settings_errors import decode_toml
 from observer.brokers.accounts.health import Health
+from observer.brokers.accounts.health_file import HealthFile
 from observer.brokers.accounts.keys import read_keys
 from observer.brokers.accounts.pool import AccountSettings, parse_pool
-from observer.brokers.accounts.shared_file import HealthFile
 from observer.brokers.accounts.shared_rate_limiter import SharedRateLimiter
 from observer.brokers.accounts.token_cache import TokenRecord, TokenStore
 from observer.brokers.broker import FileStamp

@@ -24,39 +24,30 @@ def test_the_tape_s_report_counts_with_a_slot_or_without_one(quality, slots):
     assert completeness(taped(quality), slots, has_minute_bars=False) == quality
 
 
-def test_shares_that_only_conflated_rows_have_are_not_stored_trade_by_trade():
-    assert completeness(taped("complete"), slotted(conflated=3.0), has_minute_bars=False) == "seconds"
-    assert completeness(taped("spans"), slotted(conflated=3.0), has_minute_bars=False) == "spans"
-
-
-def test_a_line_whose_conflated_shares_were_all_fetched_trade_by_trade_is_whole():
-    assert completeness(taped("complete"), slotted("whole", conflated=3.0), has_minute_bars=False) == "complete"
-
-
 @pytest.mark.parametrize(("day", "held"), [("part", 87.0), ("unknown", 87.0), ("whole", 90.0)])
 def test_of_the_market_shares_that_only_conflated_rows_have_are_not_stored_one_by_one(day, held):
     share = held_of_market({"005930": taped("complete")}, [slotted(day, conflated=3.0)])
     assert share.volume == pytest.approx(held / 100.0)
 
 
-def test_minute_bars_that_were_fetched_after_the_report_count():
-    assert completeness(taped("snapshots"), None, has_minute_bars=True) == "minute_bars"
-    assert completeness(taped("spans"), None, has_minute_bars=True) == "spans"
-
-
 @pytest.mark.parametrize(
-    ("slots", "has_minute_bars", "expected"),
+    ("tape", "slots", "has_minute_bars", "expected"),
     [
-        (None, False, "snapshots"),
-        (None, True, "minute_bars"),
-        (slotted(), False, "spans"),
-        (slotted("whole"), False, "complete"),
-        (slotted("whole", 0.0), False, "complete"),  # nothing traded
-        (slotted("unknown", 0.0), True, "minute_bars"),
+        ("complete", slotted(conflated=3.0), False, "seconds"),
+        ("spans", slotted(conflated=3.0), False, "spans"),
+        ("complete", slotted("whole", conflated=3.0), False, "complete"),  # all were fetched trade by trade
+        ("snapshots", None, True, "minute_bars"),  # fetched after the report
+        ("spans", None, True, "spans"),
+        (None, None, False, "snapshots"),
+        (None, None, True, "minute_bars"),
+        (None, slotted(), False, "spans"),
+        (None, slotted("whole"), False, "complete"),
+        (None, slotted("whole", 0.0), False, "complete"),  # nothing traded
+        (None, slotted("unknown", 0.0), True, "minute_bars"),
     ],
 )
-def test_a_line_that_the_tape_does_not_cover_is_judged_by_its_slots(slots, has_minute_bars, expected):
-    assert completeness(None, slots, has_minute_bars=has_minute_bars) == expected
+def test_a_line_is_judged_by_the_tape_its_slots_and_its_minute_bars(tape, slots, has_minute_bars, expected):
+    assert completeness(tape and taped(tape), slots, has_minute_bars=has_minute_bars) == expected
 
 
 def test_missing_trades_have_the_size_of_the_line_s_or_of_all():

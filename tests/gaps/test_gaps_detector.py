@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from bus.events import GapDetected, Trade, TradesConflated
 from observer.gaps.detector import GapDetector, Mark, TradeOutcome, in_order
+from tests import builders
+from tests.gaps.builders import detected
 from tests.reach import reaches
 
 SECOND_NS = 1_000_000_000
@@ -19,27 +21,11 @@ DAY, NEXT_DAY = "2026-11-18", "2026-11-19"
 
 def tape(*volumes, symbol="005930", day=DAY):
     """A day's trades of these volumes, one a second."""
-    trades = []
-    total = 0
-    for count, volume in enumerate(volumes, start=1):
-        total += volume
-        trades.append(
-            Trade(
-                provider="kis",
-                symbol=symbol,
-                session_date=day,
-                exchange_time_ns=BASE_NS + count * SECOND_NS,
-                receive_time_ns=BASE_NS + count * SECOND_NS + 5_000_000,
-                price=70_000.0,
-                volume=float(volume),
-                cumulative_volume=float(total),
-                cumulative_trades=count,
-                side="buy",
-                bid=None,
-                ask=None,
-            )
-        )
-    return trades
+    of_day = {"symbol": symbol, "session_date": day}
+    return [
+        builders.trade(count, volume=float(volume), cumulative_volume=float(total), **of_day)
+        for count, (volume, total) in enumerate(zip(volumes, accumulate(volumes), strict=True), start=1)
+    ]
 
 
 def watching(*symbols):
@@ -64,9 +50,18 @@ def gap(outcome):
     return outcome
 
 
-def test_an_unbroken_chain_has_no_gap():
-    detector = watching()
-    assert [detector.observe(trade) for trade in tape(5, 3, 8, 1)] == ["new"] * 4
+def gap_of(after, before, from_ns, to_ns, detected_ns, reason, missing_trades=None):
+    """A gap of the stock's day, with every field."""
+    return detected(
+        f"kis-005930-{DAY}-{after}-{before}",
+        after,
+        before,
+        detected_ns=detected_ns,
+        from_ns=from_ns,
+        to_ns=to_ns,
+        missing_trades=missing_trades,
+        reason=reason,
+    )
 
 
 def test_the_first_trade_of_a_subscription_is_compared_with_nothing():
@@ -75,37 +70,20 @@ def test_the_first_trade_of_a_subscription_is_compared_with_nothing():
 
 def test_a_gap_is_reported_to_the_share_and_to_the_trade():
     detector = watching()
-    trades = tape(5, 3, 8, 1, 2)
-    detector.observe(trades[0])
-    assert gap(detector.observe(trades[3])) == GapDetected(
-        gap_id="kis-005930-2026-11-18-5-16",
-        provider="kis",
-        symbol="005930",
-        session_date=DAY,
-        detected_ns=trades[3].receive_time_ns,
-        from_ns=trades[0].exchange_time_ns,
-        to_ns=trades[3].exchange_time_ns,
-        after_volume=5.0,
-        before_volume=16.0,
-        missing_volume=11.0,
-        missing_trades=2,
-        reason="volume_mismatch",
+    _, last, *_, late, after = tape(2, 3, 3, 8, 1, 2)
+    assert [detector.observe(trade) for trade in tape(2, 3)] == ["new"] * 2
+    assert detector.observe(late) == gap_of(
+        5, 16, last.exchange_time_ns, late.exchange_time_ns, late.receive_time_ns, "volume_mismatch", 2
     )
-    assert detector.observe(trades[4]) == "new"
+    assert detector.observe(after) == "new"
 
 
-def test_without_counts_the_number_of_missing_trades_is_unknown():
+@pytest.mark.parametrize(("before", "after"), [(None, 3), (1, None), (1, 2)])
+def test_without_counts_or_with_such_as_contradict_the_volume_the_missing_trades_are_not_counted(before, after):
     detector = watching()
-    trades = tape(5, 3, 8)
-    detector.observe(msgspec.structs.replace(trades[0], cumulative_trades=None))
-    assert gap(detector.observe(trades[2])).missing_trades is None
-
-
-def test_trade_counts_that_contradict_the_volume_are_ignored():
-    detector = watching()
-    trades = tape(5, 3, 8)
-    detector.observe(trades[0])
-    assert gap(detector.observe(msgspec.structs.replace(trades[2], cumulative_trades=2))).missing_trades is None
+    first, _, third = tape(5, 3, 8)
+    detector.observe(msgspec.structs.replace(first, cumulative_trades=before))
+    assert gap(detector.observe(msgspec.structs.replace(third, cumulative_trades=after))).missing_trades is None
 
 
 def test_a_trade_seen_before_is_a_duplicate_and_never_a_gap():
@@ -138,10 +116,9 @@ def test_less_volume_is_a_repetition_unless_it_is_later_or_ends_within_the_last_
 
 def test_trades_that_overlap_are_counted_and_are_no_gap():
     detector = watching()
-    trades = tape(5, 3)
-    detector.observe(trades[0])
-    assert detector.observe(msgspec.structs.replace(trades[1], volume=6.0)) == "new"
-    assert detector.inconsistent == 1
+    for trade in tape(5, 3, 8):
+        assert detector.observe(msgspec.structs.replace(trade, volume=trade.volume + 1)) == "new"
+    assert detector.inconsistent == 2
 
 
 def test_fractional_volumes_make_no_gaps_of_rounding():
@@ -155,30 +132,25 @@ def test_fractional_volumes_make_no_gaps_of_rounding():
     assert detector.observe(msgspec.structs.replace(changed, cumulative_volume=total - 0.05)) == "contradiction"
 
 
-def test_symbols_do_not_disturb_each_other():
-    detector = watching("A", "B")
-    for one, other in zip(tape(1, 2, 3, symbol="A"), tape(7, 8, 9, symbol="B"), strict=True):
-        assert detector.observe(one) == "new"
-        assert detector.observe(other) == "new"
-
-
-def test_another_day_begins_a_new_chain():
+def test_another_day_begins_a_new_chain_and_stragglers_of_the_earlier_one_are_duplicates():
     detector = watching()
     detector.observe(tape(5, 3)[1])
     assert detector.observe(tape(9, 9, 9, day=NEXT_DAY)[2]) == "new"
+    assert [detector.observe(straggler) for straggler in tape(5, 3)] == ["duplicate"] * 2
+    assert detector.duplicates == 2
 
 
-def test_a_straggler_of_an_earlier_day_is_a_duplicate():
-    detector = watching()
-    detector.observe(tape(5, day=NEXT_DAY)[0])
-    assert detector.observe(tape(5, 3)[1]) == "duplicate"
-
-
-def test_trades_of_an_unsubscribed_symbol_are_counted_without_gap_detection():
-    detector = watching("A")
-    trades = tape(5, 3, 8)
-    assert [detector.observe(trade) for trade in (trades[0], trades[2])] == ["unwatched"] * 2
-    assert detector.unwatched == 2
+def test_a_symbol_that_is_left_before_it_traded_again_is_settled_by_the_days_volume():
+    """The next trade reveals a gap; without one, only the exchange's cumulative volume does."""
+    detector = watching("005930", "A")
+    [first] = tape(5)
+    detector.observe(first)
+    detector.interrupted("005930", "reconnect")
+    assert detector.unsettled() == {"005930"}
+    now_ns = BASE_NS + 9 * SECOND_NS
+    found = detector.settle("005930", 16.0, now_ns, "kis")
+    assert found == gap_of(5, 16, first.exchange_time_ns, now_ns, now_ns, "reconnect")
+    assert detector.watched == {"A"}
 
 
 def test_trades_between_two_subscriptions_are_not_a_gap():
@@ -199,56 +171,6 @@ def test_a_subscription_renewed_after_a_reconnection_goes_on_and_its_gap_has_the
     detector.start("005930")
     assert gap(detector.observe(trades[2])).reason == "reconnect"
     assert gap(detector.observe(trades[4])).reason == "volume_mismatch"
-
-
-def test_a_symbol_that_is_left_before_it_traded_again_is_settled_by_the_days_volume():
-    """The next trade reveals a gap; without one, only the exchange's cumulative volume does."""
-    detector = watching()
-    trades = tape(5, 3, 8)
-    detector.observe(trades[0])
-    detector.interrupted("005930", "reconnect")
-    assert detector.unsettled() == {"005930"}
-    found = gap(detector.settle("005930", 16.0, trades[2].exchange_time_ns, "kis"))
-    assert (found.after_volume, found.before_volume, found.missing_volume) == (5.0, 16.0, 11.0)
-    assert (found.reason, found.missing_trades, found.from_ns) == ("reconnect", None, trades[0].exchange_time_ns)
-    assert detector.watched == frozenset()
-
-
-def test_a_settled_gap_has_every_field_of_a_gap():
-    detector = watching()
-    first, *_ = tape(5, 3, 8)
-    detector.observe(first)
-    detector.interrupted("005930", "reconnect")
-    assert detector.settle("005930", 16.0, BASE_NS + 9 * SECOND_NS, "kis") == GapDetected(
-        gap_id=f"kis-005930-{DAY}-5-16",
-        provider="kis",
-        symbol="005930",
-        session_date=DAY,
-        detected_ns=BASE_NS + 9 * SECOND_NS,
-        from_ns=first.exchange_time_ns,
-        to_ns=BASE_NS + 9 * SECOND_NS,
-        after_volume=5.0,
-        before_volume=16.0,
-        missing_volume=11.0,
-        missing_trades=None,
-        reason="reconnect",
-    )
-
-
-def test_a_gap_begins_with_the_last_received_trade():
-    detector = watching()
-    trades = tape(5, 3, 8, 1)
-    detector.observe(trades[0])
-    detector.observe(trades[1])
-    assert gap(detector.observe(trades[3])).from_ns == trades[1].exchange_time_ns
-
-
-def test_a_gap_left_by_an_earlier_process_begins_with_its_last_trade():
-    detector = GapDetector()
-    trades = tape(5, 3, 8)
-    detector.resume(mark_of(trades[0]))
-    detector.start("005930")
-    assert gap(detector.observe(trades[2])).from_ns == trades[0].exchange_time_ns
 
 
 def test_a_gap_of_refused_trades_begins_with_the_first_of_them():
@@ -272,29 +194,6 @@ def test_a_refused_gap_is_reported_again_from_where_it_began():
     assert (again.from_ns, again.after_volume, again.before_volume) == (first.from_ns, 5.0, 16.0)
 
 
-def test_stragglers_of_an_earlier_day_are_counted_each():
-    detector = watching()
-    detector.observe(tape(5, day=NEXT_DAY)[0])
-    for straggler in tape(5, 3):
-        detector.observe(straggler)
-    assert detector.duplicates == 2
-
-
-def test_trades_that_overlap_the_one_before_them_are_counted_each():
-    detector = watching()
-    for trade in tape(5, 3, 8):
-        detector.observe(msgspec.structs.replace(trade, volume=trade.volume + 1))
-    assert detector.inconsistent == 2
-
-
-def test_a_symbol_that_lost_nothing_in_an_interruption_is_settled_without_a_gap():
-    detector = watching()
-    trades = tape(5, 3)
-    detector.observe(trades[0])
-    detector.interrupted("005930", "reconnect")
-    assert detector.settle("005930", 5.0, trades[1].exchange_time_ns, "kis") is None
-
-
 def test_a_symbol_that_traded_since_the_interruption_needs_no_settling():
     detector = watching()
     trades = tape(5, 3)
@@ -311,7 +210,8 @@ def test_a_symbol_resumed_from_an_earlier_process_is_unsettled_until_it_trades()
     detector.resume(mark_of(trades[0]))
     detector.start("005930")
     assert detector.unsettled() == {"005930"}
-    assert gap(detector.settle("005930", 8.0, trades[1].exchange_time_ns, "kis")).reason == "restart"
+    found = gap(detector.settle("005930", 8.0, trades[1].exchange_time_ns, "kis"))
+    assert (found.reason, found.from_ns) == ("restart", trades[0].exchange_time_ns)
 
 
 def test_an_interruption_concerns_its_symbol_only():
@@ -321,15 +221,6 @@ def test_an_interruption_concerns_its_symbol_only():
     detector.interrupted("A", "reconnect")
     detector.interrupted("nobody", "reconnect")
     assert gap(detector.observe(trades[2])).reason == "volume_mismatch"
-
-
-def test_an_interruption_that_lost_nothing_is_forgotten():
-    detector = watching()
-    trades = tape(5, 3, 8, 1)
-    detector.observe(trades[0])
-    detector.interrupted("005930", "reconnect")
-    assert detector.observe(trades[1]) == "new"
-    assert gap(detector.observe(trades[3])).reason == "volume_mismatch"
 
 
 @pytest.mark.parametrize("has_traded", [True, False])
@@ -343,14 +234,6 @@ def test_an_interruption_lasts_until_a_trade_that_came_after_it(has_traded):
     found = gap(detector.observe(msgspec.structs.replace(trades[3], venue="NXT")))
     assert (found.reason, found.venue) == ("reconnect", "NXT")
     assert detector.unsettled() == frozenset()
-
-
-def test_a_restart_that_lost_nothing_has_no_gap():
-    trades = tape(5, 3, 8)
-    detector = GapDetector()
-    detector.resume(mark_of(trades[0]))
-    detector.start("005930")
-    assert detector.observe(trades[1]) == "new"
 
 
 def test_a_restart_drops_trades_that_are_stored_already():
@@ -380,20 +263,8 @@ def test_a_known_volume_accounts_for_a_symbol_and_its_chain_goes_on_from_there()
     assert detector.account("005930", 5.0, first.receive_time_ns, "kis") is None
     assert (detector.reached("005930"), detector.unsettled()) == (5.0, {"005930"})
     now_ns = second.exchange_time_ns
-    assert detector.account("005930", 8.0, now_ns, "kis") == GapDetected(
-        gap_id="kis-005930-2026-11-18-5-8",
-        provider="kis",
-        symbol="005930",
-        session_date=DAY,
-        detected_ns=now_ns,
-        from_ns=first.exchange_time_ns,
-        to_ns=now_ns,
-        after_volume=5.0,
-        before_volume=8.0,
-        missing_volume=3.0,
-        missing_trades=None,
-        reason="reconnect",
-    )
+    found = detector.account("005930", 8.0, now_ns, "kis")
+    assert found == gap_of(5, 8, first.exchange_time_ns, now_ns, now_ns, "reconnect")
     assert (detector.position("005930"), detector.last_trade_ns("005930")) == ((8.0, now_ns), 0)
     assert detector.unsettled() == frozenset()
     found = gap(detector.observe(fourth))
@@ -446,12 +317,6 @@ def test_a_subscription_begins_behind_the_later_of_its_mark_and_the_trades_store
         found = gap(detector.observe(trades[5 if mark else 4]))
         assert (found.after_volume, found.missing_trades) == (after, count)
         assert found.from_ns == trades[mark or 1].exchange_time_ns
-
-
-def test_the_watched_symbols_are_those_between_start_and_stop():
-    detector = watching("A", "B")
-    detector.stop("A")
-    assert detector.watched == {"B"}
 
 
 VOLUMES = st.integers(2, 12).flatmap(lambda least: st.lists(st.integers(1, 1_000), min_size=least, max_size=40))
@@ -622,51 +487,34 @@ KNOWN = Mark("005930", DAY, TEN[2].cumulative_volume, None, 7)
 
 
 def test_an_interruption_before_the_first_trade_leaves_a_gap_from_the_known_volume():
-    detector = GapDetector()
-    known = KNOWN
-    detector.start("005930", known)
-    detector.interrupted("005930", "reconnect")
-    gap = detector.observe(TEN[5])
-    assert isinstance(gap, GapDetected)
-    assert (gap.after_volume, gap.before_volume) == (TEN[2].cumulative_volume, TEN[4].cumulative_volume)
-    assert (gap.from_ns, gap.missing_trades, gap.reason) == (7, None, "reconnect")
-
-
-def test_the_known_volume_makes_no_gap_without_an_interruption():
-    detector = GapDetector()
-    detector.start("005930", KNOWN)
-    assert detector.observe(TEN[5]) == "new"
+    known = KNOWN.cumulative_volume
+    uncut, cut, settled = (GapDetector() for _ in range(3))
+    for detector in (uncut, cut, settled):
+        detector.start("005930", KNOWN)
+    assert uncut.observe(TEN[5]) == "new"
+    cut.interrupted("005930", "reconnect")
+    found = gap(cut.observe(TEN[5]))
+    assert (found.after_volume, found.before_volume) == (known, TEN[4].cumulative_volume)
+    assert (found.from_ns, found.missing_trades, found.reason) == (7, None, "reconnect")
+    settled.interrupted("005930", "reconnect")
+    assert settled.unsettled() == {"005930"}
+    found = gap(settled.settle("005930", TEN[8].cumulative_volume, 11, "kis"))
+    assert (found.after_volume, found.before_volume) == (known, TEN[8].cumulative_volume)
 
 
 def test_the_known_volume_may_arrive_after_the_start_until_the_first_trade():
     first, second, third, fourth = tape(1, 2, 4, 8)
-    early = watching()
-    early.start("005930", mark_of(first))
-    early.interrupted("005930", "reconnect")
-    gap = early.observe(third)
-    assert isinstance(gap, GapDetected)
-    assert (gap.after_volume, gap.before_volume, gap.reason) == (1, 3, "reconnect")
     late = watching()
     late.interrupted("005930", "token_renewal")
     late.start("005930", mark_of(first))
     late.start("005930", mark_of(second))
-    gap = late.observe(fourth)
-    assert isinstance(gap, GapDetected)
-    assert (gap.after_volume, gap.before_volume, gap.reason) == (1, 7, "token_renewal")
+    found = gap(late.observe(fourth))
+    assert (found.after_volume, found.before_volume, found.reason) == (1, 7, "token_renewal")
     traded = watching()
     traded.observe(second)
     traded.interrupted("005930", "reconnect")
     traded.start("005930", mark_of(third))
     assert traded.reached("005930") == 3
-
-
-def test_a_symbol_interrupted_before_its_first_trade_is_settled_from_the_known_volume():
-    detector = GapDetector()
-    detector.start("005930", KNOWN)
-    detector.interrupted("005930", "reconnect")
-    assert detector.unsettled() == {"005930"}
-    gap = detector.settle("005930", TEN[8].cumulative_volume, 11, "kis")
-    assert (gap.after_volume, gap.before_volume) == (TEN[2].cumulative_volume, TEN[8].cumulative_volume)
 
 
 def test_a_trade_that_two_connections_deliver_after_the_watch_ended_is_new_once():
@@ -690,9 +538,7 @@ def test_an_unwatched_trade_that_is_not_stored_leaves_no_trace():
         assert detector.observe(TEN[8]) == "unwatched"
     detector.start("005930", Mark("005930", DAY, TEN[5].cumulative_volume, None, 7))
     detector.interrupted("005930", "reconnect")
-    gap = detector.observe(TEN[9])
-    assert isinstance(gap, GapDetected)
-    assert gap.after_volume == TEN[5].cumulative_volume
+    assert gap(detector.observe(TEN[9])).after_volume == TEN[5].cumulative_volume
 
 
 def test_a_gap_never_reaches_back_into_an_earlier_interval():
@@ -702,9 +548,7 @@ def test_a_gap_never_reaches_back_into_an_earlier_interval():
     detector.stop("005930")
     detector.start("005930", Mark("005930", DAY, TEN[1].cumulative_volume, None, 7))
     detector.interrupted("005930", "reconnect")
-    gap = detector.observe(TEN[5])
-    assert isinstance(gap, GapDetected)
-    assert gap.after_volume == TEN[3].cumulative_volume
+    assert gap(detector.observe(TEN[5])).after_volume == TEN[3].cumulative_volume
 
 
 def test_a_gap_is_named_by_provider_and_exact_volumes():

@@ -17,53 +17,35 @@ def released(at_ns, slot="a:01", symbol=SYMBOL, reason="expired"):
     return SlotReleased(slot, symbol, at_ns, 1.0, reason)
 
 
-def times(changes, *, is_over=False):
-    return intervals(changes, CLOSE_NS, is_over=is_over)
+MOVED = released(8, reason="moved")
 
 
-def test_a_symbol_that_keeps_its_slot_is_streamed_until_the_close():
-    assert times([assigned(5), assigned(7, reason="kept")]) == {SYMBOL: [Interval(5, CLOSE_NS)]}
-
-
-def test_a_symbol_that_leaves_and_returns_has_two_intervals():
-    found = times([assigned(5), released(8), assigned(20, "a:02")])
-    assert found == {SYMBOL: [Interval(5, 8), Interval(20, CLOSE_NS)]}
-
-
-def test_a_reassignment_at_the_moment_of_the_release_begins_a_second_interval():
-    assert times([assigned(5), released(8), assigned(8)])[SYMBOL] == [
-        Interval(5, 8),
-        Interval(8, CLOSE_NS),
-    ]
-
-
-def test_a_move_between_accounts_at_one_moment_keeps_one_interval():
-    changes = [assigned(5), released(8, reason="moved")]
-    changes += [assigned(8, "b:01", reason="moved"), released(9, "b:01")]
-    assert times(changes) == {SYMBOL: [Interval(5, 9)]}
-
-
-def test_a_delayed_move_between_accounts_begins_a_second_interval():
-    changes = [assigned(5), released(8, reason="moved")]
-    changes += [assigned(12, "b:01", reason="moved")]
-    assert times(changes) == {SYMBOL: [Interval(5, 8), Interval(12, CLOSE_NS)]}
-
-
-def test_a_slot_given_to_another_symbol_is_lost_to_its_holder():
-    found = times([assigned(5), assigned(9, symbol=OTHER, reason="outranks")])
-    assert found == {SYMBOL: [Interval(5, 9)], OTHER: [Interval(9, CLOSE_NS)]}
-
-
-def test_a_release_from_a_slot_of_another_symbol_changes_nothing():
-    assert times([assigned(5), released(6, symbol=OTHER)]) == {SYMBOL: [Interval(5, CLOSE_NS)]}
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ([assigned(5), assigned(7, reason="kept")], {SYMBOL: [Interval(5, CLOSE_NS)]}),
+        ([assigned(5), released(8), assigned(20, "a:02")], {SYMBOL: [Interval(5, 8), Interval(20, CLOSE_NS)]}),
+        ([assigned(5), released(8), assigned(8)], {SYMBOL: [Interval(5, 8), Interval(8, CLOSE_NS)]}),
+        ([assigned(5), MOVED, assigned(8, "b:01", reason="moved"), released(9, "b:01")], {SYMBOL: [Interval(5, 9)]}),
+        (
+            [assigned(5), MOVED, assigned(12, "b:01", reason="moved")],
+            {SYMBOL: [Interval(5, 8), Interval(12, CLOSE_NS)]},
+        ),
+        (
+            [assigned(5), assigned(9, symbol=OTHER, reason="outranks")],
+            {SYMBOL: [Interval(5, 9)], OTHER: [Interval(9, CLOSE_NS)]},
+        ),
+        ([assigned(5), released(6, symbol=OTHER)], {SYMBOL: [Interval(5, CLOSE_NS)]}),
+        ([assigned(5), released(8, reason="unfinished")], {SYMBOL: [Interval(5, 8, has_end=False)]}),
+    ],
+    ids=["kept", "returned", "returned at once", "moved", "moved later", "lost", "another's release", "unfinished"],
+)
+def test_the_intervals_of_a_symbol_follow_from_its_slots(changes, found):
+    assert intervals(changes, CLOSE_NS, is_over=False) == found
 
 
 def test_a_slot_without_a_release_on_a_past_day_has_no_end():
-    assert times([assigned(5)], is_over=True) == {SYMBOL: [Interval(5, CLOSE_NS, has_end=False)]}
-
-
-def test_a_slot_released_later_as_unfinished_has_no_end():
-    assert times([assigned(5), released(8, reason="unfinished")]) == {SYMBOL: [Interval(5, 8, has_end=False)]}
+    assert intervals([assigned(5)], CLOSE_NS, is_over=True) == {SYMBOL: [Interval(5, CLOSE_NS, has_end=False)]}
 
 
 # --- volume observations ---
@@ -116,7 +98,4 @@ def test_the_observations_nearest_to_the_bounds_of_an_interval_count():
 def test_utilization_is_the_used_share_of_all_slot_time(taken, slots, part):
     found = utilization([StreamedTime(*each) for each in taken], Interval(100, 200), slots)
     assert found == part
-
-
-def test_utilization_of_no_time_is_not_known():
-    assert utilization([], Interval(100, 100), 2) is None
+    assert utilization([], Interval(100, 100), slots) is None

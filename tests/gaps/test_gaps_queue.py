@@ -1,19 +1,17 @@
 """Which gap is filled next: each once, the most urgent first, and none forgotten."""
 
-import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.events import GapDetected
 from observer.gaps.recovery import CROWDED_ABOVE, DEPTH_MAX, Attempt, RecoveryQueue, RecoverySettings
+from tests.gaps.builders import detected
 from tests.reach import reaches
 
 SECOND_NS = 10**9
 
 
 def gap(gap_id="g", duration_s=1.0, detected_ns=0):
-    to_ns = round(duration_s * SECOND_NS)
-    return GapDetected(gap_id, "kis", "005930", "2026-11-18", detected_ns, 0, to_ns, 0, 9, 9, 9, "reconnect")
+    return detected(gap_id, 0, 9, detected_ns=detected_ns, to_ns=round(duration_s * SECOND_NS))
 
 
 def queue_of(*gaps):
@@ -36,14 +34,8 @@ def drained(queue):
 
 
 def test_the_queue_returns_the_most_urgent_gap_first():
-    assert drained(queue_of(gap("long", 90), gap("middle", 30), gap("short", 1))) == ["short", "middle", "long"]
-
-
-def test_a_gap_that_is_reported_twice_is_filled_once():
-    queue = queue_of(gap(), gap())
-    queue.close(taken(queue))
-    queue.take_up([gap()])
-    assert queue.take(0) is None
+    waiting = [gap("long", 90), gap("middle", 30), gap("late", 1, 9), gap("b", 1, 8), gap("a", 1, 8)]
+    assert drained(queue_of(*waiting)) == ["a", "b", "late", "middle", "long"]
 
 
 def test_a_failed_gap_waits_for_its_time_and_keeps_its_reason():
@@ -82,12 +74,9 @@ def test_a_retry_of_a_gap_that_waits_after_a_failure_is_immediate():
 def test_a_retry_of_a_gap_closed_in_this_process_is_marked_as_repeated():
     queue = queue_of(gap())
     queue.close(taken(queue))
+    assert not queue.take_up_again(gap(), is_open=True), "its outcome is not stored yet"
     assert queue.take_up_again(gap(), is_open=False)
     assert taken(queue) == Attempt(gap(), again=True)
-
-
-def test_a_gap_that_an_earlier_process_closed_can_be_retried():
-    assert queue_of().take_up_again(gap(), is_open=False)
 
 
 def test_a_gap_in_progress_cannot_be_retried():
@@ -95,12 +84,6 @@ def test_a_gap_in_progress_cannot_be_retried():
     taken(queue)
     assert not queue.take_up_again(gap(), is_open=True)
     assert not queue.take_up_again(gap(), is_open=False)
-
-
-def test_a_gap_whose_outcome_is_not_stored_yet_cannot_be_retried():
-    queue = queue_of(gap())
-    queue.close(taken(queue))
-    assert not queue.take_up_again(gap(), is_open=True)
 
 
 # --- queue length ---
@@ -152,10 +135,3 @@ def test_the_queue_never_forgets_a_gap_and_never_hands_one_out_twice(reach, step
         found.add(attempt.gap.gap_id)
     assert found == waiting
     assert len(queue) == 0
-
-
-def test_the_length_of_the_queue_excludes_gaps_in_progress():
-    queue = queue_of(gap("a"), gap("b"))
-    taken(queue)
-    assert len(queue) == 1
-    assert msgspec.structs.asdict(taken(queue))["failures"] == 0

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.events import TAPE, GapDetected, MinuteBarRecovered, StreamedTime
+from bus.events import TAPE, MinuteBarRecovered, StreamedTime
 from observer.gaps.intervals import Interval, ObservedVolumes
 from observer.gaps.reconciliation import Piece, SymbolDay, reconcile
+from tests.gaps.builders import detected
 from tests.reach import reaches
 
 DAY, NOW_NS, CLOSE_NS = "2026-11-18", 99, 10_000
@@ -26,9 +27,7 @@ def tape(*volumes):
 
 
 def gap(gap_id, after, before, detected_ns):
-    return GapDetected(
-        gap_id, "kis", SYMBOL, DAY, detected_ns, 0, detected_ns, after, before, before - after, None, "reconnect"
-    )
+    return detected(gap_id, after, before, detected_ns=detected_ns, to_ns=detected_ns)
 
 
 def bar(gap_id, minute, volume):

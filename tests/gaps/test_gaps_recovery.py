@@ -7,14 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.events import GapDetected, MinuteBarRecovered, Trade
+from bus.events import MinuteBarRecovered, Trade
 from observer.brokers.broker import Bar, PastTrade
 from observer.gaps.recovery import (
     RecoverySettings,
     Selection,
     by_minutes,
     give_up,
-    in_order,
     is_last_attempt,
     is_past,
     plan,
@@ -24,6 +23,7 @@ from observer.gaps.recovery import (
     select_minutes,
     too_old,
 )
+from tests.gaps.builders import detected
 from tests.reach import reaches
 
 SETTINGS = RecoverySettings()
@@ -35,20 +35,8 @@ RECEIVED_NS = TEN_O_CLOCK_NS + 3 * MINUTE_NS
 
 def gap(duration_s=3.0, *, start_s=0.0, after=100.0, before=160.0):
     from_ns = TEN_O_CLOCK_NS + round(start_s * SECOND_NS)
-    return GapDetected(
-        gap_id="g",
-        provider="kis",
-        symbol="005930",
-        session_date="2026-11-18",
-        detected_ns=TEN_O_CLOCK_NS + 90 * SECOND_NS,
-        from_ns=from_ns,
-        to_ns=from_ns + round(duration_s * SECOND_NS),
-        after_volume=after,
-        before_volume=before,
-        missing_volume=before - after,
-        missing_trades=None,
-        reason="volume_mismatch",
-    )
+    to_ns, detected_ns = from_ns + round(duration_s * SECOND_NS), TEN_O_CLOCK_NS + 90 * SECOND_NS
+    return detected("g", after, before, detected_ns=detected_ns, from_ns=from_ns, to_ns=to_ns)
 
 
 def rows(*volumes, first_total=0.0):
@@ -71,43 +59,27 @@ def totals(selection):
     return [trade.cumulative_volume for trade in selection.trades]
 
 
-def test_a_recovered_trade_and_a_minute_bar_state_the_venue_of_their_row():
-    trade = msgspec.structs.replace(row(130.0, 30.0), venue="NXT")
-    assert [each.venue for each in select([trade], gap(before=130.0), RECEIVED_NS).trades] == ["NXT"]
-    minute = msgspec.structs.replace(bar(1), venue="NXT")
-    assert [each.venue for each in select_minutes([minute], gap(100.0), RECEIVED_NS)] == ["NXT"]
-
-
 # --- the plan ---
 
 
 @pytest.mark.parametrize(
-    ("duration_s", "priority", "source"),
+    ("duration_s", "missing", "priority", "source", "rows_max"),
     [
-        (0.0, "high", "time_and_sales"),
-        (4.999, "high", "time_and_sales"),
-        (5.0, "medium", "time_and_sales"),
-        (60.0, "medium", "time_and_sales"),
-        (60.001, "low", "minute_bars"),
+        (0.0, 301, "high", "time_and_sales", None),
+        (4.999, 301, "high", "time_and_sales", None),
+        (5.0, 301, "medium", "time_and_sales", None),
+        (60.0, 301, "medium", "time_and_sales", None),
+        (60.0, None, "medium", "time_and_sales", None),
+        (60.001, 301, "low", "minute_bars", None),
+        (600.0, 300, "low", "time_and_sales", None),
+        (600.0, None, "low", "time_and_sales", SETTINGS.max_trades_of_long_gap),
     ],
 )
-def test_the_duration_decides_priority_and_source(duration_s, priority, source):
-    planned = plan(msgspec.structs.replace(gap(duration_s), missing_trades=301), SETTINGS)
-    assert (planned.priority, planned.source, planned.rows_max) == (priority, source, None)
-
-
-@pytest.mark.parametrize(
-    ("missing", "source"), [(300, "time_and_sales"), (301, "minute_bars"), (None, "time_and_sales")]
-)
-def test_a_long_gap_of_a_few_trades_is_fetched_trade_by_trade_but_last(missing, source):
-    planned = plan(msgspec.structs.replace(gap(600.0), missing_trades=missing), SETTINGS)
-    assert (planned.priority, planned.source) == ("low", source)
-
-
-def test_a_long_gap_of_an_unknown_number_is_tried_trade_by_trade_up_to_the_limit():
-    assert plan(gap(600.0), SETTINGS).rows_max == SETTINGS.max_trades_of_long_gap
-    assert plan(msgspec.structs.replace(gap(600.0), missing_trades=3), SETTINGS).rows_max is None
-    assert plan(gap(60.0), SETTINGS).rows_max is None, "a short one has no limit"
+def test_the_duration_and_the_missing_trades_decide_priority_source_and_bound(
+    duration_s, missing, priority, source, rows_max
+):
+    planned = plan(msgspec.structs.replace(gap(duration_s), missing_trades=missing), SETTINGS)
+    assert (planned.priority, planned.source, planned.rows_max) == (priority, source, rows_max)
 
 
 def test_time_and_sales_are_asked_for_in_whole_seconds_around_the_gap():
@@ -125,45 +97,12 @@ def test_minute_bars_are_asked_for_from_the_first_to_the_last_minute_touched():
     assert (planned.from_ns, planned.to_ns) == (TEN_O_CLOCK_NS, TEN_O_CLOCK_NS + 3 * MINUTE_NS)
 
 
-def test_the_queue_goes_by_priority_and_then_by_detection():
-    def detected(name, duration_s, at_ns):
-        return msgspec.structs.replace(gap(duration_s), gap_id=name, detected_ns=at_ns)
-
-    queue = [detected("low", 90, 1), detected("late", 1, 9), detected("medium", 30, 2), detected("early", 1, 8)]
-    ordered = in_order(plan(item, SETTINGS) for item in queue)
-    assert [planned.gap.gap_id for planned in ordered] == ["early", "late", "medium", "low"]
-
-
 # --- trades that belong to the gap ---
-
-
-def test_exactly_the_trades_in_the_gap_are_kept():
-    selection = select(rows(100, 10, 20, 30, 5, first_total=0), gap(), RECEIVED_NS)
-    assert totals(selection) == [110, 130, 160]
-    assert selection.volume == 60
-    assert selection.complete
-
-
-def test_a_recovered_trade_is_flagged_with_its_gap_and_knows_no_count():
-    (trade,) = select(rows(60, first_total=100), gap(), RECEIVED_NS).trades
-    assert (trade.gap_id, trade.provider, trade.session_date) == ("g", "kis", "2026-11-18")
-    assert (trade.receive_time_ns, trade.cumulative_trades) == (RECEIVED_NS, None)
-
-
-def test_a_recovery_with_a_trade_missing_is_not_complete():
-    reported = rows(100, 10, 20, 30)
-    selection = select([reported[1], reported[3]], gap(), RECEIVED_NS)
-    assert totals(selection) == [110, 160]
-    assert not selection.complete
 
 
 def test_equal_sums_with_a_broken_chain_are_not_complete():
     reported = [row(110, 20), row(130, 10), row(160, 30)]
     assert not select(reported, gap(), RECEIVED_NS).complete
-
-
-def test_an_empty_answer_recovers_nothing():
-    assert select([], gap(), RECEIVED_NS) == Selection((), 0.0, complete=False)
 
 
 def test_rows_of_another_symbol_are_ignored():
@@ -223,36 +162,29 @@ def test_a_recovery_is_complete_only_when_no_trade_is_missing(reach, volumes, da
 
 # --- the side, which time-and-sales does not contain ---
 
-
-def sides(*reported):
-    last = reported[-1].cumulative_volume
-    return [trade.side for trade in select(reported, gap(after=0.0, before=last), RECEIVED_NS).trades]
+QUOTES = {"bid": 99.0, "ask": 100.0}
 
 
-def test_a_trade_at_the_ask_or_above_is_a_buy():
-    assert sides(row(1, 1, 100.0, bid=99.0, ask=100.0), row(2, 1, 101.0, bid=99.0, ask=100.0)) == ["buy", "buy"]
-
-
-def test_a_trade_at_the_bid_or_below_is_a_sell():
-    assert sides(row(1, 1, 99.0, bid=99.0, ask=100.0), row(2, 1, 98.0, bid=99.0, ask=100.0)) == ["sell", "sell"]
-
-
-def test_between_the_quotes_or_without_them_the_previous_price_decides():
-    assert sides(
-        row(1, 1, 100.0, ask=100.0),
-        row(2, 1, 99.0),
-        row(3, 1, 99.0),
-        row(4, 1, 101.0, bid=98.0, ask=103.0),
-    ) == ["buy", "sell", "sell", "buy"]
-
-
-def test_a_trade_without_quotes_and_predecessor_has_no_aggressor():
-    assert sides(row(1, 1, 100.0)) == ["unknown"]
+@pytest.mark.parametrize(
+    ("reported", "sides"),
+    [
+        ([row(1, 1, 100.0, **QUOTES), row(2, 1, 101.0, **QUOTES)], ["buy", "buy"]),
+        ([row(1, 1, 99.0, **QUOTES), row(2, 1, 98.0, **QUOTES)], ["sell", "sell"]),
+        (  # between the quotes or without them the price before decides
+            [row(1, 1, 100.0, ask=100.0), row(2, 1, 99.0), row(3, 1, 99.0), row(4, 1, 101.0, bid=98.0, ask=103.0)],
+            ["buy", "sell", "sell", "buy"],
+        ),
+        ([row(1, 1, 100.0)], ["unknown"]),
+    ],
+)
+def test_the_side_follows_from_the_quotes_or_from_the_price_before(reported, sides):
+    found = select(reported, gap(after=0.0, before=reported[-1].cumulative_volume), RECEIVED_NS)
+    assert [trade.side for trade in found.trades] == sides
 
 
 def test_the_trade_before_the_gap_decides_the_side_of_the_first_trade_in_it():
-    reported = [row(100, 100, 99.0), row(160, 60, 100.0)]
-    assert [trade.side for trade in select(reported, gap(), RECEIVED_NS).trades] == ["buy"]
+    [first] = select([row(100, 100, 99.0), row(160, 60, 100.0)], gap(), RECEIVED_NS).trades
+    assert first.side == "buy"
 
 
 # --- minutes that stand in ---
@@ -262,18 +194,19 @@ def bar(minute, volume=10.0):
     return Bar("005930", TEN_O_CLOCK_NS + minute * MINUTE_NS, 1.0, 4.0, 0.5, 2.0, volume, 0.0)
 
 
-def test_each_minute_that_overlaps_the_gap_is_recovered_once():
-    found = select_minutes([bar(3), bar(2), bar(1), bar(1), bar(0), bar(4)], gap(100.0, start_s=90.0), RECEIVED_NS)
-    assert [(item.minute_start_ns - TEN_O_CLOCK_NS) // MINUTE_NS for item in found] == [1, 2, 3]
-    assert (found[0].open, found[0].high, found[0].low, found[0].close, found[0].gap_id) == (1.0, 4.0, 0.5, 2.0, "g")
-
-
-def test_minutes_without_trading_are_left_out():
-    assert select_minutes([bar(1, volume=0.0)], gap(100.0), RECEIVED_NS) == ()
+def test_each_minute_with_trading_that_overlaps_the_gap_is_recovered_once_with_every_field():
+    second = msgspec.structs.replace(bar(2), venue="NXT")
+    answer = [bar(3, volume=0.0), second, bar(1), bar(1), bar(0), bar(4)]
+    assert select_minutes(answer, gap(100.0, start_s=90.0), RECEIVED_NS) == tuple(
+        MinuteBarRecovered(
+            "kis", "005930", "2026-11-18", each.start_ns, 1.0, 4.0, 0.5, 2.0, 10.0, "g", RECEIVED_NS, each.venue
+        )
+        for each in (bar(1), second)
+    )
 
 
 def test_a_recovered_trade_has_every_field_of_the_answer_and_its_gap():
-    reported = row(130.0, 30.0, 71_000.0, bid=70_900.0, ask=71_000.0)
+    reported = msgspec.structs.replace(row(130.0, 30.0, 71_000.0, bid=70_900.0, ask=71_000.0), venue="NXT")
     [found] = select([reported], gap(after=100.0, before=130.0), RECEIVED_NS).trades
     assert found == Trade(
         provider="kis",
@@ -290,24 +223,7 @@ def test_a_recovered_trade_has_every_field_of_the_answer_and_its_gap():
         ask=71_000.0,
         gap_id="g",
         side_inferred=True,
-    )
-
-
-def test_a_recovered_minute_bar_has_every_field_of_the_bar_and_its_gap():
-    [found] = select_minutes([bar(1)], gap(30.0, start_s=70.0), RECEIVED_NS)
-    reported = bar(1)
-    assert found == MinuteBarRecovered(
-        "kis",
-        "005930",
-        "2026-11-18",
-        reported.start_ns,
-        reported.open,
-        reported.high,
-        reported.low,
-        reported.close,
-        reported.volume,
-        "g",
-        RECEIVED_NS,
+        venue="NXT",
     )
 
 

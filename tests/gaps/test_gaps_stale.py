@@ -7,27 +7,17 @@ from hypothesis import strategies as st
 from observer.gaps.detector import StaleDetector
 
 
-def sweeps(*volumes, reached):
-    """The stale volume reported after each sweep over one symbol, with the streamed volume at `reached`."""
+@pytest.mark.parametrize(
+    ("volumes", "reached", "stale"),
+    [
+        ((100, 150, 150), 100, [{}, {}, {"A": 50.0}]),  # a trade has until the next sweep to arrive
+        ((100, 100, 100), 100, [{}, {}, {}]),
+        ((100, 100, 120, 120), None, [{}, {}, {}, {"A": 20.0}]),  # what was before the first sweep is not expected
+    ],
+)
+def test_a_symbol_is_stale_when_volume_of_a_sweep_has_not_arrived_by_the_next_sweep(volumes, reached, stale):
     stale_detector = StaleDetector()
-    return [dict(stale_detector.after_sweep({"A": volume}, lambda _symbol: reached)) for volume in volumes]
-
-
-def test_a_symbol_is_stale_when_volume_of_a_sweep_has_not_arrived_by_the_next_sweep():
-    assert sweeps(100, 150, 150, reached=100) == [{}, {}, {"A": 50.0}]
-
-
-def test_a_trade_has_until_the_next_sweep_to_arrive():
-    assert sweeps(100, 150, reached=100) == [{}, {}]
-
-
-def test_a_symbol_without_trades_is_not_stale():
-    assert sweeps(100, 100, 100, reached=100) == [{}, {}, {}]
-
-
-def test_volume_before_the_first_sweep_after_the_subscription_is_not_expected_from_the_stream():
-    assert sweeps(100, 100, 100, reached=None) == [{}, {}, {}]
-    assert sweeps(100, 100, 120, 120, reached=None) == [{}, {}, {}, {"A": 20.0}]
+    assert [stale_detector.after_sweep({"A": volume}, lambda _symbol: reached) for volume in volumes] == stale
 
 
 def test_a_new_subscription_begins_anew():

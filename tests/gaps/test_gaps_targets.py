@@ -29,10 +29,9 @@ def test_two_of_forty_miss_the_target_and_one_does_not():
 @pytest.mark.parametrize("measure", ["detection", "recovery"])
 def test_the_limit_itself_is_too_late(measure):
     settings = RecoverySettings(detected_within_seconds=2.0, recovered_within_seconds=2.0)
-    count = {"detection": RecoveryTargets.detected, "recovery": RecoveryTargets.recovered}[measure]
-    assert count(RecoveryTargets(settings), DAY, 1.9) is None
-    missed = count(RecoveryTargets(settings), DAY, 2.0)
-    assert missed == TargetChange(DAY, measure, is_missed=True, met=0, gaps=1)  # type: ignore[arg-type]
+    assert RecoveryTargets(settings).timed(DAY, measure, 1.9) is None
+    missed = RecoveryTargets(settings).timed(DAY, measure, 2.0)
+    assert missed == TargetChange(DAY, measure, is_missed=True, met=0, gaps=1)
 
 
 def test_another_day_begins_a_new_count():
@@ -43,21 +42,16 @@ def test_another_day_begins_a_new_count():
     assert (missed.met, missed.gaps) == (1, 2)
 
 
-def test_a_day_begins_once():
-    targets = RecoveryTargets(RecoverySettings())
-    assert [targets.begin(day) for day in (DAY, DAY, NEXT_DAY)] == [True, False, True]
-
-
 def test_the_figures_are_percentiles_and_come_once_for_each_change():
     targets = RecoveryTargets(RecoverySettings())
     for number in range(1, 101):
-        targets.detected(DAY, number / 80)
-    targets.closed(DAY, 7.0)
+        targets.timed(DAY, "detection", number / 80)
+    targets.timed(DAY, "closing", 7.0)
     detection, closing = targets.figures(5)
     assert detection == GapTimesMeasured(DAY, 5, "detection", 100, 79, 50 / 80, 95 / 80, 99 / 80, 100 / 80)
     assert (closing.measure, closing.met, closing.max_s) == ("closing", 0, 7)
     assert targets.figures(6) == []
-    targets.closed(DAY, 1.0)
+    targets.timed(DAY, "closing", 1.0)
     assert [(each.gaps, each.met) for each in targets.figures(7)] == [(2, 1)]
     targets.begin(NEXT_DAY)
     assert targets.figures(8) == []
@@ -67,12 +61,12 @@ def test_the_figures_are_percentiles_and_come_once_for_each_change():
 def test_after_a_restart_the_percentiles_are_those_of_before_and_each_new_gap_counts(gaps):
     before, after = RecoveryTargets(RecoverySettings()), RecoveryTargets(RecoverySettings())
     for number in range(gaps):
-        before.detected(DAY, number / gaps * 1.02)
+        before.timed(DAY, "detection", number / gaps * 1.02)
     [earlier] = before.figures(1)
     states = after.resume(DAY, [earlier], filled=3, ended=3)
     assert [(each.measure, each.is_missed) for each in states][1:] == [("recovery", False), ("success", False)]
     assert (states[0].met, states[0].gaps) == (earlier.met, gaps)
-    after.detected(DAY, 9.0)
+    after.timed(DAY, "detection", 9.0)
     [found] = after.figures(2)
     assert (found.gaps, found.met, found.max_s) == (gaps + 1, earlier.met, 9.0)
     assert found.p50_s >= earlier.p50_s

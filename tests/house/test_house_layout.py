@@ -122,7 +122,6 @@ SLEEPERS = {
     "tests/waiting.py": "the one loop that looks again",
     "tests/brokers/hammer.py": "calls come at their times: the load is the test's subject",
     "tests/brokers/overloaded_demo.py": "a measurement: counters are read each second",
-    "tests/brokers/limited_hosts.py": "a measurement: the second before a sweep is over",
     "tests/chaos/actors.py": "events come at their times",
     "tests/chaos/push_pull.py": "events come at their times",
     "tests/chaos/campaign.py": "faults come at random times, and between them it is calm",
@@ -135,7 +134,6 @@ SLEEPERS = {
     "tests/comparison/child.py": "a child that lives for a while",
     "tests/comparison/compare.py": "a storm lasts as long for one supervisor as for the others",
     "tests/collection/test_tape_streamed.py": "other processes publish at intervals",
-    "tests/simulator/pace.py": "a measurement begins at its time",
 }
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from observer.reference.sectors.files import read_tables
-from tests.realdata.sector_codes import CODED_REGIONS, learned
+from tests.reference.sector_codes import CODED_REGIONS, learned
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"

@@ -15,10 +15,10 @@ from collections.abc import Mapping, Sequence
 from random import Random
 
 from bus.events import ListingChanged, ListingValued
-from observer.brokers.kis.listings import BadLine, lines_of, parse_listings
+from observer.brokers.kis.listings import lines_of, parse_listings
 from observer.reference.listings.diff import KnownListings, ReferenceSettings
 from observer.reference.listings.intake import MasterFile, events_of, judge
-from observer.reference.listings.model import Listing
+from observer.reference.listings.model import Listing, UnreadableLine
 from observer.simulator.kis.masters import file_of, made_up_foreign_contents, made_up_sector_codes
 from observer.simulator.market.instruments import made_up_instruments, made_up_konex
 
@@ -80,7 +80,7 @@ def check(exchange: str, content: bytes, known: KnownListings) -> str:
     return outcome
 
 
-def apply(exchange: str, listings: Sequence[Listing], bad: Sequence[BadLine], known: KnownListings) -> str:
+def apply(exchange: str, listings: Sequence[Listing], bad: Sequence[UnreadableLine], known: KnownListings) -> str:
     """Judge and publish the parsed listings, and check the resulting events against the promises."""
     file = MasterFile("kis", exchange, listings, bad, 1, "", 1)
     judged = judge(file, known, SETTINGS, old_size_bytes=None)

@@ -36,10 +36,8 @@ BASE = Listing(
 )
 
 
-class Stamped(msgspec.Struct, frozen=True):
-    size_bytes: int | None = 1_000
-    last_modified: str = "Wed, 18 Nov 2026 08:10:00 GMT"
-    etag: str = '"a"'
+def stamp(size_bytes=1_000, last_modified="Wed, 18 Nov 2026 08:10:00 GMT", etag='"a"'):
+    return FileStamp(size_bytes, last_modified, etag)
 
 
 def listing(symbol="005930", **changes):
@@ -202,29 +200,29 @@ def test_a_file_that_is_over_ten_percent_smaller_waits_for_approval():
 
 
 def test_a_file_without_a_local_copy_is_downloaded():
-    assert decide_download(None, Stamped(), SETTINGS).action == "download"
+    assert decide_download(None, stamp(), SETTINGS).action == "download"
 
 
 def test_equal_stamps_are_skipped_until_the_weekly_refresh():
-    assert decide_download(Stamped(), Stamped(), SETTINGS, age_s=6.9 * 86_400).action == "skip"
-    assert decide_download(Stamped(), Stamped(), SETTINGS, age_s=7 * 86_400).action == "download"
+    assert decide_download(stamp(), stamp(), SETTINGS, age_s=6.9 * 86_400).action == "skip"
+    assert decide_download(stamp(), stamp(), SETTINGS, age_s=7 * 86_400).action == "download"
 
 
 @pytest.mark.parametrize(
-    "remote", [Stamped(size_bytes=1_001), Stamped(last_modified="later"), Stamped(etag='"b"'), Stamped(size_bytes=None)]
+    "remote", [stamp(size_bytes=1_001), stamp(last_modified="later"), stamp(etag='"b"'), stamp(size_bytes=None)]
 )
 def test_any_difference_means_download(remote):
-    assert decide_download(Stamped(), remote, SETTINGS).action == "download"
+    assert decide_download(stamp(), remote, SETTINGS).action == "download"
 
 
 def test_a_file_without_stamps_is_downloaded():
-    silent = Stamped(size_bytes=None, last_modified="", etag="")
+    silent = stamp(size_bytes=None, last_modified="", etag="")
     assert decide_download(silent, silent, SETTINGS).action == "download"
 
 
 def test_an_empty_file_is_refused_even_the_first_time():
-    for local in (None, Stamped()):
-        assert decide_download(local, Stamped(size_bytes=0), SETTINGS) == FileDecision(
+    for local in (None, stamp()):
+        assert decide_download(local, stamp(size_bytes=0), SETTINGS) == FileDecision(
             "refuse", "the server offers an empty file", "critical"
         )
 
@@ -234,14 +232,10 @@ def test_an_empty_file_is_refused_even_the_first_time():
     [(1_200, "info"), (1_201, "warning"), (999, "warning"), (900, "warning"), (899, "critical")],
 )
 def test_the_change_in_size_decides_the_severity(size_bytes, severity):
-    decision = decide_download(Stamped(), Stamped(size_bytes=size_bytes), SETTINGS)
+    decision = decide_download(stamp(), stamp(size_bytes=size_bytes), SETTINGS)
     assert (decision.action, decision.severity) == ("download", severity)
 
 
 def test_one_more_record_causes_a_download_even_below_a_thousandth_of_the_file():
-    decision = decide_download(Stamped(size_bytes=740_000), Stamped(size_bytes=740_289), SETTINGS)
+    decision = decide_download(stamp(size_bytes=740_000), stamp(size_bytes=740_289), SETTINGS)
     assert decision.action == "download"
-
-
-def test_the_provider_stamp_fits():
-    assert decide_download(FileStamp(5, "m", ""), FileStamp(5, "m", ""), SETTINGS).action == "skip"

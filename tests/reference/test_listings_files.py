@@ -7,7 +7,8 @@ from signal import SIGKILL
 
 import pytest
 
-from observer.reference.listings.files import NO_STAMP, LocalCopy, LocalFiles
+from observer.reference.listings.diff import UNKNOWN_STAMP
+from observer.reference.listings.files import LocalCopy, LocalFiles
 
 KILLED_WHILE_IT_WRITES = """
 import os, signal, sys
@@ -31,7 +32,7 @@ def test_what_a_killed_process_wrote_is_removed(tmp_path, written):
 def replace_with(local, content, checked_ns):
     version = local.incoming("KOSPI")
     version.write_bytes(content)
-    local.keep("KOSPI", version, LocalCopy(NO_STAMP, checked_ns, checked_ns, hashlib.sha256(content).hexdigest()))
+    local.keep("KOSPI", version, LocalCopy(UNKNOWN_STAMP, checked_ns, checked_ns, hashlib.sha256(content).hexdigest()))
 
 
 def test_replacements_of_one_microsecond_each_leave_a_backup(tmp_path):

@@ -4,17 +4,11 @@ import msgspec
 
 from bus.events import InputQuarantined, ListingChanged, ListingValued, MasterFileChecked
 from observer.reference.listings.diff import ListingOutcome, ReferenceSettings
-from observer.reference.listings.intake import MasterFile, take_in, untouched
-from observer.reference.listings.model import Listing
+from observer.reference.listings.intake import MasterFile, events_of, judge, untouched
+from observer.reference.listings.model import Listing, UnreadableLine
 
 SETTINGS = ReferenceSettings()
 READ_NS = 1_795_000_000_000_000_000
-
-
-class BadLine(msgspec.Struct, frozen=True):
-    number: int
-    reason: str
-    content: bytes
 
 
 def listing(number, **changes):
@@ -38,6 +32,11 @@ def listing(number, **changes):
 
 def file(listings, bad_lines=None, size_bytes=1_000):
     return MasterFile("kis", "KOSPI", listings, bad_lines or [], size_bytes, "ab" * 32, READ_NS)
+
+
+def take_in(read, *arguments, **named):
+    judged = judge(read, *arguments, **named)
+    return judged.outcome, events_of(read, judged)
 
 
 def known(*listings):
@@ -73,7 +72,7 @@ def test_a_pending_file_changes_nothing_and_is_critical():
 
 def test_a_listing_with_an_unreadable_line_stays_and_one_without_a_line_is_removed():
     old = [listing(n) for n in range(1_000)]
-    bad = BadLine(1, "too short", "000000   KR7005930003회사".encode("cp949"))
+    bad = UnreadableLine(1, "too short", "000000   KR7005930003회사".encode("cp949"))
     _, events = take_in(file(old[2:], [bad]), known(*old), SETTINGS, old_size_bytes=1_000)
     removed = [event.symbol for event in events if isinstance(event, ListingChanged) and event.change == "removed"]
     assert removed == ["000001"]
@@ -81,13 +80,13 @@ def test_a_listing_with_an_unreadable_line_stays_and_one_without_a_line_is_remov
 
 def test_a_name_that_holds_a_symbol_keeps_no_listing():
     old = [listing(n) for n in range(1_000)]
-    bad = BadLine(1, "too short", b"US\t512\tNAS\tRGLD\tROYAL 000000 INC")
+    bad = UnreadableLine(1, "too short", b"US\t512\tNAS\tRGLD\tROYAL 000000 INC")
     _, events = take_in(file(old[1:], [bad]), known(*old), SETTINGS, old_size_bytes=1_000)
     assert [event.symbol for event in events if isinstance(event, ListingChanged)] == ["000000"]
 
 
 def test_a_few_unreadable_records_go_to_quarantine_and_the_others_count():
-    bad = BadLine(7, "a letter where a number belongs", b"...")
+    bad = UnreadableLine(7, "a letter where a number belongs", b"...")
     answer, events = take_in(file([listing(n) for n in range(1_000)], [bad]), {}, SETTINGS, old_size_bytes=None)
     assert answer.decision == "updated"
     [kept] = [event for event in events if isinstance(event, InputQuarantined)]
@@ -95,7 +94,7 @@ def test_a_few_unreadable_records_go_to_quarantine_and_the_others_count():
 
 
 def test_a_file_with_too_many_unreadable_lines_fails():
-    bad = [BadLine(n, "broken", b"...") for n in range(6)]
+    bad = [UnreadableLine(n, "broken", b"...") for n in range(6)]
     answer, events = take_in(file([listing(n) for n in range(994)], bad), {}, SETTINGS, old_size_bytes=None)
     assert answer.decision == "failed"
     assert not [event for event in events if isinstance(event, ListingChanged)]

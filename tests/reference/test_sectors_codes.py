@@ -6,7 +6,7 @@ import pytest
 from hypothesis import find, given
 from hypothesis import strategies as st
 
-from tests.realdata.sector_codes import (
+from tests.reference.sector_codes import (
     SURE_CODE,
     Example,
     cross_validate,

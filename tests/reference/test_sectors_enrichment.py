@@ -12,12 +12,11 @@ from bus.events import EnrichmentCompleted, SectorAssigned
 from observer.base.clock import ManualClock
 from observer.base.errors import MaintenanceError
 from observer.base.units import NS_PER_S
-from observer.reference.sectors.codes import CodeMeaning, CodeTable
+from observer.reference.sectors.codes import CodeMeaning, CodeTable, KisCodes
 from observer.reference.sectors.enrichment import BATCH, Enrichment, Share, share_of
 from observer.reference.sectors.metrics import EnrichmentMetrics
 from observer.reference.sectors.model import Finding, Security
 from observer.reference.sectors.report import report_text, success_rate
-from observer.reference.sectors.sources import KisCodes
 
 NOW_NS = 1_795_000_000 * NS_PER_S
 DAY_NS = 86_400 * NS_PER_S

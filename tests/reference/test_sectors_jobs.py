@@ -20,7 +20,7 @@ from observer.system.worker import Worker
 from tests.cli.test_cli_capture import core_writer
 from tests.day_plans import day_plan
 from tests.folders import short_folder
-from tests.realdata.sector_codes import write_table
+from tests.reference.sector_codes import write_table
 from tests.store.listings import listing_changed
 from tests.store.migrated import make_database
 from workers import etf

@@ -11,16 +11,15 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from observer.base.clock import CLOCK_VARIABLE, ScaledClock
 from observer.base.errors import ConfigError, DatabaseInUseError, NoDataError, StoreError
 from observer.base.settings import endpoints_of, load_base_settings
 from observer.base.units import NS_PER_S
-from observer.cli.app import command_line, group_of
+from observer.cli.app import command_line
 from observer.cli.enrich import ingest_of
 from observer.reference.sectors.codes import CodeMeaning, CodeTable
-from observer.reference.sectors.files import read_market
+from observer.reference.sectors.files import stocks_in
 from observer.reference.sectors.run import INTERRUPTED, enrich, exit_status
 from observer.store.engine import migrate
 from observer.store.reader import StoreReader
@@ -28,9 +27,9 @@ from observer.store.sectors import SectorReader
 from observer.store.writer import StoreWriter
 from tests.brokers.test_providers_kis_masters_overseas import HONG_KONG
 from tests.cli.test_cli_capture import configured_folder, core_writer
-from tests.realdata.sector_codes import COMMANDS as LEARNING
-from tests.realdata.sector_codes import write_table
+from tests.reference import sector_codes
 from tests.reference.enriching_program import MASTERS, SNAPSHOT, TABLES, options
+from tests.reference.sector_codes import write_table
 from tests.reference.yahoo_stand_in import YahooStandIn
 from tests.store.migrated import make_database
 from tests.waiting import DEADLINE_S, until_async
@@ -251,29 +250,23 @@ def test_wrong_options_are_named(folder, words, name):
         command_line()(["enrich", "run", "--config", "observer.toml", *words])
 
 
-def test_learned_tables_state_their_accuracy_on_held_back_stocks(folder):
+def test_learned_tables_state_their_accuracy_on_held_back_stocks(folder, capsys):
     codes = [record(f"{number:05}", "610") for number in range(200, 300)]
     (MASTERS / "HKSMST.COD").write_bytes("".join(codes).encode("cp949"))
     rows = "".join(f"{number:04}.HK,Financials\n" for number in range(200, 300))
     Path("known.csv").write_text(f"symbol,sector\n{rows}")
-    ran = CliRunner().invoke(
-        group_of("sector_codes", LEARNING),
-        ["learn", "--masters", "masters", "--known", "known.csv", "--out", "learned", "--codes"],
-    )
-    assert ran.exit_code == 0
-    reported = ran.output
+    sector_codes.main(["--masters", "masters", "--known", "known.csv", "--out", "learned"])
+    reported = capsys.readouterr().out
     assert "100.0 %" in reported
-    assert "US, CN, JP, VN: unmeasured" in reported
+    assert "JP: unmeasured" in reported
     table = json.loads(Path("learned/HK.json").read_text())
     assert (table["examples"], table["claimed"], table["right"]) == (100, 500, 500)
-    ran = CliRunner().invoke(group_of("sector_codes", LEARNING), ["codes", "--tables", "learned", "--json"])
-    assert json.loads(ran.output)["HK"] == table
 
 
 def test_master_files_may_be_packed_and_in_either_case(folder):
-    unpacked = read_market(MASTERS, "HK")
+    unpacked = stocks_in(MASTERS, "HK")
     content = (MASTERS / "HKSMST.COD").read_bytes()
     (MASTERS / "HKSMST.COD").unlink()
     with zipfile.ZipFile(MASTERS / "hksmst.cod.zip", "w") as packed:
         packed.writestr("HKSMST.COD", content)
-    assert read_market(MASTERS, "HK") == unpacked
+    assert stocks_in(MASTERS, "HK") == unpacked

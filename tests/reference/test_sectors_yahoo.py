@@ -41,13 +41,19 @@ async def everything(source, wanted, region="JP"):
     return [finding async for portion in source.findings(region, wanted) for finding in portion]
 
 
+def found_by(source, wanted, yahoo, tmp_path, region="JP"):
+    """What a source finds for these securities."""
+
+    async def scenario(client, cache, clock):
+        return await everything(source(client, cache, clock), wanted, region)
+
+    return run(scenario, yahoo, tmp_path)
+
+
 def test_the_screener_returns_the_requested_sector(tmp_path):
     yahoo = YahooStandIn({("JPX", "Technology"): ["6758.T", "9999.T"], ("JPX", "Consumer Cyclical"): ["7203.T"]})
 
-    async def scenario(client, cache, clock):
-        return await everything(YahooScreener(client, cache, clock), japanese("7203", "6758", "1301"))
-
-    found = run(scenario, yahoo, tmp_path)
+    found = found_by(YahooScreener, japanese("7203", "6758", "1301"), yahoo, tmp_path)
     assert {(finding.security.symbol, finding.sector, finding.said) for finding in found} == {
         ("6758", "Information Technology", "Technology"),
         ("7203", "Consumer Discretionary", "Consumer Cyclical"),
@@ -72,30 +78,22 @@ def test_pages_of_250_are_asked_for_up_to_the_total(tmp_path):
     symbols = [f"{number}.T" for number in range(1000, 1600)]
     yahoo = YahooStandIn({("JPX", "Energy"): symbols})
 
-    async def scenario(client, cache, clock):
-        return await everything(YahooScreener(client, cache, clock), japanese(*(s.removesuffix(".T") for s in symbols)))
-
-    assert len(run(scenario, yahoo, tmp_path)) == 600
+    assert len(found_by(YahooScreener, japanese(*(s.removesuffix(".T") for s in symbols)), yahoo, tmp_path)) == 600
     assert [offset for _, sector, offset in yahoo.screens if sector == "Energy"] == [0, 250, 500]
 
 
 def test_sectors_screened_today_are_not_requested_again_even_by_another_run(tmp_path):
     yahoo = YahooStandIn({("JPX", "Energy"): ["1605.T"]})
 
-    async def scenario(client, cache, clock):
-        return await everything(YahooScreener(client, cache, clock), japanese("1605"))
-
-    assert run(scenario, yahoo, tmp_path) == run(scenario, yahoo, tmp_path)
+    first, second = (found_by(YahooScreener, japanese("1605"), yahoo, tmp_path) for _ in range(2))
+    assert first == second
     assert len(yahoo.screens) == len(VOCABULARIES["yahoo"])
 
 
 def test_a_profile_has_sector_and_industry_and_not_found_is_an_answer(tmp_path):
     yahoo = YahooStandIn(sectors={"1605.T": ("Energy", "Oil & Gas E&P"), "1306.T": ("", "")})
 
-    async def scenario(client, cache, clock):
-        return await everything(YahooProfiles(client, cache, clock), japanese("1605", "1306", "0000"))
-
-    found = run(scenario, yahoo, tmp_path)
+    found = found_by(YahooProfiles, japanese("1605", "1306", "0000"), yahoo, tmp_path)
     assert [(finding.sector, finding.industry) for finding in found] == [
         ("Energy", "Oil & Gas E&P"),
         (None, ""),
@@ -118,10 +116,8 @@ def test_a_missing_profile_is_requested_once_with_the_same_cookie(tmp_path):
 def test_null_is_no_sector_and_no_failure(tmp_path):
     yahoo = YahooStandIn(sectors={"1605.T": (None, None), "1306.T": ("Energy", None)})
 
-    async def scenario(client, cache, clock):
-        return await everything(YahooProfiles(client, cache, clock), japanese("1605", "1306"))
-
-    assert [finding.sector for finding in run(scenario, yahoo, tmp_path)] == [None, "Energy"]
+    found = found_by(YahooProfiles, japanese("1605", "1306"), yahoo, tmp_path)
+    assert [finding.sector for finding in found] == [None, "Energy"]
 
 
 async def all_before_it_ends(source, wanted, error):
@@ -192,32 +188,24 @@ def test_an_open_circuit_stops_requests_for_further_symbols(tmp_path):
 def test_a_missing_profile_is_cached(tmp_path):
     yahoo = YahooStandIn()
 
-    async def scenario(client, cache, clock):
-        return await everything(YahooProfiles(client, cache, clock), japanese("0000"))
-
-    run(scenario, yahoo, tmp_path)
+    found_by(YahooProfiles, japanese("0000"), yahoo, tmp_path)
     asked = len(yahoo.profiles)
-    assert [finding.sector for finding in run(scenario, yahoo, tmp_path)] == [None]
+    assert [finding.sector for finding in found_by(YahooProfiles, japanese("0000"), yahoo, tmp_path)] == [None]
     assert len(yahoo.profiles) == asked
 
 
 def test_a_market_that_yahoo_does_not_cover_is_answered_without_a_request(tmp_path):
     yahoo = YahooStandIn()
 
-    async def scenario(client, cache, clock):
-        return await everything(YahooProfiles(client, cache, clock), [Security("VN", "HASE", "IDC", "IDICO")], "VN")
-
-    assert [finding.sector for finding in run(scenario, yahoo, tmp_path)] == [None]
+    found = found_by(YahooProfiles, [Security("VN", "HASE", "IDC", "IDICO")], yahoo, tmp_path, "VN")
+    assert [finding.sector for finding in found] == [None]
     assert not yahoo.paths
 
 
 def test_an_unknown_sector_word_is_kept_without_a_sector(tmp_path):
     yahoo = YahooStandIn(sectors={"1605.T": ("Space Tourism", "Rockets")})
 
-    async def scenario(client, cache, clock):
-        return await everything(YahooProfiles(client, cache, clock), japanese("1605"))
-
-    [finding] = run(scenario, yahoo, tmp_path)
+    [finding] = found_by(YahooProfiles, japanese("1605"), yahoo, tmp_path)
     assert (finding.sector, finding.said) == (None, "Space Tourism")
 
 

@@ -1,6 +1,5 @@
 """The universe with its stocks' lines at a further venue: which are asked for, and what each member compares with."""
 
-import asyncio
 from datetime import timedelta
 
 import msgspec
@@ -30,6 +29,7 @@ from tests.reference.test_universe_own_bars import (
     bar,
     built,
     member_of,
+    of_kind,
     seen_closed,
     settings,
     store,
@@ -90,10 +90,6 @@ def listed(symbol):
     )
 
 
-def of_kind(events, kind):
-    return [event for event in events if isinstance(event, kind)]
-
-
 def members(events):
     return {event.symbol: event for event in events if isinstance(event, UniverseMember)}
 
@@ -110,7 +106,7 @@ def test_each_stock_that_trades_at_the_further_venue_has_a_second_line_after_all
     settings,
 ):
     store(settings, *stocks("A", "B", "C"))
-    events, answer = asyncio.run(built(settings, Venues("B", "C"), BOTH))
+    events, answer = built(settings, Venues("B", "C"), BOTH)
     assert [(each.symbol, each.rank, each.venue) for each in members(events).values()] == [
         ("A", 1, "KRX"),
         ("B", 2, "KRX"),
@@ -118,14 +114,14 @@ def test_each_stock_that_trades_at_the_further_venue_has_a_second_line_after_all
         ("B.NXT", 4, "NXT"),
         ("C.NXT", 5, "NXT"),
     ]
-    [reported] = [event for event in events if isinstance(event, UniverseBuilt)]
+    [reported] = of_kind(events, UniverseBuilt)
     assert reported.symbols == 5
     assert answer == "5 symbols out of 4 listings"
 
 
 def test_a_second_line_compares_with_the_bars_of_its_own_venue(settings):
     store(settings, *stocks("A"))
-    events, _ = asyncio.run(built(settings, source := Venues("A"), BOTH))
+    events, _ = built(settings, source := Venues("A"), BOTH)
     assert sorted(source.symbols) == ["A", "A.NXT"]
     main, further = members(events)["A"], members(events)["A.NXT"]
     assert (main.previous_close, main.average_volume_20d) == (9_000.0, 7.0)
@@ -137,14 +133,14 @@ def test_a_second_line_compares_with_the_bars_of_its_own_venue(settings):
 
 def test_the_main_venue_alone_asks_at_no_further_venue(settings):
     store(settings, *stocks("A"))
-    events, _ = asyncio.run(built(settings, source := Venues("A")))
+    events, _ = built(settings, source := Venues("A"))
     assert list(members(events)) == ["A"]
     assert source.lists_read == 0
 
 
 def test_each_member_has_a_fact_of_the_day_from_one_list_without_a_call(settings):
     store(settings, *stocks("A", "B"), listing_changed(symbol="E", group="EF"))
-    events, _ = asyncio.run(built(settings, source := Venues("B", "E"), BOTH))
+    events, _ = built(settings, source := Venues("B", "E"), BOTH)
     assert (source.lists_read, source.asked) == (1, [])
     facts = {each.symbol: each for each in events if isinstance(each, VenueEligibility)}
     assert {symbol: (each.session_date, each.venue, each.trades) for symbol, each in facts.items()} == {
@@ -156,7 +152,7 @@ def test_each_member_has_a_fact_of_the_day_from_one_list_without_a_call(settings
 def test_a_stock_that_the_list_names_as_stopped_is_asked_about(settings):
     store(settings, *stocks("A", "B", "C"))
     source = Venues("A", stopped=("B", "C", "X"), again=("C",))
-    events, _ = asyncio.run(built(settings, source, BOTH))
+    events, _ = built(settings, source, BOTH)
     assert sorted(source.asked) == ["B", "C"]
     assert list(members(events)) == ["A", "B", "C", "A.NXT", "C.NXT"]
 
@@ -169,7 +165,7 @@ def test_without_an_answer_about_a_stopped_stock_its_last_fact_counts_with_an_al
             return await super().venue_eligibility(symbols)
 
     store(settings, *stocks("A", "B", "C"), fact("B", PREVIOUS, trades=True))
-    events, _ = asyncio.run(built(settings, Silent("A", stopped=("B", "C"), again=("C",)), BOTH))
+    events, _ = built(settings, Silent("A", stopped=("B", "C"), again=("C",)), BOTH)
     assert list(members(events)) == ["A", "B", "C", "A.NXT", "B.NXT", "C.NXT"]
     assert {each.symbol for each in of_kind(events, VenueEligibility)} == {"A", "C"}
     assert alerts_of(events) == ["1 stocks that NXT's list names as stopped got no answer: B"]
@@ -178,7 +174,7 @@ def test_without_an_answer_about_a_stopped_stock_its_last_fact_counts_with_an_al
 def test_a_list_that_lacks_too_many_known_stocks_is_broken_and_the_last_facts_count(settings):
     names = [f"S{number:02}" for number in range(40)]
     store(settings, *stocks(*names), *(fact(name, PREVIOUS, trades=True) for name in names))
-    events, _ = asyncio.run(built(settings, Venues(*names[:3]), BOTH))
+    events, _ = built(settings, Venues(*names[:3]), BOTH)
     assert len(members(events)) == 80
     assert not of_kind(events, VenueEligibility)
     [text] = alerts_of(events)
@@ -188,7 +184,7 @@ def test_a_list_that_lacks_too_many_known_stocks_is_broken_and_the_last_facts_co
 def test_a_quarter_s_revision_of_the_list_is_believed(settings):
     names = [f"S{number:02}" for number in range(40)]
     store(settings, *stocks(*names), *(fact(name, PREVIOUS, trades=True) for name in names))
-    events, _ = asyncio.run(built(settings, Venues(*names[:33]), BOTH))
+    events, _ = built(settings, Venues(*names[:33]), BOTH)
     assert len(members(events)) == 73
     assert not alerts_of(events)
 
@@ -200,13 +196,13 @@ def test_a_fund_that_the_list_names_has_a_second_line_where_the_universe_has_fun
         settings, selection=msgspec.structs.replace(settings.selection, universe=selection)
     )
     store(settings, *stocks("A"), listing_changed(symbol="E", group="EF"))
-    events, _ = asyncio.run(built(with_funds, Venues("A", "E"), BOTH))
+    events, _ = built(with_funds, Venues("A", "E"), BOTH)
     assert {"A.NXT", "E.NXT"} <= members(events).keys()
 
 
 def test_the_list_is_not_read_again_when_every_stock_has_a_fact_of_the_day(settings):
     store(settings, *stocks("A", "B"), fact("A", TODAY, trades=True), fact("B", TODAY, trades=False))
-    events, _ = asyncio.run(built(settings, source := Venues("B"), BOTH))
+    events, _ = built(settings, source := Venues("B"), BOTH)
     assert source.lists_read == 0
     assert list(members(events)) == ["A", "B", "A.NXT"]
 
@@ -224,7 +220,7 @@ def alerts_of(events):
 
 def test_without_the_list_the_last_known_fact_counts_with_an_alert(settings):
     store(settings, *stocks("A", "B"), fact("A", BEFORE_PREVIOUS, trades=False), fact("A", PREVIOUS, trades=True))
-    events, _ = asyncio.run(built(settings, Unreadable(), BOTH))
+    events, _ = built(settings, Unreadable(), BOTH)
     assert list(members(events)) == ["A", "B", "A.NXT"]
     [text] = alerts_of(events)
     assert "the list of NXT cannot be read (no zip)" in text
@@ -236,14 +232,14 @@ def test_without_the_list_the_last_known_fact_counts_with_an_alert(settings):
 def test_a_fact_that_is_older_than_the_limit_does_not_count(settings):
     old = (DAYS[2] - timedelta(days=8)).isoformat()  # six weekdays before
     store(settings, *stocks("A"), fact("A", old, trades=True))
-    events, _ = asyncio.run(built(settings, Unreadable(), BOTH))
+    events, _ = built(settings, Unreadable(), BOTH)
     assert list(members(events)) == ["A"]
     assert alerts_of(events)
 
 
 def test_a_stock_that_left_the_further_venue_has_no_second_line_any_more(settings):
     store(settings, *stocks("A"), fact("A", PREVIOUS, trades=True))
-    events, _ = asyncio.run(built(settings, Venues(), BOTH))
+    events, _ = built(settings, Venues(), BOTH)
     assert list(members(events)) == ["A"]
     assert not alerts_of(events)
 
@@ -253,7 +249,7 @@ def test_a_line_that_was_swept_to_the_day_s_end_needs_no_call_for_its_bar(settin
     whole = {"receive_time_ns": ENDED_NS, "cumulative_volume": 50.0}
     seen = seen_closed("A.NXT")
     store(settings, *stocks("A"), *earlier, seen_closed("A"), seen, msgspec.structs.replace(seen, **whole))
-    events, _ = asyncio.run(built(settings, source := Venues("A"), BOTH))
+    events, _ = built(settings, source := Venues("A"), BOTH)
     assert source.symbols == []
     bars = {each.symbol: (each.volume, each.sessions) for each in events if isinstance(each, DailyBar)}
     assert bars["A.NXT"] == (50.0, "pre+regular+after")
@@ -272,7 +268,7 @@ def test_a_split_holds_for_all_lines_of_the_stock_and_the_base_price_of_a_furthe
         *(bar("A", day) for day in (BEFORE_PREVIOUS, PREVIOUS)),
         known,
     )
-    events, _ = asyncio.run(built(settings, Venues("A"), BOTH))
+    events, _ = built(settings, Venues("A"), BOTH)
     assert of_kind(events, SharesAdjusted) == [msgspec.structs.replace(known, symbol="A.NXT")]
     assert members(events)["A.NXT"].average_volume_20d == (5 * 3.0 + 3.0) / 2
 
@@ -283,7 +279,7 @@ def test_a_line_without_a_bar_of_its_own_compares_with_its_stock_s_close(setting
             return [] if symbol.endswith(".NXT") else await super().daily_bars(symbol, first, last)
 
     store(settings, *stocks("A"))
-    events, _ = asyncio.run(built(settings, Barless("A"), BOTH))
+    events, _ = built(settings, Barless("A"), BOTH)
     found = members(events)["A.NXT"]
     assert (found.previous_close, found.close_is_base, found.average_volume_20d) == (9_000.0, True, None)
 
@@ -296,7 +292,7 @@ def test_an_outage_of_a_further_venue_s_bars_is_an_alert_and_costs_the_main_line
             return await super().daily_bars(symbol, first, last)
 
     store(settings, *stocks("A"), bar("A.NXT", BEFORE_PREVIOUS))
-    events, _ = asyncio.run(built(settings, Away("A"), BOTH))
+    events, _ = built(settings, Away("A"), BOTH)
     assert members(events)["A"].average_volume_20d == 7.0
     further = members(events)["A.NXT"]
     assert (further.average_volume_20d, further.close_is_base) == (5.0, True)

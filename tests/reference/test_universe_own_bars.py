@@ -24,6 +24,7 @@ from observer.calendar.trading_day import TradingDay
 from observer.demo.configuration import DAY, DemoConfiguration, write_demo_configuration
 from observer.monitoring.alerts.process import Alerts
 from observer.reference.universe.builder import UniverseBuilder
+from observer.reference.universe.parts import UniverseParts
 from observer.reference.universe.settings import UniverseVenues
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
@@ -95,6 +96,10 @@ def seen_closed(symbol, **changes):
     return msgspec.structs.replace(SNAPSHOT, symbol=symbol, **times, **changes)
 
 
+def of_kind(events, kind):
+    return [event for event in events if isinstance(event, kind)]
+
+
 def member_of(events, symbol):
     [member] = [event for event in events if isinstance(event, UniverseMember) and event.symbol == symbol]
     return member
@@ -108,8 +113,12 @@ def store(settings, *events):
     writer.close()
 
 
-async def built(settings, source, venues=("KRX",), at_ns=local_ns(DAY, 5)):
+def built(settings, source, venues=("KRX",), at_ns=local_ns(DAY, 5)):
     """Build the universe; returns the events and the reply."""
+    return asyncio.run(_built(settings, source, venues, at_ns))
+
+
+async def _built(settings, source, venues, at_ns):
     outbox = Path(settings.run.runtime) / "outbox" / "master-file"
     producer = Producer(Outbox(outbox, "master-file", "8" * 32), f"ipc://{settings.run.runtime}/no-writer")
 
@@ -117,7 +126,7 @@ async def built(settings, source, venues=("KRX",), at_ns=local_ns(DAY, 5)):
         producer.flush()
 
     with StoreReader(settings.store.url) as reader:
-        builder = UniverseBuilder(
+        parts = UniverseParts(
             provider="kis",
             settings=settings.selection.universe,
             venues=UniverseVenues(venues=venues),
@@ -134,7 +143,7 @@ async def built(settings, source, venues=("KRX",), at_ns=local_ns(DAY, 5)):
             settled=nothing,
             alerts=Alerts(ManualClock(at_ns), "master-file", producer.publish),
         )
-        answer = await builder.build_now(today())
+        answer = await UniverseBuilder(parts).build_now(today())
     producer.close()
     records = [record for path in outbox.glob("*.journal") for record in JournalReader(path)]
     return [event for record in records for event in decode_events(unpack(record.payload))], answer
@@ -151,7 +160,7 @@ def test_a_symbol_swept_after_the_close_with_all_earlier_bars_needs_no_call(sett
         seen_closed("C"),
     )
     source = Asked()
-    events, answer = asyncio.run(built(settings, source))
+    events, answer = built(settings, source)
     assert sorted(source.symbols) == ["B", "C"]
     assert answer == "4 symbols out of 5 listings"
     bars = {(event.symbol, event.session_date): event.source for event in events if isinstance(event, DailyBar)}
@@ -166,9 +175,9 @@ def test_a_symbol_swept_after_the_close_with_all_earlier_bars_needs_no_call(sett
 def test_an_existing_universe_stays_unchanged_and_the_answer_gives_the_reason(settings):
     store(settings, listing_changed(symbol="A"), *universe(TODAY))
     source = Asked()
-    events, answer = asyncio.run(built(settings, source))
+    events, answer = built(settings, source)
     assert source.symbols == []
-    assert not [event for event in events if isinstance(event, UniverseBuilt | UniverseMember)]
+    assert not of_kind(events, UniverseBuilt | UniverseMember)
     assert isinstance(answer, Refused)
     assert "stays as it is all day" in answer.message
     assert [path.name for path in Path(settings.run.universe).iterdir()] == [f"{TODAY.replace('-', '')}_kr_stocks.json"]
@@ -182,7 +191,7 @@ def test_a_base_price_missing_in_the_master_file_is_requested_and_a_market_cap_c
         listing_changed(symbol="C", market_cap=None, listed_shares=None),
     )
     source = Asked()
-    events, _ = asyncio.run(built(settings, source))
+    events, _ = built(settings, source)
     assert source.quoted == ["B"]
     caps = {event.symbol: event.market_cap for event in events if isinstance(event, UniverseMember)}
     assert caps == {"A": 4.2e14, "B": 24_000.0, "C": 0.0}
@@ -197,7 +206,7 @@ def test_an_outage_builds_no_universe(settings):
 
     store(settings, *(listing_changed(symbol=symbol) for symbol in "AB"))
     with pytest.raises(TransportError):
-        asyncio.run(built(settings, Away()))
+        built(settings, Away())
 
 
 class Closing(Asked):
@@ -215,7 +224,7 @@ class Closing(Asked):
 def test_a_symbol_with_a_low_base_price_that_closed_above_the_limit_is_a_member(settings):
     """The master file of the morning before has the close of the session before the previous one."""
     store(settings, listing_changed(symbol="A", base_price=3_500.0), listing_changed(symbol="B", base_price=9_000.0))
-    events, answer = asyncio.run(built(settings, source := Closing(4_500.0)))
+    events, answer = built(settings, source := Closing(4_500.0))
     assert sorted(source.symbols) == ["A", "B"]
     assert answer == "2 symbols out of 3 listings"
     assert member_of(events, "A").previous_close == 4_500.0
@@ -223,10 +232,10 @@ def test_a_symbol_with_a_low_base_price_that_closed_above_the_limit_is_a_member(
 
 def test_a_symbol_that_closed_below_the_limit_is_considered_and_not_a_member(settings):
     store(settings, listing_changed(symbol="A", base_price=9_000.0), listing_changed(symbol="B", suspended=True))
-    events, answer = asyncio.run(built(settings, source := Closing(3_990.0)))
+    events, answer = built(settings, source := Closing(3_990.0))
     assert source.symbols == ["A"]
     assert answer == "0 symbols out of 3 listings"
-    [reported] = [event for event in events if isinstance(event, UniverseBuilt)]
+    [reported] = of_kind(events, UniverseBuilt)
     assert (reported.symbols, reported.considered) == (0, 3)
 
 
@@ -236,7 +245,7 @@ def test_a_symbol_whose_bar_cannot_be_fetched_uses_the_base_price_and_not_an_old
             raise BadRequestError("no such symbol")
 
     store(settings, listing_changed(symbol="A", base_price=10_000.0), bar("A", BEFORE_PREVIOUS))
-    events, _ = asyncio.run(built(settings, Refusing()))
+    events, _ = built(settings, Refusing())
     member = member_of(events, "A")
     assert (member.previous_close, member.close_is_base, member.average_volume_20d) == (10_000.0, True, 5.0)
 
@@ -247,8 +256,8 @@ def test_a_bar_of_a_day_without_a_trade_has_the_close_and_no_range(settings):
             return [Bar(symbol, local_ns(DAYS[1]), 0.0, 0.0, 0.0, 9e3, 0.0, 0.0)]
 
     store(settings, listing_changed(symbol="A"), bar("A", BEFORE_PREVIOUS))
-    events, _ = asyncio.run(built(settings, Halted()))
-    [found] = [event for event in events if isinstance(event, DailyBar)]
+    events, _ = built(settings, Halted())
+    [found] = of_kind(events, DailyBar)
     assert (found.open, found.high, found.low, found.close, found.volume) == (None, None, None, 9e3, 0.0)
     assert member_of(events, "A").average_true_range_14d is None
 
@@ -263,17 +272,17 @@ def test_a_split_that_track_a_saw_is_kept_with_the_day_s_bar_and_history_is_in_t
         bar("A", BEFORE_PREVIOUS, 50_000.0),
         seen_closed("A", cumulative_volume=25.0),
     )
-    events, _ = asyncio.run(built(settings, source := Asked()))
+    events, _ = built(settings, source := Asked())
     assert source.symbols == []
-    [adjusted] = [event for event in events if isinstance(event, SharesAdjusted)]
+    [adjusted] = of_kind(events, SharesAdjusted)
     assert adjusted == SharesAdjusted("kis", "A", PREVIOUS, TODAY, 10_000.0, 50_000.0)
     assert member_of(events, "A").average_volume_20d == 25.0
 
 
 def test_a_split_in_the_daily_bar_is_stored_once_and_scales_the_history(settings):
     store(settings, listing_changed(symbol="A"), bar("A", BEFORE_PREVIOUS, 50_000.0))
-    events, _ = asyncio.run(built(settings, Closing(10_100.0, 10_000.0, close_before=50_000.0)))
-    [adjusted] = [event for event in events if isinstance(event, SharesAdjusted)]
+    events, _ = built(settings, Closing(10_100.0, 10_000.0, close_before=50_000.0))
+    [adjusted] = of_kind(events, SharesAdjusted)
     assert adjusted == SharesAdjusted("kis", "A", PREVIOUS, TODAY, 10_000.0, 50_000.0)
     assert member_of(events, "A").average_volume_20d == (5 * 5.0 + 7.0) / 2
 
@@ -281,16 +290,16 @@ def test_a_split_in_the_daily_bar_is_stored_once_and_scales_the_history(settings
 def test_a_split_that_is_known_already_counts_without_being_reported_again(settings):
     known = SharesAdjusted("kis", "A", PREVIOUS, TODAY, 1_800.0, 9_000.0)
     store(settings, listing_changed(symbol="A"), bar("A", BEFORE_PREVIOUS), bar("A", PREVIOUS), known)
-    events, _ = asyncio.run(built(settings, source := Asked()))
+    events, _ = built(settings, source := Asked())
     assert source.symbols == []
-    assert not [event for event in events if isinstance(event, SharesAdjusted)]
+    assert not of_kind(events, SharesAdjusted)
     assert member_of(events, "A").average_volume_20d == (5 * 5.0 + 5.0) / 2
 
 
 def test_an_ordinary_move_of_a_day_is_no_split(settings):
     store(settings, listing_changed(symbol="A"))
-    events, _ = asyncio.run(built(settings, Closing(11_500.0, 9_000.0)))
-    assert not [event for event in events if isinstance(event, SharesAdjusted)]
+    events, _ = built(settings, Closing(11_500.0, 9_000.0))
+    assert not of_kind(events, SharesAdjusted)
     assert member_of(events, "A").average_volume_20d == 7.0
 
 
@@ -316,7 +325,7 @@ def test_a_first_start_in_the_session_has_a_universe_before_any_bar_and_one_with
     settings,
 ):
     store(settings, *(listing_changed(symbol=symbol) for symbol in "AB"))
-    events, _ = asyncio.run(built(settings, source := Asked(), at_ns=IN_SESSION_NS))
+    events, _ = built(settings, source := Asked(), at_ns=IN_SESSION_NS)
     kinds = [type(event) for event in events if isinstance(event, UniverseBuilt | DailyBar)]
     assert kinds == [UniverseBuilt, *[DailyBar] * 4, UniverseBuilt]
     assert sorted(source.symbols) == ["A", "B"]
@@ -328,7 +337,7 @@ def test_a_first_start_in_the_session_has_a_universe_before_any_bar_and_one_with
 
 def test_the_universe_before_the_history_has_what_is_stored(settings):
     store(settings, *(listing_changed(symbol=symbol) for symbol in "AB"), bar("A", PREVIOUS), bar("B", "2026-11-02"))
-    before, _ = builds(asyncio.run(built(settings, Asked(), at_ns=IN_SESSION_NS))[0])
+    before, _ = builds(built(settings, Asked(), at_ns=IN_SESSION_NS)[0])
     assert [(each.close_is_base, each.average_volume_20d) for each in before] == [(False, 5.0), (True, 5.0)]
 
 
@@ -337,7 +346,7 @@ def test_the_universe_before_the_history_has_what_is_stored(settings):
 )
 def test_with_stored_history_and_before_the_session_there_is_one_build(settings, at_ns, bars):
     store(settings, *(listing_changed(symbol=symbol) for symbol in "AB"), *bars)
-    [only] = builds(asyncio.run(built(settings, Asked(), at_ns=at_ns))[0])
+    [only] = builds(built(settings, Asked(), at_ns=at_ns)[0])
     assert not any(each.close_is_base for each in only)
 
 
@@ -346,7 +355,7 @@ def test_a_start_after_a_build_without_history_goes_on_with_the_history_alone(se
     stored = [msgspec.structs.replace(each, **early) for each in universe(TODAY) if isinstance(each, UniverseMember)]
     first = UniverseBuilt("kis", "kr_stocks", TODAY, PREVIOUS, IN_SESSION_NS, len(stored), 3, 4e3)
     store(settings, *(listing_changed(symbol=symbol) for symbol in "AB"), *stored, first)
-    events, answer = asyncio.run(built(settings, source := Asked(), at_ns=IN_SESSION_NS + 1))
+    events, answer = built(settings, source := Asked(), at_ns=IN_SESSION_NS + 1)
     assert sorted(source.symbols) == ["A", "B"]
     [only] = builds(events)
     assert not any(each.close_is_base for each in only)
@@ -360,7 +369,7 @@ def test_an_outage_of_the_history_keeps_the_universe_before_it(settings):
 
     store(settings, *(listing_changed(symbol=symbol) for symbol in "AB"))
     with pytest.raises(TransportError):
-        asyncio.run(built(settings, Away(), at_ns=IN_SESSION_NS))
+        built(settings, Away(), at_ns=IN_SESSION_NS)
     records = Path(settings.run.runtime, "outbox", "master-file").glob("*.journal")
     events = [
         each for path in records for record in JournalReader(path) for each in decode_events(unpack(record.payload))

@@ -5,6 +5,7 @@ import msgspec
 from bus.events import AccountSlots, MarketStateChanged, Snapshot, UniverseMember
 from observer.selection.selector import NOTHING_EARLIER, Selector
 from observer.selection.settings import DaySettings, SelectionSettings
+from observer.selection.slot_projection import SlotProjection
 from observer.selection.triggers import Candidate
 
 MEMBER = UniverseMember(
@@ -46,6 +47,11 @@ def member(symbol="005930", **changes):
     return msgspec.structs.replace(MEMBER, symbol=symbol, **changes)
 
 
+def members(*symbols):
+    """The first is the largest."""
+    return [member(symbol, rank=rank, market_cap=1e13 / rank) for rank, symbol in enumerate(symbols, start=1)]
+
+
 def candidate(
     symbol,
     score=15.0,
@@ -55,7 +61,7 @@ def candidate(
     market_cap=1e12,
 ):
     """A candidate of this score."""
-    return Candidate(symbol, kind, score, 0.5, 3.4, 3.0, 1_000.0, expires_ns, market_cap)
+    return Candidate(symbol, kind, score, expires_ns, market_cap, 0.5, 3.4, 3.0, 1_000.0)
 
 
 def filler(symbol, score=2.0):
@@ -73,9 +79,26 @@ def seen(symbol, volume=0.0, **changes):
     return msgspec.structs.replace(SEEN, symbol=symbol, cumulative_volume=volume, **changes)
 
 
+def swept(market, symbol, volume=0.0, **changes):
+    """Apply Track A's snapshot of a symbol."""
+    market.update_snapshot(seen(symbol, volume, **changes))
+
+
 def state(symbol, *, halted, reported_ns=0):
     """The exchange's state of a symbol."""
     return MarketStateChanged("kis", symbol, reported_ns, halted, "", "", "", "", "", "", "", "", "")
+
+
+def all_of(kind, events):
+    return [event for event in events if isinstance(event, kind)]
+
+
+def left(events):
+    """What an earlier process published, as a resuming one reads it."""
+    reported = SlotProjection()
+    for event in events:
+        reported.apply(event)
+    return reported
 
 
 def selector_of(members, accounts, settings=SelectionSettings(), earlier=NOTHING_EARLIER, **day):

@@ -155,10 +155,30 @@ def test_a_renewed_slot_is_extended_when_the_end_that_was_stated_has_come():
     assert (early, decisions, again) == ((), (extended("main:01", candidate("A", 13, expires_ns=20)),), ())
 
 
-def test_a_trigger_takes_over_from_the_opening_at_once_and_the_opening_neither_waits_nor_overflows():
-    mover, weaker = candidate("A", 20, "context"), candidate("A", 12)
-    state, decisions = step(holding(mover), weaker)
-    assert decisions == (extended("main:01", weaker),)
+SURGE, VELOCITY = candidate("A", 15, expires_ns=10), candidate("A", 12, "trade_velocity", expires_ns=20)
+
+
+@pytest.mark.parametrize(
+    ("held", "offered", "now_ns", "holder"),
+    [
+        (SURGE, candidate("A", 12, expires_ns=20), 0, candidate("A", 12, expires_ns=20)),  # a condition that lasts
+        (SURGE, VELOCITY, 9, SURGE),
+        (SURGE, VELOCITY, 10, VELOCITY),  # the weaker one, once the stronger one has ended
+        (VELOCITY, SURGE, 0, SURGE),
+        (candidate("A", 20, "context"), SURGE, 0, SURGE),  # a trigger takes over from the opening at once
+        (SURGE, filler("A"), 10, filler("A")),
+        (pinned("A"), SURGE, 0, pinned("A")),
+        (SURGE, pinned("A"), 0, pinned("A")),
+    ],
+)
+def test_a_holder_keeps_its_slot_for_the_best_condition_that_holds(held, offered, now_ns, holder):
+    state, decisions = step(holding(held), offered, now_ns=now_ns)
+    assert state.slots[0].candidate == holder
+    assert decisions == ((extended("main:01", holder),) if holder.kind != held.kind else ())
+    assert step(state, now_ns=10**18)[0].symbols == (set() if holder.expires_ns else {"A"})
+
+
+def test_a_mover_of_the_opening_neither_waits_nor_overflows():
     state, _ = step(holding(candidate("A", 10, "context")), candidate("B", 15))
     assert (state.symbols, state.waiting) == ({"B"}, {})
     assert step(state, candidate("C", 5, "context")) == (state, ())
@@ -199,26 +219,6 @@ def test_evidence_of_a_later_moment_is_as_strong_as_evidence_of_this_one():
     assert replaced.symbols == {"B"}
 
 
-def test_a_lasting_condition_updates_the_score_and_expiry_of_its_slot():
-    state, decisions = step(holding(candidate("A", 15, expires_ns=10)), candidate("A", 12, expires_ns=20))
-    assert decisions == ()
-    assert state.slots[0].candidate == candidate("A", 12, expires_ns=20)
-
-
-def test_a_weaker_condition_holds_the_slot_once_the_stronger_one_has_ended():
-    surge, velocity = candidate("A", 15, expires_ns=10), candidate("A", 12, "trade_velocity", expires_ns=20)
-    before, _ = step(holding(surge), velocity, now_ns=9)
-    assert before.slots[0].candidate == surge
-    after, decisions = step(holding(surge), velocity, now_ns=10)
-    assert after.slots[0].candidate == velocity
-    assert decisions == (extended("main:01", velocity),)
-
-
-def test_a_better_condition_takes_over_at_once():
-    state, _ = step(holding(candidate("A", 12, "trade_velocity")), candidate("A", 15))
-    assert state.slots[0].candidate == candidate("A", 15)
-
-
 def test_a_trigger_that_expires_before_the_evaluation_gets_no_slot():
     assert step(empty(), candidate("A", expires_ns=5), now_ns=5) == (empty(), ())
 
@@ -240,35 +240,13 @@ def test_a_pinned_symbol_replaces_the_lowest_whatever_the_scores():
     assert state.symbols == {"A", "C"}
 
 
-def test_a_pinned_symbol_keeps_its_slot_against_every_candidate():
-    state, decisions = step(holding(pinned("A", 6)), candidate("B", 21), now_ns=10**18)
-    assert state.symbols == {"A"}
-    assert decisions == ()
-    _, decisions = step(holding(pinned("A", 6)), candidate("B", 21))
-    assert decisions == (overflow(candidate("B", 21), 0, "all_slots_pinned"),)
-
-
-def test_a_refusal_states_the_lowest_score_that_can_be_replaced():
-    _, decisions = step(holding(pinned("A", 11), candidate("B", 18)), candidate("C", 13))
-    assert decisions == (overflow(candidate("C", 13), 18, "all_slots_hold_higher_scores"),)
-
-
-def test_a_trigger_of_a_pinned_symbol_does_not_loosen_the_pin():
-    state, _ = step(holding(pinned("A")), candidate("A", 21, expires_ns=5))
-    assert state.slots[0].candidate == pinned("A")
-
-
-def test_a_streamed_symbol_that_is_pinned_stays_in_its_slot():
-    state, decisions = step(holding(candidate("A", 21, expires_ns=5)), pinned("A"))
-    assert decisions == (extended("main:01", pinned("A")),)
-    assert step(state, now_ns=6)[0].symbols == {"A"}
-
-
-def test_taking_the_pin_back_frees_the_slot():
+def test_taking_the_pin_back_frees_the_slot_and_changes_nothing_without_a_pin():
     state, decisions = unpin(holding(pinned("A"), candidate("B")), "A", SlotSettings(), 0)
     assert decisions == (released("main:01", "A", 11, "unpinned"),)
     assert state.symbols == {"B"}
-    assert unpin(state, "B", SlotSettings(), 0) == (state, ())
+    state, _ = step(holding(candidate("B", 20)), candidate("C", 15))
+    for symbol in "BC":  # a holder, and one that waits
+        assert unpin(state, symbol, SlotSettings(), 0) == (state, ())
 
 
 # --- fillers ---
@@ -283,12 +261,6 @@ def test_a_filler_yields_to_every_trigger_and_replaces_no_symbol():
     state, decisions = step(holding(filler("F", 99)), candidate("A", 1))
     assert decisions[1:] == (assigned("main:01", candidate("A", 1), "F", "outranks"),)
     assert step(state, filler("G", 99)) == (state, ())
-
-
-def test_a_symbol_whose_trigger_expired_keeps_its_slot_as_filler_if_it_is_the_largest():
-    state, decisions = step(holding(candidate("A", expires_ns=5)), filler("A"), now_ns=5)
-    assert state.slots[0].candidate == filler("A")
-    assert decisions == (extended("main:01", filler("A")),)
 
 
 # --- overflow ---
@@ -308,6 +280,21 @@ def test_a_renewed_trigger_of_a_refused_symbol_overflows_again():
     assert isinstance(decisions[0], SlotOverflowed)
 
 
+@pytest.mark.parametrize(
+    ("held", "newcomer", "lowest", "reason"),
+    [
+        ([candidate("A", 10)], candidate("C", 10), 10, "all_slots_hold_higher_scores"),
+        ([candidate("A", 10)], candidate("C", 12), 10, "not_above_threshold"),
+        ([pinned("A", 11), candidate("B", 18)], candidate("C", 13), 18, "all_slots_hold_higher_scores"),
+        ([pinned("A", 6)], candidate("C", 21), 0, "all_slots_pinned"),
+    ],
+)
+def test_a_refusal_states_its_reason_and_the_lowest_score_that_can_be_replaced(held, newcomer, lowest, reason):
+    state, decisions = step(holding(*held), newcomer)
+    assert decisions == (overflow(newcomer, lowest, reason),)
+    assert state.symbols == {each.symbol for each in held}
+
+
 def test_a_symbol_that_had_a_slot_since_its_refusal_overflows_again():
     state, _ = step(holding(candidate("A", 20)), candidate("B", 15))
     state, _ = step(state, candidate("B", 25))
@@ -316,12 +303,6 @@ def test_a_symbol_that_had_a_slot_since_its_refusal_overflows_again():
     state, _ = step(state, candidate("A", 31))
     _, decisions = step(state, candidate("B", 25))
     assert isinstance(decisions[0], SlotOverflowed)
-
-
-def test_a_refusal_distinguishes_higher_scores_from_scores_within_the_threshold():
-    _, decisions = step(holding(candidate("A", 10)), candidate("B", 10), candidate("C", 12))
-    reasons = {item.symbol: item.reason for item in decisions if isinstance(item, SlotOverflowed)}
-    assert reasons == {"B": "all_slots_hold_higher_scores", "C": "not_above_threshold"}
 
 
 # --- waiting ---
@@ -350,11 +331,6 @@ def test_a_waiting_candidate_takes_the_current_score_and_expiry_of_its_condition
     assert state.waiting == {"B": candidate("B", 15, expires_ns=20)}
 
 
-def test_an_unpin_of_a_waiting_candidate_changes_nothing():
-    state, _ = step(holding(candidate("A", 20)), candidate("B", 15))
-    assert unpin(state, "B", CALM, 0) == (state, ())
-
-
 def test_a_dropped_symbol_does_not_wait():
     state, _ = step(holding(candidate("A", 20)), candidate("B", 15))
     state, _ = step(state, dropped={"B": "halted"})
@@ -378,23 +354,15 @@ def test_restore_lists_pinned_then_triggered_then_filling_symbols_by_score():
     assert restore(state) == ("P", "B", "A", "F")
 
 
-def test_restore_lists_the_symbols_of_each_account_in_that_order():
-    state = empty_slots({"main": 2, "second": 1})
-    state, _ = step(state, candidate("A", 12), candidate("B", 14), candidate("C", 13))
-    assert restore_by_account(state) == {"main": ("B", "A"), "second": ("C",)}
-
-
 # --- several accounts ---
 
 
-def test_in_turn_each_account_gives_a_slot():
-    state, _ = step(empty_slots({"main": 2, "second": 2}), *(candidate(name) for name in "ABC"))
-    assert layout(state) == {"main:01": "A", "main:02": "C", "second:01": "B", "second:02": None}
-
-
-def test_by_priority_an_account_gives_all_its_slots_before_the_next():
-    state, _ = step(empty_slots({"main": 2, "second": 2}, "priority"), *(candidate(name) for name in "ABC"))
-    assert layout(state) == {"main:01": "A", "main:02": "B", "second:01": "C", "second:02": None}
+@pytest.mark.parametrize(
+    ("strategy", "main", "second"), [("round_robin", ("A", "C"), ("B",)), ("priority", ("A", "B"), ("C",))]
+)
+def test_accounts_give_their_slots_in_turn_or_by_priority(strategy, main, second):
+    state, _ = step(empty_slots({"main": 2, "second": 2}, strategy), *(candidate(name) for name in "CBA"))
+    assert restore_by_account(state) == {"main": main, "second": second}
 
 
 def two_accounts(*candidates, second=2):
@@ -638,7 +606,6 @@ def test_a_trigger_replaces_a_filler_before_it_takes_a_slot_that_is_left_free():
 @pytest.mark.parametrize("newcomer", [candidate("Z"), pinned("Z")])
 def test_a_claim_takes_the_slot_that_is_left_free_once_no_filler_holds_one(newcomer):
     _, [given] = step(leaving_one(candidate("X"), candidate("Y")), newcomer)
-    assert isinstance(given, SlotAssigned)
     assert (given.slot, given.replaced) == ("main:03", None)
 
 

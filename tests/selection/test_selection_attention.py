@@ -15,7 +15,7 @@ from observer.selection.market_state import MarketState
 from observer.selection.profile import EarlierDays
 from observer.selection.settings import SelectionSettings
 from observer.selection.triggers import TriggersSettings
-from tests.selection.builders import member, seen, selector_of
+from tests.selection.builders import member, seen, selector_of, swept
 
 SYMBOLS = [f"S{number:03}" for number in range(90)]
 DAY_S = 20_000  # in which each symbol trades its average day
@@ -206,7 +206,7 @@ def selector(slots=1):
     day = Day()
     for at_s in (0, SWEEP_S):
         for symbol in SYMBOLS:
-            made.market.update_snapshot(seen(symbol, day.volume(symbol, at_s), receive_time_ns=at_s * NS_PER_S))
+            swept(made.market, symbol, day.volume(symbol, at_s), receive_time_ns=at_s * NS_PER_S)
         made.evaluate_universe(at_s * NS_PER_S)
     return made
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.events import DailyBar, SharesAdjusted, Snapshot, TriggerFired
+from bus.events import DailyBar, SharesAdjusted, TriggerFired
 from observer.selection.indicators import (
     adjustment,
     base_price,
@@ -17,26 +17,9 @@ from observer.selection.indicators import (
     scaled,
 )
 from observer.selection.settings import SelectionSettings, SlotSettings
-from tests.selection.builders import member, selector_of
+from tests.selection.builders import SEEN, all_of, member, selector_of
 
-SNAPSHOT = Snapshot(
-    provider="kis",
-    symbol="005930",
-    session_date="2026-11-18",
-    sweep=1,
-    receive_time_ns=1,
-    price=10_000.0,
-    open=10_000.0,
-    high=10_000.0,
-    low=10_000.0,
-    previous_close=10_000.0,
-    upper_limit=13_000.0,
-    lower_limit=7_000.0,
-    bid=None,
-    ask=None,
-    cumulative_volume=1.0,
-    cumulative_value=10_000.0,
-)
+SNAPSHOT = msgspec.structs.replace(SEEN, symbol="005930", cumulative_volume=1.0)
 
 
 def adjusted(before, snapshot):
@@ -183,7 +166,7 @@ def fired(previous_close, snapshot):
     )
     selector = selector_of([history], {"main": 1}, SelectionSettings(slots=SlotSettings(max_slots=1)))
     selector.market.update_snapshot(today)
-    return [event for event in selector.evaluate_universe(2_000_000_000) if isinstance(event, TriggerFired)]
+    return all_of(TriggerFired, selector.evaluate_universe(2_000_000_000))
 
 
 @pytest.mark.parametrize("ratio", [1.0, 1 / 5, 5.0, 1 / 50])

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from bus.events import TriggerFired
 from observer.selection.context import Baseline, OpeningPoint, baseline, movers, opening_candidates, synced_event
 from observer.selection.settings import SelectionSettings
-from tests.selection.builders import member, seen, selector_of
+from tests.selection.builders import all_of, member, selector_of, swept
 
 SETTINGS = SelectionSettings()
 SECOND_NS = 1_000_000_000
@@ -84,8 +84,8 @@ def triggered(base, *symbols, volume):
     if base is not None:
         pipeline.compare_with(base)
     for each in symbols:
-        pipeline.market.update_snapshot(seen(each.symbol, volume, high=10_100.0, low=9_900.0))
-    return [event for event in pipeline.evaluate_universe(80) if isinstance(event, TriggerFired)]
+        swept(pipeline.market, each.symbol, volume, high=10_100.0, low=9_900.0)
+    return all_of(TriggerFired, pipeline.evaluate_universe(80))
 
 
 def test_the_triggers_compare_a_symbol_without_a_history_with_the_thresholds_of_the_opening():
@@ -107,11 +107,11 @@ def test_a_symbol_with_a_history_is_compared_with_its_own():
 def test_a_symbol_whose_history_came_in_a_later_build_is_compared_with_its_own_from_then_on():
     pipeline = selector_of([member("N", average_volume_20d=None, average_true_range_14d=None)], {"main": 5}, SETTINGS)
     pipeline.compare_with(Baseline(2, 4, average_volume=200.0, average_volatility=0.005, from_ns=0, to_ns=20))
-    pipeline.market.update_snapshot(seen("N", 100.0))
+    swept(pipeline.market, "N", 100.0)
     pipeline.evaluate_universe(80)
     pipeline.update_history([member("N", average_volume_20d=1e6, average_true_range_14d=1_000.0)])
-    pipeline.market.update_snapshot(seen("N", 10_000.0, high=10_100.0, low=9_900.0))
-    assert not [event for event in pipeline.evaluate_universe(81) if isinstance(event, TriggerFired)]
+    swept(pipeline.market, "N", 10_000.0, high=10_100.0, low=9_900.0)
+    assert not all_of(TriggerFired, pipeline.evaluate_universe(81))
 
 
 def test_symbols_without_a_price_or_a_snapshot_do_not_disturb_the_ranking():

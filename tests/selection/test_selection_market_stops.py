@@ -7,7 +7,7 @@ from observer.base.units import NS_PER_S
 from observer.selection.market_state import MarketState
 from observer.selection.profile import EarlierDays
 from observer.selection.settings import TriggersSettings
-from tests.selection.builders import member, seen, state
+from tests.selection.builders import member, state, swept
 
 KOSPI, OTHER, KOSDAQ, AT_NXT = "005930", "000660", "247540", "005930.NXT"
 EXCHANGES = {KOSPI: "KOSPI", OTHER: "KOSPI", KOSDAQ: "KOSDAQ", AT_NXT: "KOSPI"}
@@ -60,7 +60,7 @@ def test_a_report_on_a_symbol_within_a_stop_does_not_end_it(notice):
 
 
 def sweep(made, symbol, volume, *, at_ns):
-    made.update_snapshot(seen(symbol, volume, receive_time_ns=at_ns))
+    swept(made, symbol, volume, receive_time_ns=at_ns)
 
 
 def test_a_stop_whose_end_was_not_received_ends_with_a_volume_that_grew_in_it():

@@ -9,16 +9,14 @@ from observer.selection.overflow import (
     LEFT_BELOW,
     SYMBOLS_MIN,
     WINDOW_NS,
-    OverflowRates,
     OverflowWatch,
-    changed_level,
     next_level,
     overflow_rate,
     rates_of,
 )
 from observer.selection.settings import SlotSettings
 
-RATES = OverflowRates()
+RATES = rates_of(SlotSettings())
 NOW_NS = 10 * WINDOW_NS
 LEVELS = st.sampled_from(["normal", "warning", "alert", "urgent"])
 
@@ -63,6 +61,14 @@ def test_too_few_symbols_make_no_rate():
     assert overflow_rate(map(refused, range(SYMBOLS_MIN - 1)), (), (), NOW_NS) is None
 
 
+@pytest.mark.parametrize(("refusals", "severity"), [(1, None), (2, "info"), (3, "warning"), (6, "critical")])
+def test_a_warning_is_a_log_line_an_alert_a_notice_and_urgent_a_critical_alert(refusals, severity):
+    watch = OverflowWatch(RATES)
+    watch.apply([*map(given_slot, range(20)), *map(refused, range(100, 100 + refusals))])
+    reported = watch.check(NOW_NS, ())
+    assert (reported and reported.severity) == severity
+
+
 @pytest.mark.parametrize(
     ("rate", "level"),
     [(0.05, "normal"), (0.051, "warning"), (0.10, "warning"), (0.101, "alert"), (0.20, "alert"), (0.201, "urgent")],
@@ -83,28 +89,33 @@ def test_a_rate_that_stays_is_reported_at_most_once(level, rate):
     assert next_level(settled, rate, RATES) == settled
 
 
-def test_a_warning_is_a_log_line_an_alert_a_notice_and_urgent_a_critical_alert():
-    weights = {}
-    for level in ("warning", "alert", "urgent"):
-        reported = changed_level("normal", level, 0.5)
-        weights[level] = reported.severity
-    assert weights == {"warning": "info", "alert": "warning", "urgent": "critical"}
-
-
-def test_only_a_change_is_reported_with_its_weight():
-    assert changed_level("alert", "alert", 0.15) is None
-    reported = changed_level("alert", "urgent", 0.25)
-    assert reported.severity == "critical"
-    assert "25.0%" in reported.text
-
-
 # --- Track B's state ---
 
 
+def text_after(*changes, now_ns=NOW_NS, waiting=()):
+    """What is reported after these decisions; None: nothing."""
+    watch = OverflowWatch(RATES)
+    for each in changes:
+        watch.apply(each)
+    reported = watch.check(now_ns, waiting)
+    return reported and reported.text.removeprefix("slots, last hour: level ")
+
+
+def all_given(count, at_ns=NOW_NS, trigger="volume_surge"):
+    return [given_slot(number, at_ns, trigger) for number in range(count)]
+
+
+def all_refused(first, last, at_ns=NOW_NS):
+    return [refused(number, at_ns) for number in range(first, last)]
+
+
+def all_released(count, at_ns):
+    return [SlotReleased(f"a:{number}", f"{number:06d}", at_ns, 1.0, "expired") for number in range(count)]
+
+
 def test_the_configured_rate_is_the_alert_level_and_the_levels_stay_in_order():
-    assert rates_of(SlotSettings()) == OverflowRates()
-    assert rates_of(SlotSettings(overflow_alert_rate=0.01)) == OverflowRates(warning=0.01, alert=0.01, urgent=0.2)
-    assert rates_of(SlotSettings(overflow_alert_rate=0.5)) == OverflowRates(warning=0.05, alert=0.5, urgent=0.5)
+    for alert, rates in ((0.1, [0.05, 0.1, 0.2]), (0.01, [0.01, 0.01, 0.2]), (0.5, [0.05, 0.5, 0.5])):
+        assert list(rates_of(SlotSettings(overflow_alert_rate=alert)).values())[1:] == rates
 
 
 def test_a_level_is_reported_once_and_its_end_once():
@@ -126,81 +137,36 @@ def test_a_process_that_resumes_reports_no_level_again():
     assert watch.check(NOW_NS, ()) is None
 
 
-def test_slots_held_for_hours_keep_the_rate_low():
-    watch = OverflowWatch(RATES)
-    watch.apply(given_slot(number, NOW_NS - 3 * WINDOW_NS) for number in range(410))
-    watch.apply(refused(number) for number in range(500, 520))
-    assert watch.check(NOW_NS, ()) is None
+LONG_AGO_NS, MINUTE_NS = NOW_NS - 3 * WINDOW_NS, WINDOW_NS // 60
+UNKNOWN_SLOT = SlotReleased("gone:1", "000001", NOW_NS, 1.0, "account_removed")
 
 
-def test_a_slot_that_was_released_counts_no_more():
-    watch = OverflowWatch(RATES)
-    watch.apply(given_slot(number, NOW_NS - 3 * WINDOW_NS) for number in range(410))
-    released = [SlotReleased(f"a:{number}", f"{number:06d}", NOW_NS, 1.0, "expired") for number in range(400)]
-    watch.apply([*released, *(refused(number) for number in range(500, 520))])
-    reported = watch.check(NOW_NS, ())
-    assert "urgent (66.7%" in reported.text
+def test_slots_that_are_held_for_hours_keep_the_rate_low_until_they_are_released():
+    held, left_out = all_given(410, LONG_AGO_NS), all_refused(500, 520)
+    assert text_after([UNKNOWN_SLOT, *held], left_out) is None
+    assert text_after(held, all_released(400, NOW_NS), left_out).startswith("urgent (66.7%")
 
 
-def test_a_filler_whose_slot_a_trigger_extends_counts_as_served():
-    watch = OverflowWatch(RATES)
-    watch.apply(given_slot(number, trigger="market_cap") for number in range(410))
-    extended = (SlotExtended(f"a:{n}", f"{n:06d}", NOW_NS, "volume_surge", 12.0, None) for n in range(410))
-    watch.apply([SlotExtended("gone:1", "000001", NOW_NS, "volume_surge", 12.0, None), *extended])
-    watch.apply(refused(number) for number in range(500, 520))
-    assert watch.check(NOW_NS, ()) is None
-
-
-def test_a_filler_does_not_count_as_served_candidate():
-    """Fillers do not count as refused candidates; a filler's slot does not satisfy a refused trigger."""
-    watch = OverflowWatch(RATES)
-    watch.apply(given_slot(number, trigger="market_cap") for number in range(410))
-    watch.apply(refused(number) for number in range(20))
-    reported = watch.check(NOW_NS, ())
-    assert "urgent (100.0%" in reported.text
+def test_a_filler_counts_as_served_once_a_trigger_extends_its_slot():
+    fillers, left_out = all_given(410, trigger="market_cap"), all_refused(500, 520)
+    extended = [SlotExtended(f"a:{n}", f"{n:06d}", NOW_NS, "volume_surge", 12.0, None) for n in range(410)]
+    unknown = SlotExtended("gone:1", "000001", NOW_NS, "volume_surge", 12.0, None)
+    assert text_after(fillers, [unknown, *extended], left_out) is None
+    assert text_after(fillers, all_refused(0, 20)).startswith("urgent (100.0%")
 
 
 def test_a_slot_in_the_hour_counts_though_it_was_lost_and_the_symbol_refused_since():
     """The state keeps each symbol's latest event of each kind, in any order of arrival."""
-    minute_ns = WINDOW_NS // 60
-    watch = OverflowWatch(RATES)
-    watch.apply(given_slot(number, NOW_NS - 20 * minute_ns) for number in range(20))
-    watch.apply(SlotReleased(f"a:{n}", f"{n:06d}", NOW_NS - 10 * minute_ns, 1.0, "expired") for n in range(20))
-    watch.apply(refused(number) for number in range(20))
-    assert watch.check(NOW_NS, ()) is None
-    reported = watch.check(NOW_NS + 45 * minute_ns, ())
-    assert "urgent (100.0%" in reported.text
-
-
-def test_a_symbol_that_was_refused_and_then_lost_its_slot_is_counted_by_its_refusal():
-    minute_ns = WINDOW_NS // 60
-    watch = OverflowWatch(RATES)
-    watch.apply(refused(number, NOW_NS - 30 * minute_ns) for number in range(20))
-    watch.apply(given_slot(number, NOW_NS - 70 * minute_ns) for number in range(20))
-    watch.apply(SlotReleased(f"a:{n}", f"{n:06d}", NOW_NS - 69 * minute_ns, 1.0, "expired") for n in range(20))
-    reported = watch.check(NOW_NS, ())
-    assert "urgent (100.0%" in reported.text
-
-
-def test_a_release_of_an_unknown_slot_is_ignored():
-    watch = OverflowWatch(RATES)
-    watch.apply([SlotReleased("gone:1", "000001", NOW_NS, 1.0, "account_removed")])
-    assert watch.check(NOW_NS, ()) is None
-
-
-def test_a_filler_whose_trigger_fires_counts_as_served():
-    watch = OverflowWatch(RATES)
-    watch.apply(given_slot(number, NOW_NS - 3 * WINDOW_NS, "market_cap") for number in range(410))
-    watch.apply(given_slot(number, NOW_NS - 2 * WINDOW_NS) for number in range(410))
-    watch.apply(refused(number) for number in range(500, 520))
-    assert watch.check(NOW_NS, ()) is None
+    changes = [all_given(20, NOW_NS - 20 * MINUTE_NS), all_released(20, NOW_NS - 10 * MINUTE_NS), all_refused(0, 20)]
+    assert text_after(*changes) is None
+    assert text_after(*changes, now_ns=NOW_NS + 45 * MINUTE_NS).startswith("urgent (100.0%")
+    earlier = [all_refused(0, 20, NOW_NS - 30 * MINUTE_NS), all_given(20, NOW_NS - 70 * MINUTE_NS)]
+    assert text_after(*earlier, all_released(20, NOW_NS - 69 * MINUTE_NS)).startswith("urgent (100.0%")
 
 
 def test_a_waiting_symbol_that_was_refused_hours_ago_counts_in_the_report():
-    watch = OverflowWatch(RATES)
-    watch.apply(given_slot(number, NOW_NS - 3 * WINDOW_NS) for number in range(40))
-    reported = watch.check(NOW_NS, [f"{number:06d}" for number in range(100, 160)])
-    assert "urgent (60.0%" in reported.text
+    waiting = [f"{number:06d}" for number in range(100, 160)]
+    assert text_after(all_given(40, LONG_AGO_NS), waiting=waiting).startswith("urgent (60.0%")
 
 
 DECISIONS = st.lists(

@@ -17,10 +17,6 @@ def pending(*symbols):
     return made
 
 
-def test_no_candidate_is_pending_before_the_first_sweep():
-    assert list(PendingCandidates(TRIGGERS, 600.0).standing(0)) == []
-
-
 @given(st.integers(100, 999))
 def test_a_pending_candidate_has_its_full_life_until_the_next_sweep_is_overdue(now_s):
     [candidate_] = pending("A").standing(now_s * SECOND_NS)
@@ -31,12 +27,6 @@ def test_a_pending_candidate_expires_when_the_next_sweep_is_overdue():
     ends_ns = round((100 + 600 * (1 + SLACK)) * SECOND_NS)
     assert pending("A").standing(ends_ns - 1)
     assert not pending("A").standing(ends_ns)
-
-
-def test_the_next_sweep_replaces_all_pending_candidates():
-    made = pending("A", "B")
-    made.take([candidate("C")], 700 * SECOND_NS)
-    assert [each.symbol for each in made.standing(1_500 * SECOND_NS)] == ["C"]
 
 
 def test_a_symbol_with_a_slot_is_not_a_pending_candidate():

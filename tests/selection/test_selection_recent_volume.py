@@ -14,7 +14,7 @@ from observer.selection.recent_volume import SYMBOLS_MIN, RecentVolume, Universe
 from observer.selection.settings import SelectionSettings
 from observer.selection.triggers import RecentVolumeSettings, TriggersSettings
 from tests.builders import trade
-from tests.selection.builders import member, seen, selector_of
+from tests.selection.builders import all_of, member, selector_of, swept
 
 SECOND_NS = 1_000_000_000
 MINUTE_NS = 60 * SECOND_NS
@@ -26,10 +26,6 @@ def members(**changes):
     return [*(member(symbol) for symbol in USUAL), member("A", **changes)]
 
 
-def members_of(symbols):
-    return [member(symbol) for symbol in symbols]
-
-
 def market(**changes):
     return MarketState(members(**changes), TriggersSettings(), EarlierDays())
 
@@ -37,8 +33,8 @@ def market(**changes):
 def sweep(state, minute, usual, volume):
     """A sweep in which the usual symbols have traded `usual` shares, and A `volume`."""
     for symbol in USUAL:
-        state.update_snapshot(seen(symbol, usual, receive_time_ns=round(minute * MINUTE_NS)))
-    state.update_snapshot(seen("A", volume, receive_time_ns=round(minute * MINUTE_NS)))
+        swept(state, symbol, usual, receive_time_ns=round(minute * MINUTE_NS))
+    swept(state, "A", volume, receive_time_ns=round(minute * MINUTE_NS))
     state.update_pace()
 
 
@@ -61,11 +57,11 @@ def test_the_latest_minutes_are_unknown_until_the_second_mark():
 def test_updates_at_any_intervals_look_back_half_a_window_at_least_and_forget_what_is_older(steps_s):
     """Of a window of 300 s: from the last mark but one, which is at most 300 s and two steps old."""
     state, now_s, times = market(), 0, [0]
-    state.update_snapshot(seen("A", 0.0))
+    swept(state, "A", 0.0)
     for step_s in steps_s:
         now_s += step_s
         times.append(now_s)
-        state.update_snapshot(seen("A", float(now_s), receive_time_ns=now_s * SECOND_NS))
+        swept(state, "A", float(now_s), receive_time_ns=now_s * SECOND_NS)
         since_ns = state.of("A").recent.since_ns
         if since_ns is not None:
             back_s = now_s - since_ns // SECOND_NS
@@ -107,17 +103,6 @@ def test_the_sweep_of_an_opening_auction_shows_no_pace():
     pace.add(40, shares_of(40, 0.14))
     assert pace.between(8, 18) is None
     assert pace.between(30, 45) == pytest.approx(0.03)
-
-
-def test_the_pace_of_an_opening_is_not_that_of_the_minutes_before_it():
-    """Every symbol was seen after the open: on its side of the sweep the market trades, on the other it does not."""
-    pace = UniversePace()
-    for at_ns, share in ((0, 0.0), (10, 0.0), (20, 0.1)):
-        pace.add(at_ns, shares_of(40, share))
-    assert pace.between(10, 18) is None
-    assert pace.between(20, 25) is None
-    pace.add(30, shares_of(40, 0.5))
-    assert pace.between(20, 25) == pytest.approx(0.2)
 
 
 def test_too_few_symbols_have_no_pace():
@@ -177,7 +162,7 @@ def test_who_trades_while_nothing_is_usual_has_no_surge_by_a_day_that_was_busy_b
         sweep(pipeline.market, minute, 500.0, volume)
         found = pipeline.evaluate_universe(minute * MINUTE_NS)
         decided += found if minute else ()  # before the second sweep its day alone is known
-    assert [event for event in decided if isinstance(event, TriggerFired)] == []
+    assert all_of(TriggerFired, decided) == []
 
 
 def test_the_minutes_after_a_pause_are_not_compared_with_the_pace_before_it():
@@ -210,10 +195,10 @@ def test_a_sweep_just_after_an_opening_shows_the_opening_alone():
 def test_each_venue_has_a_pace_of_its_own():
     """At 08:00 a further venue trades and the main one does not: a common pace would make each line there a surge."""
     further = [f"{symbol}.NXT" for symbol in USUAL]
-    state = MarketState(members_of(USUAL + further), TriggersSettings(), EarlierDays())
+    state = MarketState([member(symbol) for symbol in USUAL + further], TriggersSettings(), EarlierDays())
     for minute, volume in ((0, 10.0), (10, 70.0)):
         for symbol in further:
-            state.update_snapshot(seen(symbol, volume, receive_time_ns=minute * MINUTE_NS))
+            swept(state, symbol, volume, receive_time_ns=minute * MINUTE_NS)
         state.update_pace()
     assert state.usual_between("U00.NXT", 0, 10 * MINUTE_NS) == pytest.approx(60.0)
     assert state.usual_between("U00", 0, 10 * MINUTE_NS) is None
@@ -300,7 +285,7 @@ def test_a_stream_that_is_read_late_begins_no_surge():
         decided += evaluate_slots(pipeline, detector, at_ns)
         recent = ratio(pipeline.market)
         assert recent is None or recent == pytest.approx(1.0, abs=0.2)
-    assert not [event for event in decided if isinstance(event, TriggerFired)]
+    assert not all_of(TriggerFired, decided)
 
 
 # --- a surge of the whole pipeline ---
@@ -325,8 +310,8 @@ def test_a_surge_begins_is_streamed_and_ends_although_the_day_s_ratio_stays_high
             decided += pipeline.evaluate_universe(at_ns)
         else:
             decided += pipeline.evaluate_slots(at_ns)
-    [fired] = [event for event in decided if isinstance(event, TriggerFired)]
-    [ended] = [event for event in decided if isinstance(event, TriggerEnded)]
+    [fired] = all_of(TriggerFired, decided)
+    [ended] = all_of(TriggerEnded, decided)
     assert fired.fired_ns == 10 * MINUTE_NS
     assert 20 * MINUTE_NS <= ended.held_until_ns <= 26 * MINUTE_NS
     assert ended.ended_ns == ended.held_until_ns + 5 * MINUTE_NS
@@ -343,6 +328,6 @@ def test_by_the_written_rule_the_same_surge_holds_its_slot_until_the_close():
     pipeline = selector_of(members(), {"main": 1}, written)
     for minute in range(0, 60, 10):
         volume = 0.0 if minute < 10 else 9_000.0
-        pipeline.market.update_snapshot(seen("A", volume, receive_time_ns=minute * MINUTE_NS))
+        swept(pipeline.market, "A", volume, receive_time_ns=minute * MINUTE_NS)
         pipeline.evaluate_universe(minute * MINUTE_NS)
     assert pipeline.wanted == ("A",)

@@ -87,7 +87,6 @@ def test_a_row_says_how_many_trades_and_how_much_volume_it_stands_for():
     for item in (at(0, 10, 1, 1), at(0.2, 12, 2, 3), at(0.9, 9, 3, 6)):
         assert conflation.add(item, 1.0) is None
     row = conflation.add(at(1, 11, 1, 7), 1.0)
-    assert isinstance(row, TradesConflated)
     assert (row.trades, row.volume, row.cumulative_volume, row.cumulative_trades) == (3, 6.0, 6.0, 6)
     assert (row.open, row.high, row.low, row.close) == (10, 12, 9, 9)
     assert (row.from_ns, row.to_ns) == (0, round(0.9 * SECOND_NS))
@@ -162,5 +161,4 @@ def test_a_row_of_conflated_trades_states_their_venue_and_session():
     for sequence in (1, 2):
         conflation.add(trade(sequence, symbol="005930.NXT", venue="NXT", session="pre", exchange_time_ns=0), 1.0)
     [row] = conflation.flush(None)
-    assert isinstance(row, TradesConflated)
     assert (row.symbol, row.venue, row.session, row.trades) == ("005930.NXT", "NXT", "pre", 2)

@@ -30,7 +30,6 @@ from observer.selection.allocation import allocate, empty_slots
 from observer.selection.settings import SelectionSettings, SlotSettings
 from observer.selection.slot_projection import (
     SlotInterval,
-    SlotProjection,
     resumed_slots,
     resumed_triggers,
     slot_intervals,
@@ -38,7 +37,7 @@ from observer.selection.slot_projection import (
 )
 from observer.selection.triggers import ActiveTrigger, TriggersSettings
 from tests.builders import day_began
-from tests.selection.builders import candidate, filler, member, seen, selector_of
+from tests.selection.builders import all_of, candidate, filler, left, member, selector_of, swept
 
 S = 1_000_000_000
 LIFE_NS = round(TriggersSettings().volume_surge.ttl_seconds) * S
@@ -56,13 +55,6 @@ class Past:
     def step(self, *candidates, now_ns, closed=frozenset()):
         self.state, decisions = allocate(self.state, candidates, now_ns, SETTINGS.slots, {}, closed)
         self.reported += decisions
-
-
-def left(events):
-    reported = SlotProjection()
-    for event in events:
-        reported.apply(event)
-    return reported
 
 
 def after(past, now_ns, dropped={}):
@@ -219,16 +211,14 @@ def test_conditions_that_hold_are_those_that_fired_and_did_not_end_each_with_one
 
 def test_a_condition_that_holds_does_not_fire_again_after_a_restart_and_ends_with_its_first_moment():
     lived, events = selector(), []
-    lived.market.update_snapshot(seen("D", 4_000.0))
+    swept(lived.market, "D", 4_000.0)
     events += lived.evaluate_universe(1)
     successor = selector()
     successor.resume(left(events), 2)
-    successor.market.update_snapshot(seen("D", 4_000.0, receive_time_ns=3))
+    swept(successor.market, "D", 4_000.0, receive_time_ns=3)
     again = [*successor.evaluate_universe(3), *successor.close(9)]
-    assert [event for event in again if isinstance(event, TriggerFired)] == []
-    assert [event for event in again if isinstance(event, TriggerEnded)] == [
-        TriggerEnded("D", "volume_surge", fired_ns=1, held_until_ns=3, ended_ns=9)
-    ]
+    assert all_of(TriggerFired, again) == []
+    assert all_of(TriggerEnded, again) == [TriggerEnded("D", "volume_surge", fired_ns=1, held_until_ns=3, ended_ns=9)]
 
 
 # --- slots as intervals ---
@@ -260,59 +250,40 @@ def test_an_interval_has_its_triggers_its_end_and_the_times_of_its_subscription(
     assert (second.symbol, second.released_ns, second.streamed) == ("B", None, ((11, None),))
 
 
-def test_a_symbol_that_is_still_subscribed_streams_in_its_next_slot_at_once():
-    """It moves to another account, or is assigned again before its subscription is removed."""
-    first, second = slot_intervals(
-        [
-            assigned("main:01", "A", 1),
-            watched(WatchStarted(), "A", 3),
-            SlotReleased("main:01", "A", 5, 11.0, "moved"),
-            assigned("second:01", "A", 6),
-            watched(WatchStarted(), "A", 8),
-            watched(WatchStopped(), "A", 9),
-        ]
-    )
-    assert (first.streamed, second.streamed) == (((3, 6),), ((6, 9),))
+def released(slot, at_ns, reason):
+    return SlotReleased(slot, "A", at_ns, 11.0, reason)
 
 
-def test_a_subscription_that_is_acknowledged_after_the_release_of_its_slot_is_streamed_until_its_removal():
-    events = [
-        assigned("main:01", "A", 1),
-        SlotReleased("main:01", "A", 3, 11.0, "expired"),
-        watched(WatchStarted(), "A", 5),
-        watched(WatchStopped(), "A", 9),
-    ]
-    [interval] = slot_intervals(events)
-    assert interval.streamed == ((5, 9),)
+def started(at_ns):
+    return watched(WatchStarted(), "A", at_ns)
 
 
-def test_a_symbol_of_an_earlier_process_that_is_only_settled_is_not_streamed():
-    events = [
-        assigned("main:01", "A", 1),
-        watched(WatchResumed(Reached(9.0, None, 2), 2), "A", 3),
-        SlotReleased("main:01", "A", 4, 11.0, "expired"),
-        watched(WatchStarted(), "A", 5),
-        watched(WatchSettled(Reached(9.0, None, 9)), "A", 9),
-    ]
-    [interval] = slot_intervals(events)
-    assert interval.streamed == ()
+def stepped(at_ns, step=Unpinned("B")):
+    return SelectionAdvanced("2026-11-18", at_ns, step)
 
 
-def test_a_killed_process_streamed_until_its_last_step():
-    started, again = watched(WatchStarted(), "A", 3), watched(WatchStarted(), "A", 8)
-    step = SelectionAdvanced("2026-11-18", 5, Unpinned("B"))
-    began = SelectionAdvanced("2026-11-18", 7, day_began("2026-11-18"))
-    [interval] = slot_intervals([assigned("main:01", "A", 1), started, step, began, again])
-    assert interval.streamed == ((3, 5), (8, None))
+GIVEN = assigned("main:01", "A", 1)
+RESUMED = watched(WatchResumed(Reached(9.0, None, 2), 2), "A", 3)
+SETTLED, STOPPED = watched(WatchSettled(Reached(9.0, None, 9)), "A", 9), watched(WatchStopped(), "A", 9)
+BEGAN = stepped(7, day_began("2026-11-18"))
 
 
-def test_a_slot_that_a_later_process_gives_up_was_streamed_until_the_last_step_of_the_earlier_one():
-    step = SelectionAdvanced("2026-11-18", 5, Unpinned("B"))
-    settled = watched(WatchSettled(Reached(9.0, None, 90)), "A", 90)
-    given_up = SlotReleased("main:01", "A", 90, 1.0, "unfinished")
-    events = [assigned("main:01", "A", 1), watched(WatchStarted(), "A", 3), step, settled, given_up]
-    [interval] = slot_intervals(events)
-    assert interval.streamed == ((3, 5),)
+@pytest.mark.parametrize(
+    ("events", "streamed"),
+    [
+        (  # it moves to another account, or is assigned again before its subscription is removed
+            [started(3), released("main:01", 5, "moved"), assigned("second:01", "A", 6), started(8), STOPPED],
+            [((3, 6),), ((6, 9),)],
+        ),
+        ([released("main:01", 3, "expired"), started(5), STOPPED], [((5, 9),)]),
+        ([RESUMED, released("main:01", 4, "expired"), started(5), SETTLED], [()]),
+        ([started(3), stepped(5), BEGAN, started(8)], [((3, 5), (8, None))]),
+        ([started(3), stepped(5), SETTLED, released("main:01", 90, "unfinished")], [((3, 5),)]),
+    ],
+    ids=["still subscribed", "acknowledged late", "only settled", "killed", "given up by a later process"],
+)
+def test_a_slot_was_streamed_while_the_broker_had_its_subscription_and_the_process_lived(events, streamed):
+    assert [each.streamed for each in slot_intervals([GIVEN, *events])] == streamed
 
 
 def test_the_streamed_times_of_a_symbol_are_those_of_all_its_slots_joined_where_they_touch():

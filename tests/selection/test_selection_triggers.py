@@ -16,7 +16,6 @@ from observer.selection.triggers import (
     TriggersSettings,
     by_market_cap,
     by_pin,
-    fired_event,
     score,
 )
 from tests.selection.builders import candidate, member
@@ -72,11 +71,6 @@ def test_below_the_threshold_or_unseen_nothing_fires(seen):
     assert fired(**seen) == ()
 
 
-def test_a_candidate_states_its_measure_threshold_and_reference():
-    (surge,) = fired(cumulative_volume=3_400.0)
-    assert (surge.measure, surge.threshold, surge.reference, surge.basis) == (3.4, 3.0, 1_000.0, "day")
-
-
 @pytest.mark.parametrize(
     ("seen", "kind", "severity"),
     [
@@ -95,14 +89,18 @@ def test_a_candidate_has_the_severity_of_its_level(seen, kind, severity):
     assert only.severity == severity
 
 
-def test_a_volume_that_is_unusual_for_the_time_of_day_is_a_surge_before_the_day_s_volume_is():
-    (surge,) = fired(cumulative_volume=400.0, average_volume_by_now=100.0)
-    assert (surge.kind, surge.basis, surge.measure, surge.reference) == ("volume_surge", "time_of_day", 4.0, 100.0)
-
-
-def test_the_reference_with_the_higher_ratio_decides_the_measure():
-    (surge,) = fired(cumulative_volume=4_000.0, average_volume_by_now=1_200.0)
-    assert (surge.basis, surge.measure, surge.reference) == ("day", 4.0, 1_000.0)
+@pytest.mark.parametrize(
+    ("seen", "basis", "measure", "reference"),
+    [
+        ({"cumulative_volume": 3_400.0}, "day", 3.4, 1_000.0),
+        ({"cumulative_volume": 400.0, "average_volume_by_now": 100.0}, "time_of_day", 4.0, 100.0),
+        ({"cumulative_volume": 4_000.0, "average_volume_by_now": 1_200.0}, "day", 4.0, 1_000.0),  # the higher ratio
+    ],
+)
+def test_a_candidate_states_the_highest_measure_and_its_reference(seen, basis, measure, reference):
+    (surge,) = fired(**seen)
+    assert (surge.kind, surge.basis, surge.measure, surge.reference) == ("volume_surge", basis, measure, reference)
+    assert surge.threshold == 3.0
 
 
 def test_a_pin_has_full_strength_and_no_expiry():
@@ -134,11 +132,7 @@ def test_a_kind_that_is_switched_off_does_not_fire():
 
 def test_the_score_is_weight_strength_and_a_tenth_of_the_powers_of_ten():
     assert score(10.0, 0.6, 1e12) == pytest.approx(10 * 1.6 + 1.2)
-
-
-@pytest.mark.parametrize("market_cap", [None, 0.0, 0.5])
-def test_a_missing_capitalisation_adds_nothing(market_cap):
-    assert score(10.0, 0.6, market_cap) == 16.0
+    assert [score(10.0, 0.6, market_cap) for market_cap in (None, 0.0, 0.5)] == [16.0] * 3, "none adds nothing"
 
 
 def test_a_filler_scores_by_size_and_below_every_trigger():
@@ -158,18 +152,6 @@ def test_a_higher_measure_never_scores_less(one, other):
         assert at_low[0].score <= at_high[0].score
 
 
-def test_the_event_carries_the_candidate():
-    (surge,) = fired(cumulative_volume=3_400.0)
-    event = fired_event(surge, NOW_NS)
-    assert (event.symbol, event.kind, event.fired_ns, event.expires_ns) == (
-        "005930",
-        "volume_surge",
-        NOW_NS,
-        surge.expires_ns,
-    )
-    assert (event.measure, event.strength, event.score) == (surge.measure, surge.strength, surge.score)
-
-
 # --- recent volume: a surge begins and ends ---
 
 
@@ -180,23 +162,20 @@ def surges(*, active=False, settings=SETTINGS, **seen):
     return [(each.basis, each.measure, each.strength) for each in of_kind("volume_surge", found)]
 
 
-def test_a_day_s_ratio_without_recent_volume_is_no_surge():
-    assert surges(cumulative_volume=9_000.0, recent_ratio=1.99) == []
-    assert surges(cumulative_volume=9_000.0, recent_ratio=1.99, active=True) == []
-
-
-def test_a_day_s_ratio_arms_a_surge_that_has_twice_its_usual_recent_volume():
-    assert surges(cumulative_volume=9_000.0, recent_ratio=2.0) == [("day", 9.0, 0.4)]
-
-
-def test_three_times_the_usual_recent_volume_is_a_surge_whatever_the_day_s_ratio():
-    assert surges(cumulative_volume=10.0, recent_ratio=2.99) == []
-    assert surges(cumulative_volume=10.0, recent_ratio=3.0, usual_recent_volume=7.0) == [("recent", 3.0, 0.6)]
-
-
-def test_a_surge_that_holds_is_renewed_at_the_mild_level_and_ends_below_it():
-    assert surges(cumulative_volume=10.0, recent_ratio=2.0, active=True) == [("recent", 2.0, 0.4)]
-    assert surges(cumulative_volume=10.0, recent_ratio=1.99, active=True) == []
+@pytest.mark.parametrize(
+    ("volume", "recent", "active", "found"),
+    [
+        (9_000.0, 1.99, False, []),  # the day's ratio arms a surge, which needs twice its usual recent volume
+        (9_000.0, 1.99, True, []),
+        (9_000.0, 2.0, False, [("day", 9.0, 0.4)]),
+        (10.0, 2.99, False, []),  # without it, three times the usual one is needed
+        (10.0, 3.0, False, [("recent", 3.0, 0.6)]),
+        (10.0, 2.0, True, [("recent", 2.0, 0.4)]),  # one that holds is renewed at the mild level
+        (10.0, 1.99, True, []),
+    ],
+)
+def test_a_surge_begins_and_is_renewed_by_its_recent_volume(volume, recent, active, found):
+    assert surges(active=active, cumulative_volume=volume, recent_ratio=recent, usual_recent_volume=7.0) == found
 
 
 def test_the_strength_of_a_surge_is_that_of_its_recent_volume_and_grows_with_each_doubling():
@@ -272,12 +251,6 @@ def test_the_end_of_the_day_ends_every_condition():
     active.begun([candidate("A", expires_ns=None), candidate("B", expires_ns=99)], 5)
     assert [(event.symbol, event.ended_ns) for event in active.all_ended(9)] == [("A", 9), ("B", 9)]
     assert active.all_ended(9) == []
-
-
-def test_each_kind_and_symbol_is_active_separately():
-    active = ActiveTriggers()
-    active.begun([candidate("A")], 0)
-    assert len(active.begun([candidate("A", kind="trade_velocity"), candidate("B"), candidate("A")], 1)) == 2
 
 
 # --- settings ---

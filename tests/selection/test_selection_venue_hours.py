@@ -4,8 +4,7 @@ from bus.events import ChurnGuardChanged, SlotAssigned, SlotReleased, TriggerFir
 from observer.selection.pins import PinRefusal
 from observer.selection.selector import VenueHours
 from observer.selection.settings import SelectionSettings, SlotSettings, VenueWindow
-from observer.selection.slot_projection import SlotProjection
-from tests.selection.builders import member, seen, selector_of
+from tests.selection.builders import left, member, selector_of, swept
 
 KRX, NXT = "005930", "005930.NXT"
 # NXT from 10 to 20 and from 30 on, the KRX from 15 to 40.
@@ -36,7 +35,6 @@ def test_the_release_states_that_the_venue_closed_and_the_return_is_an_assignmen
     day = selector()
     day.evaluate_slots(15)
     [released] = day.evaluate_slots(20)
-    assert isinstance(released, SlotReleased)
     assert (released.symbol, released.reason) == (NXT, "venue_closed")
     [assigned] = day.evaluate_slots(30)
     assert isinstance(assigned, SlotAssigned)
@@ -88,7 +86,7 @@ def test_the_events_of_a_slot_state_the_venue_of_its_line():
 def test_a_rate_of_trades_from_before_a_close_is_no_reason_for_a_slot_at_the_next_opening():
     for moments_ns, kinds in (((15,), ["trade_velocity"]), ((22, 30), [])):
         day = selector()
-        day.market.update_snapshot(seen(NXT, 1.0))
+        swept(day.market, NXT, 1.0)
         day.market.of(NXT).trades_per_second = 99.0
         decided = [event for now_ns in moments_ns for event in day.evaluate_universe(now_ns)]
         assert [event.kind for event in decided if isinstance(event, TriggerFired)] == kinds
@@ -114,7 +112,4 @@ def test_a_main_line_that_takes_the_slot_of_a_further_filler_is_no_churn():
     decided = [*day.evaluate_slots(10), *day.evaluate_slots(15)]
     assert sum(isinstance(each, SlotAssigned) and each.reason == "outranks" for each in decided) == 2
     assert not any(isinstance(each, ChurnGuardChanged) for each in decided)
-    resumed = SlotProjection()
-    for each in decided:
-        resumed.apply(each)
-    assert resumed.replaced_ns == []
+    assert left(decided).replaced_ns == []

@@ -78,6 +78,7 @@ async def test_the_keep_alive_runs_on_machine_time_and_a_client_that_never_answe
         assert [json.loads(text)["header"] for text in texts] == [
             {"tr_id": "PINGPONG", "datetime": "20261118090000"}
         ] * 3
+        assert client.simulator.counters().silent_clients == 1
 
 
 async def test_a_client_that_answers_the_keep_alive_stays_connected():

@@ -11,7 +11,7 @@ import websockets
 
 from observer.simulator.faults import FaultRates, FaultRequest
 from observer.simulator.kis.wire import Registration
-from tests.simulator.simulator_client import APP_KEYS, at, control, records_until, request_text, running
+from tests.simulator.simulator_client import at, control, records_until, request_text, running
 from tests.waiting import DEADLINE_S, until_async
 
 FATES = ("sent", "doubtful", "broken")
@@ -293,13 +293,6 @@ async def test_a_client_that_reads_gets_a_burst_that_is_many_times_the_limit():
         assert client.simulator.counters().slow_consumers == 0
 
 
-async def test_a_client_that_does_not_answer_the_keep_alive_is_counted():
-    async with running(at(9), pingpong_interval_s=0.02) as client, client.stream() as socket:
-        async with asyncio.timeout(DEADLINE_S):
-            await socket.wait_closed()
-        assert client.simulator.counters().silent_clients == 1
-
-
 async def test_in_the_background_lines_are_cut_as_often_as_the_rate_says():
     async with running(at(9), fault_rates=FaultRates(stream_cuts_per_hour=60)) as client:
         async with client.stream() as socket:
@@ -308,16 +301,3 @@ async def test_in_the_background_lines_are_cut_as_often_as_the_rate_says():
                 await socket.wait_closed()
         await until_async(lambda: client.simulator.counters().drops >= 30)
         assert client.simulator.counters().connections_cut == 1
-
-
-async def test_each_app_key_has_its_own_session_with_its_own_registrations():
-    async with running(at(10), symbols=60) as client:
-        symbols = [instrument.symbol for instrument in client.simulator.market.instruments][:42]
-        async with client.stream() as first, client.stream() as second:
-            for app_key, socket in zip(APP_KEYS, (first, second), strict=True):
-                approval, codes = await client.approval(app_key), []
-                for symbol in symbols:
-                    await socket.send(request_text(approval, symbol))
-                    codes.append((await control(socket))["body"]["msg_cd"])
-                assert codes == ["OPSP0000"] * 41 + ["OPSP0008"]
-        assert client.simulator.counters().registrations == 82

@@ -63,24 +63,25 @@ class Changes:
 
     def on_change(self, name: str, previous: ProcessState, current: ProcessState, pid: int | None, reason: str) -> None:
         self.all.append(Change(name, previous, current, pid, reason))
-        self._event.set()
-        self._event = asyncio.Event()
+        self._wake()
 
     def on_crossing(self, crossing: Crossing) -> None:
         self.crossings.append(crossing)
+        self._wake()
+
+    def _wake(self) -> None:
+        """Each waits for an event of its own: one that stays set would let `until` turn without a pause."""
         self._event.set()
+        self._event = asyncio.Event()
 
     def states(self, name: str) -> list[ProcessState]:
         return [change.current for change in self.all if change.name == name]
 
-    def order_of(self, state: ProcessState) -> list[str]:
-        return [change.name for change in self.all if change.current is state]
-
-    async def until(self, name: str, state: ProcessState, count: int = 1) -> Change:
+    async def until(self, name: str, state: str, count: int = 1) -> Change:
         """The `count`-th time that the child came into the state."""
         async with asyncio.timeout(DEADLINE_S):
             while True:
-                found = [change for change in self.all if change.name == name and change.current is state]
+                found = [change for change in self.all if change.name == name and change.current == state]
                 if len(found) >= count:
                     return found[count - 1]
                 await self._event.wait()
@@ -145,6 +146,14 @@ async def supervised(folder: Path, children: Sequence[Child], limits: RestartLim
     leaders = {change.pid for change in changes.all if change.pid and change.name not in NO_CHILDREN}
     assert supervisor.zygote is None or (supervisor.zygote.pid is None and supervisor.zygote.fallbacks == 0)
     assert not [pid for pid in leaders if psutil.pid_exists(pid)]
+
+
+@contextlib.asynccontextmanager
+async def running(folder: Path, children: Sequence[Child], limits: RestartLimits = QUICK) -> AsyncIterator[Scene]:
+    """A supervisor whose children have all been started."""
+    async with supervised(folder, children, limits) as scene:
+        await scene.supervisor.start_all()
+        yield scene
 
 
 def quiet(folder: Path, name: str, code: str = LIVES, **changes: object) -> Child:

@@ -26,12 +26,12 @@ from bus.commands import (
 )
 from bus.control import ControlClient
 from observer.supervisor.instance import AlreadyRunningError
-from observer.supervisor.states import ProcessState
 from tests.supervisor.scenes import (
     IGNORES_SIGTERM,
     LIVES,
     kill,
     quiet,
+    running,
     speaker,
     supervised,
     supervisor_of,
@@ -67,13 +67,12 @@ async def test_a_command_that_takes_longer_than_a_second_is_reported_under_way_a
     monkeypatch.setattr("observer.supervisor.supervisor.ANSWER_WITHIN_S", 0.1)
 
     children = [quiet(tmp_path, "a", IGNORES_SIGTERM + LIVES, stop_grace_s=600.0)]
-    async with supervised(tmp_path, children) as scene:
-        await scene.supervisor.start_all()
+    async with running(tmp_path, children) as scene:
         await until_async(lambda: "ignores SIGTERM" in scene.log("a"))
         assert isinstance(await scene.client.request(Stop("a"), DEADLINE_S), UnderWay)
-        assert scene.changes.states("a")[-1] is ProcessState.STOPPING
+        assert scene.changes.states("a")[-1] == "STOPPING"
         kill(scene.pid("a"))
-        await scene.changes.until("a", ProcessState.STOPPED)
+        await scene.changes.until("a", "STOPPED")
 
 
 async def test_an_unknown_process_name_is_refused_with_the_existing_names(tmp_path):
@@ -85,10 +84,10 @@ async def test_an_unknown_process_name_is_refused_with_the_existing_names(tmp_pa
 async def test_a_shutdown_stops_everything(tmp_path):
     supervisor, changes = supervisor_of(tmp_path, [quiet(tmp_path, "a")])
     running = asyncio.create_task(supervisor.run_until(asyncio.Event()))
-    await changes.until("a", ProcessState.RUNNING)
+    await changes.until("a", "RUNNING")
     assert await _ask(tmp_path, Shutdown()) == UnderWay("stopping everything")
     await running
-    assert changes.states("a")[-1] is ProcessState.STOPPED
+    assert changes.states("a")[-1] == "STOPPED"
 
 
 async def _ask(folder, request):
@@ -101,11 +100,10 @@ async def _ask(folder, request):
 
 async def test_nothing_is_started_any_more_while_everything_is_being_stopped(tmp_path):
     children = [quiet(tmp_path, "a", IGNORES_SIGTERM + LIVES, stop_grace_s=0.5), quiet(tmp_path, "b", order=1)]
-    async with supervised(tmp_path, children) as scene:
-        await scene.supervisor.start_all()
+    async with running(tmp_path, children) as scene:
         await until_async(lambda: "ignores SIGTERM" in scene.log("a"))
         stopping = asyncio.create_task(scene.supervisor.stop_all())
-        await scene.changes.until("a", ProcessState.STOPPING)
+        await scene.changes.until("a", "STOPPING")
         reply = await scene.client.request(Start("b"), DEADLINE_S)
         assert isinstance(reply, Refused)
         assert reply.code == "shutting_down"
@@ -118,11 +116,11 @@ async def test_nothing_is_started_any_more_while_everything_is_being_stopped(tmp
 async def test_a_message_from_a_process_with_an_unknown_pid_is_refused(tmp_path, message):
     async with supervised(tmp_path, [speaker(tmp_path, "a", "unready")]) as scene:
         starting = asyncio.create_task(scene.supervisor.start("a"))
-        await scene.changes.until("a", ProcessState.STARTING)
+        await scene.changes.until("a", "STARTING")
         reply = await scene.client.request(message, DEADLINE_S)
         assert isinstance(reply, Refused)
         assert reply.code == "not_supervised"
-        assert scene.changes.states("a") == [ProcessState.STARTING]
+        assert scene.changes.states("a") == ["STARTING"]
         await scene.supervisor.stop("a")
         await starting
 
@@ -132,8 +130,7 @@ async def test_garbage_is_refused_and_changes_nothing(tmp_path):
 
     rng = Random(3)
     seeds = [msgspec.msgpack.encode(request) for request in (Stop("zz"), Restart("zz"), Heartbeat("zz", 9, 0.0, 1))]
-    async with supervised(tmp_path, [quiet(tmp_path, "a"), quiet(tmp_path, "b")]) as scene:
-        await scene.supervisor.start_all()
+    async with running(tmp_path, [quiet(tmp_path, "a"), quiet(tmp_path, "b")]) as scene:
         before = scene.pids(), len(scene.changes.all)
         socket = zmq.asyncio.Context.instance().socket(zmq.DEALER)
         socket.setsockopt(zmq.LINGER, 0)
@@ -156,10 +153,9 @@ def _garbage(rng, seeds):
 
 
 async def test_a_second_supervisor_is_refused_and_the_first_stays_reachable(tmp_path):
-    async with supervised(tmp_path, [quiet(tmp_path, "a")]) as scene:
-        await scene.supervisor.start_all()
+    async with running(tmp_path, [quiet(tmp_path, "a")]) as scene:
         second, _ = supervisor_of(tmp_path, [quiet(tmp_path, "a")])
         with pytest.raises(AlreadyRunningError, match=f"pid {os.getpid()}"):
             await second.run_until(asyncio.Event())
         assert isinstance(await scene.client.request(Status(), DEADLINE_S), StatusReply)
-        assert scene.changes.states("a") == [ProcessState.STARTING, ProcessState.RUNNING]
+        assert scene.changes.states("a") == ["STARTING", "RUNNING"]

@@ -7,8 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from observer.supervisor.states import ProcessState
-from tests.supervisor.scenes import LIVES, is_alive, quiet, supervised
+from tests.supervisor.scenes import LIVES, is_alive, quiet, running, supervised
 from tests.supervisor.supervising import start_supervisor
 from tests.waiting import until_async
 
@@ -43,7 +42,7 @@ async def test_children_without_a_lifeline_are_ended_by_the_next_supervisor(tmp_
     async with supervised(tmp_path, [quiet(tmp_path, "a")]) as scene:
         assert not any(is_alive(pid) for pid in pids)
         await scene.supervisor.start_all()
-        assert scene.changes.states("a")[-1] is ProcessState.RUNNING
+        assert scene.changes.states("a")[-1] == "RUNNING"
 
 
 def _is_up(scene, name):
@@ -54,8 +53,7 @@ async def test_a_lifeline_does_not_pass_its_writing_end_to_any_child(tmp_path):
     """An inherited lifeline would keep a dead supervisor alive for the other child."""
 
     code = f"import signal; print('up', flush=True)\n{LIVES}"  # an import opens files
-    async with supervised(tmp_path, [quiet(tmp_path, name, code) for name in "ab"]) as scene:
-        await scene.supervisor.start_all()
+    async with running(tmp_path, [quiet(tmp_path, name, code) for name in "ab"]) as scene:
         for name in "ab":
             await until_async(functools.partial(_is_up, scene, name))
             folder = Path(f"/proc/{scene.pid(name)}")

@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from observer.supervisor.containment import Leftover, end_leftovers
 from observer.supervisor.instance import AlreadyRunningError, InstanceLock
-from observer.supervisor.leftovers import Leftover, end_leftovers
 from observer.supervisor.pid_registry import PidRegistry, Registered, Registry
 from observer.supervisor.proc import ProcessId, boot_id, seen
 from tests.supervisor.scenes import ROOT, is_alive, quiet, supervisor_of

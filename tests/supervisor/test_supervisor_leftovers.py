@@ -16,17 +16,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.endpoints import BusError
-from observer.supervisor import cgroup as cgroup_module
 from observer.supervisor import mark as mark_module
 from observer.supervisor.cgroup import Cgroup, cgroup_for, recorded_cgroup
-from observer.supervisor.leftovers import end_leftovers, end_marked, left_over
+from observer.supervisor.containment import end_leftovers, end_marked, left_over
+from observer.supervisor.ending import end
 from observer.supervisor.mark import MARK_VARIABLE, Mark, end_own_system, folder_id, own_mark, parse_mark
 from observer.supervisor.pid_registry import PidRegistry
 from observer.supervisor.proc import ProcessId, ProcessSeen, scan, seen, signal_exactly
-from observer.supervisor.states import ProcessState
 from observer.supervisor.surroundings import ORPHAN
 from tests.privileges import in_a_fork
-from tests.supervisor.scenes import LIVES, Way, is_alive, kill, quiet, supervised, supervisor_of
+from tests.supervisor.scenes import LIVES, Way, is_alive, kill, quiet, running, supervised, supervisor_of
 from tests.supervisor.supervising import start_supervisor
 from tests.waiting import DEADLINE_S, until, until_async
 
@@ -145,30 +144,28 @@ async def test_a_daemon_without_its_notify_address_is_ended_with_the_system_and_
     monkeypatch.setattr("observer.supervisor.containment.cgroup_for", lambda _folder: None)
     code = f"{FORKS}\nimport os\nos.environ.pop('NOTIFY_SOCKET')\ndetach()"
 
-    async with supervised(tmp_path, [quiet(tmp_path, "a", code, restart="never")]) as scene:
-        await scene.supervisor.start_all()
+    async with running(tmp_path, [quiet(tmp_path, "a", code, restart="never")]) as scene:
         left = written(tmp_path, "a")
-        await scene.changes.until("a", ProcessState.EXITED)
+        await scene.changes.until("a", "EXITED")
         assert is_alive(left)
     assert not psutil.pid_exists(left)
     [report] = [change for change in scene.changes.all if change.name == ORPHAN]
-    assert (report.pid, report.current) == (left, ProcessState.STOPPED)
+    assert (report.pid, report.current) == (left, "STOPPED")
     assert report.reason.endswith("left over from this run: ended by SIGKILL")
 
 
 @needs_cgroups
 @pytest.mark.usefixtures("forked_first")
 async def test_a_control_group_ends_an_emptied_daemon_with_its_worker_and_is_removed_at_the_end(tmp_path):
-    async with supervised(tmp_path, [quiet(tmp_path, "a", LIVES_WITH_AN_EMPTIED_ONE)]) as scene:
-        await scene.supervisor.start_all()
+    async with running(tmp_path, [quiet(tmp_path, "a", LIVES_WITH_AN_EMPTIED_ONE)]) as scene:
         left = written(tmp_path, "a")
         path = Path(PidRegistry(tmp_path / "run").earlier().cgroup)
         assert Cgroup(path).pids() >= {scene.pid("a"), left}
         kill(scene.pid("a"))
-        again = await scene.changes.until("a", ProcessState.RUNNING, 2)
+        again = await scene.changes.until("a", "RUNNING", 2)
         assert again.pid is not None
         assert not is_alive(left)
-        [backoff] = [change for change in scene.changes.all if change.current is ProcessState.BACKOFF]
+        [backoff] = [change for change in scene.changes.all if change.current == "BACKOFF"]
         assert f"it left 1 that were killed: pid {left}" in backoff.reason
         assert scene.supervisor.status().orphans_ended == 1
         await until_async(lambda: (tmp_path / "a.log").read_text().count("\n") == 2, "the next one")
@@ -297,34 +294,29 @@ def test_the_control_groups_of_two_supervisors_of_one_folder_id_are_two(tmp_path
 
 
 @needs_cgroups
-def test_a_start_that_fails_leaves_no_control_group(tmp_path):
+async def test_a_start_that_fails_leaves_no_control_group(tmp_path):
     supervisor, _ = supervisor_of(tmp_path, [])
     (tmp_path / "run" / "control").mkdir()  # in the way of the socket
     probe = cgroup_for(str(own_mark(tmp_path)))
     assert probe is not None
     probe.remove()
 
-    async def run():
+    with pytest.raises(BusError):
         async with supervisor:
             pass
-
-    with pytest.raises(BusError):
-        asyncio.run(run())
     assert PidRegistry(tmp_path / "run").earlier().cgroup == ""
     assert not probe.path.with_name(f"observer-{own_mark(tmp_path / 'run')}").exists()
 
 
-def test_a_process_that_survives_its_control_group_s_kill_is_logged_and_not_waited_for(tmp_path, monkeypatch, caplog):
-    """A folder with the files of a group, which no kernel empties."""
-    monkeypatch.setattr(cgroup_module, "_KILLS_MAX", 3)
-    (tmp_path / "cgroup.procs").write_text("17\n")
-
-    async def run():
-        async with asyncio.timeout(DEADLINE_S):
-            return await Cgroup(tmp_path).kill_until_gone()
-
-    assert asyncio.run(run()) == set()
-    assert f"SIGKILL does not end [17] in {tmp_path}" in caplog.text
+async def test_a_process_that_survives_its_kill_is_logged_and_not_waited_for_longer_than_asked(caplog):
+    """One that no signal reaches, and that every look finds."""
+    hanging = ProcessSeen(ProcessId(os.getpid(), 1), 1, 17, "hangs")
+    kills = []
+    async with asyncio.timeout(DEADLINE_S):
+        found = await end(lambda: [hanging], within_s=0.05, end_group=lambda: kills.append("all"))
+    assert found == {hanging.identity: hanging}
+    assert kills
+    assert f"SIGKILL does not end [{hanging.pid}]" in caplog.text
 
 
 pids = st.integers(2, 12)
@@ -419,10 +411,9 @@ def test_a_recorded_control_group_of_another_name_is_not_used():
 def test_without_the_right_to_make_a_control_group_there_is_none_and_the_children_run(tmp_path):
     def work():
         async def run():
-            async with supervised(tmp_path, [quiet(tmp_path, "a")]) as scene:
-                await scene.supervisor.start_all()
+            async with running(tmp_path, [quiet(tmp_path, "a")]) as scene:
                 assert not scene.supervisor.status().is_contained
-                assert scene.changes.states("a")[-1] is ProcessState.RUNNING
+                assert scene.changes.states("a")[-1] == "RUNNING"
 
         Way.forked = False
         asyncio.run(run())

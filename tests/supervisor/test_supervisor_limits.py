@@ -23,9 +23,8 @@ from observer.supervisor.limits import (
     crossing_text,
 )
 from observer.supervisor.restarts import RestartLimits
-from observer.supervisor.states import ProcessState
 from observer.supervisor.watch import Figures, HostWatch, disk_bytes, is_disk, read_traffic, shown
-from tests.supervisor.scenes import LIVES, PYTHON, program, quiet, supervised, supervisor_of
+from tests.supervisor.scenes import LIVES, PYTHON, program, quiet, running, supervisor_of
 from tests.waiting import until_async
 
 LIMIT = 100.0
@@ -165,12 +164,11 @@ signal.pause()
 """
         argv = (*PYTHON, "-c", code, str(tmp_path / "again"))
         child = program(tmp_path, "a", argv, rss_bytes_max=60_000_000)
-        async with supervised(tmp_path, [child]) as scene:
-            await scene.supervisor.start_all()
-            change = await scene.changes.until("a", ProcessState.STOPPING)
+        async with running(tmp_path, [child]) as scene:
+            change = await scene.changes.until("a", "STOPPING")
             assert change.reason.startswith("uses ")
             assert change.reason.endswith(" MB of memory, more than its 60 MB")
-            await scene.changes.until("a", ProcessState.RUNNING, 2)
+            await scene.changes.until("a", "RUNNING", 2)
             assert scene.log("a") == "in order\n"
             [status] = scene.supervisor.status().processes
             assert status.restarts == 1
@@ -180,16 +178,15 @@ signal.pause()
 
 
 async def test_a_child_that_always_uses_too_much_memory_is_given_up(tmp_path):
-    async with supervised(tmp_path, [quiet(tmp_path, "a", LIVES, rss_bytes_max=1)]) as scene:
-        await scene.supervisor.start_all()
+    async with running(tmp_path, [quiet(tmp_path, "a", LIVES, rss_bytes_max=1)]) as scene:
         heavy = Figures(cpu_percent=0.0, rss_bytes=2, open_files=0, threads=0)
         monitor = scene.supervisor._monitors["a"]
         for life in range(1, 5):
-            await scene.changes.until("a", ProcessState.RUNNING, life)
+            await scene.changes.until("a", "RUNNING", life)
             for _ in range(3):
                 monitor.weigh(heavy)
-            await scene.changes.until("a", ProcessState.STOPPING, life)
-        change = await scene.changes.until("a", ProcessState.FATAL)
+            await scene.changes.until("a", "STOPPING", life)
+        change = await scene.changes.until("a", "FATAL")
         assert "ended 4 times" in change.reason
 
 
@@ -199,13 +196,12 @@ def test_an_essential_child_that_uses_too_much_memory_is_reported_and_goes_on_un
     async def run(recovered_s):
         child = quiet(tmp_path, "a", LIVES, rss_bytes_max=1, is_essential=True)
         limits = RestartLimits(recovered_s=recovered_s)
-        async with supervised(tmp_path, [child], limits=limits) as scene:
-            await scene.supervisor.start_all()
+        async with running(tmp_path, [child], limits=limits) as scene:
             monitor = scene.supervisor._monitors["a"]
             for _ in range(20):
                 monitor.weigh(Figures(cpu_percent=0.0, rss_bytes=2, open_files=0, threads=0))
             await scene.supervisor.restart("a")
-            return [change.reason for change in scene.changes.all if change.current is not ProcessState.STOPPED]
+            return [change.reason for change in scene.changes.all if change.current != "STOPPED"]
 
     young = asyncio.run(run(recovered_s=600.0))
     assert [reason for reason in young if "memory" in reason] == [
@@ -215,8 +211,7 @@ def test_an_essential_child_that_uses_too_much_memory_is_reported_and_goes_on_un
 
 
 async def test_a_passing_peak_is_forgiven(tmp_path):
-    async with supervised(tmp_path, [quiet(tmp_path, "a", LIVES, rss_bytes_max=10**9)]) as scene:
-        await scene.supervisor.start_all()
+    async with running(tmp_path, [quiet(tmp_path, "a", LIVES, rss_bytes_max=10**9)]) as scene:
         monitor = scene.supervisor._monitors["a"]
         for rss_bytes in (2 * 10**9, 2 * 10**9, 10**8):
             monitor.weigh(Figures(cpu_percent=0.0, rss_bytes=rss_bytes, open_files=0, threads=0))
@@ -226,18 +221,16 @@ async def test_a_passing_peak_is_forgiven(tmp_path):
 
 async def test_a_final_exit_status_is_not_tried_again(tmp_path):
     argv = (sys.executable, "-S", "-E", "-c", "raise SystemExit(2)")
-    async with supervised(tmp_path, [program(tmp_path, "a", argv, final_exits=frozenset({2}))]) as scene:
-        await scene.supervisor.start_all()
-        change = await scene.changes.until("a", ProcessState.FATAL)
+    async with running(tmp_path, [program(tmp_path, "a", argv, final_exits=frozenset({2}))]) as scene:
+        change = await scene.changes.until("a", "FATAL")
         assert change.reason == "exit 2, which another start does not change"
-        assert scene.changes.states("a").count(ProcessState.STARTING) == 1
+        assert scene.changes.states("a").count("STARTING") == 1
 
 
 async def test_other_exit_statuses_are_tried_again(tmp_path):
     argv = (sys.executable, "-S", "-E", "-c", "raise SystemExit(3)")
-    async with supervised(tmp_path, [program(tmp_path, "a", argv, final_exits=frozenset({2}))]) as scene:
-        await scene.supervisor.start_all()
-        await scene.changes.until("a", ProcessState.STARTING, 2)
+    async with running(tmp_path, [program(tmp_path, "a", argv, final_exits=frozenset({2}))]) as scene:
+        await scene.changes.until("a", "STARTING", 2)
 
 
 def test_a_disk_that_is_made_of_others_or_of_a_file_is_not_counted_beside_them(tmp_path):

@@ -23,7 +23,6 @@ from observer.supervisor.notify import (
     child_environment,
     parse_notification,
 )
-from observer.supervisor.states import ProcessState
 from tests.supervisor.scenes import LIVES, PYTHON, program, supervised
 from tests.waiting import until_async
 
@@ -150,7 +149,7 @@ async def test_systemd_notify_makes_a_child_ready_and_sets_its_status(tmp_path):
     script = "systemd-notify --ready --status='warm and well'; echo heard; exec sleep 600"
     child = program(tmp_path, "a", ("sh", "-c", script), expects_ready=True)
     async with started(tmp_path, child) as scene:
-        change = await scene.changes.until("a", ProcessState.RUNNING)
+        change = await scene.changes.until("a", "RUNNING")
         assert change.reason == "ready"
         assert scene.supervisor.status().processes[0].says == "warm and well"
         await until_async(lambda: "heard" in scene.log("a"), "the end of systemd-notify")
@@ -159,7 +158,7 @@ async def test_systemd_notify_makes_a_child_ready_and_sets_its_status(tmp_path):
 async def test_a_child_that_never_reports_ready_is_not_ready(tmp_path):
     child = sayer(tmp_path, f"say('STATUS=thinking')\n{LIVES}", ready_deadline_s=0.3)
     async with started(tmp_path, child) as scene:
-        change = await scene.changes.until("a", ProcessState.STOPPING)
+        change = await scene.changes.until("a", "STOPPING")
         assert change.reason == "not ready within 0.3 s"
 
 
@@ -172,9 +171,9 @@ for _ in range(10): say("WATCHDOG=1"); time.sleep(0.1)
 print("fell silent", flush=True)
 {LIVES}"""
         async with started(tmp_path, sayer(tmp_path, code, heartbeat_limit_s=2.0)) as scene:
-            await scene.changes.until("a", ProcessState.RUNNING)
+            await scene.changes.until("a", "RUNNING")
             await until_async(lambda: scene.supervisor.status().processes[0].heartbeat_age_s is not None)
-            change = await scene.changes.until("a", ProcessState.STOPPING)
+            change = await scene.changes.until("a", "STOPPING")
             assert "no heartbeat" in change.reason
             assert "fell silent" in scene.log("a")
 
@@ -191,15 +190,15 @@ say("STOPPING=1")
 signal.sigwait({signal.SIGUSR2})
 """
         async with started(tmp_path, sayer(tmp_path, code, restart="on_failure")) as scene:
-            await scene.changes.until("a", ProcessState.STOPPING)
+            await scene.changes.until("a", "STOPPING")
             os.kill(scene.pid("a"), signal.SIGUSR2)
-            change = await scene.changes.until("a", ProcessState.EXITED)
+            change = await scene.changes.until("a", "EXITED")
             assert change.reason == "exit 0"
             assert scene.changes.states("a") == [
-                ProcessState.STARTING,
-                ProcessState.RUNNING,
-                ProcessState.STOPPING,
-                ProcessState.EXITED,
+                "STARTING",
+                "RUNNING",
+                "STOPPING",
+                "EXITED",
             ]
 
     asyncio.run(run())
@@ -207,7 +206,7 @@ signal.sigwait({signal.SIGUSR2})
 
 async def test_the_status_text_of_a_child_ends_with_its_run(tmp_path):
     async with started(tmp_path, sayer(tmp_path, f"say('READY=1\\nSTATUS=busy')\n{LIVES}")) as scene:
-        await scene.changes.until("a", ProcessState.RUNNING)
+        await scene.changes.until("a", "RUNNING")
         await until_async(lambda: scene.supervisor.status().processes[0].says == "busy")
         await scene.supervisor.stop("a")
         assert scene.supervisor.status().processes[0].says is None

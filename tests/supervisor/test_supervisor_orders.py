@@ -14,7 +14,7 @@ from bus.commands import Done, Pin, Refused, Reload, ReloadReply, RunJob, SetLog
 from observer.supervisor.child import Child
 from observer.supervisor.reload import AT_REST, plan_reload
 from observer.supervisor.states import ProcessState
-from tests.supervisor.scenes import kill, quiet, speaker, supervised, supervisor_of
+from tests.supervisor.scenes import kill, quiet, running, speaker, supervised, supervisor_of
 from tests.waiting import DEADLINE_S
 
 DEBUG = SetLogLevel("a", "DEBUG")
@@ -24,8 +24,7 @@ DEBUG = SetLogLevel("a", "DEBUG")
 
 
 async def test_an_order_reaches_the_process_and_its_answer_comes_back(tmp_path):
-    async with supervised(tmp_path, [speaker(tmp_path, "a", "worker"), speaker(tmp_path, "b", "worker")]) as scene:
-        await scene.supervisor.start_all()
+    async with running(tmp_path, [speaker(tmp_path, "a", "worker"), speaker(tmp_path, "b", "worker")]) as scene:
         assert await scene.supervisor.order("a", DEBUG) == Done("a", "logs from DEBUG on, until it ends")
         assert await scene.supervisor.order("b", RunJob("sweep")) == Refused(
             "unknown_job", "b has no job 'sweep'; it has none"
@@ -33,18 +32,16 @@ async def test_an_order_reaches_the_process_and_its_answer_comes_back(tmp_path):
 
 
 async def test_an_order_goes_to_the_current_run_of_a_process(tmp_path):
-    async with supervised(tmp_path, [speaker(tmp_path, "a", "worker")]) as scene:
-        await scene.supervisor.start_all()
+    async with running(tmp_path, [speaker(tmp_path, "a", "worker")]) as scene:
         kill(scene.pid("a"))
-        await scene.changes.until("a", ProcessState.RUNNING, 2)
+        await scene.changes.until("a", "RUNNING", 2)
         assert isinstance(await scene.supervisor.order("a", DEBUG), Done)
 
 
 async def test_an_order_that_takes_long_is_reported_under_way(tmp_path, monkeypatch):
     monkeypatch.setattr("observer.supervisor.supervisor.ANSWER_WITHIN_S", 0.1)
 
-    async with supervised(tmp_path, [speaker(tmp_path, "a", "slow")]) as scene:
-        await scene.supervisor.start_all()
+    async with running(tmp_path, [speaker(tmp_path, "a", "slow")]) as scene:
         assert isinstance(await scene.supervisor.order("a", DEBUG), UnderWay)
 
 
@@ -89,19 +86,17 @@ async def reload(scene, children, *, dry_run=False):
 
 async def test_a_reload_restarts_only_the_changed_processes(tmp_path):
     a, b = quiet(tmp_path, "a"), quiet(tmp_path, "b", order=1)
-    async with supervised(tmp_path, [a, b]) as scene:
-        await scene.supervisor.start_all()
+    async with running(tmp_path, [a, b]) as scene:
         before = scene.pids()
         assert await reload(scene, [revised(a), b]) == ReloadReply(["a"], [], [], [], "done")
         assert scene.pid("a") != before["a"]
-        assert scene.changes.states("b") == [ProcessState.STARTING, ProcessState.RUNNING]
+        assert scene.changes.states("b") == ["STARTING", "RUNNING"]
         assert await reload(scene, [revised(a), b]) == ReloadReply([], [], [], [], "done")
 
 
 async def test_a_dry_run_returns_the_plan_and_changes_nothing(tmp_path):
     a, b = quiet(tmp_path, "a"), quiet(tmp_path, "b")
-    async with supervised(tmp_path, [a, b]) as scene:
-        await scene.supervisor.start_all()
+    async with running(tmp_path, [a, b]) as scene:
         before = scene.pids(), len(scene.changes.all)
         reported = await reload(scene, [revised(a), quiet(tmp_path, "c")], dry_run=True)
         assert reported == ReloadReply(["a"], ["c"], ["b"], [], "dry_run")
@@ -110,11 +105,10 @@ async def test_a_dry_run_returns_the_plan_and_changes_nothing(tmp_path):
 
 async def test_a_reload_starts_a_new_process_in_its_order_and_stops_and_forgets_a_removed_one(tmp_path):
     a, c = quiet(tmp_path, "a"), quiet(tmp_path, "c", order=2)
-    async with supervised(tmp_path, [a, c]) as scene:
-        await scene.supervisor.start_all()
+    async with running(tmp_path, [a, c]) as scene:
         b = quiet(tmp_path, "b", order=1)
         assert await reload(scene, [a, b]) == ReloadReply([], ["b"], ["c"], [], "done")
-        assert scene.changes.states("c")[-1] is ProcessState.STOPPED
+        assert scene.changes.states("c")[-1] == "STOPPED"
         assert list(scene.pids()) == ["a", "b"]
         await reload(scene, [a, b, c])
         assert list(scene.pids()) == ["a", "b", "c"]
@@ -123,41 +117,37 @@ async def test_a_reload_starts_a_new_process_in_its_order_and_stops_and_forgets_
 
 async def test_a_stopped_process_stays_stopped_and_changes_with_its_next_start(tmp_path):
     a = quiet(tmp_path, "a")
-    async with supervised(tmp_path, [a]) as scene:
-        await scene.supervisor.start_all()
+    async with running(tmp_path, [a]) as scene:
         await scene.supervisor.stop("a")
         second = quiet(tmp_path, "a", "print('second', flush=True)", restart="never")
         assert await reload(scene, [second]) == ReloadReply([], [], [], ["a"], "done")
-        assert scene.changes.states("a")[-1] is ProcessState.STOPPED
+        assert scene.changes.states("a")[-1] == "STOPPED"
         await scene.supervisor.start("a")
-        await scene.changes.until("a", ProcessState.EXITED)
+        await scene.changes.until("a", "EXITED")
         assert "second" in scene.log("a")
 
 
 async def test_a_process_that_was_given_up_is_started_again_when_it_changed(tmp_path):
     broken = quiet(tmp_path, "a", "raise SystemExit(1)", restart="never")
-    async with supervised(tmp_path, [broken]) as scene:
-        await scene.supervisor.start_all()
-        await scene.changes.until("a", ProcessState.FATAL)
+    async with running(tmp_path, [broken]) as scene:
+        await scene.changes.until("a", "FATAL")
         assert (await reload(scene, [quiet(tmp_path, "a")])).restarted == ["a"]
-        assert scene.changes.states("a")[-1] is ProcessState.RUNNING
+        assert scene.changes.states("a")[-1] == "RUNNING"
 
 
 async def test_a_process_that_fails_to_restart_is_named(tmp_path):
     a, b = quiet(tmp_path, "a"), quiet(tmp_path, "b")
-    async with supervised(tmp_path, [a, b]) as scene:
-        await scene.supervisor.start_all()
+    async with running(tmp_path, [a, b]) as scene:
         reported = await reload(scene, [revised(a, argv=("/nowhere/at/all",)), revised(b)])
         assert (reported.restarted, reported.failed, reported.progress) == (["a", "b"], ["a"], "done")
-        assert scene.changes.states("b")[-1] is ProcessState.RUNNING
+        assert scene.changes.states("b")[-1] == "RUNNING"
 
 
 async def test_a_reload_that_takes_long_is_under_way_and_another_is_refused_meanwhile(tmp_path, monkeypatch):
     monkeypatch.setattr("observer.supervisor.supervisor.ANSWER_WITHIN_S", 0.1)
 
     a = speaker(tmp_path, "a")
-    async with supervised(tmp_path, [a]) as scene:
-        await scene.supervisor.start_all()
+    async with running(tmp_path, [a]) as scene:
         unready = revised(speaker(tmp_path, "a", "unready"))
         first = await scene.supervisor.reload([unready], dry_run=False)
         assert isinstance(first, ReloadReply)
@@ -185,7 +175,7 @@ async def test_a_supervisor_goes_on_running_when_a_child_is_taken_away(tmp_path)
     assert not running.done()
     stopping.set()
     await running
-    assert changes.states("a")[-1] is ProcessState.STOPPED
+    assert changes.states("a")[-1] == "STOPPED"
 
 
 # --- what a reload changes, without processes ----------------------------------------------------------------

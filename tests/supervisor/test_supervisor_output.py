@@ -12,7 +12,7 @@ import pytest
 from observer.supervisor import output
 from observer.supervisor.output import open_log, rotate
 from observer.supervisor.surroundings import SUPERVISOR
-from tests.supervisor.scenes import LIVES, log_files, quiet, supervised
+from tests.supervisor.scenes import LIVES, log_files, quiet, running
 from tests.waiting import until_async
 
 MAX_BYTES = 200_000
@@ -129,8 +129,7 @@ def test_kept_logs_are_their_owners_alone(tmp_path):
 
 async def test_a_childs_output_is_a_file_so_it_never_waits_for_us(tmp_path):
     code = "import os, stat; print([stat.S_ISREG(os.fstat(fd).st_mode) for fd in (1, 2)], flush=True)"
-    async with supervised(tmp_path, [quiet(tmp_path, "a", code, restart="never")]) as scene:
-        await scene.supervisor.start_all()
+    async with running(tmp_path, [quiet(tmp_path, "a", code, restart="never")]) as scene:
         await until_async(lambda: scene.log("a") == "[True, True]\n")
 
 
@@ -139,8 +138,7 @@ async def test_the_supervisor_rotates_the_logs_of_its_children(tmp_path, monkeyp
 
     code = f"print('x' * 300_000, flush=True)\n{LIVES}"
     child = quiet(tmp_path, "a", code, log_bytes_max=MAX_BYTES, logs_kept=2)
-    async with supervised(tmp_path, [child]) as scene:
-        await scene.supervisor.start_all()
+    async with running(tmp_path, [child]):
         await until_async((tmp_path / "a.log.1").exists, "a rotation")
     assert b"".join(log_files(tmp_path / "a.log")) == b"x" * 300_000 + b"\n"
 
@@ -149,8 +147,7 @@ async def test_a_log_that_cannot_be_rotated_is_complained_of_once_and_tried_agai
     filled(tmp_path / "a.log", 2 * MAX_BYTES)
     (tmp_path / "a.log.new").mkdir()
     child = quiet(tmp_path, "a", log_bytes_max=MAX_BYTES, logs_kept=2)
-    async with supervised(tmp_path, [child]) as scene:
-        await scene.supervisor.start_all()
+    async with running(tmp_path, [child]) as scene:
         await until_async(lambda: "cannot rotate" in caplog.text)
         monitor_loop = scene.supervisor._monitor_loop
         (tmp_path / "a.log.new").rmdir()

@@ -9,10 +9,11 @@ import psutil
 import pytest
 
 from observer.base.environment import withhold
-from observer.supervisor.group import members
+from observer.supervisor.lifeline import Lifeline
 from observer.supervisor.orphans import adopting
 from observer.supervisor.pid_registry import PidRegistry
-from observer.supervisor.process import Lifeline, RunningProcess, exit_text
+from observer.supervisor.proc import scan
+from observer.supervisor.process import RunningProcess, exit_text
 from observer.supervisor.watch import Watch, is_hung
 from observer.supervisor.zygote import Zygote
 from tests.supervisor.scenes import IGNORES_SIGTERM, LIVES, Way, is_alive, kill, program, quiet
@@ -58,8 +59,9 @@ async def log_says(child, text):
 
 async def family(child, process, size):
     """Wait until its session has so many members, and return their pids."""
-    await until_async(lambda: len(members([process.pid])[process.pid]) == size, f"{size} processes")
-    return [member.pid for member in members([process.pid])[process.pid]]
+    members = lambda: [each.pid for each in scan().values() if each.session == process.pid]  # noqa: E731 - read twice
+    await until_async(lambda: len(members()) == size, f"{size} processes")
+    return members()
 
 
 async def test_a_child_leads_a_session_and_a_group_of_its_own(tmp_path):
@@ -196,10 +198,11 @@ async def test_figures_cover_a_child_and_its_own_children(tmp_path):
     async with living(child) as process:
         await family(child, process, 2)
         watch = Watch()
-        assert watch.sample([process.pid])[process.pid].cpu_percent == 0.0
+        sampled = lambda: watch.sample(scan().values(), [process.pid])[process.pid]  # noqa: E731 - read thrice
+        assert sampled().cpu_percent == 0.0
         alone_bytes = psutil.Process(process.pid).memory_info().rss
-        await until_async(lambda: watch.sample([process.pid])[process.pid].cpu_percent > 5.0, "computing")
-        figures = watch.sample([process.pid])[process.pid]
+        await until_async(lambda: sampled().cpu_percent > 5.0, "computing")
+        figures = sampled()
         assert figures.rss_bytes > alone_bytes
         assert figures.threads == 2
         assert figures.open_files >= 6
@@ -208,7 +211,7 @@ async def test_figures_cover_a_child_and_its_own_children(tmp_path):
 async def test_an_ended_process_has_no_figures(tmp_path):
     async with living(quiet(tmp_path, "a")) as process:
         await process.stop(GRACE_S)
-        assert Watch().sample([process.pid]) == {}
+        assert Watch().sample(scan().values(), [process.pid]) == {}
 
 
 @pytest.mark.parametrize(

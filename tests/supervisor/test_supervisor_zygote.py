@@ -10,10 +10,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from observer.supervisor.lifeline import Lifeline
 from observer.supervisor.orphans import adopting
 from observer.supervisor.pid_registry import PidRegistry
-from observer.supervisor.process import Lifeline, RunningProcess
-from observer.supervisor.states import ProcessState
+from observer.supervisor.process import RunningProcess
 from observer.supervisor.surroundings import ZYGOTE
 from observer.supervisor.zygote import Zygote, code_stamp
 from observer.system.processes import PRELOADED
@@ -27,7 +27,7 @@ from tests.supervisor.scenes import (
     kill,
     program,
     quiet,
-    supervised,
+    running,
     supervisor_of,
 )
 from tests.waiting import DEADLINE_S, until_async
@@ -83,8 +83,7 @@ async def test_a_worker_has_the_modules_of_the_zygote_and_its_own_arguments_envi
 
 
 async def test_a_worker_shows_its_own_command_line(tmp_path):
-    async with supervised(tmp_path, [quiet(tmp_path, "a")]) as scene:
-        await scene.supervisor.start_all()
+    async with running(tmp_path, [quiet(tmp_path, "a")]) as scene:
         shown = " ".join(psutil.Process(scene.pid("a")).cmdline())
         expected = f"{sys.executable} -P -m {CODE} {LIVES}"
         assert expected.startswith(shown)
@@ -92,8 +91,7 @@ async def test_a_worker_shows_its_own_command_line(tmp_path):
 
 
 async def test_a_worker_holds_no_descriptor_but_its_output_and_the_lifeline(tmp_path):
-    async with supervised(tmp_path, [quiet(tmp_path, "a")]) as scene:
-        await scene.supervisor.start_all()
+    async with running(tmp_path, [quiet(tmp_path, "a")]) as scene:
         folder, log = Path(f"/proc/{scene.pid('a')}/fd"), str(tmp_path / "a.log")
         expected = sorted(["/dev/null", log, log, "pipe"])
         await until_async(lambda: sorted(str(fd.readlink()).split(":")[0] for fd in folder.iterdir()) == expected)
@@ -108,8 +106,7 @@ async def test_a_zygote_runs_only_its_own_workers(tmp_path):
 async def test_when_the_zygote_is_killed_the_workers_live_on_and_the_next_one_comes_from_a_fresh_zygote(
     tmp_path,
 ):
-    async with supervised(tmp_path, [quiet(tmp_path, name) for name in "ab"]) as scene:
-        await scene.supervisor.start_all()
+    async with running(tmp_path, [quiet(tmp_path, name) for name in "ab"]) as scene:
         pids, zygote = scene.pids(), zygote_in(scene)
         first = zygote.pid
         assert first is not None
@@ -118,7 +115,7 @@ async def test_when_the_zygote_is_killed_the_workers_live_on_and_the_next_one_co
         fresh = zygote.pid
         assert scene.pids() == pids
         kill(scene.pid("a"))
-        await scene.changes.until("a", ProcessState.RUNNING, 2)
+        await scene.changes.until("a", "RUNNING", 2)
         assert (zygote.pid, zygote.fallbacks, scene.pid("b")) == (fresh, 0, pids["b"])
 
 
@@ -147,7 +144,7 @@ async def test_each_failure_of_the_zygote_is_counted_and_reported(tmp_path, monk
     supervisor, changes = supervisor_of(tmp_path, [quiet(tmp_path, "a")])
     stopping = asyncio.Event()
     running = asyncio.create_task(supervisor.run_until(stopping))
-    await changes.until("a", ProcessState.RUNNING)
+    await changes.until("a", "RUNNING")
     assert supervisor.status().zygote_fallbacks == 1
     reasons = [change.reason for change in changes.all if change.name == ZYGOTE]
     assert any("starts without it" in reason for reason in reasons)

@@ -17,7 +17,7 @@ from bus.commands import Heartbeat, Ready, Request
 from bus.control import ControlServer
 from bus.endpoints import Endpoints
 from bus.segments import published_by_stream
-from observer.system.worker import LIFELINE_VARIABLE
+from observer.supervisor.lifeline import LIFELINE_VARIABLE
 from tests.folders import short_folder
 from tests.system.program import NAME
 from tests.waiting import DEADLINE_S, until_async

@@ -36,14 +36,15 @@ from observer.base.local_time import local_ns
 from observer.brokers.accounts.clients import Brokers, ClientSettings, capacity_of
 from observer.brokers.accounts.failover import StreamOutages
 from observer.brokers.accounts.health import Health, HealthDecision
+from observer.brokers.accounts.health_file import HealthFile
 from observer.brokers.accounts.keys import read_keys
 from observer.brokers.accounts.pool import parse_pool
-from observer.brokers.accounts.shared_file import HealthFile
 from observer.collection import decisions
 from observer.collection.earlier import began, earlier_days
 from observer.reference.listings.model import ETF_GROUP, ETN_GROUP, Listing
 from observer.reference.universe.builder import UniverseBuilder
 from observer.reference.universe.eligibility import UniverseDay, build, history_of
+from observer.reference.universe.parts import UniverseParts
 from observer.reference.universe.settings import UniverseVenues
 from observer.selection.overflow import OverflowWatch, rates_of
 from observer.selection.pins import PinRequest
@@ -184,12 +185,12 @@ def universe(settings):
     day = UniverseDay("kis", "kr_stocks", DAY.isoformat(), "2026-11-17", 7)
     built = build(listings, {"S0": history_of([bar], "2026-11-17")}, day, settings)
     nothing = cast("Any", None)  # the time of the build needs no other part of the builder
-    builder = UniverseBuilder(
+    parts = UniverseParts(
         provider="kis", settings=settings, venues=UniverseVenues(), today=nothing, folder=nothing, clock=nothing,
         producer=nothing, history=nothing, quotes=nothing, listed=nothing, trading=nothing, reader=nothing,
         bring_listings=nothing, settled=nothing, alerts=nothing,
     )  # fmt: skip
-    return [each.symbol for each in built.members], len(built.warnings), builder.begins_ns(PLAN)
+    return [each.symbol for each in built.members], len(built.warnings), UniverseBuilder(parts).begins_ns(PLAN)
 
 
 def earlier_snapshots():

@@ -6,7 +6,9 @@ from contextlib import contextmanager
 from typing import Final
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
+
+from tests.waiting import DEADLINE_S
 
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 OPTIONS: Final = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking")
@@ -23,7 +25,8 @@ def program() -> str:
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """A headless browser; ends with the block."""
+    """A headless browser; ends with the block. What a test expects of a page has our one deadline."""
+    expect.set_options(timeout=1_000 * DEADLINE_S)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program(), args=list(OPTIONS))
         try:

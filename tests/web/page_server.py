@@ -39,6 +39,7 @@ class PageServer:
         self.port = 0
         self._keys_made = 0
         self._state: bytes | None = None
+        self._is_repeating = True
         self._changed: asyncio.Event | None = None
         self._is_over = False
         self._is_refusing = False
@@ -53,16 +54,22 @@ class PageServer:
     def push(self, state: State) -> None:
         """Sends this state to all open feeds, and to each that opens."""
         self._is_refusing = False
+        self._is_repeating = True
         self._set(msgspec.json.encode(state))
+
+    def push_once(self, state: State) -> None:
+        """Sends this state to all open feeds, and to each that opens; none gets it again. Connections stay open."""
+        self._is_repeating = False
+        self._set(msgspec.json.encode(state))
+
+    def silence(self) -> None:
+        """No feed gets anything from now on; connections stay open."""
+        self._set(None)
 
     def forget_orders(self) -> None:
         """Orders and keys are those from now on."""
         self.orders.clear()
         self.keys.clear()
-
-    def silence(self) -> None:
-        """No feed gets anything from now on; connections stay open."""
-        self._set(None)
 
     def refuse_feeds(self) -> None:
         """Ends all feeds, and refuses each that opens, until the next `push`; returns when one was refused."""
@@ -93,7 +100,7 @@ class PageServer:
                 if self._state is not None:
                     await response.write(b"event: state\ndata: " + self._state + b"\n\n")
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(changed.wait(), HEARTBEAT_S)
+                    await asyncio.wait_for(changed.wait(), HEARTBEAT_S if self._is_repeating else None)
         return response
 
     async def _file(self, request: web.Request) -> web.StreamResponse:

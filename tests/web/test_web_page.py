@@ -1,6 +1,7 @@
 """The page in a real Chromium: each part shows its figures, old figures look old, orders are confirmed and sent."""
 
 import re
+from contextlib import closing
 from typing import Final
 
 import msgspec
@@ -32,7 +33,6 @@ def server():
 def tab(browser, server):
     """One tab for all tests, with the page."""
     found = browser.new_page(viewport={"width": 1280, "height": 1600})
-    found.set_default_timeout(20_000)
     server.push(full_operation())
     found.goto(server.address)
     yield found
@@ -182,19 +182,26 @@ def test_a_name_from_outside_stays_text(opened, server):
         assert "<img src=x" in text_of(opened, part)
 
 
-def test_the_page_is_grey_within_5_s_after_its_feed_stopped_and_recovers_by_itself(opened, server):
-    server.silence()
-    stopped = opened.evaluate("performance.now()")
-    expect(opened.locator("body")).to_have_attribute("data-feed", "stopped")
-    assert opened.evaluate("performance.now()") - stopped < 5_000
-    assert re.search(r"No news since \d\d:\d\d:\d\d [A-Z]{2,4}", opened.locator("#no-news").inner_text())
-    assert opened.title() == "No news · Observer"
-    assert opened.locator("#level-word").inner_text() == "Unknown"
-    assert "grayscale(1)" in opened.eval_on_selector("#parts", "part => getComputedStyle(part).filter")
-    server.refuse_feeds()  # an answer after which a browser does not ask again by itself
-    server.push(full_operation())
-    expect(opened.locator("body")).to_have_attribute("data-feed", "live")
-    assert not opened.locator("#no-news").is_visible()
+def test_the_page_is_grey_within_5_s_after_its_feed_stopped_and_recovers_by_itself(browser, server):
+    """The page's clock is moved by the test: a busy machine's timers are late."""
+    with closing(browser.new_page()) as page:
+        page.clock.install()
+        server.push(full_operation())
+        page.goto(server.address)
+        last = msgspec.structs.replace(full_operation(), headline="the last state")
+        server.push_once(last)
+        expect(page.locator("#headline-text")).to_have_text(last.headline)
+        server.silence()  # nothing is on its way
+        page.clock.run_for(5_000)
+        assert page.locator("body").get_attribute("data-feed") == "stopped"
+        assert re.search(r"No news since \d\d:\d\d:\d\d [A-Z]{2,4}", page.locator("#no-news").inner_text())
+        assert page.title() == "No news · Observer"
+        assert page.locator("#level-word").inner_text() == "Unknown"
+        assert "grayscale(1)" in page.eval_on_selector("#parts", "part => getComputedStyle(part).filter")
+        server.refuse_feeds()  # an answer after which a browser does not ask again by itself
+        server.push(full_operation())
+        expect(page.locator("body")).to_have_attribute("data-feed", "live")
+        assert not page.locator("#no-news").is_visible()
 
 
 def test_an_order_is_confirmed_sent_with_the_token_and_its_outcome_shown(opened, server):

@@ -6,7 +6,6 @@ import msgspec
 import pytest
 from playwright.sync_api import expect
 
-from tests.waiting import DEADLINE_S
 from tests.web.page_axe import CONTRAST_MIN, heat_contrasts, violations
 from tests.web.page_browser import chromium
 from tests.web.page_parts import PAST_DAY, universe
@@ -19,8 +18,18 @@ Theme = Literal["light", "dark"]
 
 SIZES: Final = {"phone": (360, 800), "desktop": (1280, 800)}
 THEMES: Final[tuple[Theme, ...]] = ("light", "dark")
-BLOCKS: Final = 5
-UPDATES: Final = 30
+UPDATES: Final = 10
+TILES: Final = 400
+COUNT_CHANGES: Final = """() => {
+  window.made = 0;
+  window.changes = 0;
+  new MutationObserver((records) => {
+    window.changes += records.length;
+    for (const each of records) {
+      window.made += [...each.addedNodes].filter((node) => node.nodeType === Node.ELEMENT_NODE).length;
+    }
+  }).observe(document.body, { subtree: true, childList: true, attributes: true, characterData: true });
+}"""
 SITUATIONS: Final = ("night", "full", "down", "past", "grey", "order")
 
 
@@ -52,7 +61,7 @@ def bring_about(situation, page, server):
     expect(page.locator("#headline-text")).to_have_text(headline)
     if situation == "grey":
         server.silence()
-        expect(page.locator("body")).to_have_attribute("data-feed", "stopped", timeout=1_000 * DEADLINE_S)
+        expect(page.locator("body")).to_have_attribute("data-feed", "stopped")
     if situation == "order":
         page.get_by_role("button", name="Silence process_fatal:track-b").click()
         expect(page.get_by_role("dialog")).to_be_visible()
@@ -95,26 +104,18 @@ def test_nothing_scrolls_the_page_sideways(situation, page, server):
     assert all(more <= 0 for more in wide.values()), wide
 
 
-def test_an_update_of_400_tiles_and_41_slots_costs_less_than_10_ms_of_scripts(page, server):
-    """Measured by the browser, scripts of the test included. The best block counts: others share the cores."""
+def test_an_update_of_400_tiles_and_41_slots_changes_texts_and_makes_no_element(page, server):
+    """What an update costs, counted: a time would be the machine's."""
     page.set_viewport_size({"width": 1280, "height": 1400})
     bring_about("full", page, server)
-    session = page.context.new_cdp_session(page)
-    session.send("Performance.enable")
-
-    def scripts_s():
-        metrics = session.send("Performance.getMetrics")["metrics"]
-        return float(next(each["value"] for each in metrics if each["name"] == "ScriptDuration"))
-
-    blocks_s = []
-    for block in range(BLOCKS):
-        before_s = scripts_s()
-        for order in range(UPDATES):
-            name = f"state {block} {order}"
-            server.push(changed(full_operation(), block * UPDATES + order, name))
-            expect(page.locator("#head-instance")).to_have_text(name)
-        blocks_s.append((scripts_s() - before_s) / UPDATES)
-    assert min(blocks_s) < 0.010, blocks_s
+    page.evaluate(COUNT_CHANGES)
+    for order in range(UPDATES):
+        name = f"state {order}"
+        server.push(changed(full_operation(), order, name))
+        expect(page.locator("#head-instance")).to_have_text(name)
+    made, changes = page.evaluate("() => [window.made, window.changes]")
+    assert made == 0
+    assert TILES < changes / UPDATES < 5 * TILES, changes / UPDATES
 
 
 def changed(state, order, name):

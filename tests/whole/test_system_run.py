@@ -80,6 +80,7 @@ def is_running_anew(system, name, former_pid):
     return system.pids().get(name, former_pid) != former_pid
 
 
+RESUMED = 4  # Track B's lives after the first: of the restart, the reload, the pin's restart and the kill
 LAST_CLOSED = (
     "SELECT stream, sequence FROM connections WHERE state = 'closed' ORDER BY stream DESC, sequence DESC LIMIT 1"
 )
@@ -110,7 +111,7 @@ def test_a_running_system_is_asked_and_commanded_while_it_works():
         all_are_killed_at_once_and_trades_go_on(system)
         shutdown_ends_everything(system)
         its_counts_are_equal(system)
-        decisions_are_made_again(system, resumed=4)  # after the restart, the reload, the pin's restart and the kill
+        decisions_are_made_again(system, resumed=RESUMED)
 
 
 def status_has_every_process(system):
@@ -220,6 +221,9 @@ def all_are_killed_at_once_and_trades_go_on(system):
     kill_at_once(system, *PROCESSES)
     [(trades,)] = system.rows("SELECT count(*) FROM trades")
     system.until(lambda: system.rows(f"SELECT count(*) > {trades} FROM trades") == [(1,)], "trades go on")
+    # Trades on their way at the kill count, too: the last life of Track B must have begun its work before the shutdown.
+    resumed = "SELECT count(*) FROM selection_steps WHERE step ->> '$.kind' = 'resumed'"
+    system.until(lambda: system.rows(resumed) == [(RESUMED,)], "Track B has its slots again")
 
 
 def detail(system, *words):

@@ -43,11 +43,12 @@ class Wire:
 
     @staticmethod
     def _note(message: str | bytes, asked: list[str]) -> None:
-        with contextlib.suppress(json.JSONDecodeError):  # a keep-alive comes back as it was
-            request = json.loads(message)
-            line = request["body"]["input"]
-            if request["header"].get("tr_type") == REGISTER and line["tr_id"].encode() in TRADE_TRANSACTIONS:
-                asked.append(line["tr_key"])
+        request = json.loads(message)
+        if request["header"].get("tr_type") != REGISTER:  # a keep-alive comes back as it was: it has no body
+            return
+        line = request["body"]["input"]
+        if line["tr_id"].encode() in TRADE_TRANSACTIONS:
+            asked.append(line["tr_key"])
 
 
 @contextlib.contextmanager

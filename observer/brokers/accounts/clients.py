@@ -21,9 +21,9 @@ from observer.base.clock import Clock
 from observer.base.errors import DataFileError, ProviderError
 from observer.brokers.accounts.failover import StreamOutages
 from observer.brokers.accounts.health import Health, believed, is_alert_of_stream
+from observer.brokers.accounts.health_file import HealthFile
 from observer.brokers.accounts.keys import AccountKeys, keys_of
 from observer.brokers.accounts.pool import AccountSettings, PoolSettings
-from observer.brokers.accounts.shared_file import HealthFile
 from observer.brokers.accounts.shared_rate_limiter import SharedRateLimiter
 from observer.brokers.accounts.token_cache import CachedCredentials, FixedCredentials, TokenStore
 from observer.brokers.broker import (

@@ -19,9 +19,9 @@ import msgspec
 from observer.base.clock import Clock
 from observer.base.errors import DataFileError, TokenExpiredError
 from observer.base.private_file import replace_privately
+from observer.base.state_file import StateFile
 from observer.base.text import conceal
 from observer.brokers.accounts.keys import AccountKeys
-from observer.brokers.accounts.shared_file import SharedFile
 from observer.brokers.broker import CredentialPart, Credentials
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class TokenStore:
     """
 
     def __init__(self, folder: Path, account: str) -> None:
-        self._file = SharedFile(folder / f"{account}.json", TokenRecord)
+        self._file = StateFile(folder / f"{account}.json", TokenRecord)
         self._notes = {part: folder / f"{account}.{name}" for part, name in _NOTES.items()}
 
     def read(self) -> TokenRecord | None:
@@ -68,7 +68,7 @@ class TokenStore:
             DataFileError: the file is no token record.
         """
         try:
-            return self._file.read()
+            return self._file.read_whole()
         except (ValueError, RecursionError) as error:
             path = self._file.path
             raise DataFileError(f"{path} is not a token record; delete it and a new token is issued") from error

@@ -10,6 +10,7 @@ from observer.base.clock import Clock
 from observer.base.errors import MalformedError
 from observer.base.units import NS_PER_S
 from observer.brokers.bodies import decode
+from observer.brokers.broker import IssuedToken
 from observer.brokers.http import Request, send_once
 from observer.brokers.kis.envelope import KisRestDialect
 from observer.brokers.kis.times import moment_ns
@@ -36,20 +37,6 @@ class ApprovalBody(msgspec.Struct):
     """`POST /oauth2/Approval`."""
 
     approval_key: str
-
-
-class IssuedToken(msgspec.Struct, frozen=True):
-    """A token and its life. `issued_ns` is when KIS made it, which can be hours before it was asked for."""
-
-    access_token: str
-    issued_ns: int
-    expires_ns: int
-
-    def __repr__(self) -> str:
-        """Shows the life, never the token."""
-        return f"IssuedToken(issued_ns={self.issued_ns}, expires_ns={self.expires_ns})"
-
-    __str__ = __repr__
 
 
 def issued_token(body: TokenBody, now_ns: int) -> IssuedToken:

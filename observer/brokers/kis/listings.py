@@ -23,7 +23,7 @@ import msgspec
 from observer.base.errors import DataFileError
 from observer.base.text import plain_text
 from observer.brokers.kis.times import parse_date
-from observer.reference.listings.model import SECTOR_CODES, Listing
+from observer.reference.listings.model import SECTOR_CODES, Listing, UnreadableLine
 
 LINE_BYTES_MAX: Final = 4_096  # the longest real record has 300
 BAD_LINES_MAX: Final = 100  # no real file has one
@@ -31,15 +31,7 @@ RECORDS_MAX: Final = 100_000  # the largest real file has a tenth of it
 _FLAGS: Final = {"Y": True, "N": False, " ": False, "": False}
 
 
-class BadLine(msgspec.Struct, frozen=True):
-    """A line that is no record: its number from 1, why, and its bytes as they came."""
-
-    number: int
-    reason: str
-    content: bytes
-
-
-Parsed = tuple[list[Listing], list[BadLine]]
+Parsed = tuple[list[Listing], list[UnreadableLine]]
 
 
 class _File(msgspec.Struct, frozen=True):
@@ -83,7 +75,7 @@ def parse_listings(exchange: str, content: bytes) -> Parsed:
         DataFileError: no such exchange, too many lines that are no records, or too many records.
     """
     file = _file_of(exchange)
-    width, listings, bad = file.width(content), dict[str, Listing](), list[BadLine]()
+    width, listings, bad = file.width(content), dict[str, Listing](), list[UnreadableLine]()
     for number, line in enumerate(lines_of(content), start=1):
         try:
             listing = file.read(width, line)
@@ -93,7 +85,7 @@ def parse_listings(exchange: str, content: bytes) -> Parsed:
             if len(bad) >= BAD_LINES_MAX:
                 first = f"first line {bad[0].number}: {bad[0].reason}"
                 raise DataFileError(f"more than {BAD_LINES_MAX} lines are no records, {first}") from None
-            bad.append(BadLine(number, str(error), line[:LINE_BYTES_MAX]))
+            bad.append(UnreadableLine(number, str(error), line[:LINE_BYTES_MAX]))
         if len(listings) > RECORDS_MAX:
             raise DataFileError(f"more than {RECORDS_MAX:,} records: no exchange has so many")
     return list(listings.values()), bad

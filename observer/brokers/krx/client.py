@@ -5,7 +5,6 @@ months, and terms that forbid automated collection. What answers mean is in `krx
 """
 
 import contextlib
-import fcntl
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -16,6 +15,7 @@ import msgspec
 
 from bus.events import EtfNavDay
 from observer.base.errors import LoggedOutError, SessionTakenError
+from observer.base.file_lock import FileLock
 from observer.brokers.http import ended_call, open_client, read_body
 from observer.brokers.krx.bodies import data_entries, login_refusal, open_days, open_entries, refusal
 from observer.brokers.settings import RestSettings
@@ -147,11 +147,9 @@ def _only_session(lock_path: Path, call: str) -> Iterator[None]:
     Raises:
         SessionTakenError: another process holds it.
     """
-    with lock_path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SessionTakenError(f"{call}: another process of ours is logged in at KRX", call=call) from None
+    with contextlib.closing(FileLock(lock_path)) as lock:
+        if not lock.take():
+            raise SessionTakenError(f"{call}: another process of ours is logged in at KRX", call=call)
         yield
 
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import msgspec
 
-from bus.events import TAPE, TapeJudged, TapePage, TapeProgressed, TapeQuality, TapeSpan, Trade
+from bus.events import TAPE, TapeJudged, TapePage, TapeQuality, TapeSpan, Trade
 from observer.base.units import NS_PER_S
 from observer.collection.tape.chain import Chain, Span
 from observer.collection.tape.planner import Page, Taken, TapePlanner
@@ -138,52 +138,6 @@ def judged(
         unreachable=tuple(map(span_of, chain.lost)),
         unknown=tuple(span_of(span) for span, _ in chain.unknown),
         venue=line.venue,
-    )
-
-
-class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """What a process knows of the day's progress beside its chains. `trades_per_second` is the most that its calls can
-    bring.
-    """
-
-    provider: str
-    session_date: str
-    progressed_ns: int
-    trades_per_second: float
-    calls: int
-    trades: int
-    is_done: bool
-
-
-def progressed(planner: TapePlanner, so_far: Progress) -> TapeProgressed:
-    """Make the statement of the day's progress so far."""
-    chains, missing = planner.chains, 0.0
-    held = lost = volume = 0.0
-    complete = spans = seconds = 0
-    for chain in chains.values():
-        unknown = sum(1 for _ in chain.unknown)
-        missing += planner.missing_trades(chain)
-        volume += chain.limit
-        held += max(0.0, chain.held_volume)
-        lost += chain.lost_volume
-        spans += unknown
-        seconds += len({span.to_s for span in chain.lost})
-        complete += not unknown and not chain.lost_volume
-    return TapeProgressed(
-        provider=so_far.provider,
-        session_date=so_far.session_date,
-        progressed_ns=so_far.progressed_ns,
-        lines=len(chains),
-        complete_lines=complete,
-        calls=so_far.calls,
-        trades=so_far.trades,
-        day_volume=volume,
-        held_volume=held,
-        unreachable_volume=lost,
-        unreachable_seconds=seconds,
-        unknown_spans=spans,
-        seconds_left=missing / so_far.trades_per_second if chains else None,
-        is_done=so_far.is_done,
     )
 
 

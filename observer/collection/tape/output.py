@@ -21,13 +21,11 @@ from observer.calendar.phases import DayPlan
 from observer.collection.sweep_times import Sweep, session_of
 from observer.collection.tape.answers import (
     Fetched,
-    Progress,
     TapeLine,
     breaks_of,
     judged,
     new_trades,
     page_of,
-    progressed,
     stored_page,
     unreadable_end,
 )
@@ -110,17 +108,35 @@ class TapeOutput:
         self._parts.producer.publish(*self._quarantined(rows))
 
     def progress(self, planner: TapePlanner, calls_per_second: float, *, is_done: bool = False) -> TapeProgressed:
-        """Make the statement of the day's progress so far."""
-        so_far = Progress(
+        """Make the statement of the day's progress so far. Its trades left take what these calls can bring at most."""
+        chains, missing = planner.chains, 0.0
+        held = lost = volume = 0.0
+        complete = spans = seconds = 0
+        for chain in chains.values():
+            unknown = sum(1 for _ in chain.unknown)
+            missing += planner.missing_trades(chain)
+            volume += chain.limit
+            held += max(0.0, chain.held_volume)
+            lost += chain.lost_volume
+            spans += unknown
+            seconds += len({span.to_s for span in chain.lost})
+            complete += not unknown and not chain.lost_volume
+        return TapeProgressed(
             provider=self._parts.provider,
             session_date=self._day,
             progressed_ns=self._parts.clock.now_ns(),
-            trades_per_second=self._parts.page_trades * calls_per_second,
+            lines=len(chains),
+            complete_lines=complete,
             calls=self._calls,
             trades=self._fetched.total(),
+            day_volume=volume,
+            held_volume=held,
+            unreachable_volume=lost,
+            unreachable_seconds=seconds,
+            unknown_spans=spans,
+            seconds_left=missing / (self._parts.page_trades * calls_per_second) if chains else None,
             is_done=is_done,
         )
-        return progressed(planner, so_far)
 
     async def judge(
         self, planner: TapePlanner, with_bars: Collection[str], unswept: Collection[str], calls_per_second: float

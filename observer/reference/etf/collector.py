@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import date
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -29,35 +29,14 @@ from observer.reference.etf.schedule import Session, last_over, session_at
 from observer.reference.etf.sources import EtfSources
 from observer.reference.listings.model import ETF_GROUP
 
+if TYPE_CHECKING:
+    from bus.producer import Producer
+    from observer.brokers.accounts.clients import RestOfAll
+
 logger = logging.getLogger(__name__)
 
 CALLS_AT_ONCE: Final = 8  # an account's: the limiter sets the pace, this hides the answers' latency behind each other
 FAILURES_MAX: Final = 0.05  # more ETFs without an answer than this share are an outage (docs/requirement.md)
-
-
-class EtfPublisher(Protocol):
-    """Publishes the facts; `bus.producer.Producer` fits."""
-
-    def publish(self, *events: Event) -> None:
-        """Publish facts, each on its own."""
-        ...
-
-    def publish_together(self, events: Sequence[Event]) -> None:
-        """Publish facts that are stored in one transaction."""
-        ...
-
-
-class EtfCalls(Protocol):
-    """The broker's calls of one or several accounts in rotation."""
-
-    @property
-    def accounts(self) -> int:
-        """The number of accounts in rotation."""
-        ...
-
-    def next(self) -> EtfSource:
-        """The calls of the next account in rotation."""
-        ...
 
 
 class Collected(msgspec.Struct):
@@ -95,8 +74,8 @@ class EtfCollector:
         provider: str,
         sources: EtfSources,
         clock: Clock,
-        publisher: EtfPublisher,
-        open_calls: Callable[[], AbstractAsyncContextManager[EtfCalls]],
+        publisher: "Producer",
+        open_calls: Callable[[], AbstractAsyncContextManager["RestOfAll"]],
         trading_days: Callable[[], Sequence[date]],
         settled: Callable[[], Awaitable[None]],
         alerts: Alerts,
@@ -307,7 +286,7 @@ class EtfCollector:
         collected = Collected(asked=len(etfs))
         waiting = iter(etfs)
 
-        async def work(calls: EtfCalls) -> None:
+        async def work(calls: "RestOfAll") -> None:
             for etf in waiting:
                 try:
                     has_answer = await ask(calls.next(), etf)

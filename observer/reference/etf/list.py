@@ -152,38 +152,30 @@ def changes(listed: Sequence[Listed], known: Mapping[str, Etf], session_date: st
     present = {each.entry.symbol for each in listed}
     gone = [etf for symbol, etf in sorted(known.items()) if etf.active and symbol not in present]
     unknown: EtfChange = "new" if known else "initial"
-    rows = [_fact(each, known.get(each.entry.symbol), unknown, session_date, now_ns) for each in listed]
-    return rows + [_removed(etf, session_date, now_ns) for etf in gone]
+
+    def row(state: EtfEntry | Etf, sources: dict[str, str], change: EtfChange, changed_fields: str) -> EtfListed:
+        values: dict[str, Any] = {name: getattr(state, name) for name in ("symbol", *FIELDS)}  # by the same names
+        return EtfListed(
+            session_date=session_date,
+            listed_ns=now_ns,
+            change=change,
+            changed_fields=changed_fields,
+            sources=sources,
+            **values,
+        )
+
+    rows = []
+    for each in listed:
+        entry = msgspec.structs.replace(each.entry, name=each.entry.name or "", group=each.entry.group or "")
+        rows.append(row(entry, each.sources, *_change_of(entry, known.get(entry.symbol), unknown)))
+    return rows + [row(etf, etf.sources, "removed", "") for etf in gone]
 
 
-def _fact(each: Listed, before: Etf | None, unknown: EtfChange, session_date: str, now_ns: int) -> EtfListed:
-    entry = msgspec.structs.replace(each.entry, name=each.entry.name or "", group=each.entry.group or "")
-    changed = [] if before is None else [name for name in FIELDS if getattr(entry, name) != getattr(before, name)]
-    change: EtfChange = "changed" if changed else "same"
-    if before is None or not before.active:
-        change = unknown if before is None else "relisted"
-    return _listed(entry, each.sources, change, ",".join(changed), session_date, now_ns)
-
-
-def _removed(etf: Etf, session_date: str, now_ns: int) -> EtfListed:
-    return _listed(etf, etf.sources, "removed", "", session_date, now_ns)
-
-
-def _listed(
-    state: EtfEntry | Etf,
-    sources: dict[str, str],
-    change: EtfChange,
-    changed_fields: str,
-    session_date: str,
-    now_ns: int,
-) -> EtfListed:
-    """The fact of this state: its fields have the same names."""
-    values: dict[str, Any] = {name: getattr(state, name) for name in ("symbol", *FIELDS)}
-    return EtfListed(
-        session_date=session_date,
-        listed_ns=now_ns,
-        change=change,
-        changed_fields=changed_fields,
-        sources=sources,
-        **values,
-    )
+def _change_of(state: EtfEntry, before: Etf | None, unknown: EtfChange) -> tuple[EtfChange, str]:
+    """The change of a listed ETF, and its changed fields."""
+    if before is None:
+        return unknown, ""
+    changed = ",".join(name for name in FIELDS if getattr(state, name) != getattr(before, name))
+    if not before.active:
+        return "relisted", changed
+    return ("changed" if changed else "same"), changed

@@ -6,9 +6,9 @@ import msgspec
 
 from observer.brokers.settings import require_encrypted
 from observer.reference.listings.model import ETF_GROUP, ETN_GROUP
+from observer.reference.times import TimeOfDay
 
 EtfListSourceName = Literal["master_files", "krx_open_api", "krx_data", "csv"]
-TimeOfDay = Annotated[str, msgspec.Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$", description="a Korean local time, HH:MM")]
 
 
 class KrxSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

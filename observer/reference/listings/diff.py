@@ -7,24 +7,25 @@ something changed.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
-from typing import Annotated, Final, Literal, Protocol
+from typing import Annotated, Final, Literal
 
 import msgspec
 
 from bus.events import ListingChange, Severity
 from observer.base.errors import DataFileError
 from observer.base.units import S_PER_DAY
-from observer.brokers.broker import DEFAULT_BROKER, broker_named
+from observer.brokers.broker import DEFAULT_BROKER, FileStamp, broker_named
 from observer.reference.listings.model import EXCHANGES, VALUES, Listing
+from observer.reference.times import Weekday
 
 # The stored listings of one exchange: symbol -> (its last listing, whether the last file had it).
 KnownListings = Mapping[str, tuple[Listing, bool]]
 
+UNKNOWN_STAMP: Final = FileStamp(None, "", "")  # of a host that states none, and of a version from a backup
 _NOTABLE_PERCENT: Final = 0.1
 _COMPARED: Final = tuple(field for field in Listing.__struct_fields__ if field not in {"exchange", "symbol", *VALUES})
 
 
-Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 TimeOfDay = Annotated[
     str, msgspec.Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$", description="a time of day, HH:MM")
 ]
@@ -58,25 +59,6 @@ class ReferenceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             raise ValueError("exchanges: one is named twice")
 
 
-class Stamp(Protocol):
-    """A remote file's metadata without its content; `FileStamp` of the providers fits."""
-
-    @property
-    def size_bytes(self) -> int | None:
-        """Length; None when it was not reported."""
-        ...
-
-    @property
-    def last_modified(self) -> str:
-        """The server's text; empty when it was not reported."""
-        ...
-
-    @property
-    def etag(self) -> str:
-        """The server's text; empty when it was not reported."""
-        ...
-
-
 class FileDecision(msgspec.Struct, frozen=True):
     """The decision about a remote file, and its severity."""
 
@@ -108,7 +90,7 @@ _THE_SAME: Final = ListingOutcome("unchanged", "the same listings", "info")
 
 
 def decide_download(
-    local: Stamp | None, remote: Stamp, settings: ReferenceSettings, *, age_s: float = 0.0
+    local: FileStamp | None, remote: FileStamp, settings: ReferenceSettings, *, age_s: float = 0.0
 ) -> FileDecision:
     """Whether to download, from the stamps of the local copy (None: no copy) and of the server.
 
@@ -120,7 +102,7 @@ def decide_download(
         return FileDecision("refuse", "the server offers an empty file", "critical")
     if local is None:
         return FileDecision("download", "no local file", "info")
-    if _is_informative(remote) and _same(local, remote):
+    if remote == local != UNKNOWN_STAMP:
         if age_s < settings.refresh_after_days * S_PER_DAY:
             return FileDecision("skip", "length, modification time and tag are as they were", "info")
         return FileDecision("download", f"the copy is {settings.refresh_after_days:g} days old", "info")
@@ -215,18 +197,6 @@ def _growth_percent(old_bytes: int | None, new_bytes: int | None) -> float:
     if not old_bytes or new_bytes is None:
         return 0.0
     return (new_bytes - old_bytes) / old_bytes * 100
-
-
-def _is_informative(stamp: Stamp) -> bool:
-    return stamp.size_bytes is not None or bool(stamp.last_modified) or bool(stamp.etag)
-
-
-def _same(local: Stamp, remote: Stamp) -> bool:
-    return (local.size_bytes, local.last_modified, local.etag) == (
-        remote.size_bytes,
-        remote.last_modified,
-        remote.etag,
-    )
 
 
 def _by_symbol(stated: Sequence[Listing]) -> dict[str, Listing]:

@@ -7,26 +7,27 @@ counts as absent.
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 
 from observer.base.errors import DataFileError
 from observer.base.files import read_file, replace_file
 from observer.base.local_time import local_datetime
+from observer.base.state_file import StateFile
 from observer.base.units import NS_PER_US
 from observer.brokers.bodies import MASTER_FILE_BYTES_MAX
 from observer.brokers.broker import FileStamp
+from observer.reference.listings.diff import UNKNOWN_STAMP
 from observer.reference.listings.intake import unreadable
 from observer.reference.listings.model import Listing, UnreadableLine
 
 FOLDER: Final = "master"  # in the folder of data
 _SUFFIX: Final = ".bak"
 _ZIP: Final = b"PK"
-NO_STAMP: Final = FileStamp(None, "", "")  # marks a version restored from a backup: no host's stamp equals it
-Noted = TypeVar("Noted", bound=msgspec.Struct)
 
 
 class LocalCopy(msgspec.Struct, frozen=True):
@@ -73,7 +74,7 @@ class LocalFiles:
 
     def copy(self, exchange: str) -> LocalCopy | None:
         """The metadata of the version in force; None when it is missing or differs from its metadata."""
-        note = _read(self._note(exchange), LocalCopy)
+        note = self._note(exchange).read()
         return note if note is not None and _digest(self.path(exchange)) == note.sha256 else None
 
     def keep(self, exchange: str, version: Path, copy: LocalCopy) -> None:
@@ -86,7 +87,8 @@ class LocalFiles:
 
     def note(self, exchange: str, copy: LocalCopy) -> None:
         """Store the metadata of the version in force."""
-        _write(self._note(exchange), msgspec.json.encode(copy))
+        with _refused(self.path(exchange)):
+            self._note(exchange).write(copy)
 
     def backups(self, exchange: str) -> Sequence[Path]:
         """The backups, newest first; each is named by the time of its replacement."""
@@ -94,17 +96,19 @@ class LocalFiles:
 
     def put_back(self, exchange: str, content: bytes, now_ns: int) -> None:
         """Put this content in force, unchecked: the next check compares with the host's file."""
-        _write(self.path(exchange), content)
-        self.note(exchange, LocalCopy(NO_STAMP, now_ns, 0, hashlib.sha256(content).hexdigest()))
+        with _refused(self.path(exchange)):
+            replace_file(self.path(exchange), content)
+        self.note(exchange, LocalCopy(UNKNOWN_STAMP, now_ns, 0, hashlib.sha256(content).hexdigest()))
 
     def hold(self, exchange: str, version: Path, pending: PendingApproval) -> None:
         """Move this version to pending approval, in place of an earlier one."""
-        version.replace(self._pending / f"{exchange.lower()}.mst")
-        _write(self._pending / f"{exchange.lower()}.json", msgspec.json.encode(pending))
+        version.replace(self.pending_path(exchange))
+        with _refused(self.pending_path(exchange)):
+            self._pending_note(exchange).write(pending)
 
     def pending(self, exchange: str) -> PendingApproval | None:
         """The version pending approval; None when it is missing or incomplete."""
-        found = _read(self._pending / f"{exchange.lower()}.json", PendingApproval)
+        found = self._pending_note(exchange).read()
         return found if found is not None and _digest(self.pending_path(exchange)) == found.copy.sha256 else None
 
     def pending_path(self, exchange: str) -> Path:
@@ -113,7 +117,7 @@ class LocalFiles:
 
     def release(self, exchange: str) -> None:
         """Clear the pending approval."""
-        (self._pending / f"{exchange.lower()}.json").unlink(missing_ok=True)
+        self._pending_note(exchange).path.unlink(missing_ok=True)
         self.pending_path(exchange).unlink(missing_ok=True)
 
     def tidy(self, exchange: str) -> None:
@@ -126,8 +130,11 @@ class LocalFiles:
             if process == str(os.getpid()) or not Path("/proc", process).exists():
                 left.unlink(missing_ok=True)
 
-    def _note(self, exchange: str) -> Path:
-        return self.path(exchange).with_suffix(".json")
+    def _note(self, exchange: str) -> StateFile[LocalCopy]:
+        return StateFile(self.path(exchange).with_suffix(".json"), LocalCopy)
+
+    def _pending_note(self, exchange: str) -> StateFile[PendingApproval]:
+        return StateFile(self.pending_path(exchange).with_suffix(".json"), PendingApproval)
 
     def _back_up(self, exchange: str, now_ns: int) -> None:
         """Hard-link the version in force, which is only ever replaced, so that the backup keeps its content.
@@ -173,21 +180,10 @@ def _digest(path: Path) -> str:
         return ""
 
 
-def _read(path: Path, kind: type[Noted]) -> Noted | None:
-    """Read the metadata; unreadable metadata counts as none, as after a change of its format."""
+@contextmanager
+def _refused(path: Path) -> Iterator[None]:
+    """Raises DataFileError where the disk refuses the file or its note."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except (FileNotFoundError, ValueError, RecursionError):
-        return None
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write atomically.
-
-    Raises:
-        DataFileError: the disk refused the write.
-    """
-    try:
-        replace_file(path, content)
+        yield
     except OSError as error:
         raise DataFileError(f"cannot write {path}: {error.strerror}") from error

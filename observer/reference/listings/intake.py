@@ -50,23 +50,6 @@ class Judged(msgspec.Struct, frozen=True):
     values: Sequence[Listing]
 
 
-def take_in(
-    file: MasterFile,
-    known: KnownListings,
-    settings: ReferenceSettings,
-    *,
-    old_size_bytes: int | None,
-    approved: bool = False,
-) -> tuple[ListingOutcome, Sequence[Event]]:
-    """Return the file's outcome and all its events, to be stored in one transaction.
-
-    Raises:
-        DataFileError: as for `judge`.
-    """
-    judged = judge(file, known, settings, old_size_bytes=old_size_bytes, approved=approved)
-    return judged.outcome, events_of(file, judged)
-
-
 def judge(
     file: MasterFile,
     known: KnownListings,

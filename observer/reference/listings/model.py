@@ -41,23 +41,12 @@ class Listing(msgspec.Struct, frozen=True, gc=False):
     etp_kind: str = ""
 
 
-class UnreadableLine(Protocol):
-    """A line of a file that is no record: its number from 1, the reason, its raw bytes."""
+class UnreadableLine(msgspec.Struct, frozen=True):
+    """A line of a file that is no record: its number from 1, why, and its bytes as they came."""
 
-    @property
-    def number(self) -> int:
-        """From 1."""
-        ...
-
-    @property
-    def reason(self) -> str:
-        """Why it is unreadable."""
-        ...
-
-    @property
-    def content(self) -> bytes:
-        """The raw bytes."""
-        ...
+    number: int
+    reason: str
+    content: bytes
 
 
 # What a file states anew each day, so that it differs in most listings. It changes the state of a listing and is kept

@@ -24,6 +24,7 @@ from observer.base.units import NS_PER_S
 from observer.brokers.broker import Broker, FileStamp, MasterFileSource, Progress
 from observer.monitoring.alerts.process import Alerts
 from observer.reference.listings.diff import (
+    UNKNOWN_STAMP,
     Change,
     FileDecision,
     KnownListings,
@@ -31,9 +32,10 @@ from observer.reference.listings.diff import (
     ReferenceSettings,
     decide_download,
 )
-from observer.reference.listings.files import NO_STAMP, LocalCopy, LocalFiles, PendingApproval, listings_in
+from observer.reference.listings.files import LocalCopy, LocalFiles, PendingApproval, listings_in
 from observer.reference.listings.intake import Judged, MasterFile, events_of, judge, unreadable, untouched
 from observer.reference.listings.model import Listing
+from observer.store.reader import StoreReader
 
 logger = logging.getLogger(__name__)
 
@@ -44,18 +46,6 @@ _FIRST_PAUSE_S: Final = 1.0  # market seconds; twice as long before each further
 Result = TypeVar("Result")
 
 
-class ListingsReader(Protocol):
-    """Reads an exchange's stored listings; `StoreReader` fits."""
-
-    def active_listings(self, exchange: str) -> dict[str, Listing]:
-        """The listed securities by symbol."""
-        ...
-
-    def inactive_listings(self, exchange: str) -> dict[str, Listing]:
-        """The removed listings."""
-        ...
-
-
 class ListingPublisher(Protocol):
     """Publishes facts; `Producer` of the bus fits."""
 
@@ -64,23 +54,32 @@ class ListingPublisher(Protocol):
         ...
 
 
+class Version(msgspec.Struct, frozen=True):
+    """A version that was read: where it lies until it is kept, the file in it, what it changes, and its metadata."""
+
+    path: Path
+    file: MasterFile
+    judged: Judged
+    copy: LocalCopy
+
+
 class Examined(msgspec.Struct, frozen=True):
-    """The result of one check; `version` is the downloaded file until it is kept. `gone`: the host does not have it."""
+    """The result of one check. `copy` is what a check without a download found in force; `gone`: the host does not have
+    the file.
+    """
 
     exchange: str
     run: str
     outcome: ListingOutcome
-    decision: FileDecision | None
-    file: MasterFile | None = None
-    judged: Judged | None = None
-    version: Path | None = None
+    decision: FileDecision | None = None
+    version: Version | None = None
     copy: LocalCopy | None = None
     gone: bool = False
 
     @property
     def changes(self) -> Sequence[Change]:
         """The pending or applied changes."""
-        return self.judged.changes if self.judged else ()
+        return self.version.judged.changes if self.version else ()
 
 
 class MasterFiles:
@@ -104,7 +103,7 @@ class MasterFiles:
         broker: Broker,
         files: MasterFileSource,
         local: LocalFiles,
-        reader: ListingsReader,
+        reader: StoreReader,
         publisher: ListingPublisher,
         settled: Callable[[], Awaitable[None]],
         clock: Clock,
@@ -156,15 +155,30 @@ class MasterFiles:
         logger.info("%s: %s (%s)", exchange, answer.decision, answer.reason)
         is_known = answer.decision == "failed" and exchange in self._failing
         (self._failing.add if answer.decision == "failed" else self._failing.discard)(exchange)
-        if found.file is not None and found.judged is not None and not is_known:
-            self._publish(found, events_of(found.file, found.judged))
-            self._put_away(found)
-            return found
+        if found.version is not None and not is_known:
+            return self._take(found, found.version)
         checked_ns = self._clock.now_ns()
         self._publish(found, untouched(self._broker.name, exchange, checked_ns, answer, found.run))
         if found.copy is not None and answer.decision == "unchanged":
             self._local.note(exchange, msgspec.structs.replace(found.copy, checked_ns=checked_ns))
-        _throw_away(found)
+        if found.version is not None:
+            found.version.path.unlink(missing_ok=True)
+        return found
+
+    def _take(self, found: Examined, version: Version, approval: Sequence[Event] = ()) -> Examined:
+        """Publish a version that was read; keep an applied one, hold a pending one, delete a failed one."""
+        self._publish(found, [*approval, *events_of(version.file, version.judged)])
+        match found.outcome.decision:
+            case "pending":
+                copy = version.copy
+                before = self._waiting(found.exchange, copy)
+                pending = before or PendingApproval(found.run, found.outcome.reason, copy.checked_ns, copy)
+                self._local.hold(found.exchange, version.path, msgspec.structs.replace(pending, copy=copy))
+            case "failed":
+                version.path.unlink(missing_ok=True)
+            case "updated" | "unchanged":
+                self._local.keep(found.exchange, version.path, version.copy)
+                self._local.release(found.exchange)
         return found
 
     def _publish(self, found: Examined, events: Sequence[Event]) -> None:
@@ -177,8 +191,8 @@ class MasterFiles:
             alerts += self._alerts.reported(identity, answer.severity, f"{found.exchange}: {answer.reason}")
         elif answer.decision != "pending":
             alerts += self._alerts.resolved(identity, f"{found.exchange}: {answer.reason}")
-        if found.file is not None:
-            alerts += self._grown(found.exchange, found.file.unknown_tail)
+        if found.version is not None:
+            alerts += self._grown(found.exchange, found.version.file.unknown_tail)
         self._publisher.publish_together([*events, *alerts])
 
     def _grown(self, exchange: str, unknown_tail: str) -> Sequence[Event]:
@@ -229,7 +243,7 @@ class MasterFiles:
             return await self._download(exchange, run, known, copy, decision, progress)
         except (ProviderError, DataFileError) as error:
             gone = isinstance(error, BadRequestError)
-            return Examined(exchange, run, ListingOutcome("failed", str(error), "critical"), None, gone=gone)
+            return Examined(exchange, run, ListingOutcome("failed", str(error), "critical"), gone=gone)
 
     async def approve(self, run: str, exchanges: Sequence[str]) -> Examined:
         """Apply the pending changes of a held run, by an operator's approval.
@@ -256,12 +270,9 @@ class MasterFiles:
         backup, content = self._readable_backup(exchange)
         version = self._local.incoming(exchange)
         await asyncio.to_thread(version.write_bytes, content)
-        known, stamp = await self._known(exchange), NO_STAMP  # the next check looks at the host's
-        found = await self._judge(exchange, run, version, stamp, known, size_bytes, 0.0)
-        assert found.file is not None
-        assert found.judged is not None
-        self._publish(found, events_of(found.file, found.judged))
-        self._put_away(found)
+        known, stamp = await self._known(exchange), UNKNOWN_STAMP  # the next check looks at the host's
+        found, read = await self._judge(exchange, run, version, stamp, known, old_size_bytes=size_bytes)
+        self._take(found, read)
         is_applied = found.outcome.decision in ("updated", "unchanged")
         logger.warning("%s: %s %s", exchange, backup.name, "is in force again" if is_applied else found.outcome.reason)
         return found
@@ -269,13 +280,9 @@ class MasterFiles:
     async def _approve(self, exchange: str, pending: PendingApproval) -> Examined:
         path = self._local.pending_path(exchange)
         known = await self._known(exchange)
-        found = await self._judge(exchange, pending.run, path, pending.copy.stamp, known, None, 0.0, approved=True)
-        assert found.file is not None
-        assert found.judged is not None
-        approved = MasterFileApproved(self._broker.name, exchange, pending.run, found.file.read_ns)
-        self._publish(found, [approved, *events_of(found.file, found.judged)])
-        self._put_away(found)
-        return found
+        found, read = await self._judge(exchange, pending.run, path, pending.copy.stamp, known, approved=True)
+        approval = MasterFileApproved(self._broker.name, exchange, pending.run, read.file.read_ns)
+        return self._take(found, read, [approval])
 
     async def _download(
         self,
@@ -286,41 +293,49 @@ class MasterFiles:
         decision: FileDecision,
         progress: Progress | None,
     ) -> Examined:
-        version = self._local.incoming(exchange)
+        path = self._local.incoming(exchange)
         began_s = time.perf_counter()
-        stamp = await self._patiently(lambda: self._files.download(exchange, version, progress))
+        stamp = await self._patiently(lambda: self._files.download(exchange, path, progress))
         span_s = time.perf_counter() - began_s
-        old_size_bytes = self._local.path(exchange).stat().st_size if copy else None
-        found = await self._judge(exchange, run, version, stamp, known, old_size_bytes, span_s)
-        return msgspec.structs.replace(self._as_it_waits(found), decision=decision)
+        old_size_bytes = self._local.size_bytes(exchange) if copy else None
+        found, version = await self._judge(
+            exchange, run, path, stamp, known, old_size_bytes=old_size_bytes, download_s=span_s
+        )
+        pending = self._waiting(exchange, version.copy) if found.outcome.decision == "pending" else None
+        if pending is not None:  # under its own run, which raised its alert: without a new one
+            still = ListingOutcome("pending", f"still held: {pending.reason}", "info")
+            file = msgspec.structs.replace(version.file, run=pending.run)
+            judged = msgspec.structs.replace(version.judged, outcome=still)
+            version = msgspec.structs.replace(version, file=file, judged=judged)
+            return Examined(exchange, pending.run, still, decision, version)
+        return msgspec.structs.replace(found, decision=decision)
 
     async def _judge(
         self,
         exchange: str,
         run: str,
-        version: Path,
+        path: Path,
         stamp: FileStamp,
         known: KnownListings,
-        old_size_bytes: int | None,
-        download_s: float,
         *,
+        old_size_bytes: int | None = None,
+        download_s: float = 0.0,
         approved: bool = False,
-    ) -> Examined:
+    ) -> tuple[Examined, Version]:
         now_ns = self._clock.now_ns()
 
         def read() -> tuple[MasterFile, Judged]:
-            content = version.read_bytes()
+            content = path.read_bytes()
             began_s = time.perf_counter()
             listings, bad_lines = self._broker.listings(exchange, content)
             parse_s = time.perf_counter() - began_s
-            digest = hashlib.sha256(content).hexdigest()
             file = MasterFile(
                 provider=self._broker.name,
                 exchange=exchange,
                 listings=listings,
                 bad_lines=bad_lines,
                 size_bytes=len(content),
-                sha256=digest,
+                sha256=hashlib.sha256(content).hexdigest(),
                 read_ns=now_ns,
                 run=run,
                 download_s=download_s,
@@ -330,8 +345,8 @@ class MasterFiles:
             return file, judge(file, known, self._settings, old_size_bytes=old_size_bytes, approved=approved)
 
         file, judged = await asyncio.to_thread(read)
-        copy = LocalCopy(stamp, now_ns, now_ns, file.sha256)
-        return Examined(exchange, run, judged.outcome, None, file, judged, version, copy)
+        version = Version(path, file, judged, LocalCopy(stamp, now_ns, now_ns, file.sha256))
+        return Examined(exchange, run, judged.outcome, version=version), version
 
     def checked_ns(self, exchange: str) -> int:
         """The time of the last successful check of the host's file; 0: never."""
@@ -339,43 +354,10 @@ class MasterFiles:
         copies = (self._local.copy(exchange), pending.copy if pending else None)
         return max(copy.checked_ns if copy else 0 for copy in copies)
 
-    def _waiting(self, found: Examined) -> PendingApproval | None:
-        """The version pending approval, if it equals the version found."""
-        pending = self._local.pending(found.exchange)
-        assert found.copy is not None
-        same = found.outcome.decision == "pending" and pending is not None and pending.copy.sha256 == found.copy.sha256
-        return pending if same else None
-
-    def _as_it_waits(self, found: Examined) -> Examined:
-        """The outcome of a version already pending under its own run, which raised its alert: without a new one."""
-        pending = self._waiting(found)
-        if pending is None:
-            return found
-        assert found.file is not None
-        assert found.judged is not None
-        still = ListingOutcome("pending", f"still held: {pending.reason}", "info")
-        return msgspec.structs.replace(
-            found,
-            run=pending.run,
-            outcome=still,
-            file=msgspec.structs.replace(found.file, run=pending.run),
-            judged=msgspec.structs.replace(found.judged, outcome=still),
-        )
-
-    def _put_away(self, found: Examined) -> None:
-        """Keep an applied file, hold a pending one, delete a failed one."""
-        assert found.version is not None
-        assert found.copy is not None
-        if found.outcome.decision == "pending":
-            pending = self._waiting(found) or PendingApproval(
-                found.run, found.outcome.reason, found.copy.checked_ns, found.copy
-            )
-            self._local.hold(found.exchange, found.version, msgspec.structs.replace(pending, copy=found.copy))
-        elif found.outcome.decision == "failed":
-            _throw_away(found)
-        else:
-            self._local.keep(found.exchange, found.version, found.copy)
-            self._local.release(found.exchange)
+    def _waiting(self, exchange: str, copy: LocalCopy) -> PendingApproval | None:
+        """The version pending approval, if it is this one."""
+        pending = self._local.pending(exchange)
+        return pending if pending is not None and pending.copy.sha256 == copy.sha256 else None
 
     def _mend(self, exchange: str) -> None:
         """Replace a damaged or missing file in force by the newest readable backup."""
@@ -428,11 +410,6 @@ def run_name(exchange: str, now_ns: int) -> str:
 def _identity(exchange: str) -> str:
     """The identity of the alert about an exchange's file."""
     return f"master_file:{exchange}"
-
-
-def _throw_away(found: Examined) -> None:
-    if found.version is not None:
-        found.version.unlink(missing_ok=True)
 
 
 def _is_readable(broker: Broker, exchange: str, content: bytes) -> bool:

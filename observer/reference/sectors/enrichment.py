@@ -18,8 +18,7 @@ from bus.events import EnrichmentCompleted, Event, SectorAssigned
 from observer.base.clock import Clock
 from observer.base.errors import ObserverError
 from observer.base.units import NS_PER_DAY
-from observer.reference.sectors.model import SURE, Finding, Region, Security, SecurityKey, better
-from observer.reference.sectors.sources import SectorSource
+from observer.reference.sectors.model import SURE, Finding, Region, SectorSource, Security, SecurityKey, better
 
 logger = logging.getLogger(__name__)
 

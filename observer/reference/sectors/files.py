@@ -1,47 +1,63 @@
-"""The files that the enrichment reads and writes: master files, tables of codes, known sectors, the report."""
+"""The files that the enrichment reads: master files, and the tables of codes."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 from observer.base.errors import DataFileError
-from observer.base.files import read_file, replace_file
+from observer.base.files import read_file
 from observer.brokers.bodies import MASTER_FILE_BYTES_MAX, only_member
 from observer.brokers.broker import DEFAULT_BROKER, broker_named
 from observer.reference.listings.model import KOREA, STOCK_GROUP, Listing
 from observer.reference.sectors.codes import CodeTable
 from observer.reference.sectors.model import EXCHANGES, REGIONS, Region, Security
 
-
-class RegionMarket(msgspec.Struct, frozen=True):
-    """A region's stocks as its master files have them; `bad_lines` are no records."""
-
-    securities: list[Security]
-    bad_lines: int
-    missing: list[str]
+logger = logging.getLogger(__name__)
 
 
-def read_market(folder: Path, region: Region) -> RegionMarket:
+def stocks_in(folder: Path, region: Region) -> Sequence[Security]:
     """The stocks of a region's master files in a folder, unpacked (`kospi_code.mst`, in small or capital letters) or as
-    zips.
+    zips. What is missing or no record is logged.
 
     Raises:
         DataFileError: a file cannot be read.
     """
     broker = broker_named(DEFAULT_BROKER)
     present = {path.name.lower(): path for path in folder.iterdir()} if folder.is_dir() else {}
-    market = RegionMarket([], 0, [])
+    found: list[Security] = []
+    bad_lines = 0
     for exchange in EXCHANGES[region]:
         name = broker.listing_file(exchange)
         content = _content(present, name)
         if content is None:
-            market.missing.append(name)
+            logger.warning("%s has no %s", folder, name)
             continue
         listings, bad = broker.listings(exchange, content)
-        securities = [_security(region, listing) for listing in listings if _is_stock(listing)]
-        market = RegionMarket(market.securities + securities, market.bad_lines + len(bad), market.missing)
-    return market
+        found += [_security(region, listing) for listing in listings if _is_stock(listing)]
+        bad_lines += len(bad)
+    if bad_lines:
+        logger.error("%s: %d lines are no records", region, bad_lines)
+    return found
+
+
+def read_tables(folder: Path) -> dict[Region, CodeTable]:
+    """The tables of codes that are in a folder, one file for each region (`US.json`).
+
+    Raises:
+        DataFileError: one cannot be read.
+    """
+    tables: dict[Region, CodeTable] = {}
+    for region in REGIONS:
+        path = folder / f"{region}.json"
+        try:
+            tables[region] = msgspec.json.decode(read_file(path), type=CodeTable)
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, RecursionError) as error:
+            raise DataFileError(f"cannot read {path}: {error}") from error
+    return tables
 
 
 def _content(present: Mapping[str, Path], name: str) -> bytes | None:
@@ -66,27 +82,3 @@ def _security(region: Region, listing: Listing) -> Security:
     if listing.exchange in KOREA:
         return Security(region, listing.exchange, listing.symbol, listing.name)
     return Security(region, listing.exchange, listing.symbol, listing.english_name, listing.sector_code)
-
-
-def read_tables(folder: Path) -> dict[Region, CodeTable]:
-    """The tables of codes that are in a folder, one file for each region (`US.json`).
-
-    Raises:
-        DataFileError: one cannot be read.
-    """
-    tables: dict[Region, CodeTable] = {}
-    for region in REGIONS:
-        path = folder / f"{region}.json"
-        try:
-            tables[region] = msgspec.json.decode(read_file(path), type=CodeTable)
-        except FileNotFoundError:
-            continue
-        except (OSError, ValueError, RecursionError) as error:
-            raise DataFileError(f"cannot read {path}: {error}") from error
-    return tables
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Replace a file atomically: a reader sees the old content or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, text.encode())

@@ -4,12 +4,13 @@ The worth of a sector depends on its source. A finding therefore names its sourc
 `is_sure` decides whether the finding is kept without asking another source.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Final, Literal, NewType
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Final, Literal, NewType, Protocol, get_args
 
 import msgspec
 
 from observer.base.errors import DataFileError
+from observer.reference.listings.model import traded_in
 
 Sector = Literal[
     "Energy",
@@ -29,15 +30,10 @@ SectorSourceName = Literal["sector_code", "finance_database", "yahoo_screener", 
 Vocabulary = Literal["gics", "nasdaq", "yahoo"]
 SecurityKey = NewType("SecurityKey", tuple[str, str])  # (exchange, symbol), as of a listing
 
-REGIONS: Final[tuple[Region, ...]] = ("US", "HK", "CN", "JP", "VN", "KR")
-SOURCES: Final[tuple[SectorSourceName, ...]] = ("sector_code", "finance_database", "yahoo_screener", "yahoo_profile")
-EXCHANGES: Final[Mapping[Region, tuple[str, ...]]] = {
-    "US": ("NASD", "NYSE", "AMEX"),
-    "HK": ("SEHK",),
-    "CN": ("SHAA", "SZAA"),
-    "JP": ("TKSE",),
-    "VN": ("HASE", "VNSE"),
-    "KR": ("KOSPI", "KOSDAQ"),
+REGIONS: Final[tuple[Region, ...]] = get_args(Region)
+SOURCES: Final[tuple[SectorSourceName, ...]] = get_args(SectorSourceName)
+EXCHANGES: Final[Mapping[Region, Sequence[str]]] = {
+    region: ("KOSPI", "KOSDAQ") if region == "KR" else traded_in(region) for region in REGIONS
 }
 SURE: Final = 0.9  # a sector with this confidence is kept; one with less is looked up elsewhere
 
@@ -134,6 +130,27 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
     def is_sure(self) -> bool:
         """Whether this finding is kept without asking another source."""
         return self.sector is not None and self.confidence >= SURE
+
+
+class SectorSource(Protocol):
+    """A source of sectors."""
+
+    @property
+    def name(self) -> SectorSourceName:
+        """The name of the source in its findings."""
+        ...
+
+    def findings(self, region: Region, wanted: Sequence[Security]) -> AsyncIterator[Sequence[Finding]]:
+        """The findings for the wanted securities, in portions, each as soon as it is known.
+
+        A security without an answer is absent; a security that the source looked up and does not know comes without a
+        sector.
+
+        Raises:
+            ProviderError: it does not answer; what came until then stands.
+            DataFileError: its file cannot be read.
+        """
+        ...
 
 
 def sector_in(vocabulary: Vocabulary, word: str) -> Sector | None:

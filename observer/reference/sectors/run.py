@@ -20,15 +20,16 @@ from bus.producer import Producer, delivering
 from observer.base.clock import Clock, clock_from_environment
 from observer.base.errors import ConfigError, StoreError
 from observer.base.extras import install_command
+from observer.base.files import replace_file
 from observer.base.signals import stopping_on_signals
 from observer.reference.sectors.answer_cache import AnswerCache
+from observer.reference.sectors.codes import KisCodes
 from observer.reference.sectors.enrichment import Enrichment, ReportProgress, Share, share_of
-from observer.reference.sectors.files import read_market, read_tables, write_whole
+from observer.reference.sectors.files import read_tables, stocks_in
 from observer.reference.sectors.finance_database import FinanceDatabase
-from observer.reference.sectors.model import Region, Security
+from observer.reference.sectors.model import Region, SectorSource
 from observer.reference.sectors.options import OUTBOX, EnrichmentOptions
 from observer.reference.sectors.report import report_text
-from observer.reference.sectors.sources import KisCodes, SectorSource
 from observer.store.sectors import SectorReader
 
 if TYPE_CHECKING:
@@ -89,7 +90,8 @@ async def enrich(
         async with ingest as address, _producing(options, address) as producer:
             rounds = await _until_stopped(_run(wanted, sources, options, producer, clock, progress), stopping)
     if rounds is not None:
-        write_whole(options.report_path, report_text(rounds, sources.requests()))
+        options.report_path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(options.report_path, report_text(rounds, sources.requests()).encode())
     return rounds
 
 
@@ -111,7 +113,7 @@ def wanted_stocks(options: EnrichmentOptions, clock: Clock) -> Wanted:
     with SectorReader(options.url) as reader:
         cut_short = {done.region for done in reader.last_rounds() if done.unanswered}
         for region in options.regions:
-            securities = reader.stocks(region) if options.masters is None else _of_files(options.masters, region)
+            securities = reader.stocks(region) if options.masters is None else stocks_in(options.masters, region)
             if securities:
                 wanted[region] = share_of(
                     securities,
@@ -125,15 +127,6 @@ def wanted_stocks(options: EnrichmentOptions, clock: Clock) -> Wanted:
         where = options.masters or "the database"
         raise ConfigError(f"{where} has no stocks of {regions}: update the master files, or give --masters FOLDER")
     return wanted
-
-
-def _of_files(folder: Path, region: Region) -> Sequence[Security]:
-    market = read_market(folder, region)
-    for name in market.missing:
-        logger.warning("%s has no %s", folder, name)
-    if market.bad_lines:
-        logger.error("%s: %d lines are no records", region, market.bad_lines)
-    return market.securities
 
 
 def open_sources(options: EnrichmentOptions, clock: Clock) -> Sources:

@@ -1,13 +1,9 @@
 """Settings of the sector jobs: whether and when they run, and for which markets."""
 
-from typing import Annotated, Literal
-
 import msgspec
 
 from observer.reference.sectors.model import SOURCES, Region, SectorSourceName
-
-Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
-TimeOfDay = Annotated[str, msgspec.Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$", description="a Korean local time, HH:MM")]
+from observer.reference.times import TimeOfDay, Weekday
 
 
 class SectorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

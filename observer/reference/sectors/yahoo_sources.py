@@ -56,15 +56,19 @@ class _Failures:
             raise UnansweredError(f"no answer to {len(self._texts)} of its questions, first {self._texts[0]}")
 
 
-class YahooScreener:
-    """The screener as a `SectorSource`: queries whole exchanges, and returns findings for the wanted securities."""
-
-    name: SectorSourceName = "yahoo_screener"
+class _Yahoo:
+    """What both sources ask, and the cache of its answers."""
 
     def __init__(self, client: YahooClient, cache: AnswerCache, clock: Clock) -> None:
         self._client = client
         self._cache = cache
         self._clock = clock
+
+
+class YahooScreener(_Yahoo):
+    """The screener as a `SectorSource`: queries whole exchanges, and returns findings for the wanted securities."""
+
+    name: SectorSourceName = "yahoo_screener"
 
     async def findings(self, region: Region, wanted: Sequence[Security]) -> AsyncIterator[Sequence[Finding]]:
         """A portion for each exchange and sector.
@@ -108,15 +112,10 @@ class YahooScreener:
         return tuple(symbols)
 
 
-class YahooProfiles:
+class YahooProfiles(_Yahoo):
     """Single look-ups as a `SectorSource`: the last resort, and the only one whose "not found" is an answer."""
 
     name: SectorSourceName = "yahoo_profile"
-
-    def __init__(self, client: YahooClient, cache: AnswerCache, clock: Clock) -> None:
-        self._client = client
-        self._cache = cache
-        self._clock = clock
 
     async def findings(self, region: Region, wanted: Sequence[Security]) -> AsyncIterator[Sequence[Finding]]:  # noqa: ARG002 - as the Protocol
         """One security at a time; without a sector where Yahoo knows none, or does not cover the exchange.

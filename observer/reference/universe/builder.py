@@ -9,22 +9,17 @@ into the selection (`HistoryApplied`).
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 import msgspec
 
 from bus.commands import Refused
 from bus.events import UniverseBuilt
-from observer.base.clock import Clock
 from observer.base.errors import DataFileError, ProviderError
 from observer.base.local_time import local_datetime
-from observer.brokers.broker import HistorySource, Quote, QuoteSource, chunks
-from observer.brokers.domestic import VenueSource
+from observer.brokers.broker import Quote, chunks
 from observer.calendar.phases import DayPlan, moment_of
-from observer.calendar.service import TradingDayService
-from observer.monitoring.alerts.process import Alerts
 from observer.reference.listings.model import Listing
 from observer.reference.universe.eligibility import (
     KOREAN_STOCKS,
@@ -40,13 +35,8 @@ from observer.reference.universe.files import write_universe_file
 from observer.reference.universe.further_lines import lines_at, with_further_lines
 from observer.reference.universe.history import BARS_KEPT, FAILURES_MAX, DailyHistory, Past, StoredHistory
 from observer.reference.universe.in_force import fixed_ns
-from observer.reference.universe.settings import UniverseVenues
+from observer.reference.universe.parts import UniverseParts
 from observer.reference.universe.venue_facts import VenueFacts
-from observer.selection.settings import UniverseSettings
-from observer.store.reader import StoreReader
-
-if TYPE_CHECKING:
-    from bus.producer import Producer
 
 logger = logging.getLogger(__name__)
 
@@ -55,73 +45,17 @@ FURTHER_BARS: Final = "further_bars"
 
 
 class UniverseBuilder:
-    """Builds the universe of each day, once.
+    """Builds the universe of each day, once."""
 
-    Args:
-        provider: the broker of the listings and bars.
-        settings: the eligibility settings.
-        venues: whose lines the universe holds.
-        today: the plans of today and of earlier days.
-        folder: the folder of the universe files.
-        clock: market time.
-        producer: publishes the facts.
-        history: fetches daily bars.
-        quotes: fetches the base prices that the master files lack.
-        listed: reads the list of a further venue.
-        trading: states whether a stock that such a list names as stopped trades there.
-        reader: reads stored data.
-        bring_listings: checks an exchange's master file, when its listings are missing.
-        settled: returns when all published facts are committed.
-        alerts: of the process.
-    """
-
-    def __init__(
-        self,
-        *,
-        provider: str,
-        settings: UniverseSettings,
-        venues: UniverseVenues,
-        today: TradingDayService,
-        folder: Path,
-        clock: Clock,
-        producer: "Producer",
-        history: HistorySource,
-        quotes: QuoteSource,
-        listed: Callable[[str], Awaitable[Sequence[Listing]]],
-        trading: VenueSource,
-        reader: StoreReader,
-        bring_listings: Callable[[str], Awaitable[None]],
-        settled: Callable[[], Awaitable[None]],
-        alerts: Alerts,
-    ) -> None:
-        self._provider = provider
-        self._settings = settings
-        self._main_venue = venues.main
-        self._folder = folder
-        self._clock = clock
-        self._producer = producer
-        self._history = DailyHistory(
-            provider=provider, main_venue=venues.main, today=today, source=history, reader=reader, producer=producer
-        )
-        self._facts = VenueFacts(
-            venues=venues,
-            provider=provider,
-            listed=listed,
-            source=trading,
-            reader=reader,
-            producer=producer,
-            clock=clock,
-            alerts=alerts,
-        )
-        self._quotes = quotes
-        self._reader = reader
-        self._bring_listings = bring_listings
-        self._settled = settled
-        self._alerts = alerts
+    def __init__(self, parts: UniverseParts) -> None:
+        self._parts = parts
+        self._main_venue = parts.venues.main
+        self._history = DailyHistory(parts)
+        self._facts = VenueFacts(parts)
 
     def begins_ns(self, plan: DayPlan) -> int:
         """The due time of a day's universe."""
-        return moment_of(plan, self._settings.generation_time)
+        return moment_of(plan, self._parts.settings.generation_time)
 
     async def build(self, plan: DayPlan) -> None:
         """Build the day's universe unless it is stored already, with its history; then write its file."""
@@ -144,34 +78,34 @@ class UniverseBuilder:
         return f"{built.symbols} symbols out of {built.considered} listings"
 
     def _built(self, plan: DayPlan) -> UniverseBuilt | None:
-        return self._reader.universe_built(plan.day.isoformat(), KOREAN_STOCKS)
+        return self._parts.reader.universe_built(plan.day.isoformat(), KOREAN_STOCKS)
 
     def _complete(self, plan: DayPlan) -> UniverseBuilt | None:
         """The day's last build, unless it is one that was published before its history."""
         built = self._built(plan)
         if built is None or built.built_ns < fixed_ns(plan):
             return built
-        members = self._reader.universe(plan.day.isoformat(), KOREAN_STOCKS)
+        members = self._parts.reader.universe(plan.day.isoformat(), KOREAN_STOCKS)
         without = [member.close_is_base for member in members if member.venue == self._main_venue]
         return None if sum(without) > FAILURES_MAX * len(without) else built
 
     async def _write_file(self, plan: DayPlan) -> None:
         """Write the file of the committed universe. A failed write costs the file only."""
-        await self._settled()
+        await self._parts.settled()
         try:
-            write_universe_file(self._reader, self._folder, plan.day.isoformat(), KOREAN_STOCKS)
+            write_universe_file(self._parts.reader, self._parts.folder, plan.day.isoformat(), KOREAN_STOCKS)
         except OSError as error:
             text = f"the file of the universe of {plan.day} cannot be written: {error}"
-            self._alerts.report("universe_file", "warning", text)
+            self._parts.alerts.report("universe_file", "warning", text)
         else:
-            self._alerts.resolve("universe_file", f"the file of the universe of {plan.day} is written")
+            self._parts.alerts.resolve("universe_file", f"the file of the universe of {plan.day} is written")
 
     async def _build(self, plan: DayPlan) -> UniverseBuilt:
         listings = await self._completed(await self._listings())
         known = await self._history.stored(plan.day)
         # Every possible member, at any price: a close from a file or a base price is a session old.
-        candidates = [each.symbol for each in listings if exclusion_by_kind(each, self._settings) is None]
-        late = self._clock.now_ns() >= fixed_ns(plan) and self._built(plan) is None
+        candidates = [each.symbol for each in listings if exclusion_by_kind(each, self._parts.settings) is None]
+        late = self._parts.clock.now_ns() >= fixed_ns(plan) and self._built(plan) is None
         if late and known.lacks_many(candidates):
             await self._publish(listings, candidates, known, calls=False)
             await self._write_file(plan)
@@ -185,18 +119,18 @@ class UniverseBuilder:
         pasts = await self._history.of_stocks(candidates, known, calls=calls)
         previous = known.previous.isoformat()
         day = UniverseDay(
-            provider=self._provider,
+            provider=self._parts.provider,
             market=KOREAN_STOCKS,
             session_date=known.day.isoformat(),
             previous_session_date=previous,
-            built_ns=self._clock.now_ns(),
+            built_ns=self._parts.clock.now_ns(),
             venue=self._main_venue,
         )
-        universe = build(listings, _histories(pasts, previous), day, self._settings)
+        universe = build(listings, _histories(pasts, previous), day, self._parts.settings)
         self._report(universe)
         universe = await self._with_further_lines(universe, pasts, known, calls=calls)
         built = universe.built
-        self._producer.publish_together([*universe.members, built])
+        self._parts.producer.publish_together([*universe.members, built])
         counts = built.symbols, built.considered
         left_out = ", ".join(f"{count} {reason}" for reason, count in sorted(universe.excluded.items()))
         history = "" if calls else ", before its history"
@@ -211,20 +145,22 @@ class UniverseBuilder:
         lines = lines_at(universe.members, trading, self._main_venue)
         found, outage = await self._history.of_further_lines(list(lines), pasts, known, calls=calls)
         if outage is None:
-            self._alerts.resolve(FURTHER_BARS, f"the lines at further venues of {known.day} have their daily bars")
+            self._parts.alerts.resolve(
+                FURTHER_BARS, f"the lines at further venues of {known.day} have their daily bars"
+            )
         else:
             text = f"lines at further venues have no new daily bars on {known.day}: those that are stored count"
-            self._alerts.report(FURTHER_BARS, "warning", f"{text} ({outage})")
+            self._parts.alerts.report(FURTHER_BARS, "warning", f"{text} ({outage})")
         histories = _histories(found, known.previous.isoformat())
         return with_further_lines(universe, lines, histories, self._main_venue)
 
     def _report(self, universe: Universe) -> None:
         """Report the build's warnings, and the end of those that an earlier build had."""
         for identity, warning in universe.warnings.items():
-            self._alerts.report(identity, "warning", warning)
+            self._parts.alerts.report(identity, "warning", warning)
         for identity in UNIVERSE_WARNINGS:
             if identity not in universe.warnings:
-                self._alerts.resolve(identity, f"the universe of {universe.built.session_date} is without it")
+                self._parts.alerts.resolve(identity, f"the universe of {universe.built.session_date} is without it")
 
     async def _listings(self) -> Sequence[Listing]:
         """The listings of the last master files; an exchange without stored listings is checked first.
@@ -234,24 +170,28 @@ class UniverseBuilder:
             ProviderError: a file cannot be downloaded.
         """
         for exchange in EXCHANGES:
-            if not self._reader.active_listings(exchange):
-                await self._bring_listings(exchange)
-                await self._settled()
-        found = {exchange: self._reader.active_listings(exchange) for exchange in EXCHANGES}
+            if not self._parts.reader.active_listings(exchange):
+                await self._parts.bring_listings(exchange)
+                await self._parts.settled()
+        found = {exchange: self._parts.reader.active_listings(exchange) for exchange in EXCHANGES}
         if unknown := [exchange for exchange, listings in found.items() if not listings]:
             raise DataFileError(f"no listings of {' or '.join(unknown)} are known")
         return [listing for listings in found.values() for listing in listings.values()]
 
     async def _completed(self, listings: Sequence[Listing]) -> Sequence[Listing]:
-        """The listings, completed from the broker's quotes; a refusal by the broker leaves them incomplete."""
-        missing = _without_price(listings)
+        """The listings with missing values filled in: a base price from the broker's quote of the symbol, a
+        capitalisation from the listed shares at the base price. Values of the files stay; a refusal by the broker
+        leaves others unknown.
+        """
+        missing = [listing.symbol for listing in listings if listing.base_price is None]
         quotes: list[Quote] = []
-        for portion in chunks(missing, self._quotes.quotes_per_call):
+        for portion in chunks(missing, self._parts.quotes.quotes_per_call):
             try:
-                quotes += await self._quotes.quotes(portion)
+                quotes += await self._parts.quotes.quotes(portion)
             except ProviderError as error:
                 logger.warning("no quotes of %d symbols without a base price: %s", len(portion), error)
-        return _completed(listings, quotes)
+        closes = {quote.symbol: quote.previous_close for quote in quotes}
+        return [_completed(listing, closes.get(listing.symbol)) for listing in listings]
 
 
 def _histories(pasts: Mapping[str, Past], previous: str) -> Mapping[str, History]:
@@ -259,25 +199,11 @@ def _histories(pasts: Mapping[str, Past], previous: str) -> Mapping[str, History
     return {line: history_of(past.bars[-BARS_KEPT:], previous, past.adjustments) for line, past in pasts.items()}
 
 
-def _without_price(listings: Iterable[Listing]) -> Sequence[str]:
-    """The symbols without a base price in the files: those to request a quote for."""
-    return [listing.symbol for listing in listings if listing.base_price is None]
-
-
-def _completed(listings: Iterable[Listing], quotes: Iterable[Quote]) -> Sequence[Listing]:
-    """The listings with missing values filled in: a base price from the symbol's quote, a capitalisation from the
-    listed shares at the base price. Values of the files stay; other missing values stay unknown.
-    """
-    closes = {quote.symbol: quote.previous_close for quote in quotes}
-    return [_completed_listing(listing, closes) for listing in listings]
-
-
-def _completed_listing(listing: Listing, closes: Mapping[str, float | None]) -> Listing:
+def _completed(listing: Listing, quoted_close: float | None) -> Listing:
     price, cap = listing.base_price, listing.market_cap
     if price is not None and cap is not None:
         return listing
-    if price is None:
-        price = closes.get(listing.symbol)
+    price = quoted_close if price is None else price
     if cap is None and price is not None and listing.listed_shares is not None:
         cap = price * listing.listed_shares
     return msgspec.structs.replace(listing, base_price=price, market_cap=cap)

@@ -1,6 +1,6 @@
 """The differences between the universes of two days: new symbols, removed ones with the reason, changed ranks. Pure."""
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -66,34 +66,21 @@ def changes_between(
     """
     before = {member.symbol: member for member in earlier}
     after = {member.symbol: member for member in later}
+
+    def reason(line: str) -> str:
+        stock = stock_of(line)
+        return "venue" if stock in after else why_not(listed.get(stock), closes.get(stock), settings)
+
     both = [(before[symbol], member) for symbol, member in after.items() if symbol in before]
     moved = [Moved(new.symbol, new.name, old.rank, new.rank) for old, new in both if old.rank != new.rank]
     return UniverseChanges(
         stayed=len(both),
         came=[Came(member.symbol, member.name, member.rank) for member in later if member.symbol not in before],
         left=[
-            Left(
-                member.symbol,
-                member.name,
-                member.rank,
-                _reason(member.symbol, after, listed, closes, settings),
-            )
-            for member in earlier
-            if member.symbol not in after
+            Left(each.symbol, each.name, each.rank, reason(each.symbol)) for each in earlier if each.symbol not in after
         ],
         moved=sorted(moved, key=lambda each: (-abs(each.ranks), each.rank_after)),
     )
-
-
-def _reason(
-    line: str,
-    later: Container[str],
-    listed: Mapping[str, Listing],
-    closes: Mapping[str, float],
-    settings: UniverseSettings,
-) -> str:
-    stock = stock_of(line)
-    return "venue" if stock in later else why_not(listed.get(stock), closes.get(stock), settings)
 
 
 def why_not(security: Listing | None, close: float | None, settings: UniverseSettings) -> str:

@@ -157,7 +157,16 @@ def build(
         _member(rank, security, close, histories.get(security.symbol, NO_HISTORY), day)
         for rank, (security, close) in enumerate(chosen, start=1)
     )
-    built = _built(day, len(members), len(members) + excluded.total(), settings)
+    built = UniverseBuilt(
+        provider=day.provider,
+        market=day.market,
+        session_date=day.session_date,
+        previous_session_date=day.previous_session_date,
+        built_ns=day.built_ns,
+        symbols=len(members),
+        considered=len(members) + excluded.total(),
+        minimum_close=settings.min_close_price,
+    )
     return Universe(members, built, excluded, dict(_warnings(chosen, settings)))
 
 
@@ -179,19 +188,6 @@ def _warnings(
         more = " ..." if len(unknown) > NAMED_IN_WARNING else ""
         text = f"{len(unknown)} symbols without market capitalisation, which counts as 0: {few}{more}"
         yield "universe_unvalued", text
-
-
-def _built(day: UniverseDay, count: int, considered: int, settings: UniverseSettings) -> UniverseBuilt:
-    return UniverseBuilt(
-        provider=day.provider,
-        market=day.market,
-        session_date=day.session_date,
-        previous_session_date=day.previous_session_date,
-        built_ns=day.built_ns,
-        symbols=count,
-        considered=considered,
-        minimum_close=settings.min_close_price,
-    )
 
 
 def _member(rank: int, security: Listing, close: float, history: History, day: UniverseDay) -> UniverseMember:

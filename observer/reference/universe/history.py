@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
@@ -18,15 +18,11 @@ from bus.events import DailyBar, SharesAdjusted
 from observer.base.errors import ProviderError
 from observer.base.lines import stock_of, venue_of
 from observer.base.local_time import local_datetime
-from observer.brokers.broker import Bar, HistorySource
+from observer.brokers.broker import Bar
 from observer.calendar.phases import DayPlan
-from observer.calendar.service import TradingDayService
 from observer.reference.universe.closing import closing_bars, daily_bar_of, day_ends, sessions_held
+from observer.reference.universe.parts import UniverseParts
 from observer.selection.indicators import adjustment, base_price
-from observer.store.reader import StoreReader
-
-if TYPE_CHECKING:
-    from bus.producer import Producer
 
 logger = logging.getLogger(__name__)
 
@@ -86,45 +82,23 @@ class StoredHistory(msgspec.Struct, frozen=True):
 
 
 class DailyHistory:
-    """The sessions before one day.
+    """The sessions before one day."""
 
-    Args:
-        provider: the broker of the bars.
-        main_venue: the venue of the lines without a venue in their id.
-        today: the plans of the day and of earlier days.
-        source: fetches daily bars.
-        reader: reads stored data.
-        producer: publishes new bars.
-    """
-
-    def __init__(
-        self,
-        *,
-        provider: str,
-        main_venue: str,
-        today: TradingDayService,
-        source: HistorySource,
-        reader: StoreReader,
-        producer: "Producer",
-    ) -> None:
-        self._provider = provider
-        self._main_venue = main_venue
-        self._today = today
-        self._source = source
-        self._reader = reader
-        self._producer = producer
+    def __init__(self, parts: UniverseParts) -> None:
+        self._parts = parts
+        self._main_venue = parts.venues.main
         self._plans: dict[date, DayPlan] = {}
 
     async def stored(self, day: date) -> StoredHistory:
         """What is stored before the day."""
-        before_previous, previous = self._today.sessions_before(day, 2)
+        before_previous, previous = self._parts.today.sessions_before(day, 2)
         since = (previous.day - timedelta(days=HISTORY_DAYS)).isoformat()
         return StoredHistory(
             day=day,
             previous=previous.day,
             before_previous=before_previous.day,
-            bars=await asyncio.to_thread(self._reader.daily_bars, BARS_KEPT),
-            adjustments=await asyncio.to_thread(self._reader.share_adjustments, since, day.isoformat()),
+            bars=await asyncio.to_thread(self._parts.reader.daily_bars, BARS_KEPT),
+            adjustments=await asyncio.to_thread(self._parts.reader.share_adjustments, since, day.isoformat()),
             own=await asyncio.to_thread(self._own_bars, previous),
         )
 
@@ -197,7 +171,7 @@ class DailyHistory:
         closings = [end.closing_ns for end in ends.values() if end.closing_ns is not None]
         finished_ns = min((end.ends_ns for end in ends.values()), default=previous.ends_ns)
         spans = [*((from_ns, min(to_ns, finished_ns)) for from_ns, to_ns in closings), (finished_ns, previous.ends_ns)]
-        snapshots = [each for span in spans for each in self._reader.snapshots(session_date, *span)]
+        snapshots = [each for span in spans for each in self._parts.reader.snapshots(session_date, *span)]
         bars = closing_bars(snapshots, session_date, ends, self._main_venue)
         bases = {each.symbol: base_price(each.upper_limit, each.lower_limit) for each in snapshots}
         return {line: OwnBar(bar, bases[line]) for line, bar in bars.items()}
@@ -209,7 +183,9 @@ class DailyHistory:
             ProviderError: the broker has no bars, or does not answer.
         """
         after = past.bars[-1].session_date if past.bars else ""
-        reported = await self._source.daily_bars(line, known.previous - timedelta(days=HISTORY_DAYS), known.previous)
+        reported = await self._parts.history.daily_bars(
+            line, known.previous - timedelta(days=HISTORY_DAYS), known.previous
+        )
         bars = [self._daily_bar(line, bar) for bar in reported]
         changes = [
             (before, bar, each.base_price)
@@ -221,15 +197,15 @@ class DailyHistory:
     def _daily_bar(self, line: str, bar: Bar) -> DailyBar:
         day = local_datetime(bar.start_ns).date()
         venue = venue_of(line, self._main_venue)
-        plan = self._plans.get(day) or self._plans.setdefault(day, self._today.plan_of(day))
-        return daily_bar_of(self._provider, line, bar, venue, sessions_held(plan.sessions, venue))
+        plan = self._plans.get(day) or self._plans.setdefault(day, self._parts.today.plan_of(day))
+        return daily_bar_of(self._parts.provider, line, bar, venue, sessions_held(plan.sessions, venue))
 
     def _with_changes_of_stock(self, line: str, past: Past, changes: Sequence[SharesAdjusted]) -> Past:
         """The line's sessions with the changes of its stock; publishes those that are new."""
         known = {each.session_date for each in past.adjustments}
         new = [msgspec.structs.replace(each, symbol=line) for each in changes if each.session_date not in known]
         if new:
-            self._producer.publish_together(new)
+            self._parts.producer.publish_together(new)
         return Past(past.bars, sorted([*past.adjustments, *new], key=lambda each: each.session_date))
 
     def _kept(self, past: Past, new: Sequence[DailyBar], changes: Changes, day: date) -> Past:
@@ -242,5 +218,5 @@ class DailyHistory:
             prices = (each.base_price, each.previous_close)
             logger.info("%s: other shares since %s, %g for %g", each.symbol, each.session_date, *prices)
         if new:
-            self._producer.publish_together([*new, *adjustments])
+            self._parts.producer.publish_together([*new, *adjustments])
         return Past([*past.bars, *new], [*past.adjustments, *adjustments])

@@ -10,22 +10,15 @@ old fact is nearly always right.
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from bus.events import VenueEligibility
-from observer.base.clock import Clock
 from observer.base.errors import DataFileError, ProviderError
-from observer.brokers.domestic import VenueSource
-from observer.monitoring.alerts.process import Alerts
 from observer.reference.listings.model import Listing
 from observer.reference.universe.in_force import oldest_fallback
-from observer.reference.universe.settings import UniverseVenues
-from observer.store.reader import StoreReader
-
-if TYPE_CHECKING:
-    from bus.producer import Producer
+from observer.reference.universe.parts import UniverseParts
 
 logger = logging.getLogger(__name__)
 
@@ -37,46 +30,18 @@ _NO_ANSWER: Final = (ProviderError, DataFileError)
 
 
 class VenueFacts:
-    """The eligibility of stocks at the venues of the universe beside the main one.
+    """The eligibility of stocks at the venues of the universe beside the main one."""
 
-    Args:
-        venues: those of the universe, and how old a fact may be.
-        provider: the broker that states the facts.
-        listed: reads a venue's list.
-        source: the broker's call for a stock that the list names as stopped.
-        reader: reads stored facts.
-        producer: publishes new ones.
-        clock: market time.
-        alerts: of the process.
-    """
-
-    def __init__(
-        self,
-        venues: UniverseVenues,
-        provider: str,
-        *,
-        listed: Callable[[str], Awaitable[Sequence[Listing]]],
-        source: VenueSource,
-        reader: StoreReader,
-        producer: "Producer",
-        clock: Clock,
-        alerts: Alerts,
-    ) -> None:
-        self._venues = venues
-        self._provider = provider
-        self._listed = listed
-        self._source = source
-        self._reader = reader
-        self._producer = producer
-        self._clock = clock
-        self._alerts = alerts
+    def __init__(self, parts: UniverseParts) -> None:
+        self._parts = parts
+        self._venues = parts.venues
 
     async def of_day(self, stocks: Sequence[str], day: date) -> Mapping[str, frozenset[str]]:
         """By venue, in the order of the settings, which of the stocks trade there on the day. Reads the list of a venue
         for which a stock has no fact of that day; without the list the last known fact counts, with an alert.
         """
         oldest = oldest_fallback(day, self._venues.eligibility_weekdays_max).isoformat()
-        stored = await asyncio.to_thread(self._reader.venue_eligibility, oldest, day.isoformat())
+        stored = await asyncio.to_thread(self._parts.reader.venue_eligibility, oldest, day.isoformat())
         wanted = set(stocks)
         last = {(each.symbol, each.venue): each for each in stored if each.symbol in wanted}
         texts: list[str] = []
@@ -98,7 +63,7 @@ class VenueFacts:
             trading |= records.keys() - stopped
             facts = [self._fact(day, stock, venue, trades=stock in trading) for stock in answered]
             if facts:
-                self._producer.publish_together(facts)
+                self._parts.producer.publish_together(facts)
             last.update({(each.symbol, venue): each for each in facts})
         self._report(texts, day)
         found = _trading(last.values(), self._venues.further)
@@ -113,7 +78,7 @@ class VenueFacts:
             ProviderError, DataFileError: it cannot be read, or it lacks too many of the stocks that traded there by the
                 last known facts: such a list is cut or of another day.
         """
-        records = {each.symbol: each for each in await self._listed(venue)}
+        records = {each.symbol: each for each in await self._parts.listed(venue)}
         traded = [each.symbol for each in known if each.trades]
         left = sum(symbol not in records for symbol in traded)
         if len(traded) >= _KNOWN_MIN and left > _LEFT_MAX * len(traded):
@@ -128,7 +93,7 @@ class VenueFacts:
         unanswered: list[str] = []
         for stock in stopped:
             try:
-                answers = await self._source.venue_eligibility([stock])
+                answers = await self._parts.trading.venue_eligibility([stock])
             except ProviderError as error:
                 logger.warning("%s: no answer about %s, which its list names as stopped: %s", venue, stock, error)
                 unanswered.append(stock)
@@ -138,12 +103,12 @@ class VenueFacts:
 
     def _fact(self, day: date, stock: str, venue: str, *, trades: bool) -> VenueEligibility:
         return VenueEligibility(
-            provider=self._provider,
+            provider=self._parts.provider,
             session_date=day.isoformat(),
             symbol=stock,
             venue=venue,
             trades=trades,
-            observed_ns=self._clock.now_ns(),
+            observed_ns=self._parts.clock.now_ns(),
         )
 
     def _without_list(self, venue: str, error: Exception, without: Sequence[str]) -> str:
@@ -159,9 +124,9 @@ class VenueFacts:
 
     def _report(self, texts: Sequence[str], day: date) -> None:
         if texts:
-            self._alerts.report(ALERT, "warning", "; ".join(texts))
+            self._parts.alerts.report(ALERT, "warning", "; ".join(texts))
         else:
-            self._alerts.resolve(ALERT, f"the venues of all stocks of {day} are known")
+            self._parts.alerts.resolve(ALERT, f"the venues of all stocks of {day} are known")
 
 
 def _is_of_day(fact: VenueEligibility | None, day: date) -> bool:

@@ -8,7 +8,7 @@ Beside KIS's calls the REST listener has the simulator's own; no fault but `rest
 a page in a browser (403):
 
 POST /simulator/faults         {"kind": "half_open", "for_s": 30}   ->   the fault with its moments
-GET  /simulator/counters                                            ->   SimulatorCounters
+GET  /simulator/counters                                            ->   Counters
 GET  /simulator/registrations                                       ->   the ledger of offered and sent trades
 """
 
@@ -23,7 +23,7 @@ import msgspec
 from aiohttp import web
 
 from observer.base.clock import Clock
-from observer.simulator.counters import Counters, SimulatorCounters
+from observer.simulator.counters import Counters
 from observer.simulator.faults import (
     Fault,
     FaultInjector,
@@ -175,7 +175,7 @@ class Simulator:
         """The false records sent so far."""
         return self._stream.forgeries
 
-    def counters(self) -> SimulatorCounters:
+    def counters(self) -> Counters:
         """The current counters."""
         return self._counters.read(self._authentication.busiest_seconds)
 
@@ -238,7 +238,7 @@ def _real_day(settings: SimulatorSettings, rng: RngSource) -> MadeUp:
 def add_control(
     application: web.Application,
     begin: Callable[[FaultRequest], Fault],
-    counters: Callable[[], SimulatorCounters],
+    counters: Callable[[], Counters],
     ledger: Ledger,
     forgeries: Callable[[], Sequence[Forgery]],
 ) -> None:

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
+import psutil
 
 from observer.archive.bundles import SHARED_BY_MAX
 from observer.archive.day import CATALOGUE, newest_sealed_days, sealed_dates
@@ -35,10 +36,12 @@ from observer.base.units import NS_PER_S
 from observer.brokers.http import trusted_certificates
 from observer.store.engine import parse_url, sqlite_path
 from observer.store.exports import ledgers_folder
+from observer.supervisor.watch import shown
 from observer.system.doctor.finding import Finding, critical, ok, warning
 from observer.system.doctor.notices import why_unseen
 from observer.system.doctor.place import Place
 from observer.system.doctor.running import is_running
+from observer.system.preflight import bind_error
 
 CLOCK_WARNING_S: Final = 1.0  # a gap is to be detected within a second
 CLOCK_CRITICAL_S: Final = 5.0  # phases and sessions begin at the wrong moment, tokens are renewed too late
@@ -373,7 +376,7 @@ def _bytes_below(folder: Path) -> int:
 
 def file_systems(place: Place) -> Iterator[Finding]:
     """Where data may not lie: SQLite's locks do not hold over a network, memory is lost with the power."""
-    mounts = list(_mounts())
+    mounts = _mounts()
     kinds = {
         f"{purpose} {path}": kind_at(_nearest(path).resolve(), mounts) for purpose, path in places_of(place).items()
     }
@@ -407,15 +410,9 @@ def kind_at(path: Path, mounts: Sequence[tuple[Path, str]]) -> str:
     return max(inside, key=lambda each: len(str(each[0])), default=(Path("/"), ""))[1]
 
 
-def _mounts() -> Iterator[tuple[Path, str]]:
+def _mounts() -> Sequence[tuple[Path, str]]:
     """The mounted folders with the kinds of their file systems; none where the kernel does not list them."""
-    try:
-        text = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return
-    for line in text.splitlines():  # proc(5): the folder is the fifth field, the kind stands behind " - "
-        before, _, behind = line.partition(" - ")
-        yield Path(before.split()[4].replace("\\040", " ")), behind.split()[0]
+    return [(Path(each.mountpoint), each.fstype) for each in shown(lambda: psutil.disk_partitions(all=True)) or ()]
 
 
 # --- ports -----------------------------------------------------------------------------------------------------
@@ -439,26 +436,14 @@ def ports(place: Place) -> Iterator[Finding]:
     runs = is_running(place.base.run)
     is_free = True
     for setting, address in addresses.items():
-        if not runs and (error := _refusal(address)):
+        host, _, port = address.rpartition(":")
+        if not runs and (error := bind_error(host, int(port))) is not None:
             is_free = False
-            number = address.rpartition(":")[2]
-            remedy = f"end the program that has it (`ss -ltnp sport = :{number}`), or give another {setting}"
-            yield critical("ports", f"{setting} = {address}: {error}", remedy)
+            remedy = f"end the program that has it (`ss -ltnp sport = :{port}`), or give another {setting}"
+            yield critical("ports", f"{setting} = {address}: {error.strerror or error}", remedy)
     if is_free and addresses:
         owner = "the running system's" if runs else "free"
         yield ok("ports", f"{', '.join(addresses)}: {owner}")
-
-
-def _refusal(address: str) -> str:
-    """Why this address cannot be bound; empty if it can."""
-    host, _, port = address.rpartition(":")
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, int(port)))
-        except OSError as error:
-            return error.strerror or str(error)
-    return ""
 
 
 # --- versions, limits, time zone -------------------------------------------------------------------------------
