@@ -329,6 +329,7 @@ class DayRelations:
 
     def listing_changes(self, until_ns: int | None = None, symbol: str | None = None) -> Sequence[ListingChanged]:
         """The changes of listings before a moment (UTC ns), oldest first, of one symbol or of all."""
+        self.database("listings")  # raises where a lake alone has none
         rows = self.table("listing_changes", Asked(), "", None if symbol is None else [symbol])
         rows = rows if until_ns is None else rows.filter(pl.col("changed_ns") < until_ns)
         in_order = rows.sort("changed_ns", "stream", "sequence").collect()
