@@ -1,7 +1,7 @@
 """The triggers: their conditions, strength, score and life. See docs/requirement.md.
 
 A condition measures a symbol's state against its history. `TRIGGERS` is the registry: each entry defines one kind of
-trigger, of which the overflow ledger and the documents derive. Thresholds, strength, weight and life work alike for all
+trigger; the overflow ledger and the documents derive from it. Thresholds, strength, weight and life work alike for all
 kinds. A new kind is one small function, one entry and its settings; a test fails until the shipped settings and
 docs/data.md include it.
 

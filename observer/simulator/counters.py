@@ -14,7 +14,8 @@ class Counters(msgspec.Struct):
     fault, one for each struck call, frame, connection or moment. `frames` and `trades` count what sessions passed to
     their lines; the ledger has their fate. `slow_consumers` are clients cut because they did not read, `silent_clients`
     because they did not answer PINGPONG. `busiest_seconds` are the most quotation calls, admitted or refused, in any
-    one second, for each app key in the order of the settings. `read` states `rate_errors`, `trades` and these.
+    one second, for each app key in the order of the settings. `read` alone fills in `rate_errors`, `trades` and
+    `busiest_seconds`.
     """
 
     requests: dict[str, int] = msgspec.field(default_factory=_by_name)

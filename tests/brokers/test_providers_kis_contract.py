@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from datetime import date
 from functools import cache
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -27,6 +28,8 @@ from tests.brokers.kis_contract import (
 )
 from tests.brokers.kis_contract import read as read_content
 from tests.brokers.stand_ins import pipeline_to
+
+REFERENCE = Path(__file__).parents[3] / "shared" / "reference" / "kis-api.md"
 
 
 def asked(ask, answer):
@@ -121,6 +124,17 @@ def test_padding_leading_zeros_and_a_lone_object_change_nothing(contract):
 
 
 NUMBER = re.compile(r"1\d{3}")
+
+
+@pytest.mark.skipif(not REFERENCE.is_file(), reason="the reference is not beside the repository")
+@pytest.mark.realdata
+def test_the_documented_fields_are_those_of_the_reference():
+    section = REFERENCE.read_text().split("\n## 8.")[1].split("\n## 9.")[0]
+    documented = re.findall(r"`GET (\S+)` · TR `(\w+)`.*?\nFields: (.*?)\n", section, re.DOTALL)
+    found = {transaction: (path, set(re.findall(r"`(\w+)`", fields))) for path, transaction, fields in documented}
+    for contract in CONTRACTS:
+        call = BY_TR_ID[contract.call.transaction]
+        assert found[call.tr_id] == (call.path, set(call.fields.split()))
 
 
 def test_every_call_has_its_contract():

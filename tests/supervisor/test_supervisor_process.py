@@ -59,7 +59,10 @@ async def log_says(child, text):
 
 async def family(child, process, size):
     """Wait until its session has so many members, and return their pids."""
-    members = lambda: [each.pid for each in scan().values() if each.session == process.pid]  # noqa: E731 - read twice
+
+    def members():
+        return [each.pid for each in scan().values() if each.session == process.pid]
+
     await until_async(lambda: len(members()) == size, f"{size} processes")
     return members()
 
@@ -198,7 +201,10 @@ async def test_figures_cover_a_child_and_its_own_children(tmp_path):
     async with living(child) as process:
         await family(child, process, 2)
         watch = Watch()
-        sampled = lambda: watch.sample(scan().values(), [process.pid])[process.pid]  # noqa: E731 - read thrice
+
+        def sampled():
+            return watch.sample(scan().values(), [process.pid])[process.pid]
+
         assert sampled().cpu_percent == 0.0
         alone_bytes = psutil.Process(process.pid).memory_info().rss
         await until_async(lambda: sampled().cpu_percent > 5.0, "computing")

@@ -11,8 +11,8 @@ from observer.base.logs import Head
 from observer.reference.sectors.model import SOURCES, Region, SectorSourceName
 
 SNAPSHOT: Final = "finance_database.bz2"  # in the data folder
-TABLES: Final = Path("config/sectors")
 OUTBOX: Final = "enrich"  # the folder of a run's outbox, and its stream's name
+TABLES: Final = Path("config/sectors")
 
 
 class EnrichmentOptions(msgspec.Struct, frozen=True, kw_only=True):
