@@ -79,6 +79,7 @@ def test_levels_begin_above_the_rates_of_the_requirement(rate, level):
 
 def test_a_level_is_left_only_clearly_below_its_beginning():
     assert next_level("alert", 0.09, RATES) == "alert"
+    assert next_level("alert", 0.10 * LEFT_BELOW, RATES) == "alert"
     assert next_level("alert", 0.10 * LEFT_BELOW - 0.001, RATES) == "warning"
     assert next_level("urgent", 0.09, RATES) == "alert"
 
@@ -114,8 +115,9 @@ def all_released(count, at_ns):
 
 
 def test_the_configured_rate_is_the_alert_level_and_the_levels_stay_in_order():
-    for alert, rates in ((0.1, [0.05, 0.1, 0.2]), (0.01, [0.01, 0.01, 0.2]), (0.5, [0.05, 0.5, 0.5])):
-        assert list(rates_of(SlotSettings(overflow_alert_rate=alert)).values())[1:] == rates
+    for alert, warning, urgent in ((0.1, 0.05, 0.2), (0.01, 0.01, 0.2), (0.5, 0.05, 0.5)):
+        expected = {"normal": -1.0, "warning": warning, "alert": alert, "urgent": urgent}
+        assert rates_of(SlotSettings(overflow_alert_rate=alert)) == expected
 
 
 def test_a_level_is_reported_once_and_its_end_once():
@@ -153,6 +155,8 @@ def test_a_filler_counts_as_served_once_a_trigger_extends_its_slot():
     unknown = SlotExtended("gone:1", "000001", NOW_NS, "volume_surge", 12.0, None)
     assert text_after(fillers, [unknown, *extended], left_out) is None
     assert text_after(fillers, all_refused(0, 20)).startswith("urgent (100.0%")
+    lost = [all_given(410, LONG_AGO_NS, "market_cap"), extended, all_released(410, NOW_NS)]
+    assert text_after(*lost, all_refused(0, 20)) is None  # served within the hour: an extension counts from its moment
 
 
 def test_a_slot_in_the_hour_counts_though_it_was_lost_and_the_symbol_refused_since():
