@@ -27,7 +27,4 @@ def __getattr__(name: str) -> Any:
     """A name of the public API, imported at its first use: a process that collects imports none of it."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if _MODULES[name] != _ERRORS:
-        errors = importlib.import_module(_ERRORS)
-        errors.require_extra()
     return getattr(importlib.import_module(_MODULES[name]), name)

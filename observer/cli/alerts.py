@@ -11,15 +11,13 @@ from bus.commands import OpenAlert, SilenceAlert, Status, StatusReply
 from observer.base.clock import clock_from_environment
 from observer.base.errors import ConfigError, NoDataError
 from observer.base.local_time import local_datetime
-from observer.base.settings import BaseSettings, RunSettings, is_reachable
+from observer.base.settings import BaseSettings, is_reachable
 from observer.base.units import NS_PER_S
 from observer.cli import system
 from observer.cli.context import (
     ConfigOption,
     JsonOption,
-    asked_day,
     base_settings,
-    parsed_day,
     print_json,
 )
 from observer.cli.options import Argument, Option
@@ -27,7 +25,7 @@ from observer.cli.tables import Table, folded_lines, terminal_width
 from observer.cli.tables import show as show_table
 
 if TYPE_CHECKING:  # a running system's alerts need no database
-    from observer.store.alerts import AlertReader, StoredAlert
+    from observer.store.alerts import StoredAlert
 
 _SECONDS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _TABLE_WIDTH_MIN: Final = 120  # columns of a terminal; in fewer a text has a few letters a line
@@ -50,16 +48,6 @@ class AlertRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def alerts(
-    every: Annotated[bool, Option("--all", help="Show resolved alerts, too.")] = False,
-    day: Annotated[
-        str | None,
-        Option(
-            "--day",
-            metavar="DATE",
-            parser=parsed_day,
-            help="Show alerts of a day (2026-11-18, today, ...) and their ends.",
-        ),
-    ] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -67,22 +55,22 @@ def alerts(
 
     They come from the running system where there is one (warnings and critical ones, known without the database), else
     from the database. An alert is open until its condition has ended; what happened and has no end counts until the end
-    of its day. A silenced alert stays listed.
+    of its day. A silenced alert stays listed. `observer show alerts [DATE]` shows all of the database.
     """
     if click.get_current_context().invoked_subcommand is not None:
         return
     settings = base_settings(config)
     reply = _running(settings)
-    if reply is not None and not (every or day):
+    if reply is not None:
         rows: Sequence[AlertRow] = [_of_system(alert) for alert in reply.alerts]
     else:
-        rows = _stored(settings, day, _now_ns(reply), every=every)
+        rows = _stored(settings, _now_ns(None))
     if as_json:
         print_json({"alerts": rows})
     elif rows:
         show_alerts(rows, terminal_width())
     else:
-        click.echo("no alerts" if every or day else "no open alerts")
+        click.echo("no open alerts")
 
 
 def silence(
@@ -103,7 +91,7 @@ def silence(
     from observer.monitoring.alerts.silences import Silences, silenced_text
 
     now_ns = _now_ns(None)
-    identities = sorted({row.identity for row in _stored(settings, None, now_ns, every=False)})
+    identities = sorted({row.identity for row in _stored(settings, now_ns)})
     if identity not in identities:
         raise NoDataError(
             f"no open alert is named {identity!r}{'; open are ' if identities else ''}{', '.join(identities)}"
@@ -145,23 +133,16 @@ def _now_ns(reply: StatusReply | None) -> int:
     return reply.market_time_ns if reply is not None else clock_from_environment().now_ns()
 
 
-def _stored(settings: BaseSettings, day: str | None, now_ns: int, *, every: bool) -> Sequence[AlertRow]:
-    """The alerts of the database: the open ones of severity warning and above, all, or those of a day."""
+def _stored(settings: BaseSettings, now_ns: int) -> Sequence[AlertRow]:
+    """The open alerts of the database, of severity warning and above."""
     from observer.monitoring.alerts.silences import Silences
     from observer.store.alerts import AlertReader
 
     silenced = Silences(Path(settings.run.runtime)).until(now_ns)
     with AlertReader(settings.store.url) as reader:
-        bounds = _bounds(reader, day, settings.run) if day else (0 if every else now_ns,)
-        found = reader.alerts(*bounds)
+        found = reader.alerts(now_ns)
     rows = [_of_database(alert, now_ns, silenced) for alert in found]
-    return [row for row in rows if every or day or (row.is_open and row.severity != "info")]
-
-
-def _bounds(reader: "AlertReader", day: str, run: RunSettings) -> tuple[int, int]:
-    from observer.store.slots import day_bounds
-
-    return day_bounds(asked_day(reader, day, run).session_date)
+    return [row for row in rows if row.is_open and row.severity != "info"]
 
 
 def _of_system(alert: OpenAlert) -> AlertRow:

@@ -3,7 +3,7 @@
 import importlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Final
 
 import click
@@ -16,6 +16,7 @@ from observer.cli.commands import COMMANDS, Command, Group
 from observer.cli.options import CONTEXT_SETTINGS, Option, command_of
 
 _NAME: Final = "observer"
+_SHOW: Final = "show"
 _INTERRUPTED: Final = 130  # a shell's exit status for a program that SIGINT ended
 
 
@@ -40,7 +41,11 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command of this group with that name, and its arguments."""
+        """The command of this group with that name, and its arguments. A relation's name is `show` of the relation,
+        also where it names a group whose commands were not typed.
+        """
+        if ctx.parent is None and _is_relation(args, self.commands):
+            args = [_SHOW, *args]
         name, command, rest = super().resolve_command(ctx, args)
         return name, command.load() if isinstance(command, Unloaded) else command, rest
 
@@ -59,6 +64,20 @@ class LazyGroup(click.Group):
         """The commands in the order of their table."""
         del ctx
         return list(self.commands)
+
+
+def _is_relation(args: Sequence[str], commands: Mapping[str, click.Command]) -> bool:
+    name, *rest = args
+    entry = COMMANDS.commands.get(name)
+    if isinstance(entry, Group):
+        return entry.is_relation and (
+            not rest or rest[0] not in {*entry.commands, *CONTEXT_SETTINGS["help_option_names"]}
+        )
+    if entry is not None or _SHOW not in commands or name.startswith("-"):
+        return False
+    from observer.research.catalogue import RELATIONS
+
+    return name in RELATIONS
 
 
 def function_of(name: str) -> Callable[..., Any]:

@@ -19,12 +19,14 @@ class Group(NamedTuple):
     """A group of commands: its line of help, and further text of its own help.
 
     `options` is the function (as in `Command`) of a group that has options of its own; its docstring is then the help.
+    `is_relation`: without one of its commands the name means `observer show NAME`.
     """
 
     help: str
     commands: Mapping[str, "Command | Group"]
     more: str = ""
     options: str = ""
+    is_relation: bool = False
 
 
 COMMANDS: Final = Group(
@@ -150,37 +152,42 @@ COMMANDS: Final = Group(
         "universe": Group(
             "Show and build the day's universe.",
             {
-                "show": Command("universe:show", "Show a day's universe by rank."),
                 "diff": Command("universe:diff", "Show additions, removals and rank changes between two days."),
                 "build": Command("universe:build", "Build today's universe now, by the running system."),
+                "file": Command("universe:file", "Print a day's file of the universe, made from the database."),
             },
+            more="`observer universe [DATE] [SYMBOL]` shows the day's universe, as `observer show universe`.",
+            is_relation=True,
         ),
         "slots": Group(
             "Show slots of the market data stream; pin and unpin symbols.",
             {
                 "show": Command("slots:show", "Show subscriptions by slot, and pins without one."),
-                "history": Command("slots:history", "List a symbol's slot decisions, or all slots as intervals."),
                 "why": Command("slots:why", "Explain why a symbol has a slot, or has none."),
                 "pin": Command("slots:pin", "Stream a symbol every day, whatever its score."),
                 "unpin": Command("slots:unpin", "Remove a symbol's pin and free the slot that the pin holds."),
             },
+            more="`observer slots [DATE] [SYMBOL]` shows the day's slots as intervals, as `observer show slots`.",
+            is_relation=True,
         ),
         "gaps": Group(
             "Show gaps of the market data stream; retry their recovery.",
             {
-                "list": Command("gaps:list_gaps", "List a day's gaps in order of detection."),
-                "show": Command("gaps:show", "Show all that is stored about one gap."),
                 "retry": Command("gaps:retry", "Retry recovery now, also of gaps that were given up."),
             },
+            more="`observer gaps [DATE] [SYMBOL]` shows the day's gaps, as `observer show gaps`.",
+            is_relation=True,
         ),
-        "quality": Command("quality:quality", "Show how complete a day's trades are, by symbol."),
-        "tape": Command("tape:tape", "Show how much of a day's trades the tape holds."),
+        "coverage": Command("quality:coverage", "Show how complete a day's trades are, in all."),
+        "show": Command("show:show", "Show a relation of the stored data."),
         "query": Command("research:query", "Query the stored days in SQL; read only."),
         "bars": Command("research:bars", "Show a symbol's bars of a day, and whether each is complete."),
         "export": Command("research:export", "Write a day's trades, bars, quality and decisions as files."),
         "decisions": Group(
             "Recompute trigger, slot and gap decisions.",
             {"verify": Command("decisions:verify", "Recompute a day's decisions and compare them with the stored.")},
+            more="`observer decisions [DATE] [SYMBOL]` shows the day's decisions, as `observer show decisions`.",
+            is_relation=True,
         ),
         "exports": Group(
             "Write the ledgers of overflow and recovery as files.",
@@ -191,24 +198,19 @@ COMMANDS: Final = Group(
             {"sessions": Command("calendar:sessions", "Show the sessions of days by venue, and why they are unusual.")},
         ),
         "etf": Group(
-            "Show and update data of ETFs and ETNs.",
+            "Update data of ETFs and ETNs; `observer etfs` shows them.",
             {
-                "list": Command("etf:list_etfs", "List ETFs and ETNs with fee, price, NAV, AUM and premium."),
-                "show": Command("etf:show", "Show all fields of one ETF, their sources, and its list changes."),
                 "update": Command("etf:update", "Run update phases now, by the running system."),
                 "report": Command("etf:show_report", "Report freshness and completeness."),
             },
         ),
         "master": Group(
-            "Show and update listings from the exchanges' master files.",
+            "Update listings from the exchanges' master files.",
             {
                 "update": Command("master:update", "Check master files now, and apply their changes."),
                 "approve": Command("master:approve", "Apply the changes of a run with pending approval."),
                 "restore": Command("master:restore", "Restore the newest backup of an exchange's file."),
                 "status": Command("master_queries:status", "Show each exchange: listings, file, last check."),
-                "history": Command("master_queries:history", "Show the checks of the last days, newest first."),
-                "lifetime": Command("master_queries:lifetime", "Show the changes of a symbol, oldest first."),
-                "new": Command("master_queries:new", "Show new listings since a day."),
                 "tradable": Command("master_queries:tradable", "Show the securities of a region that can be traded."),
                 "diff": Command("master:diff", "Show how two versions of an exchange's file differ."),
                 "verify": Command("master:verify", "Compare the listings in the database with the files."),

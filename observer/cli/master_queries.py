@@ -6,7 +6,6 @@ import csv
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
-from datetime import date
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Annotated, Final, Literal
@@ -17,29 +16,20 @@ from click.exceptions import Exit
 
 from observer.base.clock import Clock, clock_from_environment
 from observer.base.errors import ConfigError, NoDataError
-from observer.base.local_time import local_ns
 from observer.base.text import csv_cell
-from observer.base.units import NS_PER_DAY
 from observer.cli.context import (
     ConfigOption,
-    DayArgument,
     JsonOption,
-    asked_day,
     base_settings,
     full_settings,
-    market_time_ns,
     print_error,
     print_json,
 )
 from observer.cli.master_tables import (
     ExchangeStatus,
-    moment_text,
-    show_checks,
-    show_lifetime,
-    show_new,
     show_status,
 )
-from observer.cli.options import Argument, Option
+from observer.cli.options import Option
 from observer.cli.tables import Table, show
 from observer.reference.listings.files import FOLDER, LocalFiles
 from observer.reference.listings.model import (
@@ -52,7 +42,6 @@ from observer.reference.listings.model import (
 )
 from observer.reference.listings.tradable import BROKER, TradableAtBroker, TradableInDatabase
 from observer.store.listings import ListingReader
-from observer.store.reader import StoreReader
 
 if TYPE_CHECKING:  # imports the settings of all packages, for a query to a broker
     from observer.system.config import Settings
@@ -71,56 +60,6 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     if all(row.last_check is None and row.file_bytes is None for row in rows):
         raise NoDataError(_NEVER_CHECKED)
     show_status(rows, as_json=as_json)
-
-
-def history(
-    days: Annotated[int, Option(min=1, help="How many days, up to the last check.")] = 30,
-    exchange: Annotated[str | None, Option(help="Show one exchange only.")] = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Show the checks of the last days, newest first."""
-    settings = base_settings(config)
-    with ListingReader(settings.store.url) as reader:
-        last = {check.exchange: check.checked_ns for check in reader.last_checks()}
-        if not last:
-            raise NoDataError(_NEVER_CHECKED)
-        if exchange is not None and exchange not in last:
-            raise NoDataError(f"no check of {exchange} is stored: there are checks of {', '.join(last)}")
-        until_ns = max(last.values()) if exchange is None else last[exchange]
-        checks = reader.checks(until_ns - days * NS_PER_DAY, exchange)
-    until = "" if until_ns > market_time_ns(settings.run) - NS_PER_DAY else f" up to {moment_text(until_ns)}"
-    show_checks(checks, f"{'the last day' if days == 1 else f'the last {days} days'}{until}", as_json=as_json)
-
-
-def lifetime(
-    symbol: Annotated[str, Argument(help="The symbol, such as AAPL.")],
-    exchange: Annotated[str | None, Option(help="Show one exchange only.")] = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Show the changes of a symbol, oldest first. With the values before and after each."""
-    settings = base_settings(config)
-    with ListingReader(settings.store.url) as reader:
-        found = reader.lifetime(symbol, exchange)
-    if not found:
-        raise NoDataError(f"no listing {symbol} was ever seen{f' on {exchange}' if exchange else ''}")
-    show_lifetime(found, as_json=as_json)
-
-
-def new(day: DayArgument = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Show new listings since a day. Leaves out the listings of an exchange's first file."""
-    settings = base_settings(config)
-    with StoreReader(settings.store.url) as reader:
-        last_ns = max((check.checked_ns for check in reader.last_checks()), default=None)
-        if last_ns is None:
-            raise NoDataError(_NEVER_CHECKED)
-        since = asked_day(reader, day, settings.run)
-        since_ns = local_ns(date.fromisoformat(since.session_date))
-        if last_ns < since_ns:
-            raise NoDataError(f"no check since {since.session_date} is stored: the last was {moment_text(last_ns)}")
-        found = reader.new_listings(since_ns)
-    show_new(found, since, as_json=as_json)
 
 
 def tradable(

@@ -6,9 +6,9 @@ from typing import Final
 import click
 import msgspec
 
-from bus.events import ListingChange, ListingChanged, MasterFileChecked
+from bus.events import ListingChange, MasterFileChecked
 from observer.base.local_time import local_datetime
-from observer.cli.context import AskedDay, as_maps, print_json
+from observer.cli.context import as_maps, print_json
 from observer.cli.tables import Table, show, show_text
 from observer.reference.listings.diff import Change
 from observer.reference.listings.files import PendingApproval
@@ -47,73 +47,19 @@ def show_dry_run(found: Sequence[Examined], *, as_json: bool) -> None:
 
 
 def show_checks(checks: Sequence[MasterFileChecked], title: str, *, as_json: bool) -> None:
-    """Print the checks as a table, with numbers for parsed files, and beneath it the reasons of rejected files.
-    Failures in a row are one line, as an unreachable host is asked every minute; so are runs that failed alike.
-    """
+    """Print the checks as a table, with numbers for parsed files, and beneath it the reasons of rejected files."""
     if as_json:
         print_json(as_maps(checks))
         return
     columns = ("exchange", "checked", "outcome", "records", "bad", "new", "changed", "removed")
     rows: list[Sequence[str]] = []
-    times = failures_in_a_row(checks)
-    for check, _ in times:
+    for check in checks:
         read = (check.records, check.quarantined, check.new, check.changed, check.removed) if check.sha256 else ()
         texts = (check.exchange, moment_text(check.checked_ns), check.outcome)
         rows.append((*texts, *(f"{number:,}" for number in read), *("" for _ in columns[len(texts) + len(read) :])))
     show(Table(columns, rows, title, right=_NUMBERS))
-    reasons: list[tuple[str, str]] = []
-    for check, earlier in times:
-        if check.outcome in ("pending", "failed"):
-            repeated = f" ({len(earlier) + 1:,} checks since {moment_text(earlier[-1].checked_ns)})" if earlier else ""
-            reasons.append((check.run, f"{check.outcome}: {_reason(check)}{repeated}"))
-    _show_reasons(reasons)
-
-
-def failures_in_a_row(
-    checks: Sequence[MasterFileChecked],
-) -> Sequence[tuple[MasterFileChecked, Sequence[MasterFileChecked]]]:
-    """The checks, newest first as given; a failed check carries its exchange's preceding checks that failed for the
-    same reason, which get no line of their own.
-    """
-    times: list[tuple[MasterFileChecked, list[MasterFileChecked]]] = []
-    last: dict[str, tuple[MasterFileChecked, list[MasterFileChecked]]] = {}
-    for check in checks:
-        newer = last.get(check.exchange)
-        if newer and check.outcome == "failed" and (check.outcome, check.reason) == (newer[0].outcome, newer[0].reason):
-            newer[1].append(check)
-        else:
-            last[check.exchange] = (check, [])
-            times.append(last[check.exchange])
-    return times
-
-
-def show_lifetime(changes: Sequence[ListingChanged], *, as_json: bool) -> None:
-    """Print a symbol's changes, oldest first, under its present name, on each exchange; a change may need several
-    lines.
-    """
-    if as_json:
-        print_json(as_maps(changes))
-        return
-    names = {change.exchange: change.name or change.english_name for change in changes}
-    columns = ("day", "exchange", "symbol", "change", "what")
-    rows = [(_day(each), each.exchange, each.symbol, each.change, change_text(each)) for each in changes]
-    show(Table(columns, rows, " / ".join(names.values()), folded=("what",)))
-
-
-def show_new(changes: Sequence[ListingChanged], since: AskedDay, *, as_json: bool) -> None:
-    """Print new listings, oldest first."""
-    if as_json:
-        print_json({"day": since.session_date, "listings": as_maps(changes)})
-        return
-    abroad = any(change.english_name for change in changes)  # no file of Korea has one
-    rows = []
-    for change in changes:
-        names = (change.name, change.english_name) if abroad else (change.name,)
-        rows.append((_day(change), change.exchange, change.symbol, *names))
-    if changes:
-        columns = ("day", "exchange", "symbol", "name", *(("english name",) if abroad else ()))
-        show(Table(columns, rows, folded=("name", "english name")))
-    click.echo(f"{len(changes):,} new since {since.title}")
+    refused = [each for each in checks if each.outcome in ("pending", "failed")]
+    _show_reasons((each.run, f"{each.outcome}: {_reason(each)}") for each in refused)
 
 
 def show_verified(found: Sequence[Verified]) -> None:
@@ -165,10 +111,6 @@ def counts_text(changes: Sequence[Change]) -> str:
     return ", ".join(f"{kinds.count(kind)} {kind}" for kind in named)
 
 
-def _day(change: ListingChanged) -> str:
-    return moment_text(change.changed_ns).partition(" ")[0]
-
-
 def _short(moment_ns: int | None) -> str:
     """Month, day and time, without the year."""
     return moment_text(moment_ns)[len("2026-") :]
@@ -207,16 +149,6 @@ def change_line(change: Change) -> str:
             return f"✅ {symbol} RELISTED: {name} ({NAMES.get(listing.exchange, listing.exchange)})"
         case "changed":
             return f"🔄 {symbol} CHANGED: {_fields_text(change)}"
-
-
-def change_text(change: ListingChanged) -> str:
-    """The changed fields with old and new values; for a new listing its listing date, if known."""
-    if change.change == "new" and change.listed_on:
-        return f"listed on {change.listed_on}"
-    if not change.previous:
-        return change.changed_fields
-    previous: dict[str, object] = msgspec.json.decode(change.previous)
-    return ", ".join(f"{name}: {_text(old)} → {_text(getattr(change, name))}" for name, old in previous.items())
 
 
 def moment_text(moment_ns: int | None) -> str:

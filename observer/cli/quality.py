@@ -1,4 +1,4 @@
-"""`observer quality`: how complete a day's trades are, per symbol and in all: in the slots, and of the whole day."""
+"""`observer coverage`: how complete a day's trades are, per symbol and in all: in the slots, and of the whole day."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +11,6 @@ import msgspec
 
 from bus.events import QualityJudged
 from observer.base.clock import clock_from_environment
-from observer.base.lines import venue_of
 from observer.brokers.accounts.clients import capacity_of
 from observer.calendar.service import TradingDayService
 from observer.cli.context import (
@@ -24,19 +23,18 @@ from observer.cli.context import (
     stored_day,
     time_on,
 )
-from observer.cli.gaps import require_slot
-from observer.cli.lines import AskedLines, SymbolOption, VenueOption, asked_lines
+from observer.cli.lines import AskedLines, SymbolOption, VenueOption, asked_lines, require_slot
 from observer.cli.removed import require_hot
 from observer.cli.tables import Table, show, show_text
 from observer.cli.tape_progress import held_of_market, market_line
 from observer.gaps.completeness import HeldShare
 from observer.gaps.intervals import Interval, utilization
-from observer.gaps.reconciliation import GAP_RATE_LIMIT, StockQuality, gap_rate, reconcile
+from observer.gaps.reconciliation import GAP_RATE_LIMIT, gap_rate, reconcile
 from observer.store.reader import StoreReader
 
 
 class DayQuality(msgspec.Struct, frozen=True, kw_only=True):
-    """The keys of `observer quality --json`. Volumes are shares; `symbols` are those that had a slot.
+    """The keys of `observer coverage --json`. Volumes are shares; `symbols` are those that had a slot.
 
     `stored` says whether these are the quality reports in the database; otherwise they were computed now.
     `slots_quality` and `day_quality` count their words. The percentages of streamed, recovered and missing volume are
@@ -71,14 +69,14 @@ class DayQuality(msgspec.Struct, frozen=True, kw_only=True):
     symbols: Sequence[QualityJudged]
 
 
-def quality(
+def coverage(
     day: DayArgument = None,
     symbol: SymbolOption = None,
     venue: VenueOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show how complete a day's trades are, by symbol. Covers the symbols that had a slot.
+    """Show how complete a day's trades are, in all. Covers the symbols that had a slot.
 
     In slots, the times with a slot: complete: every trade was streamed. recovered: what was missing was filled trade by
     trade. degraded: part of it is known as minute bars or conflated rows only, or not at all, or nothing shows what a
@@ -88,8 +86,8 @@ def quality(
     The day, from the open to the close: whole: every trade is stored. part: the trades of volume % of the day's shares
     are, streamed in time % of the session.
 
-    A stock at two venues is two symbols, SYMBOL and SYMBOL.VENUE. With --venue all each stock is one row: the weaker
-    word of its venues, the sum of their volumes, and the day's volume of each.
+    Of a day without stored reports they are computed now. A stock at two venues is two symbols, SYMBOL and
+    SYMBOL.VENUE. `observer quality` has the stored reports, of the tape's symbols, too.
     """
     settings = full_settings(config)
     lines = asked_lines(symbol, venue, settings.instance.market)
@@ -97,26 +95,23 @@ def quality(
     with StoreReader(settings.store.url) as reader:
         asked = stored_day(reader, day, settings.run)
         require_slot(reader, lines, asked.session_date)
-        if lines.by_stock or not reader.quality(asked.session_date):
+        if not reader.quality(asked.session_date):
             require_hot(settings, asked.session_date)
         now_ns = time_on(asked.session_date, settings.run)
         days = TradingDayService(Path(settings.run.runtime), settings.day_rules, clock_from_environment())
         session = Interval(*days.session_of(date.fromisoformat(asked.session_date)))
         found = quality_of(reader, asked.session_date, lines, now_ns, slots, session)
-        stocks = reader.by_stock(asked.session_date, found.symbols) if lines.by_stock else ()
         if lines.symbol is None and (reports := reader.tape_reports(asked.session_date)):
             market = held_of_market(reports, reader.quality(asked.session_date))
             found = msgspec.structs.replace(found, market=market)
     if as_json:
-        print_json(_as_maps(found, stocks))
+        print_json(_as_map(found))
         return
     if not found.symbols:
         click.echo(f"no symbol had a slot on {asked.title}")
         return
-    show(_table_by_stock(stocks, asked, lines) if lines.by_stock else _table(found, asked))
-    of_stocks = (Counter(each.slots_quality for each in stocks), Counter(each.day_quality for each in stocks))
-    counted = of_stocks if lines.by_stock else (found.slots_quality, found.day_quality)
-    for line in _reported(found, *counted):
+    show(_table(found, asked))
+    for line in _reported(found):
         show_text(line)
 
 
@@ -183,16 +178,12 @@ def _shown(percent: float | None) -> str:
     return "not known" if percent is None else f"{percent:.2f} %"
 
 
-def _as_maps(found: DayQuality, stocks: Sequence[StockQuality]) -> dict[str, object]:
-    """The events as maps: they are arrays on the bus, JSON output has names. With stocks, `stocks` has them, without
-    the reports on their lines, which are `symbols`.
-    """
+def _as_map(found: DayQuality) -> dict[str, object]:
+    """The events as maps: they are arrays on the bus, JSON output has names."""
     names = DayQuality.__struct_fields__
     document = {name: getattr(found, name) for name in names}
     document["market"] = None if found.market is None else msgspec.structs.asdict(found.market)
     document["symbols"] = [msgspec.structs.asdict(report) for report in found.symbols]
-    if stocks:
-        document["stocks"] = [msgspec.structs.asdict(msgspec.structs.replace(each, reports=())) for each in stocks]
     return document
 
 
@@ -216,34 +207,11 @@ def _table(found: DayQuality, asked: AskedDay) -> Table:
     return Table(columns, rows, f"{asked.title}: shares of the symbols with a slot", right=columns[3:])
 
 
-def _table_by_stock(stocks: Sequence[StockQuality], asked: AskedDay, lines: AskedLines) -> Table:
-    """One row a stock; the day's volume of each venue has a column where there are two."""
-    names = {line: venue_of(line, lines.main_venue) for each in stocks for line in each.day_volumes}
-    venues = sorted(set(names.values()), key=lambda name: (name != lines.main_venue, name))
-    rows = []
-    for each in stocks:
-        of_venues = {names[line]: volume for line, volume in each.day_volumes.items()}
-        rows.append(
-            (
-                each.stock,
-                each.slots_quality,
-                each.day_quality,
-                _figure(_percent(each.volume_share), ".2f"),
-                _figure(each.missing_at_most),
-                *([_figure(of_venues.get(venue)) for venue in venues] if len(venues) > 1 else ()),
-                _figure(each.day_volume),
-            )
-        )
-    shown = venues if len(venues) > 1 else []
-    columns = ("symbol", "in slots", "day", "volume %", "at most", *shown, "volume")
-    return Table(columns, rows, f"{asked.title}: stocks, their venues together", right=columns[3:])
-
-
 def _figure(figure: float | None, form: str = ",.0f") -> str:
     return "" if figure is None else f"{figure:{form}}"
 
 
-def _reported(found: DayQuality, of_slots: Mapping[str, int], of_day: Mapping[str, int]) -> Iterator[str]:
+def _reported(found: DayQuality) -> Iterator[str]:
     """Lines without a column: explanations of single reports, then the day's monitored figures and how many rows have
     each word.
     """
@@ -256,7 +224,7 @@ def _reported(found: DayQuality, of_slots: Mapping[str, int], of_day: Mapping[st
     yield f"gap rate: {_shown(found.gap_rate_percent)} (limit {found.gap_rate_limit_percent:g} %)"
     yield f"open gaps: {found.gaps_open}"
     yield f"slot utilization: {_shown(found.slot_utilization_percent)}"
-    yield f"in slots: {_counts(of_slots)}; of the day: {_counts(of_day)}"
+    yield f"in slots: {_counts(found.slots_quality)}; of the day: {_counts(found.day_quality)}"
     if found.market is not None:
         yield market_line(found.market)
     if not found.stored:

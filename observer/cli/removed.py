@@ -1,12 +1,11 @@
 """Days whose rows were removed from the database ([store] keep_days): commands that need them refuse, and say why."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from observer.archive.day import SealedDay, sealed_days
 from observer.archive.settings import LakeSettings
 from observer.base.errors import NoDataError
-from observer.store.removal import SealedRows
 from observer.system.config import Settings
 
 
@@ -22,11 +21,6 @@ def days_of_lake(settings: Settings) -> Sequence[SealedDay]:
         DataFileError: a manifest cannot be read.
     """
     return [day for day in sealed_days(folder_of_lake(settings)) if day.market == settings.instance.market]
-
-
-def rows_of_lake(settings: Settings) -> Callable[[], Sequence[SealedRows]]:
-    """Gives the rows that the database need not have, as the manifests say at the time of the call."""
-    return lambda: [rows for day in days_of_lake(settings) for rows in day.removable_rows()]
 
 
 def require_hot(settings: Settings, session_date: str, before: int = 0) -> None:

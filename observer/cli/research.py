@@ -1,40 +1,32 @@
 """`observer query`, `observer bars` and `observer export`: the research API, typed."""
 
-import sys
-from collections.abc import Sequence
-from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import click
 from rich.console import Console
 
 from observer.base.errors import ConfigError, NoDataError
-from observer.base.units import plain
 from observer.cli.context import (
     ConfigOption,
     DayArgument,
     JsonOption,
-    base_settings,
-    configuration_path,
     print_json,
-    today,
 )
 from observer.cli.options import Argument, Option
 from observer.cli.plot import Candle, plotted
+from observer.cli.rows import named_day, opened, print_rows, write_rows
 from observer.cli.steps import steps
-from observer.cli.tables import Table, show, terminal_width
+from observer.cli.tables import terminal_width
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from observer.research.store import Store
 
 _PLOT_WIDTH: Final = 80
 _TERMINAL: Final = "-"  # where a picture without a file goes
 _FILES_SHOWN: Final = 20
 _OF_TAPE: Final = ("unreachable_seconds", "unknown_volume")  # columns of bars with a report of the tape
-_FIGURES: Final = 6  # significant digits of a figure that is not whole
 
 CsvOption = Annotated[bool, Option("--csv", help="Print CSV.")]
 LimitOption = Annotated[int, Option(min=0, help="Rows of the table; 0 for all.")]
@@ -50,18 +42,15 @@ def query(
 ) -> None:
     """Query the stored days in SQL; read only.
 
-    The relations are trades, minute_bars, snapshots, daily, universe, gaps, quality, missing, slots, triggers and
-    etf_premium, each of all days and with a column `day`. `DESCRIBE trades` shows the columns of one.
+    The relations are those of `observer show`; those of days have a column `day`. `DESCRIBE trades` shows the columns
+    of one.
     """
     _require_one_form(("--csv", as_csv), ("--json", as_json), ("--parquet", parquet is not None))
-    with steps(Console(stderr=True)) as step, _opened(config) as store:
+    with steps(Console(stderr=True)) as step, opened(config) as store:
         step("querying the stored days; ctrl-C ends it")
         found = store.sql(sql).collect()
     if parquet is not None:
-        from observer.research.exporting import write_frame
-
-        write_frame(found, parquet, "parquet")
-        click.echo(f"{parquet}: {found.height:,} rows")
+        write_rows(found, "parquet", parquet)
         return
     _print(found, limit, as_csv=as_csv, as_json=as_json)
 
@@ -90,8 +79,8 @@ def bars(
     picture = None if plot in (None, _TERMINAL) else Path(str(plot))
     if picture is not None:
         _require_picture(picture)
-    with _opened(config) as store:
-        named = _day(store, day, config)
+    with opened(config) as store:
+        named = named_day(store, day, config)
         source: Literal["official", "trades"] = "official" if official else "trades"
         found = store.bars(symbol, named, interval=interval, source=source).collect()
     if plot is None:
@@ -138,8 +127,8 @@ def export(
     As a catalogue of Nautilus Trader (nautilus) and as data of LEAN (lean): the trades and bars of the symbols with a
     slot.
     """
-    with steps(Console(stderr=True)) as step, _opened(config) as store:
-        named = _day(store, day, config)
+    with steps(Console(stderr=True)) as step, opened(config) as store:
+        named = named_day(store, day, config)
         step(f"writing the files of {named}")
         files = store.export(named, to or Path("export") / named, form)
     if as_json:
@@ -153,36 +142,9 @@ def export(
 
 
 def _require_picture(path: Path) -> None:
-    from observer.research.errors import require_extra
-
-    require_extra()
     from observer.research.pictures import require_form
 
     require_form(path)
-
-
-def _opened(config: Path | None) -> "Store":
-    from observer.research.errors import require_extra
-
-    require_extra()
-    from observer.research.opening import open_store
-
-    return open_store(configuration_path(config))
-
-
-def _day(store: "Store", asked: str | None, config: Path | None) -> str:
-    """The day as it was typed, or the last stored one."""
-    from datetime import timedelta
-
-    days: Sequence[date] = store.days().collect()["day"].to_list()
-    if asked in (None, "last"):
-        if not days:
-            raise NoDataError("no session is stored yet: `observer run` or `observer demo` stores one")
-        return days[-1].isoformat()
-    if asked in ("today", "yesterday"):
-        now = date.fromisoformat(today(base_settings(config).run))
-        return (now if asked == "today" else now - timedelta(days=1)).isoformat()
-    return str(asked)
 
 
 def _require_one_form(*options: tuple[str, bool]) -> None:
@@ -192,37 +154,7 @@ def _require_one_form(*options: tuple[str, bool]) -> None:
 
 
 def _print(found: "pl.DataFrame", limit: int, *, as_csv: bool, as_json: bool) -> None:
-    if as_csv:
-        from observer.research.exporting import csv_of
-
-        sys.stdout.write(csv_of(found))
-    elif as_json:
-        print_json(found.to_dicts())
+    if as_csv or as_json:
+        write_rows(found, "json" if as_json else "csv", None)
     else:
-        shown = found.head(limit) if limit else found
-        numbers = [name for name, dtype in found.schema.items() if dtype.is_numeric()]
-        show(Table(found.columns, [[_text(value) for value in row] for row in shown.iter_rows()], right=numbers))
-        if shown.height < found.height:
-            click.echo(f"{found.height - shown.height:,} more rows: --limit 0 shows all")
-
-
-def _text(value: Any) -> str:
-    match value:
-        case None:
-            return ""
-        case bool():
-            return "yes" if value else "no"
-        case float():
-            return (
-                str(plain(value))
-                if value.is_integer()
-                else f"{value:.{_FIGURES}g}"
-                if abs(value) < 1
-                else f"{value:.2f}"
-            )
-        case datetime():
-            return value.strftime("%Y-%m-%d %H:%M:%S") + (
-                f".{value.microsecond // 1000:03}" if value.microsecond else ""
-            )
-        case _:
-            return str(value)
+        print_rows(found, limit)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Final, get_args
+from typing import Final, get_args
 
 import click
 import msgspec
@@ -25,7 +25,6 @@ from observer.base.local_time import local_datetime
 from observer.brokers.accounts.clients import capacity_of
 from observer.cli import system
 from observer.cli.context import (
-    AskedDay,
     ConfigOption,
     DayArgument,
     DayOption,
@@ -36,15 +35,14 @@ from observer.cli.context import (
     stored_day,
     time_on,
 )
-from observer.cli.lines import SymbolArgument, VenueOption, asked_lines, typed_line, without_slot
-from observer.cli.options import Argument
+from observer.cli.lines import SymbolArgument, typed_line
 from observer.cli.tables import Table, show_text
 from observer.cli.tables import show as show_table
 from observer.reference.universe.eligibility import KOREAN_STOCKS, exclusion, judged_close
 from observer.selection.allocation import empty_slots
 from observer.selection.pins import WAITING, pins_after
 from observer.selection.settings import UniverseSettings
-from observer.selection.slot_projection import SlotInterval, SlotStatuses
+from observer.selection.slot_projection import SlotStatuses
 from observer.store.reader import StoreReader
 from observer.store.slots import SlotChange, day_bounds
 
@@ -123,66 +121,6 @@ def _shown_table(slots: Mapping[str, str], holders: Mapping[str, SlotAssigned], 
             rows.append(("", state, "", "", "", "", slot))
     columns = ("symbol", "state", "since", "trigger", "score", "reason", "slot")
     return Table(columns, rows, title, right=("score",), folded=("reason",))
-
-
-def history(
-    symbol: Annotated[str | None, Argument(help="The symbol; without it the slots of the day as intervals.")] = None,
-    day: DayOption = None,
-    venue: VenueOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """List a symbol's slot decisions, or all slots as intervals.
-
-    Streamed is the time in which the broker acknowledged the subscription.
-    """
-    settings = base_settings(config)
-    lines = asked_lines(symbol, venue, settings.instance.market)
-    with StoreReader(settings.store.url) as reader:
-        asked = stored_day(reader, day, settings.run)
-        if lines.symbol is None:
-            every = reader.slots(asked.session_date)
-            intervals = [each for each in every if lines.has(each.symbol)]
-            if every and not intervals:
-                raise without_slot(lines, asked.session_date, (each.symbol for each in every))
-            _show_intervals(asked, intervals, as_json=as_json)
-            return
-        symbol = lines.symbol
-        changes = [each for each in reader.slot_history(asked.session_date) if lines.has(each.symbol)]
-        if not changes:
-            _require_known(reader, symbol, asked.session_date)
-    if as_json:
-        print_json({"day": asked.session_date, "changes": [as_map(change) for change in changes]})
-        return
-    if not changes:
-        show_text(f"{symbol} was neither given nor refused a slot on {asked.title}")
-        return
-    click.echo(f"{asked.title}: {symbol}")
-    for change in changes:
-        show_text(reported(change))
-
-
-def _show_intervals(asked: AskedDay, found: Sequence[SlotInterval], *, as_json: bool) -> None:
-    if as_json:
-        print_json({"day": asked.session_date, "slots": found})
-        return
-    if not found:
-        click.echo(f"no symbol had a slot on {asked.title}")
-        return
-    rows = [
-        (
-            each.symbol,
-            " ".join(each.triggers),
-            _time(each.assigned_ns),
-            "" if each.released_ns is None else _time(each.released_ns),
-            ", ".join(f"{_time(since)} - {'' if until is None else _time(until)}" for since, until in each.streamed),
-            f"{each.release_reason or ''} {each.replaced_by or ''}".strip(),
-            each.slot,
-        )
-        for each in found
-    ]
-    columns = ("symbol", "triggers", "assigned", "released", "streamed", "end", "slot")
-    show_table(Table(columns, rows, f"{asked.title}: {len(found)} intervals", folded=("triggers", "streamed", "end")))
 
 
 def why(
@@ -307,13 +245,6 @@ def _never_decided(reader: StoreReader, symbol: str, session_date: str, settings
         if stock in reader.inactive_listings(exchange):
             return f"{symbol} is not listed on {exchange} any more"
     raise _unknown(symbol, session_date)
-
-
-def _require_known(reader: StoreReader, symbol: str, session_date: str) -> None:
-    if not reader.has_listing(stock_of(symbol)) and all(
-        each.symbol != symbol for each in _members(reader, session_date)
-    ):
-        raise _unknown(symbol, session_date)
 
 
 def _unknown(symbol: str, session_date: str) -> NoDataError:

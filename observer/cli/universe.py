@@ -12,7 +12,6 @@ from click.exceptions import Exit
 from bus.commands import Done, Refused, Reply, RunJob, UnderWay
 from bus.events import AlertRaised, DailyBar, UniverseBuilt, UniverseMember, VenueEligibility
 from observer.base.errors import ConfigError, NoDataError
-from observer.base.local_time import local_datetime
 from observer.base.settings import endpoints_of, is_reachable
 from observer.cli.context import (
     ANSWER_S,
@@ -20,7 +19,6 @@ from observer.cli.context import (
     ConfigOption,
     DayArgument,
     JsonOption,
-    as_maps,
     base_settings,
     full_settings,
     parsed_day,
@@ -29,10 +27,8 @@ from observer.cli.context import (
     stored_day,
     today,
 )
-from observer.cli.lines import VenueOption, asked_lines
-from observer.cli.options import Argument, Option
-from observer.cli.tables import Table, show_text
-from observer.cli.tables import show as show_table
+from observer.cli.options import Argument
+from observer.cli.tables import show_text
 from observer.reference.listings.model import Listing
 from observer.reference.universe.builder import EXCHANGES
 from observer.reference.universe.changes import UniverseChanges, changes_between
@@ -52,30 +48,13 @@ SHOWN_AFTER_S: Final = 2.0  # what is over sooner needs no bar
 POLL_S: Final = 1.0
 
 
-def show(
-    day: DayArgument = None,
-    limit: Annotated[int | None, Option(min=1, help="Show this many at most.")] = None,
-    venue: VenueOption = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-    as_file: Annotated[bool, Option("--as-file", help="Print the day's file, made from the database.")] = False,
-) -> None:
-    """Show a day's universe by rank."""
+def file(day: DayArgument = None, config: ConfigOption = None) -> None:
+    """Print a day's file of the universe, made from the database."""
     settings = base_settings(config)
-    lines = asked_lines(None, venue, settings.instance.market)
     with StoreReader(settings.store.url) as reader:
         asked = stored_day(reader, day, settings.run)
-        built, members = _universe(reader, asked)
-        if as_file:
-            sys.stdout.buffer.write(universe_content(reader, asked.session_date, KOREAN_STOCKS) or b"")
-            return
-    shown = [member for member in members if lines.has(member.symbol)][:limit]
-    if members and not shown:
-        raise NoDataError(f"the universe of {asked.session_date} has no symbol{lines.title}")
-    if as_json:
-        print_json({"day": asked.session_date, **msgspec.structs.asdict(built), "members": as_maps(shown)})
-    else:
-        show_table(_table(built, shown, asked))
+        _universe(reader, asked)
+        sys.stdout.buffer.write(universe_content(reader, asked.session_date, KOREAN_STOCKS) or b"")
 
 
 def diff(
@@ -227,19 +206,6 @@ def _universe(reader: StoreReader, day: AskedDay) -> tuple[UniverseBuilt, Sequen
     if built is None:
         raise NoDataError(f"no universe of {day.session_date} is stored: `observer universe build` builds today's")
     return built, reader.universe(day.session_date, KOREAN_STOCKS)
-
-
-def _table(built: UniverseBuilt, members: Sequence[UniverseMember], day: AskedDay) -> Table:
-    rows = []
-    for member in members:
-        numbers = (member.previous_close, member.average_volume_20d, member.average_true_range_14d)
-        texts = ("" if number is None else f"{number:,.0f}" for number in numbers)
-        cap = f"{member.market_cap / 1e9:,.0f}"
-        rows.append((str(member.rank), member.symbol, member.name, member.exchange, cap, *texts))
-    when = local_datetime(built.built_ns).strftime("%H:%M:%S")
-    title = f"{day.title}: {built.symbols:,} symbols from {built.considered:,} listings, built {when}"
-    columns = ("rank", "symbol", "name", "exchange", "cap 10⁹", "close", "volume 20d", "range 14d")
-    return Table(columns, rows, title, right=("rank", *columns[4:]), folded=("name",))
 
 
 def _print_changes(changes: UniverseChanges) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-import polars as pl
 
 from observer.base.errors import ConfigError
 from observer.base.local_time import local_datetime, local_ns
@@ -20,6 +19,9 @@ time of the market.
 
 Symbols = str | Iterable[str] | None
 """One symbol, several, or None for all."""
+
+EARLIEST, LATEST = date(1900, 1, 1), date(2200, 1, 1)
+"""No data are from before or after these days; nanoseconds of 64 bits reach them."""
 
 _INTERVAL: Final = re.compile(r"(\d+)\s*(s|sec|m|min|h)")
 _UNIT_NS: Final = {
@@ -42,12 +44,15 @@ class Moment(msgspec.Struct, frozen=True):
 
 
 class Span(msgspec.Struct, frozen=True):
-    """The days from `first` to `last`, both included, and the moments [from_ns, to_ns) within them; None: unbounded."""
+    """The days from `first` to `last`, both included, and the moments [from_ns, to_ns) within them; None: unbounded.
+    `is_open`: no end was given.
+    """
 
     first: date
     last: date
     from_ns: int | None = None
     to_ns: int | None = None
+    is_open: bool = False
 
     def __str__(self) -> str:
         return self.first.isoformat() if self.first == self.last else f"{self.first} to {self.last}"
@@ -88,20 +93,33 @@ def at_ns(when: When, *, end_of_day: bool = False) -> int:
     return local_ns(moment.day + _ONE_DAY) if end_of_day else local_ns(moment.day)
 
 
-def span_of(start: When, end: When | None) -> Span:
+def span_of(start: When | None, end: When | None) -> Span:
     """The span from `start` to `end`, a day included whole and a moment excluded; without an end the day of `start`,
     from its moment on if it has one.
 
     Raises:
         ConfigError: the arguments name no span.
     """
-    first = moment_of(start)
+    first = moment_of(str(start) if start is None else start)
     if end is None:
-        return Span(first.day, first.day, first.at_ns)
+        return Span(first.day, first.day, first.at_ns, is_open=True)
     last = moment_of(end)
-    if last.day < first.day or (None not in (first.at_ns, last.at_ns) and at_ns(end) < at_ns(start)):
+    is_earlier = first.at_ns is not None and last.at_ns is not None and last.at_ns < first.at_ns
+    if last.day < first.day or is_earlier:
         raise ConfigError(f"{end} is before {start}: give the earlier one first")
     return Span(first.day, last.day, first.at_ns, last.at_ns)
+
+
+def begin_of(span: Span) -> int:
+    """The first moment of a span in UTC nanoseconds."""
+    return local_ns(span.first) if span.from_ns is None else span.from_ns
+
+
+def end_of(span: Span) -> int:
+    """The end of a span in UTC nanoseconds: of a moment alone that moment."""
+    if span.is_open and span.from_ns is not None:
+        return span.from_ns
+    return local_ns(span.last + _ONE_DAY) if span.to_ns is None else span.to_ns
 
 
 def symbols_of(symbols: Symbols) -> Sequence[str] | None:
@@ -165,13 +183,3 @@ def _moment(when: datetime) -> Moment:
     exact = when - _EPOCH
     at = (exact.days * 86_400 + exact.seconds) * NS_PER_S + exact.microseconds * 1000
     return Moment(local_datetime(at).date(), at)
-
-
-def within(rows: pl.LazyFrame, span: Span, zone: str) -> pl.LazyFrame:
-    """The rows whose `time`, in a zone, is from the span's first moment to its last one, where it has these."""
-    time = pl.col("time")
-    if span.from_ns is not None:
-        rows = rows.filter(time >= pl.lit(span.from_ns).cast(pl.Datetime("ns", zone)))
-    if span.to_ns is not None:
-        rows = rows.filter(time < pl.lit(span.to_ns).cast(pl.Datetime("ns", zone)))
-    return rows

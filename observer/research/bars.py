@@ -24,7 +24,7 @@ from observer.gaps.intervals import VOLUME_NOISE
 from observer.research.chain import LINK, breaks_of, runs_of
 from observer.research.conflated import each_once, each_share_once
 from observer.research.lacking import UNREACHABLE
-from observer.research.relations import stock, time_of
+from observer.research.shaping import stock, time_of
 
 _LINE: Final = {"symbol": pl.String, "session_date": pl.String}
 _JUDGED: Final = {**_LINE, "judged_ns": pl.Int64, "day_volume": pl.Float64}

@@ -12,6 +12,7 @@ import polars as pl
 
 from observer.base.lines import stock_of
 from observer.base.units import NS_PER_MINUTE
+from observer.research.catalogue import RELATIONS
 from observer.research.days import DayRelations
 
 _DECIMALS_MAX: Final = 9
@@ -45,8 +46,8 @@ def lines_of_day(days: DayRelations, day: str) -> Iterator[LineDay]:
     for line in days.rows.streamed_on(day):
         of_venues.setdefault(venues[line], []).append(line)
     for venue, lines in sorted(of_venues.items()):
-        trades = days.trades(day, lines).collect()
-        bars = days.bars(day, lines, NS_PER_MINUTE)
+        trades = days.relation(RELATIONS["trades"], day, lines).collect()
+        bars = days.bars([(day, lines)], NS_PER_MINUTE)
         for symbol in sorted(map(stock_of, lines)):
             own = pl.col("symbol") == symbol
             yield LineDay(symbol, venue, trades.filter(own).sort("cumulative_volume"), bars.filter(own))

@@ -1,6 +1,6 @@
 """Rows of the database as frames: a day as a lazy one, several days read by one statement."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
@@ -24,6 +24,11 @@ _TYPES: Final = {"int64": pl.Int64, "double": pl.Float64, "bool": pl.Boolean, "s
 def stored_schema(kind: str) -> Schema:
     """The polars types of a kind's columns, as they are stored."""
     return {field.name: _TYPES[str(field.type)] for field in schema_of(kind)}
+
+
+def frame_of(batches: Iterable["pa.RecordBatch"], table: str) -> pl.DataFrame:
+    """The rows of a table that these batches have."""
+    return pl.concat([pl.DataFrame(schema=dict(stored_schema(table))), *map(_frame, batches)])
 
 
 class DatabaseRows:
@@ -55,7 +60,7 @@ class DatabaseRows:
         asked = [name for name in schema if name in {*columns, *POSITION, of_day}]
         batches = self._database.batches(kind, days, lines, asked) if lines is None or lines else ()
         rows = pl.concat([pl.DataFrame(schema={name: schema[name] for name in asked}), *map(_frame, batches)])
-        rows = rows.filter(pl.col("sequence") <= _of_stream(self._marks))
+        rows = rows.filter(is_known(self._marks))
         gaps = self._database.days_of_gaps(days) if of_day == "gap_id" else ()
         return {day: frame.select(columns) for day, frame in _by_day(kind, rows, days, gaps).items()}
 
@@ -78,7 +83,7 @@ class _Hot:
         self._kind = kind
         self._day = day
         self._lines = lines
-        self._is_wanted = (pl.col("sequence") <= _of_stream(marks)) & (pl.col("sequence") > _of_stream(sealed))
+        self._is_wanted = is_known(marks) & ~is_known(sealed)
 
     def read(
         self, columns: Sequence[str] | None, predicate: pl.Expr | None, _rows: int | None
@@ -97,10 +102,10 @@ class _Hot:
         self._require_current()
 
 
-def _of_stream(numbers: Mapping[int, int]) -> pl.Expr:
-    """The number of the row's stream; -1 for another stream."""
-    known = (list(numbers), list(numbers.values()))
-    return pl.col("stream").replace_strict(*known, default=_NO_MARK, return_dtype=pl.Int64)
+def is_known(marks: Mapping[int, int]) -> pl.Expr:
+    """Whether a row is among the first of its stream, up to the mark; none of a stream without a mark is."""
+    known = (list(marks), list(marks.values()))
+    return pl.col("sequence") <= pl.col("stream").replace_strict(*known, default=_NO_MARK, return_dtype=pl.Int64)
 
 
 def _by_day(

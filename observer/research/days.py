@@ -1,31 +1,39 @@
-"""The relations of one day: stored rows, up to what was known at a moment, as a user sees them."""
+"""The stored rows of days as makers of relations need them: up to what was known at a moment, with what several of them
+share: the completeness of lines, bars, histories.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
+from operator import itemgetter
 from typing import Any, Final
 
+import msgspec
 import polars as pl
 
+from bus.events import Event, ListingChanged
+from observer.base.errors import ConfigError, NoDataError
 from observer.base.lines import stock_of
-from observer.base.local_time import local_ns
-from observer.base.units import NS_PER_MINUTE
+from observer.base.local_time import local_datetime, local_ns
 from observer.gaps.completeness import HeldShare
-from observer.research import relations
+from observer.research.arguments import begin_of, end_of
+from observer.research.asked import Asked, Part
 from observer.research.bars import COLUMNS_OF_TRADES, BarRows, bars, official_bars
+from observer.research.catalogue import RELATIONS
 from observer.research.completeness import completeness_of, held_share_of
 from observer.research.conflated import each_once
-from observer.research.database_rows import stored_schema
-from observer.research.frame import Schema, scanned
+from observer.research.database_rows import frame_of, stored_schema
+from observer.research.errors import NotCollected, unknown_day
+from observer.research.frame import scanned
 from observer.research.lacking import newest_reports, spans_of
 from observer.research.reading import Rows, portions
+from observer.research.relation import Relation
+from observer.research.shaping import schema_of_row, shaped
 from observer.store.kinds import KINDS
+from observer.store.research import ResearchReader
+from observer.store.rows import Position, event_of, position_of
 
-# The moment at which a row of each kind was known.
+# The moment at which a row of each kind was known; the others have none.
 _KNOWN: Final = {kind.name: kind.known for kind in KINDS.values() if kind.known}
-# The kinds of few rows that a relation is made of.
-OF_GAPS: Final = ("gaps", "gap_recoveries", "gap_losses")
-OF_SLOTS: Final = ("slot_assignments", "slot_releases", "universe_members")
-OF_TRIGGERS: Final = ("triggers", "trigger_ends", "slot_assignments", "universe_members")
 _OF_QUALITY: Final = ("quality", "tape_reports")
 _OF_COMPLETENESS: Final = ("universe_members", "slot_assignments")  # of a day with a tape alone
 # The kinds that bars are made of, with the columns that they need of kinds with many rows.
@@ -40,9 +48,8 @@ _OF_MINUTE_BARS: Final[Mapping[str, Sequence[str]]] = {
     "recovered_minute_bars": ("symbol",),
     "bar_fetches": ("symbol", "kind", "bars"),
 }
-
-
 _WORDS: Final = {"symbol": pl.String, "word": pl.String}
+FIRST_DAY, LAST_DAY = "0001-01-01", "9999-12-31"
 
 
 class DayRelations:
@@ -52,28 +59,35 @@ class DayRelations:
         self.rows = rows
         self.zone = zone
 
-    def all_of(self, day: str, lines: Sequence[str] | None = None) -> Mapping[str, pl.LazyFrame]:
-        """Each relation by name; nothing is read before `collect`."""
-        return {name: relation(day, lines) for name, relation in self.named.items()}
+    def relation(self, relation: Relation, day: str, lines: Sequence[str] | None = None) -> pl.LazyFrame:
+        """The rows of a relation on a day; nothing is read before `collect`."""
+        options = None if relation.options is None else relation.options()
+        return relation.make(self, Asked(parts=[(day, lines)], options=options))
 
-    @property
-    def named(self) -> Mapping[str, Callable[[str, Sequence[str] | None], pl.LazyFrame]]:
-        """By name the relation of a day and of lines."""
-        return {
-            "trades": self.trades,
-            "minute_bars": lambda day, lines: _late(
-                lambda: self.bars(day, lines, NS_PER_MINUTE), self._bars_schema(), f"minute_bars {day}"
-            ),
-            "snapshots": self.snapshots,
-            "daily": lambda day, lines: relations.daily(self.rows.scan("daily_bars", day, lines)),
-            "universe": lambda day, _: _late(lambda: self.universe(day), self._universe_schema(), f"universe {day}"),
-            "gaps": lambda day, _: self.gaps(day),
-            "quality": lambda day, _: self.quality(day),
-            "missing": self.missing,
-            "slots": lambda day, _: self.slots(day),
-            "triggers": lambda day, _: self.triggers(day),
-            "etf_premium": lambda day, lines: relations.etf_premium(self.rows.scan("etf_nav_days", day, lines)),
-        }
+    def now(self, relation: Relation) -> pl.LazyFrame:
+        """The rows of a relation without days; none where the database has none of them."""
+        options = None if relation.options is None else relation.options()
+        try:
+            return relation.make(self, Asked(options=options))
+        except (NoDataError, ConfigError):
+            return pl.LazyFrame(schema=dict(schema_of_row(relation.row, self.zone)))
+
+    def all_of(self, day: str) -> Mapping[str, pl.LazyFrame]:
+        """Each relation of days by name."""
+        of_days = (each for each in RELATIONS.values() if each.span in ("days", "history"))
+        return {each.name: self.relation(each, day) for each in of_days}
+
+    def shaped(self, rows: pl.LazyFrame, row: type[msgspec.Struct], **made: str | pl.Expr) -> pl.LazyFrame:
+        """The rows with the columns of a relation's row."""
+        return shaped(rows, row, self.zone, **made)
+
+    def late(self, made: Callable[[], pl.DataFrame], row: type[msgspec.Struct], name: str) -> pl.LazyFrame:
+        """A frame with the columns of a row that is made when it is collected."""
+
+        def source(_columns: object, _predicate: object, _rows: object) -> Iterator[pl.DataFrame]:
+            yield made()
+
+        return scanned(source, schema_of_row(row, self.zone), name)
 
     def overview(self) -> pl.DataFrame:
         """The stored days: where their rows are read from, and how many symbols the universe and the slots had."""
@@ -97,40 +111,29 @@ class DayRelations:
             trades_share=pl.when(is_trades).then(pl.lit(held.trades, pl.Float64)),
         )
 
-    def trades(self, day: str, lines: Sequence[str] | None, known_ns: int | None = None) -> pl.LazyFrame:
-        """Trades with the word of their line: its completeness where a tape covers it, else its quality report's."""
-        quality = self._words_of(day, known_ns)
-        found = self._known("trades", day, known_ns, lines)
-        found = found if self.rows.is_distinct("trades", day) else each_once(found)
-        return relations.trades(found, self.zone, quality, self._lines_of_trades(day) if lines is None else lines)
+    def trades(self, day: str, lines: Sequence[str] | None, known_ns: int | None) -> pl.LazyFrame:
+        """The stored trades, each once."""
+        found = self.known("trades", day, known_ns, lines)
+        return found if self.rows.is_distinct("trades", day) else each_once(found)
 
-    def bars(
-        self, day: str, lines: Sequence[str] | None, interval_ns: int, known_ns: int | None = None
-    ) -> pl.DataFrame:
-        """Bars of the day."""
-        return self._bars([(day, lines)], interval_ns, known_ns)
-
-    def bars_of_lines(
-        self, days: Sequence[tuple[str, Sequence[str]]], interval_ns: int, known_ns: int | None = None
-    ) -> pl.DataFrame:
+    def bars_of_lines(self, days: Sequence[Part], interval_ns: int, known_ns: int | None = None) -> pl.DataFrame:
         """Bars of lines on some days, by day. Days whose bars begin at the same fraction of an interval are read
         together, which is all of them in a zone without summer time: a day alone takes as long as its preparations.
         """
-        alike: dict[int, list[tuple[str, Sequence[str] | None]]] = {}
+        alike: dict[int, list[Part]] = {}
         for day, lines in days:
             alike.setdefault(local_ns(date.fromisoformat(day)) % interval_ns, []).append((day, lines))
-        return pl.concat([self._bars(each, interval_ns, known_ns) for each in alike.values()])
+        return pl.concat([self.bars(each, interval_ns, known_ns) for each in alike.values()])
 
-    def _bars(
-        self, days: Sequence[tuple[str, Sequence[str] | None]], interval_ns: int, known_ns: int | None
-    ) -> pl.DataFrame:
+    def bars(self, days: Sequence[Part], interval_ns: int, known_ns: int | None = None) -> pl.DataFrame:
+        """Bars of days that begin at the same fraction of an interval."""
         trades, conflated, minutes, reconciliations = (
             self._together(kind, days, known_ns, columns) for kind, columns in _OF_BARS.items()
         )
         is_distinct = all(self.rows.is_distinct("trades", day) for day, _ in days)
         lines_of = dict(days)
         judged = self.rows.each_day(list(lines_of), "tape_reports")
-        reports = pl.concat([_of_lines(self._reports(day, known_ns), lines_of[day]) for day in judged])
+        reports = pl.concat([_of_lines(self.reports(day, known_ns), lines_of[day]) for day in judged])
         lacking = spans_of(reports, _midnight_ns)
         rows = BarRows(trades, conflated, minutes, reconciliations, is_distinct, reports, lacking)
         return bars(rows, interval_ns, local_ns(date.fromisoformat(days[0][0])), self.zone)
@@ -139,39 +142,27 @@ class DayRelations:
         self, day: str, lines: Sequence[str] | None, interval_ns: int, known_ns: int | None = None
     ) -> pl.DataFrame:
         """Bars of the day's fetched minute bars."""
-        minutes = self._known("fetched_minute_bars", day, known_ns, lines)
-        fetches = self._known("bar_fetches", day, known_ns, lines)
+        minutes = self.known("fetched_minute_bars", day, known_ns, lines)
+        fetches = self.known("bar_fetches", day, known_ns, lines)
         return official_bars(minutes, fetches, interval_ns, local_ns(date.fromisoformat(day)), self.zone)
 
     def daily_until(self, day: str) -> pl.DataFrame:
         """The daily bars of the lines with a slot on a day, until that day."""
         lines = self.rows.streamed_on(day)
-        days = sorted({day, *self.rows.dates_of("daily_bars", "0001-01-01", day, lines)})
-        found = pl.concat(self.rows.of_days("daily_bars", days, lines).values())
-        return relations.daily(found.lazy()).collect()
+        days = sorted({day, *self.rows.dates_of("daily_bars", FIRST_DAY, day, lines)})
+        options = RELATIONS["daily"].options
+        assert options is not None
+        asked = Asked(parts=[(each, lines) for each in days], options=options())
+        return RELATIONS["daily"].make(self, asked).collect()
 
-    def adjustments(self, known_on: str | None) -> pl.DataFrame:
-        """The changes of shares of all days, or those that were known on a day."""
+    def adjustments(self, known_ns: int | None) -> pl.DataFrame:
+        """The changes of shares of all days, or those that were known at a moment."""
         kind, days = "share_adjustments", self.rows.days
         rows = pl.concat([self.rows.small(kind, day) for day in self.rows.each_day(days, kind)])
-        return rows if known_on is None else rows.filter(pl.col("known_from") <= known_on)
-
-    def snapshots(self, day: str, lines: Sequence[str] | None) -> pl.LazyFrame:
-        """States of symbols as sweeps saw them."""
-        return relations.snapshots(self.rows.scan("snapshots", day, lines), self.zone)
-
-    def universe(self, day: str, known_ns: int | None = None) -> pl.DataFrame:
-        """The members of the last build; empty without one."""
-        builds = self._known("universes", day, known_ns).sort("built_ns", "stream", "sequence").collect()
-        members = self.rows.small("universe_members", day)
-        if builds.is_empty():
-            return relations.members(members.clear(), {"stream": 0, "sequence": 0, "symbols": 0, "session_date": day})
-        return relations.members(members, builds.row(-1, named=True))
-
-    def gaps(self, day: str, known_ns: int | None = None) -> pl.LazyFrame:
-        """Gaps with their outcomes."""
-        found, recoveries = self._known("gaps", day, known_ns), self._known("gap_recoveries", day, known_ns)
-        return relations.gaps(found, recoveries, self._known("gap_losses", day, known_ns), self.zone)
+        if known_ns is None:
+            return rows
+        known_on = local_datetime(known_ns - 1).date()  # the end of a day is the begin of the next one
+        return rows.filter(pl.col("known_from") <= known_on.isoformat())
 
     def judged(self, days: Sequence[str], known_ns: int | None) -> Iterator[str]:
         """The days one after another. Of several days what `quality` and the words of `trades` are made of is read
@@ -180,23 +171,18 @@ class DayRelations:
         """
         for some in portions(days):
             read = self.rows.each_day(some, *_OF_QUALITY)
-            with_tape = [day for day in read if not self._reports(day, known_ns).is_empty()]
+            with_tape = [day for day in read if not self.reports(day, known_ns).is_empty()]
             if len(with_tape) > 1:
                 self._with_minute_bars(list(self.rows.each_day(with_tape, *_OF_COMPLETENESS)), known_ns)
             yield from some
 
-    def quality(self, day: str, known_ns: int | None = None) -> pl.LazyFrame:
-        """Quality reports; with a tape one of each line of the day."""
-        return relations.quality(self._known("quality", day, known_ns), self._completeness(day, known_ns), self.zone)
-
-    def missing(self, day: str, lines: Sequence[str] | None, known_ns: int | None = None) -> pl.LazyFrame:
-        """The seconds and spans of time whose trades the tape does not have; empty without a tape."""
-        reports = _of_lines(self._reports(day, known_ns), lines)
-        return relations.missing(spans_of(reports, _midnight_ns).lazy(), self.zone)
+    def lacking(self, day: str, lines: Sequence[str] | None, known_ns: int | None) -> pl.DataFrame:
+        """The seconds and spans that the tape's reports name; none without a tape."""
+        return spans_of(_of_lines(self.reports(day, known_ns), lines), _midnight_ns)
 
     def has_tape(self, day: str) -> bool:
         """Whether the tape has reported on a line of the day."""
-        return not self._reports(day, None).is_empty()
+        return not self.reports(day, None).is_empty()
 
     def held_share(self, day: str) -> HeldShare:
         """The parts of the market's volume and trades on the day that are stored one by one."""
@@ -205,17 +191,7 @@ class DayRelations:
         held = trades.group_by("symbol").agg(held=pl.col("volume").sum(), trades=pl.len())
         swept = self.rows.scan("snapshots", day).group_by("symbol").agg(swept=pl.col("cumulative_volume").max())
         of_trades, of_sweeps = pl.collect_all([held, swept])
-        return held_share_of(of_trades, of_sweeps, self._reports(day, None))
-
-    def slots(self, day: str) -> pl.LazyFrame:
-        """Times in which symbols had slots."""
-        assigned, released = self.rows.scan("slot_assignments", day), self.rows.scan("slot_releases", day)
-        return relations.slots(assigned, released, self.venues(day), self.zone)
-
-    def triggers(self, day: str) -> pl.LazyFrame:
-        """Triggers with their ends."""
-        fired, ended = self.rows.scan("triggers", day), self.rows.scan("trigger_ends", day)
-        return relations.triggers(fired, ended, self.venues(day), self.zone)
+        return held_share_of(of_trades, of_sweeps, self.reports(day, None))
 
     def venues(self, day: str) -> Mapping[str, str]:
         """The venue of each line in the day's universe or slots; none of a day that is not stored."""
@@ -224,22 +200,22 @@ class DayRelations:
         kinds = ("universe_members", "slot_assignments")
         return dict(pl.concat([self.rows.small(kind, day).select("symbol", "venue") for kind in kinds]).rows())
 
-    def _reports(self, day: str, known_ns: int | None) -> pl.DataFrame:
+    def reports(self, day: str, known_ns: int | None) -> pl.DataFrame:
         """The tape's last report on each line of the day; none of a day that is not stored."""
         key = ("judged", day, known_ns)
         kept = self.rows.kept.get(key)
         if kept is None:
             stored = day in self.rows.days
-            found = self._known("tape_reports", day, known_ns).collect() if stored else _nothing("tape_reports")
+            found = self.known("tape_reports", day, known_ns).collect() if stored else _nothing("tape_reports")
             kept = self.rows.kept.put(key, found if found.is_empty() else newest_reports(found))
         return kept
 
-    def _completeness(self, day: str, known_ns: int | None) -> pl.DataFrame:
+    def completeness(self, day: str, known_ns: int | None) -> pl.DataFrame:
         """The completeness of each line of the day; empty without a tape."""
-        reports = self._reports(day, known_ns)
+        reports = self.reports(day, known_ns)
         if reports.is_empty():
             return completeness_of({}, reports, _nothing("quality"), (), ())
-        slots = self._known("quality", day, known_ns).collect()
+        slots = self.known("quality", day, known_ns).collect()
         with_bars = frozenset(self._with_minute_bars([day], known_ns)[day]["symbol"])
         return completeness_of(self.venues(day), reports, slots, self.rows.streamed_on(day), with_bars)
 
@@ -260,37 +236,37 @@ class DayRelations:
             found[day] = self.rows.kept.put((key, day, known_ns), of_both)
         return found
 
-    def _words_of(self, day: str, known_ns: int | None) -> Mapping[str, str]:
+    def words_of(self, day: str, known_ns: int | None) -> Mapping[str, str]:
         """The word of each line for its trades."""
         key = ("words", day, known_ns)
         kept = self.rows.kept.get(key)
         if kept is None:
-            slots = self._known("quality", day, known_ns).select("symbol", "slots_quality", "judged_ns").collect()
+            slots = self.known("quality", day, known_ns).select("symbol", "slots_quality", "judged_ns").collect()
             words = dict(slots.sort("judged_ns").select("symbol", "slots_quality").rows())
-            judged = self._reports(day, known_ns)["symbol"]
-            of_lines = self._completeness(day, known_ns).filter(pl.col("symbol").is_in(judged.implode()))
+            judged = self.reports(day, known_ns)["symbol"]
+            of_lines = self.completeness(day, known_ns).filter(pl.col("symbol").is_in(judged.implode()))
             words |= dict(of_lines.select("symbol", "completeness").rows())
             kept = self.rows.kept.put(key, pl.DataFrame(list(words.items()), schema=_WORDS, orient="row"))
         return dict(kept.rows())
 
-    def _lines_of_trades(self, day: str) -> Sequence[str] | None:
+    def lines_of_trades(self, day: str) -> Sequence[str] | None:
         """The lines of the day, if none of them is that of a further venue; else None."""
         lines = self.rows.lines_on(day) if day in self.rows.days else ()
         return lines if len(lines) > 1 and all(stock_of(line) == line for line in lines) else None
 
-    def _known(self, kind: str, day: str, known_ns: int | None, lines: Sequence[str] | None = None) -> pl.LazyFrame:
+    def known(self, kind: str, day: str, known_ns: int | None, lines: Sequence[str] | None = None) -> pl.LazyFrame:
         return _until(kind, self.rows.scan(kind, day, lines), known_ns)
 
     def _together(
         self,
         kind: str,
-        days: Sequence[tuple[str, Sequence[str] | None]],
+        days: Sequence[Part],
         known_ns: int | None,
         columns: Sequence[str],
     ) -> pl.LazyFrame:
         """The rows of days. Those of several are read here, of days with the same lines at once."""
         if len(days) == 1:
-            return self._known(kind, days[0][0], known_ns, days[0][1])
+            return self.known(kind, days[0][0], known_ns, days[0][1])
         asked = [*columns, *(() if known_ns is None or not columns else [_KNOWN[kind]])]
         alike: dict[Sequence[str] | None, list[str]] = {}
         for day, lines in days:
@@ -303,15 +279,81 @@ class DayRelations:
         together = _until(kind, pl.concat([found[day] for day, _ in days]).lazy(), known_ns)
         return together.select(columns) if columns else together
 
-    def _bars_schema(self) -> Schema:
-        trades, conflated, minutes, reconciliations = (pl.LazyFrame(schema=stored_schema(kind)) for kind in _OF_BARS)
-        empty = BarRows(trades, conflated, minutes, reconciliations)
-        return dict(bars(empty, NS_PER_MINUTE, 0, self.zone).schema)
+    # --- beyond the stored sessions ------------------------------------------------------------------------------
 
-    def _universe_schema(self) -> Schema:
-        empty = pl.DataFrame(schema=stored_schema("universe_members"))
-        build: Mapping[str, Any] = {"stream": 0, "sequence": 0, "symbols": 0, "session_date": ""}
-        return dict(relations.members(empty, build).schema)
+    def history(self, kind: str, asked: Asked) -> pl.LazyFrame:
+        """The rows of a kind whose days may lie before the first stored session.
+
+        Raises:
+            NoDataError: an asked symbol has none.
+        """
+        if asked.span is None:
+            return pl.concat([self.rows.scan(kind, day, lines) for day, lines in asked.parts])
+        first, last = asked.span.first.isoformat(), asked.span.last.isoformat()
+        lines = None if asked.symbols is None else self.rows.lines_ever(asked.symbols)
+        days = self.rows.dates_of(kind, first, last, lines)
+        found = pl.concat(self.rows.of_days(kind, days, lines).values()) if days else None
+        for symbol in asked.symbols or ():
+            if found is None or not any(symbol in (line, stock_of(line)) for line in found["symbol"].unique()):
+                self.rows.require_known(symbol)
+                raise NotCollected(f"nothing of {symbol} is in {kind} on {asked.span}: {self._extent(kind, symbol)}")
+        if found is None:
+            raise unknown_day(str(asked.span), self.rows.days)
+        return found.lazy()
+
+    def _extent(self, kind: str, symbol: str) -> str:
+        lines = self.rows.lines_ever([symbol])
+        found = self.rows.dates_of(kind, FIRST_DAY, LAST_DAY, lines)  # of sealed days all
+        days = [day for day in found if not self.rows.scan(kind, day, lines).head(1).collect().is_empty()]
+        return f"its days are {days[0]} to {days[-1]}" if days else "none of its days are stored"
+
+    def database(self, what: str) -> ResearchReader:
+        """The database.
+
+        Raises:
+            NotCollected: a lake alone is opened, which has no such rows.
+        """
+        if self.rows.database is None:
+            raise NotCollected(f"{what} are in the database, and this is a lake alone: open the configuration instead")
+        return self.rows.database
+
+    def table(self, name: str, asked: Asked, moment: str, symbols: Sequence[str] | None) -> pl.LazyFrame:
+        """The rows of a table of the database: of these symbols, or of all; of the asked time by their `moment`."""
+        rows = self.rows.until_opening(frame_of(self.database(name).table(name, symbols), name)).lazy()
+        if asked.known_ns is not None and moment:
+            rows = rows.filter(pl.col(moment) <= asked.known_ns)
+        if asked.span is None or not moment:
+            return rows
+        rows = rows.filter(pl.col(moment) >= begin_of(asked.span))
+        return rows if asked.span.is_open else rows.filter(pl.col(moment) < end_of(asked.span))
+
+    def listing_changes(self, until_ns: int | None = None, symbol: str | None = None) -> Sequence[ListingChanged]:
+        """The changes of listings before a moment (UTC ns), oldest first, of one symbol or of all."""
+        self.database("listings")  # raises where a lake alone has none
+        rows = self.table("listing_changes", Asked(), "", None if symbol is None else [symbol])
+        rows = rows if until_ns is None else rows.filter(pl.col("changed_ns") < until_ns)
+        in_order = rows.sort("changed_ns", "stream", "sequence").collect()
+        return [event_of(ListingChanged, row) for row in in_order.iter_rows()]
+
+    def of_symbols(self, rows: pl.DataFrame, symbols: Sequence[str] | None) -> pl.DataFrame:
+        """The rows of these symbols; None for all."""
+        return _of_lines(rows, symbols)
+
+    def events(
+        self, kinds: Sequence[str], day: str, known_ns: int | None, lines: Sequence[str] | None
+    ) -> Sequence[Event]:
+        """The events of a day's rows of some kinds, in the order of their streams."""
+        found: list[tuple[Position, Any]] = []
+        for kind in kinds:
+            rows = self.known(kind, day, known_ns, lines).collect()
+            found += ((position_of(row), event_of(KINDS[kind].event, row)) for row in rows.iter_rows())
+        return [event for _, event in sorted(found, key=itemgetter(0))]
+
+    def lost_cuts(self, day: str, known_ns: int | None) -> pl.LazyFrame:
+        """The losses of a day's cuts that proved no missing volume; a lake has none of them."""
+        database = self.rows.database
+        rows = _nothing("gap_losses") if database is None else frame_of(database.lost_cuts(day), "gap_losses")
+        return _until("gap_losses", rows.lazy(), known_ns)
 
 
 def _nothing(kind: str) -> pl.DataFrame:
@@ -328,15 +370,6 @@ def _midnight_ns(day: str) -> int:
 
 def _until(kind: str, rows: pl.LazyFrame, known_ns: int | None) -> pl.LazyFrame:
     """The rows that were known at a moment; None for all."""
-    if known_ns is None:
+    if known_ns is None or kind not in _KNOWN:
         return rows
     return rows.filter(pl.col(_KNOWN[kind]).fill_null(0) <= known_ns)  # null: from before the column was there
-
-
-def _late(made: Callable[[], pl.DataFrame], schema: Schema, name: str) -> pl.LazyFrame:
-    """A frame that is computed when it is collected."""
-
-    def source(_columns: object, _predicate: object, _rows: object) -> Iterator[pl.DataFrame]:
-        yield made()
-
-    return scanned(source, schema, name)

@@ -11,7 +11,6 @@ from difflib import get_close_matches
 from observer.base.errors import NoDataError, ObserverError
 from observer.base.extras import install_command
 
-_NEEDED = ("polars", "pyarrow", "duckdb")
 _SHOWN = 5
 
 
@@ -31,17 +30,16 @@ class MissingExtra(ObserverError):  # noqa: N818 - the name of the public API
     """A package of the extra `research` is not installed."""
 
 
-def require_extra(packages: Iterable[str] = _NEEDED) -> None:
-    """Import the packages of the extra `research`.
+def require_extra(package: str) -> None:
+    """Import a package of the extra `research`.
 
     Raises:
-        MissingExtra: one of them is not installed.
+        MissingExtra: it is not installed.
     """
-    for package in packages:
-        try:
-            importlib.import_module(package)
-        except ImportError as error:
-            raise MissingExtra(f"{package} is not installed: {install_command('research')}") from error
+    try:
+        importlib.import_module(package)
+    except ImportError as error:
+        raise MissingExtra(f"{package} is not installed: {install_command('research')}") from error
 
 
 def unknown_symbol(symbol: str, known: Iterable[str]) -> UnknownSymbol:

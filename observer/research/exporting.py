@@ -12,6 +12,7 @@ from observer.base.files import replacing
 from observer.base.text import csv_cell
 
 Format = Literal["parquet", "csv", "nautilus", "lean"]
+_MOMENT: Final = "%Y-%m-%dT%H:%M:%S%.f%:z"
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 
 
@@ -65,4 +66,10 @@ def csv_of(frame: pl.DataFrame) -> str:
             texts = frame[name].drop_nulls().unique().to_list()
             changed = {text: cell for text in texts if (cell := csv_cell(text)) != text}
             frame = frame.with_columns(pl.col(name).replace(changed)) if changed else frame
-    return frame.write_csv(datetime_format="%Y-%m-%dT%H:%M:%S%.f%:z")
+    return frame.write_csv(datetime_format=_MOMENT)
+
+
+def json_of(frame: pl.DataFrame) -> str:
+    """The rows as a list of objects; moments with their offset from UTC, and nanoseconds where they have any."""
+    moments = [name for name, dtype in frame.schema.items() if dtype == pl.Datetime]
+    return frame.with_columns(frame[name].dt.strftime(_MOMENT) for name in moments).write_json()

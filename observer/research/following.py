@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 
 from bus.endpoints import Address
 from bus.events import Event, Fact
-from bus.feed import FeedSubscriber
 from observer.base.errors import ConfigError, NoDataError, did_you_mean
 from observer.base.settings import RunSettings, endpoints_of, is_reachable
 from observer.store.kinds import TABLE_NAMES
@@ -74,6 +73,8 @@ def is_served(address: Address) -> bool:
 
 async def _followed(address: Address, kinds: Sequence[type[Fact]]) -> AsyncIterator[Event]:
     """The feed's events; its socket is closed with the iteration."""
+    from bus.feed import FeedSubscriber  # who reads stored rows needs no socket
+
     feed = FeedSubscriber(address, kinds)
     try:
         async for event in feed:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 from polars.io.plugins import register_io_source
 
+from observer.base.errors import ConfigError
+
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
@@ -94,3 +96,19 @@ def _parts(tree: Any, depth: int) -> list[Any]:
     if operation is None or operation.get("op") not in ("And", "LogicalAnd") or depth >= _DEEPEST:
         return [tree]
     return [*_parts(operation["left"], depth + 1), *_parts(operation["right"], depth + 1)]
+
+
+def chosen(found: pl.LazyFrame, where: str | None, sort: str | None) -> pl.DataFrame:
+    """The rows that satisfy a condition in SQL, by a column; -COLUMN for the largest first.
+
+    Raises:
+        ConfigError: the condition, or the column, is wrong.
+    """
+    try:
+        if where is not None:
+            found = found.filter(pl.sql_expr(where))
+        if sort is not None:
+            found = found.sort(sort.removeprefix("-"), descending=sort.startswith("-"), nulls_last=True)
+        return found.collect()
+    except (pl.exceptions.PolarsError, ValueError) as error:
+        raise ConfigError(f"--where or --sort: {str(error).splitlines()[0]}") from error

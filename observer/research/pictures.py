@@ -57,7 +57,7 @@ def require_form(path: Path) -> None:
     if path.suffix.lower() not in FORMS:
         raise ConfigError(f"{path} is no picture: give a name that ends in {' or '.join(FORMS)}")
     if path.suffix.lower() == ".png":
-        require_extra(("matplotlib",))
+        require_extra("matplotlib")
 
 
 def _draw(rows: Sequence[dict[str, Any]], title: str, file: BinaryIO) -> None:

@@ -20,7 +20,7 @@ from observer.archive.parquet import NAMES_IN_FILE
 from observer.base.errors import DataFileError, StoreError
 from observer.base.lines import stock_of
 from observer.gaps.completeness import WITH_TRADES
-from observer.research.database_rows import DatabaseRows, stored_schema
+from observer.research.database_rows import DatabaseRows, is_known, stored_schema
 from observer.research.errors import rows_removed, unknown_symbol
 from observer.research.kept import Kept
 from observer.research.sealed_file import SealedFile
@@ -165,6 +165,10 @@ class Rows:
             of_others = pl.collect_all([self.scan(kind, day, lines).select(names) for day in others])
             found |= zip(others, of_others, strict=True)
         return {day: found[day] for day in days}
+
+    def until_opening(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows of a table of the database that were there at the opening; all of one without positions."""
+        return rows.filter(is_known(self._marks)) if POSITION[1] in rows.columns else rows
 
     def dates_of(self, kind: str, first: str, last: str, lines: Sequence[str] | None) -> Sequence[str]:
         """The days between two, both included, that have rows of these lines; without lines of any, and the stored

@@ -4,27 +4,23 @@ its conditions leave possible.
 
 from collections.abc import Iterator, Sequence
 from datetime import date
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 import duckdb
 import polars as pl
-from polars import selectors
 
 from observer.base.errors import ConfigError
 from observer.base.lines import stock_of
-from observer.research.days import DayRelations
-from observer.research.frame import Schema, allowed, scanned
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from observer.research.catalogue import RELATIONS
+from observer.research.days import FIRST_DAY, LAST_DAY, DayRelations
+from observer.research.frame import allowed, scanned
+from observer.research.relation import Relation
+from observer.research.shaping import schema_of_row
 
 _READ_ONLY: Final = {"enable_external_access": "false", "lock_configuration": "true"}
 _ANSWERS: Final = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 _DAY: Final = "day"
 _MEMORY: Final = "2GiB"  # of one query; what needs more fails
-# The kinds of rows of the relations whose days and symbols go beyond those of the stored sessions.
-_HISTORIES: Final = {"daily": "daily_bars", "etf_premium": "etf_nav_days"}
-_FIRST_DAY, _LAST_DAY = "0001-01-01", "9999-12-31"
 
 
 class Queries:
@@ -43,8 +39,8 @@ class Queries:
             raise ConfigError(self._refusal())
         with duckdb.connect(config={"memory_limit": _MEMORY}) as connection:
             connection.execute(f"SET TimeZone = '{self._days.zone}'")
-            for name, relation in self._days.named.items():
-                connection.register(name, _of_all_days(self._days, name, relation))
+            for relation in RELATIONS.values():
+                connection.register(relation.name, _table(self._days, relation))
             connection.execute("; ".join(f"SET {name} = {value}" for name, value in _READ_ONLY.items()))
             try:
                 statements = connection.extract_statements(query)
@@ -53,40 +49,43 @@ class Queries:
                 found: pl.DataFrame = connection.sql(query).pl()
             except duckdb.CatalogException as error:  # its own hint names tables of the engine
                 text = _first_line(str(error)).partition(" Did you mean")[0]
-                raise ConfigError(f"the query failed: {text} There are {', '.join(self._days.named)}") from error
+                raise ConfigError(f"the query failed: {text} There are {', '.join(RELATIONS)}") from error
             except duckdb.Error as error:
                 raise ConfigError(f"the query failed: {_first_line(str(error))}") from error
         return found
 
     def _refusal(self) -> str:
-        return f"not one query: give one SELECT over {', '.join(self._days.named)}"
+        return f"not one query: give one SELECT over {', '.join(RELATIONS)}"
 
 
-def _of_all_days(
-    days: DayRelations, name: str, relation: "Callable[[str, Sequence[str] | None], pl.LazyFrame]"
-) -> pl.LazyFrame:
-    """A relation of all days, with the day as its first column. Its times are in microseconds: DuckDB's functions take
-    no time with a zone in nanoseconds.
+def _table(days: DayRelations, relation: Relation) -> pl.LazyFrame:
+    """A relation as a table, of all its days with the day as its first column. Its times are in microseconds: DuckDB's
+    functions take no time with a zone in nanoseconds.
     """
-    history = _HISTORIES.get(name)
+    schema: dict[str, Any] = {_DAY: pl.Date} if relation.span in ("days", "history") else {}
+    for name, dtype in schema_of_row(relation.row, days.zone).items():
+        schema[name] = pl.Datetime("us", days.zone) if dtype == pl.Datetime else dtype
 
-    def of_day(day: str, lines: Sequence[str] | None) -> pl.LazyFrame:
-        found = relation(day, lines)
-        columns = [column for column in found.collect_schema().names() if column != _DAY]
-        found = found.select(pl.lit(date.fromisoformat(day)).alias(_DAY), *columns)
-        return found.with_columns(selectors.datetime("ns", time_zone="*").dt.cast_time_unit("us"))
-
-    def source(columns: Sequence[str] | None, predicate: pl.Expr | None, rows: int | None) -> Iterator[pl.DataFrame]:
-        stored = days.rows.dates_of(history, _FIRST_DAY, _LAST_DAY, None) if history else days.rows.days
-        possible = [date.fromisoformat(day) for day in stored]
-        for day in map(str, allowed(predicate, _DAY, possible, pl.Date)):
-            found = of_day(day, None if history else _lines(days, day, predicate))
+    def source(wanted: Sequence[str] | None, predicate: pl.Expr | None, rows: int | None) -> Iterator[pl.DataFrame]:
+        for part in _parts(days, relation, predicate):
+            found = part.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
             found = found if predicate is None else found.filter(predicate)
-            found = found if columns is None else found.select(columns)
+            found = found.select(wanted or list(schema))
             yield (found if rows is None else found.head(rows)).collect()
 
-    schema: Schema = dict(of_day(_FIRST_DAY, None).collect_schema())
-    return scanned(source, schema, name)
+    return scanned(source, schema, relation.name)
+
+
+def _parts(days: DayRelations, relation: Relation, predicate: pl.Expr | None) -> Iterator[pl.LazyFrame]:
+    """The rows of the days and lines that the predicate leaves possible."""
+    if relation.span not in ("days", "history"):
+        yield days.now(relation)
+        return
+    is_history = relation.span == "history"
+    stored = days.rows.dates_of(relation.kinds[0], FIRST_DAY, LAST_DAY, None) if is_history else days.rows.days
+    for day in map(str, allowed(predicate, _DAY, [date.fromisoformat(each) for each in stored], pl.Date)):
+        lines = None if is_history or relation.symbols == "no" else _lines(days, day, predicate)
+        yield days.relation(relation, day, lines).with_columns(pl.lit(date.fromisoformat(day)).alias(_DAY))
 
 
 def _lines(days: DayRelations, day: str, predicate: pl.Expr | None) -> Sequence[str] | None:

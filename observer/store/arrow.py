@@ -11,18 +11,19 @@ from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
-from sqlalchemy import BigInteger, Boolean, Connection, Engine, Integer, Select, Text, select
+from sqlalchemy import BigInteger, Boolean, ColumnElement, Connection, Engine, Integer, Select, Table, Text, select
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from observer.base.errors import StoreError
 from observer.store.day_rows import lines_to_read, rows_of_days
 from observer.store.engine import store_errors
 from observer.store.kinds import POSITION, Kind, kind_named
-from observer.store.tables import EVENT_TABLES, STREAMS
+from observer.store.tables import ETFS, EVENT_TABLES, STREAMS
 
 ROWS_AT_ONCE: Final = 16_384  # measured: 65,536 at once take an eighth longer
 _CSV_BYTES: Final = 4_000_000  # of rows that are parsed at once
 _DAY: Final = "session_date"
+_TABLES: Final = {each.name: each for each in (*EVENT_TABLES.values(), ETFS)}
 
 # The unit of a column, by the end of its name; the first that fits.
 _UNITS: Final = (
@@ -45,18 +46,22 @@ _UNITS: Final = (
 )
 
 
-def schema_of(kind: str) -> pa.Schema:
-    """The Arrow schema of a kind: its table's columns in their order, with units in the fields' metadata (`unit`).
+def schema_of(table: str) -> pa.Schema:
+    """The Arrow schema of a table: its columns in their order, with units in the fields' metadata (`unit`).
 
     Raises:
-        StoreError: there is no such kind.
+        StoreError: there is no such table.
     """
     return pa.schema(
         [
             pa.field(column.name, _arrow_type(column.type), bool(column.nullable), metadata=_unit_of(column.name))
-            for column in EVENT_TABLES[kind_named(kind).event].columns
+            for column in table_named(table).columns
         ]
     )
+
+
+def table_named(name: str) -> Table:
+    return _TABLES[name] if name in _TABLES else EVENT_TABLES[kind_named(name).event]
 
 
 def _arrow_type(column_type: object) -> pa.DataType:
@@ -129,6 +134,17 @@ def read_days(
                 for batch in _of_line(connection, of_kind, session_dates, line, schema, rows)
             )
             yield from _together(found, rows)
+
+
+def read_table(engine: Engine, name: str, *conditions: ColumnElement[bool]) -> Iterator[pa.RecordBatch]:
+    """The rows of a whole table, or those that satisfy the conditions, in no order."""
+    schema, statement = schema_of(name), select(*table_named(name).columns).where(*conditions)
+    with _connected(engine) as connection:
+        connection.begin()
+        if connection.dialect.name == "postgresql":
+            yield from copied(connection, statement, schema, ROWS_AT_ONCE)
+        else:
+            yield from fetched(connection, statement, schema, {}, ROWS_AT_ONCE)
 
 
 def _of_line(

@@ -25,7 +25,7 @@ from bus.events import (
     WatchChanged,
 )
 from observer.selection.pins import pins_after
-from observer.selection.slot_projection import SlotInterval, slot_intervals, streamed_times
+from observer.selection.slot_projection import slot_intervals, streamed_times
 from observer.store.rows import event_of, position_of
 from observer.store.session import DatabaseReader, events_in, rows_of
 from observer.store.slots import day_bounds, stream_ended_ns
@@ -72,11 +72,6 @@ class DecisionReader(DatabaseReader):
         """The day's events of slot status: assignments, extensions, releases, and the broker's acknowledgements."""
         with self._asking() as connection:
             return list(slot_status_events(connection, session_date))
-
-    def slots(self, session_date: str) -> Sequence[SlotInterval]:
-        """The day's slots as intervals, by their assignments; with the times that the broker acknowledged."""
-        with self._asking() as connection:
-            return slot_intervals(slot_status_events(connection, session_date))
 
     def streamed_times(self, session_date: str, now_ns: int) -> Mapping[str, Sequence[StreamedTime]]:
         """By symbol, the times of the day in which the broker streamed the symbol, by the broker's acknowledgements."""

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Select, distinct, func, select, union
 
-from bus.events import AlertRaised, DailyBar, EtfJob, EtfJobEnded, EtfListed, EtfNavDay, EtfValued
+from bus.events import AlertRaised, DailyBar, EtfJob, EtfJobEnded, EtfNavDay, EtfValued
 from observer.reference.etf.model import Etf
 from observer.store.lines import distinct_values
 from observer.store.reader import StoreReader
@@ -44,21 +44,6 @@ class EtfReader(StoreReader):
     def _etfs(self, statement: Select[*tuple[Any, ...]]) -> dict[str, Etf]:
         with self._asking() as connection:
             return {row.symbol: etf_of(row._asdict()) for row in connection.execute(statement)}
-
-    def etf_list(self, session_date: str) -> Sequence[EtfListed]:
-        """The last list of that day, by symbol; empty without one."""
-        table = EVENT_TABLES[EtfListed]
-        last = select(func.max(table.c.listed_ns)).where(table.c.session_date == session_date).scalar_subquery()
-        wanted = select(table).where(
-            table.c.session_date == session_date, table.c.listed_ns == last, table.c.change != "removed"
-        )
-        return self._events(EtfListed, wanted.order_by(table.c.symbol))
-
-    def etf_changes(self, symbol: str) -> Sequence[EtfListed]:
-        """The changes of an ETF in the lists, oldest first."""
-        table = EVENT_TABLES[EtfListed]
-        wanted = select(table).where(table.c.symbol == symbol, table.c.change != "same")
-        return self._events(EtfListed, wanted.order_by(table.c.listed_ns, table.c.stream, table.c.sequence))
 
     def last_etf_jobs(self) -> dict[EtfJob, EtfJobEnded]:
         """The last end of each job, by job."""

@@ -91,7 +91,7 @@ def _of_day(
 
 def _by_time(name: str, event: type[Fact], time: str, *indexes: str, removable: bool = False) -> Kind:
     """A kind without a date: the day follows from the time."""
-    return _of_day(name, event, time, *indexes, day=time, removable=removable)
+    return _of_day(name, event, time, *indexes, day=time, known=time, removable=removable)
 
 
 def _undated(name: str, event: type[Fact], *indexes: str) -> Kind:
@@ -165,9 +165,10 @@ _ALL: Final = (
         "receive_time_ns",
         "symbol, session_date",
         "session_date, receive_time_ns",
+        known="receive_time_ns",
         removable=True,
     ),
-    _of_day("sweeps", events.SweepCompleted, "started_ns", "session_date"),
+    _of_day("sweeps", events.SweepCompleted, "started_ns", "session_date", known="completed_ns"),
     _of_day(
         "volume_rises",
         events.VolumeRise,
@@ -191,10 +192,10 @@ _ALL: Final = (
     _by_time("slot_releases", events.SlotReleased, "released_ns", "released_ns"),
     _by_time("slot_overflows", events.SlotOverflowed, "overflowed_ns", "overflowed_ns"),
     _by_time("churn_guard_changes", events.ChurnGuardChanged, "changed_ns", "changed_ns"),
-    _of_day("selection_steps", events.SelectionAdvanced, "advanced_ns", "session_date"),
-    _of_day("watch_changes", events.WatchChanged, "changed_ns", "session_date"),
-    _of_day("gap_openings", events.GapOpened, "from_ns", "gap_id", "session_date"),
-    _of_day("empty_gaps", events.GapEmpty, "from_ns", "gap_id", "session_date"),
+    _of_day("selection_steps", events.SelectionAdvanced, "advanced_ns", "session_date", known="advanced_ns"),
+    _of_day("watch_changes", events.WatchChanged, "changed_ns", "session_date", known="changed_ns"),
+    _of_day("gap_openings", events.GapOpened, "from_ns", "gap_id", "session_date", known="opened_ns"),
+    _of_day("empty_gaps", events.GapEmpty, "from_ns", "gap_id", "session_date", known="closed_ns"),
     _of_day("gaps", events.GapDetected, "from_ns", "gap_id", "session_date", known="detected_ns"),
     _of_day(
         "gap_recoveries", events.GapRecovered, "recovered_ns", "gap_id", day=GAP, known="recovered_ns", announcing=True
@@ -202,19 +203,21 @@ _ALL: Final = (
     _of_day(
         "gap_losses", events.GapUnrecoverable, "decided_ns", "gap_id", day=GAP, known="decided_ns", announcing=True
     ),
-    _of_day("gap_times", events.GapTimesMeasured, "measured_ns", "session_date"),
+    _of_day("gap_times", events.GapTimesMeasured, "measured_ns", "session_date", known="measured_ns"),
     _of_day("reconciliations", events.ReconciliationResult, "from_ns", "session_date, symbol", known="checked_ns"),
     _of_day("quality", events.QualityJudged, "judged_ns", "session_date, symbol", known="judged_ns"),
     _by_time("connections", events.ConnectionChanged, "changed_ns", "changed_ns"),
-    _of_day("phases", events.PhaseChanged, "changed_ns", "session_date, current"),
-    _of_day("etf_lists", events.EtfListed, "listed_ns", "session_date", "symbol, session_date"),
+    _of_day("phases", events.PhaseChanged, "changed_ns", "session_date, current", known="changed_ns"),
+    _of_day("etf_lists", events.EtfListed, "listed_ns", "session_date", "symbol, session_date", known="listed_ns"),
     _of_day("etf_values", events.EtfValued, "valued_ns", "symbol, session_date", "valued_ns"),
     _of_day("etf_nav_days", events.EtfNavDay, "received_ns", "symbol, session_date", "session_date"),
     _of_day("etf_measures", events.EtfMeasured, "measured_ns", "symbol, session_date"),
     _of_day("etf_ranges", events.EtfRangeFound, "found_ns", "symbol, session_date"),
     _of_day("etf_jobs", events.EtfJobEnded, "ended_ns", "job, ended_ns", "session_date"),
-    _of_day("tape_pages", events.TapePage, "fetched_ns", "session_date, symbol", removable=True),
-    _of_day("tape_progress", events.TapeProgressed, "progressed_ns", "session_date, progressed_ns"),
+    _of_day("tape_pages", events.TapePage, "fetched_ns", "session_date, symbol", known="fetched_ns", removable=True),
+    _of_day(
+        "tape_progress", events.TapeProgressed, "progressed_ns", "session_date, progressed_ns", known="progressed_ns"
+    ),
     _of_day("tape_reports", events.TapeJudged, "judged_ns", "session_date, symbol", known="judged_ns"),
     _undated("master_file_checks", events.MasterFileChecked, "exchange, checked_ns", "checked_ns", "run"),
     _undated("listing_changes", events.ListingChanged, "symbol, exchange", "changed_ns", "isin"),

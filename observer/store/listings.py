@@ -9,7 +9,7 @@ from sqlalchemy import Select, Table, and_, case, func, or_, select, union
 from bus.events import ListingChanged, MasterFileChecked, SectorAssigned, UniverseMember
 from observer.reference.listings.model import NOT_TRADED, NOT_TRADED_GROUPS, Listing, Tradable
 from observer.store.lines import distinct_values
-from observer.store.session import DatabaseReader, events_in
+from observer.store.session import DatabaseReader
 from observer.store.tables import ETFS, EVENT_TABLES, LISTINGS
 
 _CHANGES: Final = EVENT_TABLES[ListingChanged]
@@ -68,11 +68,6 @@ class ListingReader(DatabaseReader):
         wanted = select(*columns).where(LISTINGS.c.exchange == exchange, LISTINGS.c.symbol == symbol)
         return next((Listing(*row) for row in self._rows(wanted)), None)
 
-    def has_listing(self, symbol: str) -> bool:
-        """Whether any exchange lists the symbol, or once did."""
-        wanted = select(LISTINGS.c.symbol).where(LISTINGS.c.symbol == symbol)
-        return self._scalar(wanted.limit(1)) is not None
-
     def listings(self, exchange: str) -> Sequence[Listing]:
         """The current listings of an exchange, by symbol."""
         return list(self.active_listings(exchange).values())
@@ -107,19 +102,6 @@ class ListingReader(DatabaseReader):
             select(_CHECKS).join(newest, is_last).order_by(_CHECKS.c.exchange, _CHECKS.c.stream, _CHECKS.c.sequence)
         )
         return list({each.exchange: each for each in self._events(MasterFileChecked, in_order)}.values())
-
-    def lifetime(self, symbol: str, exchange: str | None = None) -> Sequence[ListingChanged]:
-        """All changes of a symbol, oldest first, including those of other symbols with the same ISIN on the same
-        exchange: they are the same security.
-        """
-        of_symbol = _CHANGES.c.symbol == symbol
-        if exchange is not None:
-            of_symbol &= _CHANGES.c.exchange == exchange
-        isins = select(_CHANGES.c.exchange, _CHANGES.c.isin).where(of_symbol, _CHANGES.c.isin != "").distinct()
-        with self._asking() as connection:
-            names = connection.execute(isins).all()
-            same = [(_CHANGES.c.exchange == where) & (_CHANGES.c.isin == isin) for where, isin in names]
-            return events_in(connection, ListingChanged, or_(of_symbol, *same), order="changed_ns stream sequence")
 
     def new_listings(self, since_ns: int) -> Sequence[ListingChanged]:
         """Listings that appeared since then, oldest first; those of an exchange's first file are initial, not new."""

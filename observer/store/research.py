@@ -8,20 +8,20 @@ from sqlalchemy import func, select
 
 from bus.events import (
     GapDetected,
-    ListingChanged,
+    GapOpened,
+    GapUnrecoverable,
     QualityJudged,
     SelectionAdvanced,
     SweepCompleted,
     UniverseBuilt,
 )
 from observer.base.local_time import local_datetime
-from observer.store.arrow import read_days, read_marks, read_uids
+from observer.store.alerts import AlertReader
+from observer.store.arrow import read_days, read_marks, read_table, read_uids, table_named
 from observer.store.day_rows import count_days
 from observer.store.kinds import kind_named
 from observer.store.lines import distinct_values
 from observer.store.removal import SealedRows, has_rows, lacks_snapshots
-from observer.store.rows import event_of
-from observer.store.session import DatabaseReader
 from observer.store.tables import EVENT_TABLES, LISTINGS, OWNER, table_of_lines
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 _OF_SESSIONS: Final = (UniverseBuilt, SweepCompleted, SelectionAdvanced, GapDetected, QualityJudged)
 
 
-class ResearchReader(DatabaseReader):
-    """Reads days as columns.
+class ResearchReader(AlertReader):
+    """Reads days and tables as columns.
 
     Raises:
         StoreError: as a `DatabaseReader`.
@@ -73,6 +73,17 @@ class ResearchReader(DatabaseReader):
     ) -> Iterator["pa.RecordBatch"]:
         """The rows of some days (`observer.store.arrow.read_days`)."""
         return read_days(self._engine, kind, session_dates, symbols=symbols, columns=columns)
+
+    def table(self, name: str, symbols: Sequence[str] | None) -> Iterator["pa.RecordBatch"]:
+        """The rows of a whole table, or those of these symbols, in no order."""
+        of_symbols = [] if symbols is None else [table_named(name).c.symbol.in_(symbols)]
+        return read_table(self._engine, name, *of_symbols)
+
+    def lost_cuts(self, session_date: str) -> Iterator["pa.RecordBatch"]:
+        """The losses of a day's cuts of the stream: they belong to a gap that proved no missing volume."""
+        cuts = EVENT_TABLES[GapOpened].c
+        ids = select(cuts.gap_id).where(cuts.session_date == session_date)
+        return read_table(self._engine, "gap_losses", EVENT_TABLES[GapUnrecoverable].c.gap_id.in_(ids))
 
     def counts(self, kind: str, session_dates: Sequence[str]) -> Mapping[str, int]:
         """The number of each day's rows of a kind; read from an index where one has the day."""
@@ -118,18 +129,3 @@ class ResearchReader(DatabaseReader):
         wanted = select(LISTINGS.c.exchange, func.min(LISTINGS.c.first_seen_ns)).group_by(LISTINGS.c.exchange)
         with self._asking() as connection:
             return {exchange: local_datetime(first_ns).date() for exchange, first_ns in connection.execute(wanted)}
-
-    def count_listing_changes(self) -> int:
-        """The number of all changes of listings: another one when a change was added."""
-        with self._asking() as connection:
-            return connection.scalar(select(func.count()).select_from(EVENT_TABLES[ListingChanged])) or 0
-
-    def listing_changes(self, until_ns: int, symbol: str | None = None) -> Sequence[ListingChanged]:
-        """The changes of listings before a moment (UTC ns), oldest first, of one symbol or of all."""
-        table = EVENT_TABLES[ListingChanged]
-        wanted = select(table).where(table.c.changed_ns < until_ns)
-        if symbol is not None:
-            wanted = wanted.where(table.c.symbol == symbol)
-        with self._asking() as connection:
-            rows = connection.execute(wanted.order_by(table.c.changed_ns, table.c.stream, table.c.sequence))
-            return [event_of(ListingChanged, row) for row in rows]

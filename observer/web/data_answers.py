@@ -1,9 +1,7 @@
-"""Pages of answers: each walk over pages sees the rows of the moment at which it began, whatever arrives meanwhile.
+"""Pages of answers: each walk over pages sees the rows of the moment at which it began, or is refused.
 
-A store is a snapshot. The newest one is opened again when it is old and something was added. One that gave out a
-cursor is held for a while, so that the walk's further pages are of the same rows; the cursor names the identity of the
-answer. Where the same answer can be made of a newer snapshot, as that of sealed days, the walk goes on with this.
-Only the newest store keeps connections between questions; a held one connects again when it is asked.
+A store is a snapshot. The newest one is opened again when it is old and something was added. A cursor names the
+identity of the answer: where the rows changed since the first page, the walk is refused and begins again.
 """
 
 import base64
@@ -29,15 +27,13 @@ if TYPE_CHECKING:
 
 _REFRESH_S: Final = 1.0
 _REFRESH_PER_OPENING: Final = 10  # so opening again takes at most a tenth of a thread
-_HELD_S: Final = 600.0
-_HELD_COUNT: Final = 64
 CACHE_BYTES: Final = 64 * 1024 * 1024
 _DIGEST_LENGTH: Final = 32
 _NUMBER_MAX: Final = 2**31 - 1  # of parts, and of rows of a part
 
 
 class CursorLostError(NoDataError):
-    """A cursor's rows are not there any more: others were added, and its snapshot was given up."""
+    """A cursor's rows are not there any more: others were added."""
 
 
 class Position(msgspec.Struct, frozen=True, array_like=True):
@@ -93,7 +89,6 @@ class Answers:
         self._lock = Lock()
         self._newest: Store | None = None
         self._fresh_until_s = 0.0
-        self._held: OrderedDict[str, tuple[Store, float]] = OrderedDict()  # by answer; the longest unused one first
         self._frames: OrderedDict[tuple[str, int], pl.DataFrame] = OrderedDict()
         self._frames_bytes = 0
         self._cache_bytes = cache_bytes
@@ -117,29 +112,17 @@ class Answers:
     def _page(
         self, question: Question, cursor: str | None, limit: int, form: str, known: Callable[[str], bool]
     ) -> Page | Unchanged:
-        key = _digest(type(question).__name__, msgspec.json.encode(question).decode(), own_version())
+        key = _digest(msgspec.json.encode(question).decode(), own_version())
         place = None if cursor is None else _place(cursor, key)
         store = self._current()
         answer = _digest(key, question.identity(store))
-        if place is None:
-            place = Position(key, answer)
-        elif place.answer != answer:
-            self._disconnect_unless_newest(store)
-            store = self._held_for(place)
-        try:
-            return self._page_of(question, store, place, limit, form, known)
-        finally:
-            self._disconnect_unless_newest(store)
-
-    def _page_of(
-        self, question: Question, store: "Store", place: Position, limit: int, form: str, known: Callable[[str], bool]
-    ) -> Page | Unchanged:
+        if place is not None and place.answer != answer:
+            raise _lost()
+        place = place or Position(key, answer)
         tag = _digest(place.cursor, str(limit), form)
         if known(tag):
             return Unchanged(tag)
         frames, rest = self._walk(question, store, place, limit)
-        if rest is not None:
-            self._hold(place.answer, store)
         return Page(tag, frames, rest)
 
     def _walk(
@@ -179,8 +162,6 @@ class Answers:
                 self._frames.move_to_end(key)
                 return self._frames[key]
         frame = question.read(store, part)
-        if not question.is_fixed and _digest(place.question, question.identity(store)) != place.answer:
-            raise _lost() if place.row else StoreError("rows were added while they were read: ask again")
         size = int(frame.estimated_size())
         with self._lock:
             if size <= self._cache_bytes and key not in self._frames:
@@ -205,7 +186,6 @@ class Answers:
                 raise StoreError(str(error)) from error
             ended_s = self._now_s()
             self._fresh_until_s = ended_s + max(_REFRESH_S, _REFRESH_PER_OPENING * (ended_s - began_s))
-            self._give_up(ended_s)
             if self._newest is not None and opened.rows.digest == self._newest.rows.digest:
                 opened.close()
             else:
@@ -218,36 +198,9 @@ class Answers:
         if before is not None:
             before.close()  # one that a thread still reads gives its connections back then
 
-    def _disconnect_unless_newest(self, store: "Store") -> None:
-        with self._lock:
-            if store is not self._newest:
-                store.close()
-
-    def _hold(self, answer: str, store: "Store") -> None:
-        with self._lock:
-            self._held[answer] = (store, self._now_s())
-            self._held.move_to_end(answer)
-            self._give_up(self._now_s())
-
-    def _held_for(self, place: Position) -> "Store":
-        with self._lock:
-            found = self._held.get(place.answer)
-        if found is None:
-            raise _lost()
-        return found[0]
-
-    def _give_up(self, now_s: float) -> None:
-        while self._held:
-            answer, (_, used_s) = next(iter(self._held.items()))
-            if len(self._held) <= _HELD_COUNT and now_s - used_s < _HELD_S:
-                return
-            del self._held[answer]
-
 
 def _lost() -> CursorLostError:
-    return CursorLostError(
-        "the rows changed since the first page, and its state is not held any more: ask again without cursor"
-    )
+    return CursorLostError("the rows changed since the first page: ask again without cursor")
 
 
 def _digest(*texts: str) -> str:

@@ -15,7 +15,6 @@ MEDIA_TYPES: Final[Mapping[Form, str]] = {
     "arrow": "application/vnd.apache.arrow.stream",
 }
 _CHUNK_ROWS: Final = 5_000
-_MOMENT: Final = "%Y-%m-%dT%H:%M:%S%.f%:z"
 
 Piece = Callable[[], bytes]
 """Makes one chunk of a body; takes some milliseconds of processor."""
@@ -35,11 +34,10 @@ def pieces_of(frames: "Sequence[pl.DataFrame]", form: Form) -> Iterator[Piece]:
 
 
 def _json(rows: "pl.DataFrame", *, is_first: bool, is_last: bool) -> bytes:
-    """A list of objects; moments with their offset from UTC."""
-    moments = [name for name, dtype in rows.schema.items() if str(dtype).startswith("Datetime")]
-    texts = rows.with_columns(*(rows[name].dt.strftime(_MOMENT) for name in moments)) if moments else rows
-    inner = texts.write_json()[1:-1]
-    return f"{'[' if is_first else ','}{inner}{']' if is_last else ''}".encode()
+    """A part of a list of objects."""
+    from observer.research.exporting import json_of
+
+    return f"{'[' if is_first else ','}{json_of(rows)[1:-1]}{']' if is_last else ''}".encode()
 
 
 def _csv(rows: "pl.DataFrame", *, is_first: bool, is_last: bool) -> bytes:  # noqa: ARG001 - a form like the others

@@ -12,7 +12,6 @@ from litestar.response import Stream
 
 from observer.base.errors import ConfigError, NoDataError, ObserverError
 from observer.base.text import plain_text
-from observer.research.errors import MissingExtra
 from observer.web.data_answers import Answers, CursorLostError, Page, Unchanged
 from observer.web.data_bodies import MEDIA_TYPES, Form, Piece, pieces_of
 from observer.web.data_questions import Question
@@ -147,8 +146,6 @@ def _refusal(error: ObserverError) -> Response[Any]:
     match error:
         case CursorLostError():
             return failure(410, str(error))
-        case MissingExtra():
-            return failure(501, str(error))
         case NoDataError():
             return failure(404, str(error))
         case ConfigError():

@@ -59,13 +59,13 @@ def test_help_fits_80_columns_and_names_every_command(words):
 HELPS = (("--help",), ("--version",), *((*path, "--help") for path in GROUP_PATHS[1:]))
 STATUS = ("status",)
 READERS = (
-    ("gaps", "list"),
-    ("gaps", "show", "x"),
-    ("etf", "list"),
-    ("universe", "show"),
-    ("slots", "history", "005930"),
+    ("gaps",),
+    ("gaps", "retry", "x"),
+    ("etf", "report"),
+    ("universe", "file"),
+    ("slots", "why", "005930"),
     ("master", "tradable", "--region", "US"),
-    ("master", "history"),
+    ("master", "status"),
 )
 
 

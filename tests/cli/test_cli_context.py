@@ -58,20 +58,20 @@ def configure(path, *, day=None, url=""):
 def test_after_a_demo_commands_find_its_database_and_say_so_once(here, monkeypatch, capsys):
     configure(OURS)
     configure(DEMO, day=DAY)
-    assert exit_status(monkeypatch, "gaps", "list") == 0
+    assert exit_status(monkeypatch, "gaps") == 0
     answer = capsys.readouterr()
     assert answer.out == f"no gaps on {DAY} (the last stored session)\n"
     assert answer.err == "observer: using demo/observer.toml\n"
-    assert exit_status(monkeypatch, "gaps", "list", "--json") == 0
+    assert exit_status(monkeypatch, "gaps", "--json") == 0
     answer = capsys.readouterr()
-    assert json.loads(answer.out) == {"day": DAY, "gaps": [], "cuts": [], "times": []}
+    assert json.loads(answer.out) == []
     assert answer.err == ""
 
 
 def test_slots_and_quality_of_a_day_without_a_slot_are_sentences(here, monkeypatch, capsys):
     configure(OURS, day=DAY)
     assert exit_status(monkeypatch, "slots", "show") == 0
-    assert exit_status(monkeypatch, "quality") == 0
+    assert exit_status(monkeypatch, "coverage") == 0
     assert exit_status(monkeypatch, "exports", "rebuild") == 0
     assert capsys.readouterr().out.splitlines() == [
         f"{DAY} (the last stored session): 0 slots taken, 41 available",
@@ -84,7 +84,7 @@ def test_slots_and_quality_of_a_day_without_a_slot_are_sentences(here, monkeypat
 
 def test_without_ours_the_demo_s_is_used_even_before_it_has_a_database(here, monkeypatch, capsys):
     configure(DEMO)
-    assert exit_status(monkeypatch, "gaps", "list") == 2
+    assert exit_status(monkeypatch, "gaps") == 2
     using, error = capsys.readouterr().err.splitlines()
     assert using == "observer: using demo/observer.toml"
     assert "there is no database" in error
@@ -102,23 +102,23 @@ def test_without_any_configuration_the_error_says_what_makes_one(here, monkeypat
 def test_where_both_have_a_database_the_other_is_named_when_ours_has_no_answer(here, monkeypatch, capsys, form):
     configure(OURS, day="2026-11-16")
     configure(DEMO, day=DAY)
-    assert exit_status(monkeypatch, "gaps", "list", *form) == 0
+    assert exit_status(monkeypatch, "gaps", *form) == 0
     assert capsys.readouterr().err == ""
-    assert exit_status(monkeypatch, "gaps", "list", DAY, *form) == 1
+    assert exit_status(monkeypatch, "gaps", DAY, *form) == 1
     answer = capsys.readouterr()
     assert answer.out == ""
     assert answer.err == (
-        f"observer: {DAY} is not stored: the last stored session is 2026-11-16; "
+        f"observer: {DAY} is not stored: stored are 2026-11-16; days() lists them; "
         "there is another database: --config demo/observer.toml\n"
     )
-    assert exit_status(monkeypatch, "gaps", "list", "2026-11-17", "--config", str(OURS)) == 1
+    assert exit_status(monkeypatch, "gaps", "2026-11-17", "--config", str(OURS)) == 1
     assert "another database" not in capsys.readouterr().err
 
 
 def test_a_configured_server_counts_as_a_database(here, monkeypatch, capsys):
     configure(OURS, url="postgresql+psycopg://reader@127.0.0.1:1/none")
     configure(DEMO, day=DAY)
-    assert exit_status(monkeypatch, "gaps", "list") == 1
+    assert exit_status(monkeypatch, "gaps") == 1
     assert "127.0.0.1" in capsys.readouterr().err
 
 
@@ -126,10 +126,10 @@ def test_a_demo_s_configuration_that_cannot_be_read_does_not_matter_to_ours(here
     configure(OURS, day=DAY)
     configure(DEMO)
     DEMO.write_text("[")
-    assert exit_status(monkeypatch, "gaps", "list") == 0
+    assert exit_status(monkeypatch, "gaps") == 0
     assert capsys.readouterr().err == ""
     OURS.unlink()
-    assert exit_status(monkeypatch, "gaps", "list") == 2
+    assert exit_status(monkeypatch, "gaps") == 2
     assert "demo/observer.toml:1: is not TOML" in capsys.readouterr().err
 
 

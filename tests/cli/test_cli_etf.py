@@ -1,4 +1,4 @@
-"""`observer etf list|show|report|update`: what a user sees of ETFs."""
+"""`observer etfs`, `etf report` and `etf update`: what a user sees of ETFs."""
 
 import json
 from datetime import date
@@ -61,63 +61,44 @@ def asked(configuration, *arguments):
     return json.loads(ask(configuration, *arguments, "--json").stdout)
 
 
-def test_the_list_sorts_and_filters_etfs_as_requested(configuration):
-    assert [etf["symbol"] for etf in asked(configuration, "list")] == ["069500", "252670", "Q500001"]
-    assert [etf["symbol"] for etf in asked(configuration, "list", "--group", "EN")] == ["Q500001"]
-    assert [etf["symbol"] for etf in asked(configuration, "list", "--sort", "expense", "--limit", "1")] == ["252670"]
-    assert [etf["symbol"] for etf in asked(configuration, "list", "--sort", "aum")][:2] == ["069500", "252670"]
-    assert [etf["symbol"] for etf in asked(configuration, "list", "--issuer", "인버스")] == ["252670"]
+def shown(configuration, *words):
+    ran = CliRunner().invoke(command_line(), [*words, "--json", "--config", str(configuration)])
+    return json.loads(ran.stdout)
+
+
+def test_etfs_are_sorted_and_chosen(configuration):
+    def symbols(*words):
+        return [each["symbol"] for each in shown(configuration, "etfs", *words)]
+
+    assert symbols() == ["069500", "252670", "Q500001"]
+    assert symbols("--where", "\"group\" = 'EN' AND active") == ["Q500001"]
+    assert symbols("--sort", "-expense_ratio_percent")[0] == "252670"
+    assert symbols("--where", "name LIKE '%인버스%'") == ["252670"]
 
 
 def test_an_etf_with_an_unknown_figure_comes_last_after_negative_figures(configuration):
-    etfs = asked(configuration, "list", "--sort", "premium")
+    etfs = shown(configuration, "etfs", "--sort", "-premium_20d_percent")
     assert [etf["premium_20d_percent"] for etf in etfs] == [0.1, -0.3, None]
 
 
-def test_the_table_shows_value_premium_and_range(configuration):
-    shown = ask(configuration, "list").stdout
-    assert "KODEX 200 TR" in shown
-    assert all(figure in shown for figure in ("9,430.0", "0.10", "40,000", "60,000", "50,050.00"))
+def test_one_etf_has_the_sources_of_its_fields_and_its_changes(configuration):
+    [etf] = shown(configuration, "etfs", "069500")
+    assert (etf["aum"], etf["name"]) == (9.43e12, "KODEX 200 TR")
+    assert json.loads(etf["sources"]) == {"name": "master_files", "expense_ratio_percent": "csv"}
+    assert [each["change"] for each in shown(configuration, "etf_changes", "069500")] == ["new", "changed"]
 
 
-@pytest.mark.parametrize(("price", "low", "high"), [(61_500.0, "40,000", "61,500"), (39_990.0, "39,990", "60,000")])
-def test_the_range_of_52_weeks_holds_a_price_beyond_all_closes(configuration, price, low, high):
-    writer = StoreWriter(f"sqlite:///{configuration.parent}/observer.db")
-    writer.commit([Delivered("etf", "6" * 32, 1, [etf_valued(valued_ns=60, price=price)])])
-    writer.close()
-    [line] = [line for line in ask(configuration, "list").stdout.splitlines() if line.startswith("069500")]
-    assert line.split()[-2:] == [low, high]
-
-
-def test_a_days_list_is_shown_as_it_was(configuration):
-    [etf] = asked(configuration, "list", SESSION)
-    assert (etf["symbol"], etf["change"]) == ("069500", "changed")
-    assert "KODEX 200 TR" in ask(configuration, "list", SESSION).stdout
-
-
-def test_one_etf_is_shown_with_the_sources_of_its_fields_and_its_history(configuration):
-    shown = ask(configuration, "show", "069500").stdout
-    assert "csv" in shown
-    assert f"{SESSION} changed: name" in shown
-    reported = asked(configuration, "show", "069500")
-    assert reported["etf"]["aum"] == 9.43e12
-    assert reported["etf"]["sources"] == {"name": "master_files", "expense_ratio_percent": "csv"}
-    assert [change["change"] for change in reported["changes"]] == ["new", "changed"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "why"),
-    [(["show", "999999"], "no list of ETFs ever had"), (["list", "2026-01-01"], "no list of ETFs of 2026-01-01")],
-)
-def test_an_etf_or_a_list_that_is_not_stored_is_an_error(configuration, arguments, why):
-    found = ask(configuration, *arguments)
-    assert isinstance(found.exception, NoDataError)
-    assert why in str(found.exception)
-
-
-def test_an_issuer_without_an_etf_is_a_sentence(configuration):
-    assert ask(configuration, "list", "--issuer", "elsewhere").stdout == "no ETF or ETN matches\n"
-    assert asked(configuration, "list", "--issuer", "elsewhere") == []
+def test_each_days_list_can_be_read_again(configuration):
+    append(
+        configuration,
+        etf_listed(session_date="2026-11-19", listed_ns=90, change="same"),
+        etf_listed(session_date="2026-11-19", listed_ns=90, symbol="252670", change="removed"),
+    )
+    assert [each["symbol"] for each in shown(configuration, "etf_lists", SESSION)] == ["069500"], "the last of the day"
+    assert [each["symbol"] for each in shown(configuration, "etf_lists", "2026-11-19")] == ["069500"]
+    assert [each["change"] for each in shown(configuration, "etf_changes", "252670")] == ["new", "removed"]
+    ran = CliRunner().invoke(command_line(), ["etf_lists", "2026-01-01", "--config", str(configuration)])
+    assert isinstance(ran.exception, NoDataError)
 
 
 def append(configuration, *events):
@@ -151,7 +132,6 @@ def test_the_age_of_a_job_of_a_stopped_system_counts_to_the_newest_event(configu
     [
         (["update", "prices"], "there are list, values, measures, ranges"),
         (["update"], "no system runs here"),
-        (["list", "--sort", "size"], "there are symbol, aum, premium, expense"),
     ],
 )
 def test_an_impossible_request_is_refused_with_the_valid_choices(configuration, arguments, why):

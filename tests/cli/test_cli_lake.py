@@ -113,7 +113,7 @@ def seal_and_allow(scene):
     list(seal_days(scene.lake, scene.url, MARKET, [DAY], lambda: 1, threading.Event(), remove=[DAY]))
 
 
-@pytest.mark.parametrize("words", [["exports", "rebuild", DAY], ["quality", DAY], ["quality", DAY, "--venue", "all"]])
+@pytest.mark.parametrize("words", [["exports", "rebuild", DAY], ["coverage", DAY]])
 def test_a_command_that_needs_removed_rows_says_that_they_were_removed_and_what_reads_them(scene, words):
     append(scene.url, *day_of(NEXT_DAY, market=MARKET, symbols=1))
     seal_and_allow(scene)

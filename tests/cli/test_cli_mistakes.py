@@ -273,7 +273,7 @@ MISTAKES = [
     ),
     Mistake(
         "unreadable configuration",
-        "gaps list",
+        "gaps",
         "cannot read config/observer.toml: Permission denied",
         2,
         mode("config/observer.toml", 0),
@@ -400,9 +400,9 @@ MISTAKES = [
         2,
         foreign_database,
     ),
-    Mistake("other schema", "gaps list", "its schema is 9999, this program knows", 2, other_schema),
+    Mistake("other schema", "gaps", "its schema is 9999, this program knows", 2, other_schema),
     Mistake("other schema to run on", "run", "its schema is 9999, this program knows", 2, other_schema, KEYS),
-    Mistake("other build", "gaps list", "another build of Observer wrote this database", 2, other_build),
+    Mistake("other build", "gaps", "another build of Observer wrote this database", 2, other_build),
     Mistake(
         "foreign database to run on",
         "run",
@@ -472,7 +472,7 @@ MISTAKES = [
     Mistake("unknown scheme", "db digest --db mysql://me:hush-hush@host/db", "give sqlite:///PATH or postgresql", 2),
     Mistake(
         "configured URL",
-        "gaps list",
+        "gaps",
         "observer.toml:2: store.url: must be sqlite:///PATH or",
         2,
         configuration('[store]\nurl = "mysql://h/d"\n'),
@@ -484,7 +484,7 @@ MISTAKES = [
     Mistake("demo without a database", "demo --db data/observer.db", "not a database URL: give sqlite:///PATH", 2),
     Mistake(
         "unreadable database",
-        "gaps list",
+        "gaps",
         "unable to open database file: make the file readable",
         1,
         mode("data/observer.db", 0),
@@ -609,7 +609,7 @@ def leftover_journal(folder):
 
 
 @pytest.mark.parametrize("is_leftover", [False, True])
-@pytest.mark.parametrize("words", ["db digest --db sqlite:///data/observer.db", "etf list", "gaps list"])
+@pytest.mark.parametrize("words", ["db digest --db sqlite:///data/observer.db", "etf report", "gaps"])
 def test_a_read_only_database_in_a_read_only_folder_is_read_like_any_other(folder, words, is_leftover):
     if is_leftover:
         leftover_journal(folder)

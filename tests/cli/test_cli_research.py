@@ -138,7 +138,7 @@ def test_the_last_day_is_the_default(configuration):
 def test_an_export_names_its_files(configuration, tmp_path):
     found = json.loads(printed(configuration, "export", DAY, "--to", str(tmp_path), "--format", "csv", "--json"))
     assert found["day"] == DAY
-    assert {Path(each).stem for each in found["files"]} >= {"trades", "minute_bars", "quality", "slots"}
+    assert {Path(each).stem for each in found["files"]} >= {"trades", "bars", "quality", "slots"}
     assert len((tmp_path / "trades.csv").read_text().splitlines()) == 11
 
 

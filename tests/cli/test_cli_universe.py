@@ -46,16 +46,17 @@ def asked(configuration, monkeypatch, *words):
 
 
 def test_the_universe_is_shown_by_rank(configuration, monkeypatch, capsys):
-    assert asked(configuration, monkeypatch, "show", "20261117", "--json", "--limit", "2") == 0
+    assert asked(configuration, monkeypatch, "20261117", "--json") == 0
     reported = json.loads(capsys.readouterr().out)
-    assert (reported["session_date"], reported["symbols"], reported["considered"]) == (EARLIER, 3, 9)
-    assert [each["symbol"] for each in reported["members"]] == ["A", "B"]
-    assert asked(configuration, monkeypatch, "show", EARLIER) == 0
-    assert "3 symbols from 9 listings" in capsys.readouterr().out
+    assert [(each["symbol"], each["rank"], each["considered"]) for each in reported] == [
+        ("A", 1, 9), ("B", 2, 9), ("C", 3, 9),
+    ]  # fmt: skip
+    assert asked(configuration, monkeypatch, EARLIER) == 0
+    assert f"universe on {EARLIER}: 3 rows" in capsys.readouterr().out
 
 
 def test_the_file_of_a_day_can_be_rebuilt_from_the_database(configuration, monkeypatch, capfdbinary):
-    assert asked(configuration, monkeypatch, "show", EARLIER, "--as-file") == 0
+    assert asked(configuration, monkeypatch, "file", EARLIER) == 0
     with StoreReader(load_settings(configuration).store.url) as reader:
         assert capfdbinary.readouterr().out == universe_content(reader, EARLIER, KOREAN_STOCKS)
 
@@ -71,7 +72,7 @@ def test_diff_lists_the_symbols_that_came_and_the_symbols_that_left_with_the_rea
 
 @pytest.mark.parametrize(
     ("words", "status"),
-    [(("show", "2026-11-16"), 1), (("diff", "2026-11-16", LATER), 1), (("show", "tomorrow"), 2)],
+    [(("file", "2026-11-16"), 1), (("diff", "2026-11-16", LATER), 1), (("file", "tomorrow"), 2)],
 )
 def test_a_day_without_a_universe_is_reported(
     configuration,
@@ -85,8 +86,8 @@ def test_a_day_without_a_universe_is_reported(
 
 
 def test_the_last_universe_is_shown_and_is_what_a_day_is_compared_with(configuration, monkeypatch, capsys):
-    assert asked(configuration, monkeypatch, "show") == 0
-    assert capsys.readouterr().out.startswith(f"{LATER} (the last stored session): 2 symbols from 9 listings")
+    assert asked(configuration, monkeypatch) == 0
+    assert capsys.readouterr().out.startswith(f"universe on {LATER} (the last stored session): 2 rows")
     assert asked(configuration, monkeypatch, "diff", EARLIER) == 0
     assert capsys.readouterr().out.startswith(f"from {EARLIER} to {LATER} (the last stored session)\n")
 

@@ -25,7 +25,23 @@ from pathlib import Path
 from typing import Any, Final
 
 CONFIGURATION: Final = "observer.toml"
-RELATIONS: Final = ("trades", "minute_bars", "daily", "quality", "gaps", "slots", "triggers", "universe", "snapshots")
+RELATIONS: Final = (
+    "trades",
+    "bars",
+    "minute_bars",
+    "daily",
+    "quality",
+    "gaps",
+    "slots",
+    "triggers",
+    "universe",
+    "snapshots",
+)
+SHOWN: Final = (
+    "gaps", "cuts", "gap_times", "slots", "decisions", "subscriptions", "triggers", "quality", "tape", "tape_progress",
+    "universe", "listings", "new_listings", "listing_changes", "master_checks", "etfs", "etf_lists", "etf_changes",
+    "alerts", "phases", "connections", "sweeps",
+)  # fmt: skip
 
 # What is typed behind a command, and the commands. Those that write change the copy only.
 ASKED: Final[Mapping[str, Sequence[str]]] = {
@@ -46,6 +62,7 @@ ASKED: Final[Mapping[str, Sequence[str]]] = {
     ),
     "{day}": (
         "backfill check",
+        "coverage",
         "decisions verify",
         "exports rebuild",
         "gaps list",
@@ -53,10 +70,11 @@ ASKED: Final[Mapping[str, Sequence[str]]] = {
         "quality",
         "slots show",
         "tape",
+        "universe file",
         "universe show",
     ),
-    "{day} --symbol {symbol}": ("gaps list", "quality"),
-    "{day} --venue NXT": ("gaps list", "quality", "universe show"),
+    "{day} --symbol {symbol}": ("coverage", "gaps list", "quality"),
+    "{day} --venue NXT": ("coverage", "gaps list", "quality", "universe show"),
     "{day} {day}": ("universe diff",),
     "--date {day}": ("slots history",),
     "{symbol}": ("master lifetime",),
@@ -89,6 +107,7 @@ ASKED: Final[Mapping[str, Sequence[str]]] = {
     "-n 100000": ("logs",),
     "2026-11-01": ("master new",),
     "{folder}/observer.toml": ("config check",),
+    **{f"{each} {{day}}": ("show",) for each in SHOWN},
     **{f"'SELECT * FROM {each} ORDER BY ALL' --limit 100000": ("query",) for each in RELATIONS},
 }
 NOT_ASKED: Final[Mapping[str, Sequence[str]]] = {  # by the reason: commands, or whole groups
@@ -119,6 +138,7 @@ VALUES: Final[Mapping[str, Sequence[Any]]] = {  # by the name of a parameter, of
     "interval": ("5m",),
     "kind": ("etf",),
     "known_at": ("{day}T14:00:00",),
+    "name": SHOWN,
     "on": ("{day}",),
     "query": tuple(f"SELECT * FROM {each} ORDER BY ALL" for each in RELATIONS),
     "since": ("2026-11-01",),
@@ -185,7 +205,8 @@ class Edition:
         with observer.open_store(self._folder / CONFIGURATION) as store:
             names = [each for each in dir(type(store)) if not each.startswith("_") and each not in NO_METHOD]
             for name in names:
-                parameters = inspect.signature(getattr(store, name)).parameters.values()
+                stated = inspect.signature(getattr(store, name)).parameters.values()
+                parameters = [each for each in stated if each.kind is not each.VAR_KEYWORD]
                 needed = [each.name for each in parameters if each.default is each.empty]
                 for given in self._given(needed, [each.name for each in parameters if each.name not in needed]):
                     shown = ", ".join(f"{key}={value}" for key, value in given.items())

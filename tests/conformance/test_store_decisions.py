@@ -20,6 +20,7 @@ from bus.events import (
     WatchStarted,
     WatchStopped,
 )
+from observer.selection.slot_projection import slot_intervals
 from observer.store import decisions
 from observer.store.reader import StoreReader
 from tests.builders import day_began, trade
@@ -82,8 +83,8 @@ def test_the_slots_of_a_day_are_intervals_with_the_times_that_the_broker_acknowl
     released = SlotReleased("a:01", "005930", 25, 8.0, "replaced", "000660")
     store(step("began"), assigned, acknowledged, released, gone)
     with StoreReader(database_url) as reader:
-        [interval] = reader.slots(DAY)
-        assert reader.slots(NEXT_DAY) == []
+        [interval] = slot_intervals(reader.slot_status_events(DAY))
+        assert slot_intervals(reader.slot_status_events(NEXT_DAY)) == []
     assert (interval.assigned_ns, interval.released_ns, interval.replaced_by) == (10, 25, "000660")
     assert interval.streamed == ((20, 30),)
 

@@ -80,17 +80,6 @@ def test_an_etf_that_left_the_list_keeps_its_data_and_becomes_inactive(store, re
     assert reader.etf("069500").active
 
 
-def test_each_days_list_can_be_read_again(store, reader):
-    store(etf_listed(), etf_listed(symbol="114800"))
-    store(etf_listed(session_date="2026-11-19", listed_ns=50, change="same"))
-    store(etf_listed(session_date="2026-11-19", listed_ns=50, symbol="114800", change="removed"))
-    assert [row.symbol for row in reader.etf_list("2026-11-18")] == ["069500", "114800"]
-    assert [row.symbol for row in reader.etf_list("2026-11-19")] == ["069500"]
-    assert reader.etf_list("2026-11-20") == []
-    assert [row.change for row in reader.etf_changes("069500")] == ["new"]
-    assert [row.change for row in reader.etf_changes("114800")] == ["new", "removed"]
-
-
 def test_a_nav_day_that_came_twice_takes_the_last_nav_and_keeps_the_index_close(store, reader):
     store(etf_nav_day("2026-11-17", received_ns=1, nav=1.0, index_close=370.5), etf_nav_day(received_ns=2))
     store(etf_nav_day("2026-11-17", received_ns=3, nav=2.0))

@@ -285,8 +285,8 @@ def test_the_list_of_a_target_that_accepts_nothing_is_bounded_and_says_so():
     lines = message.body.splitlines()
     assert len(lines) == LINES_MAX + 2
     assert lines[-2:] == [
-        f"and {TRACKED_MAX - LINES_MAX} more: observer alerts --all",
-        "11 alerts had no room here: observer alerts --all",
+        f"and {TRACKED_MAX - LINES_MAX} more: observer show alerts",
+        "11 alerts had no room here: observer show alerts",
     ]
 
 

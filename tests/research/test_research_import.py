@@ -4,10 +4,11 @@ import subprocess
 import sys
 
 from observer.base.extras import install_command
+from tests.research.stored import make_store
 
 
-def ran(program):
-    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+def ran(program, *words):
+    found = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=True)
     return found.stdout.strip()
 
 
@@ -17,11 +18,11 @@ def test_importing_the_package_imports_none_of_the_libraries():
     assert ran(program) == ""
 
 
-def test_a_missing_library_is_one_line_with_its_remedy():
+def test_a_missing_library_is_one_line_with_its_remedy(tmp_path):
     program = (
         "import sys, observer\n"
         "sys.modules['duckdb'] = None\n"
-        "try: observer.open_store\n"
+        "try: observer.open_store(sys.argv[1]).sql('SELECT 1')\n"
         "except observer.MissingExtra as error: print(error)"
     )
-    assert ran(program) == f"duckdb is not installed: {install_command('research')}"
+    assert ran(program, make_store(tmp_path)) == f"duckdb is not installed: {install_command('research')}"

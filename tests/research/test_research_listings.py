@@ -3,13 +3,12 @@
 from datetime import date
 
 import msgspec
-import polars as pl
 import pytest
 
-from observer.research import relations
+import observer
+from bus import events
 from observer.research.listings import listed_on
-from observer.research.reading import stored_schema
-from tests.research.stored import at, listings
+from tests.research.stored import DAY, STREAM, append, at, listings, make_store, url_of
 
 
 @pytest.mark.parametrize(
@@ -39,17 +38,22 @@ def test_a_stock_that_moved_is_listed_at_either_exchange(on, status, exchange):
     assert (found.status, found.exchange) == (status, exchange)
 
 
-def test_a_trigger_and_a_replaced_line_are_stocks_with_venues():
-    def rows(table, **values):
-        schema = stored_schema(table)
-        return pl.LazyFrame([[values.get(name) for name in schema]], schema=dict(schema), orient="row")
+@pytest.mark.parametrize(("end", "has_newest"), [("2026-11-17", False), ("2026-11-18", True)])
+def test_changes_of_all_time_end_with_the_day_that_is_named_last(tmp_path, end, has_newest):
+    with observer.open_store(make_store(tmp_path)) as store:
+        found = store.relation("listing_changes", end=end).collect()["symbol"].to_list()
+    assert "005930" in found
+    assert ("900001" in found) == has_newest
 
-    venues = {"035420": "KRX", "035420.NXT": "NXT"}
-    fired = rows("triggers", symbol="035420.NXT", kind="surge", fired_ns=1, stream=1, sequence=1)
-    ended = rows("trigger_ends").head(0)
-    found = relations.triggers(fired, ended, venues, "UTC").select("symbol", "venue").collect()
-    assert found.rows() == [("035420", "NXT")]
-    held = rows("slot_assignments", slot="1", symbol="035420", venue="KRX", assigned_ns=1, replaced="035420.NXT")
-    released = rows("slot_releases").head(0)
-    slots = relations.slots(held, released, venues, "UTC").select("replaced", "replaced_venue", "replaced_by")
-    assert slots.collect().rows() == [("035420", "NXT", None)]
+
+def test_a_trigger_and_a_replaced_line_are_stocks_with_venues(tmp_path):
+    folder = make_store(tmp_path)
+    moment = at("11:00:00")
+    fired = events.TriggerFired("035420.NXT", "volume_surge", moment, None, 5, 3, 2, 1, 9.0, "moderate", "recent")
+    held = events.SlotAssigned("main:09", "035420", moment, "volume_surge", 9.0, "outranks", "035420.NXT", None, "KRX")
+    append(url_of(folder), STREAM, fired, held)
+    with observer.open_store(folder) as store:
+        last = store.triggers(DAY).select("symbol", "venue").collect().row(-1)
+        slot = store.slots(DAY).select("replaced", "replaced_venue", "replaced_by").collect().row(-1)
+    assert last == ("035420", "NXT")
+    assert slot == ("035420", "NXT", None)

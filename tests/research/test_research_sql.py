@@ -24,7 +24,7 @@ def test_times_are_local_in_conditions_and_results(store):
     assert [each.isoformat() for each in found["time"]] == ["2026-11-18T09:00:01+09:00"]
 
 
-@pytest.mark.parametrize("relation", ["trades", "minute_bars", "snapshots", "daily", "universe", "gaps", "quality",
+@pytest.mark.parametrize("relation", ["trades", "bars", "snapshots", "daily", "universe", "gaps", "quality",
                                       "slots", "triggers", "etf_premium"])  # fmt: skip
 def test_each_relation_counts_as_its_frames_do(store, relation):
     of_days = [
@@ -85,7 +85,7 @@ def test_conditions_on_day_and_symbol_reach_what_is_read(store, monkeypatch):
     ],
 )
 def test_what_is_not_one_query_is_refused(store, query):
-    with pytest.raises(ConfigError, match="not one query: give one SELECT over trades, minute_bars"):
+    with pytest.raises(ConfigError, match="not one query: give one SELECT over trades, bars"):
         store.sql(query)
 
 

@@ -311,6 +311,6 @@ def test_a_day_is_exported_as_files_that_polars_reads(store, tmp_path, form):
     files = {path.stem: path for path in store.export(DAY, tmp_path / "day", form)}
     read = pl.read_parquet if form == "parquet" else pl.read_csv
     assert read(files["trades"]).height == 10
-    assert read(files["minute_bars"])["complete"].to_list() == [True] * 3 + [False] + [True] * 4 + [False]
+    assert read(files["bars"])["complete"].to_list() == [True] * 3 + [False] + [True] * 4 + [False]
     with pytest.raises(ConfigError, match="no format"):
         store.export(DAY, tmp_path, "xlsx")

@@ -67,7 +67,8 @@ async def _more_questions_than_may_wait_are_refused_with_a_time_to_ask_again(tmp
     many = THREADS + WAITING_MAX + 12
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=DEADLINE_S) as web:
-        answers = await asyncio.gather(*(web.get(f"/api/bars/005930?start={DAY}&limit={1 + n}") for n in range(many)))
+        asked = [f"/api/bars?symbol=005930&day={DAY}&limit={1 + n}" for n in range(many)]
+        answers = await asyncio.gather(*map(web.get, asked))
     refused = [each for each in answers if each.status_code == 503]
     assert {each.status_code for each in answers} == {200, 503}
     assert len(refused) <= 12

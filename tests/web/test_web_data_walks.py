@@ -1,5 +1,6 @@
-"""A walk over pages while rows arrive: it has the rows of its first page's moment; what identifies an answer."""
+"""A walk over pages while rows arrive has the rows of its first page's moment, or ends; what identifies an answer."""
 
+import contextlib
 import itertools
 import threading
 from collections.abc import Sequence
@@ -13,9 +14,10 @@ from hypothesis import strategies as st
 import observer
 from observer.archive.sealing import seal_days
 from observer.base.errors import StoreError
+from observer.research.catalogue import RELATIONS
+from observer.research.errors import NotCollected
 from observer.research.reading import Rows
 from observer.research.store import Store
-from observer.web import data_questions as questions
 from observer.web.data_answers import Answers, CursorLostError, Page, Unchanged
 from observer.web.data_questions import Question
 from tests.research.stored import DAY, MARKET, NEXT_DAY, STREAM, append, listings, make_store, traded, universe, url_of
@@ -23,13 +25,10 @@ from tests.research.test_research_tape import of_tape
 
 LATE = "6" * 32
 QUESTIONS: Sequence[Question] = (
-    questions.Trades(start=DAY, symbol="005930"),
-    questions.Bars(start=DAY, end=NEXT_DAY, symbol="005930", interval="1s"),
-    questions.Quality(start=DAY, end=NEXT_DAY),
-    questions.Gaps(start=DAY, end=NEXT_DAY),
-    questions.Slots(start=DAY, end=NEXT_DAY),
-    questions.Triggers(start=DAY, end=NEXT_DAY),
-    questions.Universe(start=NEXT_DAY),
+    Question(relation="trades", day=DAY, symbol="005930"),
+    Question(relation="bars", day=DAY, end=NEXT_DAY, symbol="005930", options={"interval": "1s"}),
+    *(Question(relation=name, day=DAY, end=NEXT_DAY) for name in ("quality", "gaps", "slots", "triggers", "decisions")),
+    Question(relation="universe", day=NEXT_DAY),
 )
 
 
@@ -84,12 +83,17 @@ _NUMBERS = itertools.count()
 )
 @example(question=QUESTIONS[0], limits=[1], arrivals=[True], cache_bytes=0)
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_walk_neither_repeats_nor_loses_a_row_while_late_rows_arrive(folder, question, limits, arrivals, cache_bytes):
+def test_a_walk_has_each_row_once_or_is_refused_when_late_rows_arrive(folder, question, limits, arrivals, cache_bytes):
     asker = Asker(folder, cache_bytes)
     whole = rows_of(asker.page(question))
     found: list[tuple[Any, ...]] = []
     cursor = None
+    has_changed = False
     for limit, arrives in zip(itertools.cycle(limits), itertools.cycle(arrivals), strict=False):
+        if has_changed:
+            with pytest.raises(CursorLostError):
+                asker.page(question, cursor, limit)
+            return
         page = asker.page(question, cursor, limit)
         assert page.rows == limit or page.rest is None
         found += rows_of(page)
@@ -98,13 +102,14 @@ def test_a_walk_neither_repeats_nor_loses_a_row_while_late_rows_arrive(folder, q
         cursor = page.rest.cursor
         if arrives:
             append(url_of(folder), LATE, *late(next(_NUMBERS)))
+            has_changed = True
     assert found == whole
 
 
 def test_an_answer_is_another_one_after_a_late_row_and_a_new_walk_has_it(tmp_path):
     folder = make_store(tmp_path)
     asker = Asker(folder)
-    question = questions.Trades(start=DAY, symbol="005930")
+    question = Question(relation="trades", day=DAY, symbol="005930")
     before = asker.page(question)
     append(url_of(folder), STREAM, traded("005930", "09:05:00", 70_000, 1, 101))
     after = asker.page(question)
@@ -113,39 +118,30 @@ def test_an_answer_is_another_one_after_a_late_row_and_a_new_walk_has_it(tmp_pat
 
 
 def test_a_walk_goes_on_in_another_process_while_nothing_is_added(folder):
-    question = questions.Universe(start=DAY)
+    question = Question(relation="universe", day=DAY)
     first = Asker(folder).page(question, limit=4)
     assert first.rest is not None
     second = Asker(folder).page(question, first.rest.cursor)
     assert rows_of(first) + rows_of(second) == rows_of(Asker(folder).page(question))
 
 
-def test_a_cursor_whose_rows_are_not_held_any_more_is_refused_with_the_remedy(tmp_path):
+@pytest.mark.parametrize(
+    "question", [Question(relation="trades", day=DAY, symbol="005930"), Question(relation="listings")]
+)
+def test_a_cursor_whose_rows_changed_is_refused_with_the_remedy(tmp_path, question):
     folder = make_store(tmp_path)
-    asker = Asker(folder, cache_bytes=0)
-    question = questions.Trades(start=DAY, symbol="005930")
+    asker = Asker(folder)
     first = asker.page(question, limit=2)
     assert first.rest is not None
-    append(url_of(folder), STREAM, traded("005930", "09:05:00", 70_000, 1, 101))
-    asker.step_s = 10_000.0
+    assert asker.page(question, first.rest.cursor).rows > 0
+    append(url_of(folder), LATE, traded("005930", "09:05:00", 70_000, 1, 101), listings()[0])
     with pytest.raises(CursorLostError, match="ask again without cursor"):
         asker.page(question, first.rest.cursor)
 
 
-def test_listings_of_a_walk_that_was_not_kept_are_refused_once_others_were_added(tmp_path):
-    folder = make_store(tmp_path)
-    asker = Asker(folder, cache_bytes=0)
-    first = asker.page(questions.Listings(), limit=1)
-    assert first.rest is not None
-    assert asker.page(questions.Listings(), first.rest.cursor).rows == first.rows + 2
-    append(url_of(folder), LATE, listings()[0])
-    with pytest.raises(CursorLostError):
-        asker.page(questions.Listings(), first.rest.cursor)
-
-
 def test_an_answer_that_the_asker_has_reads_no_row(folder, monkeypatch):
     asker = Asker(folder, cache_bytes=0)
-    question = questions.Bars(start=DAY, symbol="005930")
+    question = Question(relation="bars", day=DAY, symbol="005930")
     tag = asker.tag(question)
     scanned = recorded(monkeypatch)
     assert asker.ask(question, known=tag) == Unchanged(tag)
@@ -175,36 +171,16 @@ class Opened:
         return self.stores[-1]
 
 
-def test_only_the_newest_of_many_held_snapshots_keeps_connections(tmp_path, monkeypatch):
-    folder = make_store(tmp_path)
-    opened = Opened(folder, monkeypatch)
-    moments_s = [0.0]
-    answers = Answers(opened, lambda: moments_s[-1], 0)
-    question = questions.Trades(start=DAY, symbol="005930")
-    first = answers.page(question, None, 1, "json", "".__eq__)
-    for number in range(3):
-        append(url_of(folder), STREAM, traded("005930", "09:05:00", 70_000, 1, 101 + number))
-        moments_s.append(moments_s[-1] + 20)
-        answers.page(question, None, 1, "json", "".__eq__)
-    assert len({id(store) for store in opened.stores}) == 4
-    assert opened.closed == opened.stores[:3]
-    assert isinstance(first, Page)
-    assert first.rest is not None
-    second = answers.page(question, first.rest.cursor, 1, "json", "".__eq__)
-    assert isinstance(second, Page)
-    assert opened.stores[0] is opened.closed[-1]  # the read connected it again
-
-
 def test_a_snapshot_that_cannot_be_read_any_more_is_closed(tmp_path, monkeypatch):
     folder = make_store(tmp_path)
     opened = Opened(folder, monkeypatch)
     answers = Answers(opened, lambda: 0.0, 0)
-    question = questions.Trades(start=DAY, symbol="005930")
+    question = Question(relation="trades", day=DAY, symbol="005930")
     answers.page(question, None, 1, "json", "".__eq__)
     for path in (folder / "data").glob("observer.db*"):
         path.unlink()
     with pytest.raises(StoreError):
-        answers.page(questions.Gaps(start=DAY), None, 1, "json", "".__eq__)
+        answers.page(Question(relation="gaps", day=DAY), None, 1, "json", "".__eq__)
     assert opened.stores[0] in opened.closed
 
 
@@ -232,12 +208,13 @@ def taped(tmp_path_factory):
 
 
 @pytest.mark.parametrize("has_tape", [False, True])
-@pytest.mark.parametrize("question", QUESTIONS, ids=lambda each: type(each).__name__)
-def test_a_question_names_each_kind_that_it_reads(folder, taped, question, has_tape, monkeypatch):
+@pytest.mark.parametrize("name", [each.name for each in RELATIONS.values() if each.span == "days"])
+def test_a_relation_names_each_kind_that_it_reads(folder, taped, name, has_tape, monkeypatch):
+    symbol = "005930" if RELATIONS[name].needs_symbol else None
     kinds = recorded(monkeypatch)
-    Asker(taped if has_tape else folder).page(question)
-    assert kinds
-    assert kinds <= set(question.kinds)
+    with contextlib.suppress(NotCollected):
+        Asker(taped if has_tape else folder).page(Question(relation=name, day=DAY, symbol=symbol))
+    assert kinds <= set(RELATIONS[name].kinds)
 
 
 @pytest.fixture
@@ -255,8 +232,8 @@ def seal(folder):
 
 def test_the_answer_of_a_sealed_day_stays_the_same_while_other_days_get_rows(sealed):
     folder, asker = sealed
-    of_day = questions.Bars(start=DAY, symbol="005930")
-    of_both = questions.Bars(start=DAY, end=NEXT_DAY, symbol="005930")
+    of_day = Question(relation="bars", day=DAY, symbol="005930")
+    of_both = Question(relation="bars", day=DAY, end=NEXT_DAY, symbol="005930")
     before = asker.tag(of_day), asker.tag(of_both)
     append(url_of(folder), LATE, traded("005930", "09:00:01", 70_000, 1, 1, session_date=NEXT_DAY))
     after = asker.tag(of_day), asker.tag(of_both)
@@ -268,7 +245,7 @@ def test_the_answer_of_a_sealed_day_is_another_one_with_a_late_row_and_when_that
     sealed,
 ):
     folder, asker = sealed
-    question = questions.Trades(start=DAY, symbol="005930")
+    question = Question(relation="trades", day=DAY, symbol="005930")
     tags = [asker.tag(question)]
     append(url_of(folder), LATE, traded("005930", "09:05:00", 70_000, 1, 101))
     tags.append(asker.tag(question))

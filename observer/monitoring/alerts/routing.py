@@ -209,8 +209,8 @@ def message_of(lines: Sequence[Line], dropped: int, system: str) -> Message:
     """The message about these changes, the most urgent first."""
     order: dict[Change, int] = {"raised": 0, "over": 1, "resolved": 2}
     ordered = sorted(lines, key=lambda line: (order[line.change], -URGENCY[line.alert.severity], line.alert.since_ns))
-    more = [f"and {len(lines) - LINES_MAX} more: observer alerts --all"] if len(lines) > LINES_MAX else []
-    lost = [f"{dropped} alerts had no room here: observer alerts --all"] if dropped else []
+    more = [f"and {len(lines) - LINES_MAX} more: observer show alerts"] if len(lines) > LINES_MAX else []
+    lost = [f"{dropped} alerts had no room here: observer show alerts"] if dropped else []
     body = "\n".join([*map(_line_text, ordered[:LINES_MAX]), *more, *lost])
     raised: list[Severity] = [line.alert.severity for line in lines if line.change == "raised"]
     severity: Severity = max(raised, key=URGENCY.__getitem__) if raised else "info"

@@ -1,0 +1,1 @@
+"""The entries of the catalogue, a subject a file: `observer.research.catalogue` joins them."""
