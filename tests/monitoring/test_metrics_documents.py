@@ -79,7 +79,7 @@ def test_a_command_of_a_remedy_exists_with_these_arguments(command):
     parse(command)
 
 
-@pytest.mark.parametrize("command", ["master report KOSPI", "master update KOSPI", "gaps show"])
+@pytest.mark.parametrize("command", ["master report KOSPI", "master update KOSPI", "backup show"])
 def test_a_command_that_does_not_exist_or_lacks_arguments_is_found(command):
     with pytest.raises(click.UsageError):
         parse(command)

@@ -161,3 +161,12 @@ def test_a_day_with_a_tape_is_exported_with_what_it_lacks(store, tmp_path):
     written = store.export(DAY, tmp_path / "out", format="csv")
     [missing] = [path for path in written if path.name == "missing.csv"]
     assert len(missing.read_text().splitlines()) == 3
+
+
+def test_the_source_of_a_trade_says_how_it_came(tmp_path):
+    ways = {"09:00:01": None, "09:00:02": "a gap", "09:00:03": TAPE}
+    trades = [traded(LINE, time, 500.0, 1, total, gap_id=way) for total, (time, way) in enumerate(ways.items(), 1)]
+    append(url_of(made := make_store(tmp_path)), STREAM, *trades, report(LINE, "complete", 3, 3))
+    with observer.open_store(made) as opened:
+        found = opened.trades(LINE, DAY).collect()
+    assert found["source"].to_list() == ["stream", "recovered", "tape"]

@@ -78,7 +78,8 @@ def _members(day: Day) -> "pl.LazyFrame":
     builds = day.stored("universes").sort("built_ns", "stream", "sequence").collect()
     rows = day.stored("universe_members").collect()
     if builds.is_empty():
-        return day.shaped(rows.clear().lazy(), Member, built=pl.lit(None), considered=pl.lit(0))
+        none = pl.lit(None, dtype=pl.Int64)
+        return day.shaped(rows.clear().lazy().with_columns(built_ns=none, considered=none), Member)
     build = builds.row(-1, named=True)
     at, count = build["sequence"], build["symbols"]
     same = rows.filter(pl.col("stream") == build["stream"])
