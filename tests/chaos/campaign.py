@@ -19,15 +19,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-
-import msgspec
 
 from tests.chaos.actors import Scene, produce, set_up, write
 from tests.chaos.copies import copies_of
 from tests.chaos.damage import Damage
-from tests.chaos.push_pull import pull, push
 from tests.chaos.stage import Actor, StageError, judge
 from tests.store.migrated import make_database
 
@@ -36,38 +33,24 @@ PAUSE_S = (0.005, 0.06)
 LONG_PAUSE_S = 0.8  # longer than a producer waits for the writer before it repeats its hello
 
 
-class Transport(msgspec.Struct, frozen=True):
-    """Both ends, and how often each kind of fault hits them."""
-
-    producer: Callable[..., None]
-    writer: Callable[..., None]
-    kinds: Mapping[str, int]
-
-
 DAMAGE = frozenset({"bit flip", "segment removed"})
-TRANSPORTS: Mapping[str, Transport] = {
-    "bus": Transport(
-        produce,
-        write,
-        {"kill": 30, "stop": 14, "bit flip": 20, "segment removed": 10, "database put back": 14, "compression": 12},
-    ),
-    "push-pull": Transport(push, pull, {"kill": 65, "stop": 35}),
-}
+# How often each kind of fault comes.
+KINDS: Mapping[str, int] = {
+    "kill": 30, "stop": 14, "bit flip": 20, "segment removed": 10, "database put back": 14, "compression": 12,
+}  # fmt: skip
 
 
 class Campaign:
     """The actors, and the random faults that hit them."""
 
-    def __init__(
-        self, scene: Scene, transport: Transport, producers: int, seed: int, *, without: Iterable[str] = ()
-    ) -> None:
+    def __init__(self, scene: Scene, producers: int, seed: int, *, without: Iterable[str] = ()) -> None:
         self._rng = random.Random(seed)
-        self._kinds = {kind: weight for kind, weight in transport.kinds.items() if kind not in without}
+        self._kinds = {kind: weight for kind, weight in KINDS.items() if kind not in without}
         self._copies = copies_of(scene.url, scene.folder, self._rng)
         self._damage = Damage(scene.folder / "outbox", self._rng)
         names = [f"producer-{number}" for number in range(1, producers + 1)]
-        self._writer = Actor("writer", transport.writer, scene)
-        self._producers = [Actor(name, transport.producer, scene, name) for name in names]
+        self._writer = Actor("writer", write, scene)
+        self._producers = [Actor(name, produce, scene, name) for name in names]
         self.faults: Counter[str] = Counter()
         # Under a database that goes back a writer stores a stream that is new to it before it hears of older ones.
         self.may_disorder_streams = False
@@ -206,7 +189,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rate", type=int, default=500, help="events a second offered by each producer")
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--db", help="an empty database; SQLite in a folder of its own if not given")
-    parser.add_argument("--transport", choices=TRANSPORTS, default="bus")
     parser.add_argument("--undamaged", action="store_true", help="no damage to files: then nothing may be lost")
     parser.add_argument("--keep", action="store_true", help="leave the folder with outboxes, ledgers, log and database")
     return parser.parse_args()
@@ -220,8 +202,8 @@ def main() -> int:
         url = arguments.db or f"sqlite:///{folder}/observer.db"
         make_database(url)
         scene = set_up(folder, url, arguments.rate)
-        transport, without = TRANSPORTS[arguments.transport], DAMAGE if arguments.undamaged else ()
-        campaign = Campaign(scene, transport, arguments.producers, seed, without=without)
+        without = DAMAGE if arguments.undamaged else ()
+        campaign = Campaign(scene, arguments.producers, seed, without=without)
         reported = run(campaign, scene, arguments.faults)
     except StageError as error:
         reported = {"whole": False, "error": str(error)}

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,13 @@ from typing import Any
 
 import pytest
 
+from tests.chaos.actors import set_up
+from tests.chaos.judge import ask, noted
+from tests.chaos.push_pull import pull, push
+from tests.chaos.stage import Actor, judge
 from tests.conformance.conftest import postgresql_schema
+from tests.folders import short_folder
+from tests.store.migrated import make_database
 
 ROOT = Path(__file__).parents[2]
 JsonObject = dict[str, Any]
@@ -64,8 +71,20 @@ def test_without_damage_nothing_is_lost(kind):
 @pytest.mark.system
 def test_the_judge_finds_the_events_that_push_and_pull_sockets_lose():
     """The negative control: a judge that finds nothing here is blind."""
-    status, reported = campaign("--faults", 15, "--rate", 2000, "--transport", "push-pull")
-    assert status == 1
+    with short_folder() as folder:
+        url = f"sqlite:///{folder}/observer.db"
+        make_database(url)
+        scene = set_up(folder, url, events_a_second=500)
+        producer, writer = Actor("producer-1", push, scene, "producer-1"), Actor("writer", pull, scene)
+        writer.wait_for(lambda: ask(url, "SELECT 1 FROM trades LIMIT 1"))
+        writer.send(signal.SIGSTOP)
+        before = sum(noted(scene.folder / "ledger").values())
+        producer.wait_for(lambda: sum(noted(scene.folder / "ledger").values()) > before + 100)
+        writer.kill()
+        writer.start()
+        producer.finish()
+        writer.finish()
+        reported = judge(scene)
     assert reported["faults"]["lost"] > 0, reported
     assert reported["faults"]["lost_of_ledger"] > 0
     assert reported["stored"] == reported["appended"] - reported["faults"]["lost"]
