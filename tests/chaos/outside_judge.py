@@ -188,8 +188,15 @@ SLOTS = "SELECT symbol, assigned_ns, 1 FROM slot_assignments UNION ALL SELECT sy
 STOP = "SELECT max(changed_ns) FROM phases WHERE previous = 'FULL_OPERATION'"  # planned for a full minute
 
 
-def wrong_trades(tapes: Mapping[str, Tape], ledger: Sequence[Mapping[str, Any]], database: Database) -> dict[str, int]:
-    """Trades that differ from the market's, and shares of the slots that nothing explains."""
+def wrong_trades(
+    tapes: Mapping[str, Tape],
+    ledger: Sequence[Mapping[str, Any]],
+    database: Database,
+    unexplained: list[tuple[str, int, int, int]],
+) -> dict[str, int]:
+    """Trades that differ from the market's, and shares of the slots that nothing explains: these also as line, volume
+    before and after, and the time of the last of their trades.
+    """
     found = dict.fromkeys(("unlike_the_market", "stored_twice", "recovered_outside", "unexplained_shares"), 0)
     held: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
     for symbol, start, end in database.ask(CONFLATED):
@@ -216,8 +223,9 @@ def wrong_trades(tapes: Mapping[str, Tape], ledger: Sequence[Mapping[str, Any]],
     [(stop_ns,)] = database.ask(STOP)
     for symbol, slots in slots_of(database, stop_ns // MINUTE_NS * MINUTE_NS if stop_ns else sys.maxsize).items():
         own = [each for each in ledger if line_id(each["symbol"], each["view"]) == symbol and each["spans"]]
-        left = without(streamed(tapes[symbol], slots, own), united(held[symbol]))
-        found["unexplained_shares"] += volume(without(left, united(gaps[symbol])))
+        left = without(without(streamed(tapes[symbol], slots, own), united(held[symbol])), united(gaps[symbol]))
+        found["unexplained_shares"] += volume(left)
+        unexplained += [(symbol, start, end, tapes[symbol][end][2]) for start, end in left]
     return found
 
 
@@ -260,10 +268,12 @@ def streamed(tape: Tape, slots: Sequence[tuple[int, int]], ledger: Sequence[Mapp
 def finding(url: str, segments: Path, offered: Path, ledger: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """All that is wrong, and how much was compared."""
     events = published(segments)
+    unexplained: list[tuple[str, int, int, int]] = []
     with contextlib.closing(Database(url)) as database:
-        wrong = wrong_rows(events, database) | wrong_trades(read_tapes(offered), ledger, database)
+        wrong = wrong_rows(events, database) | wrong_trades(read_tapes(offered), ledger, database, unexplained)
         trades, gaps = (database.ask(f"SELECT count(*) FROM {table}")[0][0] for table in ("trades", "gaps"))
-    return {"whole": not any(wrong.values()), "wrong": wrong, "events": len(events), "trades": trades, "gaps": gaps}
+    compared = {"events": len(events), "trades": trades, "gaps": gaps}
+    return {"whole": not any(wrong.values()), "wrong": wrong, **compared, "unexplained": unexplained}
 
 
 def main() -> int:

@@ -94,9 +94,9 @@ def day():
 def test_after_a_day_of_kills_every_row_is_as_it_was_published_and_every_share_of_a_slot_is_explained(day):
     database = day / "data" / "observer.db"
     reported = judged(day, f"sqlite:///{database}")
-    assert is_whole(reported), (SEED, reported)
+    assert is_whole(reported), json.dumps([SEED, reported])
     balanced = ledger_judge.finding(json.loads((day / "ledger.json").read_text()), database, day / "offered.csv")
-    assert balanced["balances"], (SEED, balanced)
+    assert balanced["balances"], json.dumps([SEED, balanced])
 
 
 @pytest.mark.nightly
@@ -104,7 +104,7 @@ def test_a_day_of_kills_on_postgresql_is_whole_too():
     with short_folder() as folder, private_server() as server:
         killed_day(folder, server.url)
         reported = judged(folder / "d", server.url)
-    assert is_whole(reported), (SEED, reported)
+    assert is_whole(reported), json.dumps([SEED, reported])
 
 
 STREAMED = "group_id IN (SELECT id FROM trade_groups WHERE gap_id IS NULL)"
