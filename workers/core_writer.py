@@ -14,10 +14,10 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from bus.batch_feed import BatchFeedPublisher
-from bus.curve import UNKNOWN_CLIENTS
 from bus.delivery import Delivered
 from bus.feed import FeedPublisher
 from bus.ingest import Ingest, Listeners, ingest_socket
+from bus.peers import NETWORK
 from observer.archive.backup import plan_of
 from observer.archive.backup_jobs import BackupJobs
 from observer.archive.day_files import DayFiles
@@ -158,7 +158,7 @@ async def _ingest(worker: Worker, writer: ReportingWriter, removal: Removal) -> 
         backed_up=cached_safe_marks(worker.settings.backup.folder_of(worker.settings.run), worker.settings.instance),
     )
     refused = refused_messages(
-        alerts, lambda: ingest.peers.refused + feed.refused + batch_feed.refused + UNKNOWN_CLIENTS.refused
+        alerts, lambda: ingest.peers.refused + feed.refused + batch_feed.refused + NETWORK.refused
     )
     stopping = threading.Event()
     try:

@@ -60,7 +60,10 @@ def open_store(target: str | Path | None = None, *, tz: str | None = None) -> St
         lake = LakeSettings().folder_in(str(Path(url.removeprefix(_SQLITE)).parent))
     name = str(found.configuration or found.lake or "")
     records = None if found.configuration is None else _records(found.configuration)
-    return open_parts(url, lake, name, records=records, run=None if settings is None else settings.run, tz=tz)
+    opened = open_parts(url, lake, name, records=records, run=None if settings is None else settings.run, tz=tz)
+    if settings is not None:
+        opened.query_limit_s = settings.store.query_limit_s
+    return opened
 
 
 def open_parts(

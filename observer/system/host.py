@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from bus.commands import HostRequest, ProcessStatus, Reply, StatusReply
-from bus.curve import UNKNOWN_CLIENTS
 from bus.events import PhaseChanged, ProcessChanged
 from bus.outbox import Outbox
+from bus.peers import NETWORK
 from bus.producer import Producer
 from observer.base import logs
 from observer.base.clock import Clock, RealClock
@@ -125,7 +125,7 @@ class Host:
         )
         self._lost_events = refused_events(self._alerts, self._events_refused)
         self._refused_requests = refused_messages(
-            self._alerts, lambda: self._supervisor.refused_requests + UNKNOWN_CLIENTS.refused
+            self._alerts, lambda: self._supervisor.refused_requests + NETWORK.refused
         )
         self._orders = HostOrders(
             NAME,
