@@ -221,7 +221,7 @@ def wrong_footer(path: Path) -> str:
         footer = file.metadata
         groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
         if sum(group.num_rows for group in groups) != footer.num_rows:
-            return "is damaged: its footer has another number of rows"
+            return "is damaged (its footer has another number of rows)"
         for number, group in enumerate(groups):
             rows = file.read_row_group(number)
             for place, name in enumerate(rows.schema.names):
@@ -229,7 +229,7 @@ def wrong_footer(path: Path) -> str:
                 if stated is not None and stated.has_min_max:
                     found = pc.min_max(rows[name]).as_py()
                     if (found["min"], found["max"]) != (stated.min, stated.max):
-                        return f"is damaged: its footer has other limits of {name}"
+                        return f"is damaged (its footer has other limits of {name})"
     return ""
 
 

@@ -25,6 +25,7 @@ from observer.archive.target import bring, is_same
 from observer.archive.verification import states_version, wrong_version
 from observer.archive.whole import file_sha256, wrong_bytes
 from observer.base.errors import DataFileError
+from observer.store.kinds import REMOVABLE
 
 
 class Repaired(msgspec.Struct, frozen=True):
@@ -94,6 +95,24 @@ def _files_of_lost_manifests(
 
 def _was_sealed(lake: Path, file: VersionFile) -> bool:
     return file.version > 1 or path_of(lake, file.kind, file.market, file.session_date).exists()
+
+
+def day_of_files(lake: Path, market: str, session_date: str) -> SealedDay:
+    """The newest versions of a day whose manifest is damaged, as their whole files give them. Their rows, and those of
+    the database at other positions, are the day's, whether the rows were removed from it or not.
+
+    Raises:
+        DataFileError: a file is damaged, or there is none.
+    """
+    found = {
+        file.kind: file
+        for file in sorted(version_files(lake), key=lambda each: each.version)
+        if (file.market, file.session_date) == (market, session_date)
+    }
+    if not found:
+        raise DataFileError(f"{session_date}: {lake} has no file of the day either")
+    day = _from_files(lake, list(found.values()))
+    return msgspec.structs.replace(day, removed=tuple(sorted(REMOVABLE & day.kinds.keys())))
 
 
 def _from_files(lake: Path, files: Sequence[VersionFile]) -> SealedDay:

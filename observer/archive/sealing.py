@@ -32,7 +32,7 @@ from observer.archive.parquet import as_in_file, of_market, read_file, write_fil
 from observer.archive.repair import publish, repair, scratch_folder
 from observer.archive.target import Target
 from observer.archive.verification import require_rows, verify_day
-from observer.archive.whole import file_sha256
+from observer.archive.whole import file_sha256, require_whole
 from observer.base.errors import DataFileError, StoppedError, UntidyCatalogueError
 from observer.base.files import sync_path
 from observer.store.kinds import KINDS, REMOVABLE
@@ -240,7 +240,7 @@ def _fewer(lake: Path, before: SealedDay, reader: SealingReader) -> Sequence[str
         newest = before.kinds[kind][-1]
         positions = sealed_rows(kind, before.session_date, newest.streams)
         if reader.count(kind, before.session_date) < newest.rows or not reader.has_rows(positions):
-            require_rows(lake / before.name_of(kind, newest), newest.rows, newest.digest, "those of its metadata")
+            require_whole(lake, before, kind, newest)
             fewer.append(kind)
     return fewer
 
@@ -284,6 +284,7 @@ class _Sealing(msgspec.Struct, frozen=True):
         if not late:
             return None
         # They are read again: all rows of a large day would not be held.
+        require_whole(self.lake, before, kind, newest)
         numbers = numbers_of(newest.streams, self.uids)
         uids = {**self.uids, **{numbers[each.stream]: each.uid for each in newest.streams}}
         own = read_file(self.lake / before.name_of(kind, newest))

@@ -22,9 +22,9 @@ from typing import Final
 
 import msgspec
 
-from observer.archive.day import Version
+from observer.archive.day import SealedDay, Version, lost_text
 from observer.base.clock import RealClock
-from observer.base.errors import DataFileError
+from observer.base.errors import DamagedFileError, DataFileError
 from observer.base.file_lock import FileLock
 from observer.base.files import make_private_folder
 from observer.base.units import NS_PER_S, S_PER_DAY
@@ -103,13 +103,13 @@ class WholeFiles:
     # --- the record: where the disk refuses it, the next process reads the files again ------------------------
 
     def _append(self, line: _Line) -> None:
-        with suppress(OSError), closing(self._opened()) as lock, lock.held():
+        with suppress(OSError, RuntimeError), closing(self._opened()) as lock, lock.held():
             os.lseek(lock.descriptor, 0, os.SEEK_END)
             os.write(lock.descriptor, b"\n" + msgspec.json.encode(line) + b"\n")  # apart from what a kill cut off
 
     def _read_record(self) -> None:
         """Take over the lines that were added since; write the record anew where most of it is outdated."""
-        with suppress(OSError), closing(self._opened()) as lock, lock.held():
+        with suppress(OSError, RuntimeError), closing(self._opened()) as lock, lock.held():
             if (size_bytes := os.fstat(lock.descriptor).st_size) < self._read_bytes:  # it was written anew
                 self._read_bytes = self._lines = 0
             content = os.pread(lock.descriptor, size_bytes - self._read_bytes, self._read_bytes)
@@ -129,8 +129,7 @@ class WholeFiles:
         if self._lake.stat().st_uid == os.geteuid():
             with suppress(OSError):
                 return _own(self._lake / _RECORD)
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "observer" / "lakes"
-        make_private_folder(folder)
+        make_private_folder(folder := cache_folder())
         return _own(folder / hashlib.sha256(bytes(self._lake.resolve())).hexdigest())
 
 
@@ -148,20 +147,32 @@ def whole_files(lake: Path) -> WholeFiles:
     return WholeFiles(lake)
 
 
+def require_whole(lake: Path, day: SealedDay, kind: str, version: Version) -> None:
+    """Return if the version's file is whole. Raises DamagedFileError."""
+    if wrong := whole_files(lake).wrong(name := day.name_of(kind, version), version):
+        raise DamagedFileError(lost_text(str(lake / name), kind, day.session_date, wrong))
+
+
+def cache_folder() -> Path:
+    """The user's folder for what can be made again of lakes; it may be absent. RuntimeError: no home."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "observer" / "lakes"
+
+
 def wrong_bytes(path: Path, version: Version) -> str:
     """What is wrong with a file that should be this version; empty if it is whole. It is read once from its beginning
     to its end; of a version of an earlier Observer, which states no digest of the file, the rows are read.
     """
     try:
         if (size_bytes := path.stat().st_size) != version.size_bytes:
-            return f"has {size_bytes:,} bytes, its manifest states {version.size_bytes:,}"
+            return f"is damaged (it has {size_bytes:,} bytes, its manifest states {version.size_bytes:,})"
         if version.file_sha256:
-            return "" if file_sha256(path) == version.file_sha256 else "is damaged: it has other bytes than were sealed"
+            is_whole = file_sha256(path) == version.file_sha256
+            return "" if is_whole else "is damaged (it has other bytes than were sealed)"
         from observer.archive.parquet import digest_of_file, wrong_footer  # they load pyarrow
 
         found = digest_of_file(path)
         if found != (version.rows, version.digest):
-            return f"is damaged: {found[0]:,} rows with digest {found[1][:12]}, sealed were {version.rows:,}"
+            return f"is damaged (other rows than were sealed: {found[0]:,}, of {version.rows:,})"
         return wrong_footer(path)
     except OSError as error:
         return "is gone" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
