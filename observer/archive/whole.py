@@ -70,6 +70,7 @@ class WholeFiles:
     def verify(self, name: str, version: Version) -> str:
         """As `wrong`, but the file is read in any case, and the result is what readers know from now on."""
         with self._lock:
+            self._read_record()
             return self._verified(name, version)
 
     def _is_known(self, name: str, version: Version) -> bool:
@@ -89,9 +90,9 @@ class WholeFiles:
         except OSError as error:
             return "is gone" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
         if wrong := wrong_bytes(path, version):
-            with suppress(OSError):
-                os.utime(path)  # so each process that knows it as whole reads it again
-            self._known.pop(name, None)
+            if self._known.pop(name, None) is not None:
+                with suppress(OSError):
+                    os.utime(path)  # so each process that knows it as whole reads it again
             return wrong
         self._known[name] = line = _line_of(name, found, version, self._now_s())
         self._append(line)

@@ -157,7 +157,7 @@ class _SealedFiles(Mapping[str, Mapping[str, SealedFile]]):
         try:
             now = sealed_day(self._places.lake, self._market, day)
         except DamagedFileError:  # since the opening, or `_day` has made one of the files
-            return file.removed_version if (file := self[day].get(kind)) is not None else 0
+            return file.removed_version if (file := self.get(day, {}).get(kind)) is not None else 0
         newest = now.newest(kind) if now is not None and kind in now.removed else None
         return newest.version if newest is not None else 0
 
