@@ -60,6 +60,11 @@ def copy_of_lake(folder: Path, instance: Instance) -> FolderTarget:
     return FolderTarget(folder / _FOLDER / instance.name)
 
 
+def copies_in(folder: Path) -> Sequence[Path]:
+    """The copies of lakes beside the packages in `folder`, of all instances."""
+    return sorted((folder / _FOLDER).glob("*"))
+
+
 def copied_days(target: Target) -> list[SealedDay]:
     """The days with a manifest at the target, by market and date.
 

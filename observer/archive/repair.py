@@ -23,7 +23,9 @@ from observer.archive.day import (
 from observer.archive.parquet import metadata_of
 from observer.archive.target import bring, is_same
 from observer.archive.verification import states_version, wrong_version
+from observer.archive.whole import file_sha256, wrong_bytes
 from observer.base.errors import DataFileError
+from observer.store.kinds import REMOVABLE
 
 
 class Repaired(msgspec.Struct, frozen=True):
@@ -95,6 +97,24 @@ def _was_sealed(lake: Path, file: VersionFile) -> bool:
     return file.version > 1 or path_of(lake, file.kind, file.market, file.session_date).exists()
 
 
+def day_of_files(lake: Path, market: str, session_date: str) -> SealedDay:
+    """The newest versions of a day whose manifest is damaged, as their whole files give them. Their rows, and those of
+    the database at other positions, are the day's, whether the rows were removed from it or not.
+
+    Raises:
+        DataFileError: a file is damaged, or there is none.
+    """
+    found = {
+        file.kind: file
+        for file in sorted(version_files(lake), key=lambda each: each.version)
+        if (file.market, file.session_date) == (market, session_date)
+    }
+    if not found:
+        raise DataFileError(f"{session_date}: {lake} has no file of the day either")
+    day = _from_files(lake, list(found.values()))
+    return msgspec.structs.replace(day, removed=tuple(sorted(REMOVABLE & day.kinds.keys())))
+
+
 def _from_files(lake: Path, files: Sequence[VersionFile]) -> SealedDay:
     """The manifest as the files' metadata give it; they have no marks, which the next sealing adds."""
     kinds: dict[str, tuple[Version, ...]] = {}
@@ -105,13 +125,16 @@ def _from_files(lake: Path, files: Sequence[VersionFile]) -> SealedDay:
 
 
 def _version_of(path: Path, number: int) -> Version:
-    stated = metadata_of(path)
+    stated, sha256 = metadata_of(path), file_sha256(path)
     try:
         streams = msgspec.json.decode(stated.get("streams", "[]"))
         found = {**stated, "streams": streams, "version": number, "size_bytes": path.stat().st_size}
-        return msgspec.convert(found, Version, strict=False)  # all but these are texts
+        version = msgspec.convert(found, Version, strict=False)  # all but these are texts
     except msgspec.MsgspecError as error:
         raise DataFileError(f"{path}: the day has no manifest, and the file's metadata lack it: {error}") from error
+    if wrong := wrong_bytes(path, version):
+        raise DataFileError(f"{path}: the day has no manifest, and the file {wrong}")
+    return msgspec.structs.replace(version, file_sha256=sha256)
 
 
 def _remove_staged(lake: Path) -> int:

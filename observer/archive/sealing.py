@@ -32,6 +32,7 @@ from observer.archive.parquet import as_in_file, of_market, read_file, write_fil
 from observer.archive.repair import publish, repair, scratch_folder
 from observer.archive.target import Target
 from observer.archive.verification import require_rows, verify_day
+from observer.archive.whole import file_sha256, require_whole
 from observer.base.errors import DataFileError, StoppedError, UntidyCatalogueError
 from observer.base.files import sync_path
 from observer.store.kinds import KINDS, REMOVABLE
@@ -239,7 +240,7 @@ def _fewer(lake: Path, before: SealedDay, reader: SealingReader) -> Sequence[str
         newest = before.kinds[kind][-1]
         positions = sealed_rows(kind, before.session_date, newest.streams)
         if reader.count(kind, before.session_date) < newest.rows or not reader.has_rows(positions):
-            require_rows(lake / before.name_of(kind, newest), newest.rows, newest.digest, "those of its metadata")
+            require_whole(lake, before, kind, newest)
             fewer.append(kind)
     return fewer
 
@@ -283,6 +284,7 @@ class _Sealing(msgspec.Struct, frozen=True):
         if not late:
             return None
         # They are read again: all rows of a large day would not be held.
+        require_whole(self.lake, before, kind, newest)
         numbers = numbers_of(newest.streams, self.uids)
         uids = {**self.uids, **{numbers[each.stream]: each.uid for each in newest.streams}}
         own = read_file(self.lake / before.name_of(kind, newest))
@@ -308,13 +310,18 @@ class _Sealing(msgspec.Struct, frozen=True):
         if written is None or found != rows:  # one transaction has counted and read them
             text = f"{found:,} rows of {kind} were read, but the database counts {rows:,}"
             raise DataFileError(f"{session_date}: {text}: nothing is sealed; run `observer doctor --recount`")
+        sha256 = file_sha256(staged)  # before the rows are compared: what changes between the two is found later
         require_rows(staged, written.rows, written.digest, "the rows that were read from the database")
         final = version_path(self.lake, kind, market, session_date, number)
         final.parent.mkdir(parents=True, exist_ok=True)
         staged.replace(final)
         sync_path(final.parent)
         return Version(
-            version=number, sealed_at_ns=self.now_ns, schema_version=SCHEMA_VERSION, **msgspec.structs.asdict(written)
+            version=number,
+            sealed_at_ns=self.now_ns,
+            schema_version=SCHEMA_VERSION,
+            file_sha256=sha256,
+            **msgspec.structs.asdict(written),
         )
 
     def _until_stopped(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

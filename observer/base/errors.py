@@ -145,6 +145,10 @@ class TargetError(ObserverError):
         super().__init__(shown(message, SAID_BYTES_MAX))
 
 
+class DamagedFileError(DataFileError):
+    """A file of ours is gone, or has not the content that was written."""
+
+
 class NotYetError(DataFileError):
     """What a job of the day needs is not there yet; another process is making it."""
 
