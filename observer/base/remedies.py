@@ -9,7 +9,7 @@ LAKE_IS_DAMAGED: Final = "the lake is damaged"
 
 _RESTORE: Final = "`observer backup restore --yes` puts a whole one in its place"
 REMEDIES: Final[Mapping[str, str]] = {
-    "database new": "`observer run` makes it",
+    "database new": "`observer run` or `observer demo` makes one",
     "database missing": _RESTORE,
     "database damaged": _RESTORE,
     "database behind": "`observer run` delivers again what it lacks",

@@ -197,10 +197,8 @@ def open_reader(url: str) -> Engine:
         if path.is_dir():
             raise StoreError(f"{path} is a folder: give the database file in it")
         if not path.exists():
-            raise StoreError(
-                f"there is no database {path}: a new one, {REMEDIES['database new']}; one that was there, "
-                f"{REMEDIES['database missing']}"
-            )
+            text = "the first run, or demo, makes one; if there was one,"
+            raise StoreError(f"there is no database {path}: {text} {REMEDIES['database missing']}")
         # A connection is closed after each use. An idle one to a file that was removed or replaced would show that file
         # for ever; and one that found the new file beside the log of the old one keeps the writer from making its log.
         engine = _opening_read_only(make_engine(parsed, poolclass=NullPool), path)
