@@ -61,8 +61,9 @@ def sealed_rows(kind: str, session_date: str, streams: Sequence[StreamRows]) -> 
 
 class Version(msgspec.Struct, frozen=True):
     """One version of a kind's rows of a day: how many rows, their digest (`observer.archive.digest`), the bytes of the
-    file, when it was sealed (UTC ns), the version of the events' schema, the positions of the rows, and whether it is
-    known that no two rows have the same symbol and order (`observer.store.kinds`), as a trade that is stored twice has.
+    file, when it was sealed (UTC ns), the version of the events' schema, the positions of the rows, whether it is
+    known that no two rows have the same symbol and order (`observer.store.kinds`), as a trade that is stored twice has,
+    and the SHA-256 of the file (`observer.archive.whole`); empty of one that an earlier Observer sealed.
     """
 
     version: int
@@ -73,6 +74,7 @@ class Version(msgspec.Struct, frozen=True):
     schema_version: int
     streams: tuple[StreamRows, ...] = ()
     is_distinct: bool = False
+    file_sha256: str = ""
 
     def is_held_with(self, uids: Collection[str]) -> bool:
         """Whether a database with these event streams can hold all rows. Another database holds the others."""

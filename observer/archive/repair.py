@@ -23,6 +23,7 @@ from observer.archive.day import (
 from observer.archive.parquet import metadata_of
 from observer.archive.target import bring, is_same
 from observer.archive.verification import states_version, wrong_version
+from observer.archive.whole import file_sha256, wrong_bytes
 from observer.base.errors import DataFileError
 
 
@@ -105,13 +106,16 @@ def _from_files(lake: Path, files: Sequence[VersionFile]) -> SealedDay:
 
 
 def _version_of(path: Path, number: int) -> Version:
-    stated = metadata_of(path)
+    stated, sha256 = metadata_of(path), file_sha256(path)
     try:
         streams = msgspec.json.decode(stated.get("streams", "[]"))
         found = {**stated, "streams": streams, "version": number, "size_bytes": path.stat().st_size}
-        return msgspec.convert(found, Version, strict=False)  # all but these are texts
+        version = msgspec.convert(found, Version, strict=False)  # all but these are texts
     except msgspec.MsgspecError as error:
         raise DataFileError(f"{path}: the day has no manifest, and the file's metadata lack it: {error}") from error
+    if wrong := wrong_bytes(path, version):
+        raise DataFileError(f"{path}: the day has no manifest, and the file {wrong}")
+    return msgspec.structs.replace(version, file_sha256=sha256)
 
 
 def _remove_staged(lake: Path) -> int:

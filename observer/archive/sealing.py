@@ -32,6 +32,7 @@ from observer.archive.parquet import as_in_file, of_market, read_file, write_fil
 from observer.archive.repair import publish, repair, scratch_folder
 from observer.archive.target import Target
 from observer.archive.verification import require_rows, verify_day
+from observer.archive.whole import file_sha256
 from observer.base.errors import DataFileError, StoppedError, UntidyCatalogueError
 from observer.base.files import sync_path
 from observer.store.kinds import KINDS, REMOVABLE
@@ -308,13 +309,18 @@ class _Sealing(msgspec.Struct, frozen=True):
         if written is None or found != rows:  # one transaction has counted and read them
             text = f"{found:,} rows of {kind} were read, but the database counts {rows:,}"
             raise DataFileError(f"{session_date}: {text}: nothing is sealed; run `observer doctor --recount`")
+        sha256 = file_sha256(staged)  # before the rows are compared: what changes between the two is found later
         require_rows(staged, written.rows, written.digest, "the rows that were read from the database")
         final = version_path(self.lake, kind, market, session_date, number)
         final.parent.mkdir(parents=True, exist_ok=True)
         staged.replace(final)
         sync_path(final.parent)
         return Version(
-            version=number, sealed_at_ns=self.now_ns, schema_version=SCHEMA_VERSION, **msgspec.structs.asdict(written)
+            version=number,
+            sealed_at_ns=self.now_ns,
+            schema_version=SCHEMA_VERSION,
+            file_sha256=sha256,
+            **msgspec.structs.asdict(written),
         )
 
     def _until_stopped(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
