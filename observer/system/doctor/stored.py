@@ -14,8 +14,10 @@ import msgspec
 
 from bus.archive import damaged_segments
 from bus.segments import published_by_stream
-from observer.archive.day import lost_files, sealed_days
+from observer.archive.day import lost_files, readable_days
 from observer.archive.package import Package, packages, packages_of
+from observer.archive.scrub import scrub_text
+from observer.base.clock import RealClock
 from observer.base.errors import DatabaseDamagedError, DataFileError, StoreError
 from observer.base.instance import Instance
 from observer.base.remedies import REMEDIES
@@ -183,14 +185,14 @@ def is_readable(url: str) -> bool:
 
 def lake(folder: Path) -> Iterator[Finding]:
     """Files of sealed days that are gone, or a manifest that cannot be read; what is there says nothing."""
-    try:
-        lost = [text for day in sealed_days(folder) for text in lost_files(folder, day)]
-    except DataFileError as error:
-        lost = [str(error)]
+    days, wrong = readable_days(folder)
+    lost = [*wrong.values()]
+    lost += [text for day in days for text in lost_files(folder, day)]
     if lost:
         more = f"; and {len(lost) - _LOST_MAX} more" if len(lost) > _LOST_MAX else ""
-        remedy = "mount the lake, or `observer backup restore --lake`"
-        yield critical("lake", f"{'; '.join(lost[:_LOST_MAX])}{more}", remedy)
+        yield critical("lake", f"{'; '.join(lost[:_LOST_MAX])}{more}", "mount the lake, or as each of these lines says")
+    if text := scrub_text(folder, RealClock().now_ns() // NS_PER_S):
+        yield ok("lake files", text)
 
 
 def outboxes(stored: Stored) -> Iterator[Finding]:
