@@ -261,7 +261,7 @@ class SealedDays(Mapping[str, SealedDay]):
     def __getitem__(self, day: str) -> SealedDay:
         """The day's manifest, decoded anew each time."""
         path, content = self._contents[day]
-        return manifest_from(content, str(path), lake_damaged("its manifest", day))
+        return manifest_from(content, str(path), lake_damaged("a damaged manifest", day))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._contents)
@@ -350,7 +350,7 @@ def manifest_at(path: Path) -> SealedDay:
     Raises:
         DataFileError: as for `sealed_days`.
     """
-    return manifest_from(_content_of(path), str(path), lake_damaged("its manifest", path.stem))
+    return manifest_from(_content_of(path), str(path), lake_damaged("a damaged manifest", path.stem))
 
 
 def _content_of(path: Path) -> bytes:

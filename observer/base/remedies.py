@@ -26,4 +26,4 @@ def database_damaged(what: str) -> str:
 
 def lake_damaged(what: str, day: str) -> str:
     """What to say of a file of the lake, or a manifest, of this day."""
-    return f"{LAKE_IS_DAMAGED}: {what}: mount the lake, or `observer lake seal {day}` mends it"
+    return f"{what}: mount the lake, or `observer lake seal {day}` mends it ({LAKE_IS_DAMAGED})"
