@@ -16,7 +16,7 @@ import re
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -141,6 +141,17 @@ class Archive:
                     _compress(path)
                     return True
         return False
+
+
+def damaged_segments(directory: Path) -> Sequence[ArchivedSegment]:
+    """The compressed segments of an archive that are not whole; all are read. Also while the archive is in use."""
+    found = []
+    for segment in Archive(directory, ArchiveLimits()).segments():
+        if segment.path.name.endswith(_COMPRESSED):
+            with suppress(FileNotFoundError):  # taken back or trimmed meanwhile
+                if not _decompressed(segment.path.read_bytes())[1]:
+                    found.append(segment)
+    return found
 
 
 def _segment_of(path: Path) -> ArchivedSegment | None:

@@ -11,6 +11,7 @@ import logging
 import os
 import threading
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import Final
 
 from bus.batch_feed import BatchFeedPublisher
@@ -25,8 +26,14 @@ from observer.archive.package import cached_safe_marks, require_restored
 from observer.archive.removal import Removal, RemovalJob
 from observer.archive.settings import LakeSettings
 from observer.base.errors import StoreError
-from observer.monitoring.alerts.process import DATABASE_UNAVAILABLE, DATABASE_WENT_BACK
+from observer.monitoring.alerts.process import (
+    DATABASE_DAMAGED,
+    DATABASE_UNAVAILABLE,
+    DATABASE_WENT_BACK,
+    database_identity,
+)
 from observer.store.exports import LedgerExport, Ledgers, ledgers_folder
+from observer.store.integrity import report_integrity
 from observer.store.owner import claim
 from observer.store.readiness import database_ready, report_silence
 from observer.store.reporting_writer import ReportingWriter
@@ -106,7 +113,10 @@ async def core_writer(worker: Worker) -> None:
                 published_only=bool(settings.lake.target),
             )
             tasks.create_task(job.run())
-        worker.orders.jobs = {"backup": lambda: backups.make_now(producer)}
+        check = partial(report_integrity, url, worker.alerts)
+        if worker.alerts.are_open(DATABASE_DAMAGED):  # perhaps of a database that was replaced since
+            tasks.create_task(check())
+        worker.orders.jobs = {"backup": lambda: backups.make_now(producer), "integrity": check}
         worker.orders.directed_jobs = {"backup": backups.result}
         await worker.ready()
         tasks.create_task(backups.watch())
@@ -149,7 +159,7 @@ async def _ingest(worker: Worker, writer: ReportingWriter, removal: Removal) -> 
         report,
         StoreError,
         listeners=Listeners(
-            outage=lambda text: alerts.report_from_thread(DATABASE_UNAVAILABLE, "critical", text),
+            outage=lambda text: alerts.report_from_thread(database_identity(text), "critical", text),
             recovered=lambda seconds: alerts.resolve_from_thread(
                 DATABASE_UNAVAILABLE, f"the database takes events again, after {seconds:.1f} s"
             ),

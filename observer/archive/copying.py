@@ -10,7 +10,6 @@ the next copying continues. Nothing is deleted, and no copied version gives way 
 was sealed again could have the only ones there.
 """
 
-import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,9 +26,9 @@ from observer.archive.day import (
     manifest_content,
     manifest_from,
     manifest_name,
+    readable_days,
     sealed_dates,
     sealed_day,
-    sealed_days,
     write_manifest,
 )
 from observer.archive.lock import locked
@@ -242,10 +241,9 @@ def state_at_target(day: SealedDay, there: Mapping[tuple[str, str], SealedDay]) 
 
 
 def removed_days(lake: Path | None) -> Sequence[str]:
-    """The days whose rows the database need not have; none where the manifests cannot be read, as `copy_lake` says."""
-    with contextlib.suppress(DataFileError, OSError):
-        return [day.session_date for day in sealed_days(lake) if day.removed] if lake is not None else []
-    return []
+    """The days whose rows the database need not have, or whose manifest cannot be read, as `copy_lake` says."""
+    days, wrong = readable_days(lake) if lake is not None else ([], {})
+    return sorted({*wrong, *(day.session_date for day in days if day.removed)})
 
 
 def copy_lake(lake: Path, copy: FolderTarget, stop: threading.Event) -> LakeCopied:
@@ -253,13 +251,12 @@ def copy_lake(lake: Path, copy: FolderTarget, stop: threading.Event) -> LakeCopi
     changes once a manifest names it.
 
     Raises:
-        DataFileError: a manifest of the lake cannot be read.
         OSError: a folder cannot be written.
         StoppedError: `stop` was set. What is copied by then is whole.
     """
-    days = sealed_days(lake)
+    days, wrong = readable_days(lake)
     added: list[Sequence[str]] = []
-    problems: list[str] = []
+    problems = [*wrong.values()]
     for day in days:
         go_on(stop)
         try:
@@ -269,7 +266,7 @@ def copy_lake(lake: Path, copy: FolderTarget, stop: threading.Event) -> LakeCopi
         except DataFileError as error:
             problems.append(str(error))
     known_names = {manifest_name(day.market, day.session_date) for day in days}
-    if lost := [Path(name).stem for name in notes_in(copy) if name not in known_names]:
+    if lost := [Path(name).stem for name in notes_in(copy) if name not in known_names and Path(name).stem not in wrong]:
         more = f" and {len(lost) - _NAMED_MAX} more" if len(lost) > _NAMED_MAX else ""
         named = ", ".join(lost[:_NAMED_MAX]) + more
         problems.append(f"the lake has no more {named}: `observer backup restore --lake` puts copied days back")

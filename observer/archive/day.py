@@ -23,6 +23,7 @@ import msgspec
 
 from observer.base.errors import DamagedFileError, DataFileError
 from observer.base.files import read_file, replace_file, sync_path
+from observer.base.remedies import lake_damaged
 from observer.store.kinds import REMOVABLE
 from observer.store.removal import SealedRows
 
@@ -36,7 +37,6 @@ DAYS: Final = "_days"
 _VERSIONS: Final = "_versions"
 _FILE: Final = "part-0.parquet"
 _VERSION_NAME: Final = re.compile(rf"{_VERSIONS}/kind=(.+)/market=(.+)/session_date=(.+)/(\d+)\.parquet")
-_REMEDY: Final = "remove it, and `observer lake seal` makes it again from its files"
 # An earlier Observer stated versions whose files were given up apart from the others.
 _LACKING: Final = re.compile(rb'"lacking":\s*\{\s*"')
 # An earlier Observer's manifests end without it.
@@ -193,11 +193,8 @@ def version_files(lake: Path) -> Sequence[VersionFile]:
 
 
 def lost_text(path: str, kind: str, day: str, what: str = "is gone") -> str:
-    """What to say of the file of a version that is gone or damaged, with the remedies."""
-    return (
-        f"{path} {what}, which has the {kind} of {day}: mount the lake, `observer lake seal {day}` or "
-        "`observer backup restore --lake`"
-    )
+    """What to say of the file of a version that is gone or damaged, with the remedy."""
+    return lake_damaged(f"{path} {what}, which has the {kind} of {day}", day)
 
 
 def lost_files(lake: Path, day: SealedDay) -> Sequence[str]:
@@ -225,6 +222,17 @@ def sealed_days(lake: Path) -> list[SealedDay]:
         DataFileError: a manifest cannot be read, or is of a later version of Observer.
     """
     return [manifest_at(path) for path in manifests(lake)]
+
+
+def readable_days(lake: Path) -> tuple[list[SealedDay], dict[str, str]]:
+    """The sealed days whose manifest can be read, by market and date, and what is wrong with the others', by date."""
+    days, wrong = [], {}
+    for path in manifests(lake):
+        try:
+            days.append(manifest_at(path))
+        except DataFileError as error:
+            wrong[path.stem] = str(error)
+    return days, wrong
 
 
 def newest_sealed_days(lake: Path, count: int) -> list[SealedDay]:
@@ -258,7 +266,7 @@ class SealedDays(Mapping[str, SealedDay]):
         path, content = self._contents[day]
         if isinstance(content, DataFileError):
             raise content
-        return manifest_from(content, str(path), _REMEDY)
+        return manifest_from(content, str(path), lake_damaged("a damaged manifest", day))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._contents)
@@ -352,7 +360,7 @@ def manifest_at(path: Path) -> SealedDay:
     Raises:
         DataFileError: as for `sealed_days`.
     """
-    return manifest_from(_content_of(path), str(path), _REMEDY)
+    return manifest_from(_content_of(path), str(path), lake_damaged("a damaged manifest", path.stem))
 
 
 def _content_of(path: Path) -> bytes:

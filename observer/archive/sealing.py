@@ -20,8 +20,8 @@ from observer.archive.copying import wrong_at_target
 from observer.archive.day import (
     SealedDay,
     Version,
+    readable_days,
     sealed_day,
-    sealed_days,
     sealed_rows,
     version_path,
     write_manifest,
@@ -29,7 +29,7 @@ from observer.archive.day import (
 from observer.archive.lock import locked
 from observer.archive.merging import late_rows, merged, numbers_of
 from observer.archive.parquet import as_in_file, of_market, read_file, write_file
-from observer.archive.repair import publish, repair, scratch_folder
+from observer.archive.repair import mend, publish, repair, scratch_folder
 from observer.archive.target import Target
 from observer.archive.verification import require_rows, verify_day
 from observer.archive.whole import file_sha256, require_whole
@@ -64,11 +64,14 @@ def seal_days(
     progress: Progress = lambda _day, _kind, _rows: None,
     remove: Collection[str] = (),
     target: Target | None = None,
+    mended: Collection[str] = (),
+    copies: Sequence[Path] = (),
 ) -> Iterator[SealingResult]:
     """Repair the lake, seal the days one after another as `seal`, and update the catalogue, also after a failure or a
     stop. A wrong day does not keep the other days from being sealed. A process changes the lake only through this
     function. Rows of the days in `remove` may leave the database afterwards (`allow_removal`); where the lake has a
-    target, only rows that the target has too.
+    target, only rows that the target has too. Of the days in `mended` everything is read again, and mended
+    (`observer.archive.repair.mend`), also from `copies` of the lake.
 
     Raises:
         LakeInUseError: another process seals.
@@ -82,6 +85,8 @@ def seal_days(
         try:
             for session_date in days:
                 try:
+                    if session_date in mended:
+                        mend(lake, market, session_date, url, copies)
                     result = seal(lake, url, market, session_date, now_ns(), stop, progress)
                     if session_date in remove:
                         result = allow_removal(lake, url, result, stop, target)
@@ -106,7 +111,7 @@ def _untidy_catalogue(lake: Path, before: Sequence[SealedDay]) -> Sequence[str]:
     from observer.archive.catalogue import update_catalogue  # it loads pyiceberg and with it pandas: 0.7 s, once a day
 
     try:
-        if found := sealed_days(lake):
+        if found := readable_days(lake)[0]:
             update_catalogue(lake, found, before)
     except (UntidyCatalogueError, DataFileError) as error:
         logger.warning("%s", error)

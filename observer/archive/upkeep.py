@@ -10,18 +10,19 @@ from pathlib import Path
 from typing import Final
 
 from observer.archive.copying import publish_days
-from observer.archive.day import SealedDay, days_to_remove, sealed_days
+from observer.archive.day import SealedDay, days_to_remove, readable_days
 from observer.archive.day_files import DayFiles
 from observer.archive.lock import locked
 from observer.archive.merging import late_rows
+from observer.archive.scrub import Scrubbed, scrub
 from observer.archive.sealing import SealingResult, seal_days
 from observer.archive.target import Target
-from observer.base.clock import Clock
+from observer.base.clock import Clock, RealClock
 from observer.base.errors import DataFileError, ObserverError, UntidyCatalogueError
 from observer.base.units import NS_PER_S
 from observer.calendar.phases import DayPlan
 from observer.calendar.service import TradingDayService
-from observer.monitoring.alerts.process import Alerts
+from observer.monitoring.alerts.process import LAKE_DAMAGED, Alerts
 from observer.store.kinds import ANNOUNCING, REMOVABLE
 from observer.store.sealing import SealingReader
 
@@ -100,8 +101,13 @@ class LakeUpkeep:
             return texts, [str(error)]
         return texts, []
 
+    def scrub(self, stop: threading.Event) -> Scrubbed:
+        """Read the night's share of the lake. Raises StoppedError."""
+        return scrub(self._lake, RealClock().now_ns() // NS_PER_S, stop)
+
     def _sealed(self) -> Sequence[SealedDay]:
-        return [each for each in sealed_days(self._lake) if each.market == self._market]
+        """The days whose manifest can be read: sealing makes the others again."""
+        return [each for each in readable_days(self._lake)[0] if each.market == self._market]
 
     def _days_to_remove(self, sealed: Sequence[SealedDay]) -> set[str]:
         """The sealed days whose rows the database need not keep, and whose manifest does not say so yet."""
@@ -239,6 +245,7 @@ class LakeJobs:
             await self._clock.sleep_until(day.backup_ns)
             await self._until_backed_up(day)
             is_done = await self._until_done(day.day.isoformat(), day.ends_ns)
+            await self._scrub()
             await self._today.end_of(day)
 
     async def _until_backed_up(self, day: DayPlan) -> None:
@@ -298,6 +305,23 @@ class LakeJobs:
             return False
         self._alerts.resolve(_TARGET, "the sealed days are published")
         return True
+
+    async def _scrub(self) -> None:
+        stop = threading.Event()
+        try:
+            found = await asyncio.to_thread(self._upkeep.scrub, stop)
+        except OSError as error:
+            logger.error("the lake is not verified tonight: %s", error)
+            return
+        finally:
+            stop.set()
+        what = f"{found.files:,} of {found.of_files:,} files, {found.size_bytes:,} of {found.of_bytes:,} bytes"
+        logger.info("verified %s of the lake: %d damaged", what, len(found.problems))
+        if found.problems:
+            more = f"; and {len(found.problems) - _SAID_MAX} more" if len(found.problems) > _SAID_MAX else ""
+            self._alerts.report(LAKE_DAMAGED, "critical", f"{'; '.join(found.problems[:_SAID_MAX])}{more}")
+        else:
+            self._alerts.resolve(LAKE_DAMAGED, f"what was read is whole: {what}")
 
     async def _in_thread(self, work: Callable[[threading.Event], Sequence[str]]) -> None:
         stop = threading.Event()

@@ -125,7 +125,8 @@ def states_version(path: Path, version: Version) -> bool:
         stated = metadata_of(path)
     except DataFileError:
         return False
-    return (stated.get("version"), stated.get("digest")) == (str(version.version), version.digest)
+    found = (stated.get("version"), stated.get("rows"), stated.get("digest"))
+    return found == (str(version.version), str(version.rows), version.digest)
 
 
 def require_rows(path: Path, rows: int, digest: str, source: str) -> None:

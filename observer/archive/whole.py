@@ -13,7 +13,7 @@ verification, or by `observer lake verify`, which read the file in any case.
 import errno
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from functools import cache
 from pathlib import Path
@@ -67,6 +67,12 @@ class WholeFiles:
             self._read_record()
             return "" if self._is_known(name, version) else self._verified(name, version)
 
+    def checked(self, files: Mapping[str, Version]) -> dict[str, int]:
+        """When each of these files was last found whole (UTC seconds); 0 for one that was not, or changed since."""
+        with self._lock:
+            self._read_record()
+            return {name: self._checked_s(name, version) for name, version in files.items()}
+
     def verify(self, name: str, version: Version) -> str:
         """As `wrong`, but the file is read in any case, and the result is what readers know from now on."""
         with self._lock:
@@ -74,14 +80,16 @@ class WholeFiles:
             return self._verified(name, version)
 
     def _is_known(self, name: str, version: Version) -> bool:
+        return self._now_s() - self._checked_s(name, version) <= TRUSTED_S
+
+    def _checked_s(self, name: str, version: Version) -> int:
         line = self._known.get(name)
-        if line is None or self._now_s() - line.verified_s > TRUSTED_S:
-            return False
         try:
             found = (self._lake / name).stat()
         except OSError:
-            return False
-        return line == _line_of(name, found, version, line.verified_s)
+            return 0
+        is_same = line is not None and line == _line_of(name, found, version, line.verified_s)
+        return line.verified_s if line is not None and is_same else 0
 
     def _verified(self, name: str, version: Version) -> str:
         path = self._lake / name
@@ -90,9 +98,11 @@ class WholeFiles:
         except OSError as error:
             return "is gone" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
         if wrong := wrong_bytes(path, version):
-            if self._known.pop(name, None) is not None:
+            if (before := self._known.get(name)) is not None and before.verified_s:
                 with suppress(OSError):
                     os.utime(path)  # so each process that knows it as whole reads it again
+            self._known[name] = line = _line_of(name, found, version, 0)  # the nightly verification begins with it
+            self._append(line)
             return wrong
         self._known[name] = line = _line_of(name, found, version, self._now_s())
         self._append(line)

@@ -101,6 +101,10 @@ class StoreFailedError(StoreError):
     exit_status = 1
 
 
+class DatabaseDamagedError(StoreFailedError):
+    """A page of the database is not what was written: by its own word, or the database's check."""
+
+
 class DatabaseRemovedError(StoreFailedError):
     """The database's file is gone while a process writes it."""
 

@@ -144,11 +144,17 @@ def _of_stored(look: Callable[[stored.Stored], Iterable[Finding]]) -> Callable[[
     return findings
 
 
+def _integrity(where: stored.Stored) -> Iterable[Finding]:
+    """With a recount, which reads all of it, too."""
+    return stored.integrity(where, threading.Event()) if where.recount and stored.is_readable(where.url) else ()
+
+
 CHECKS: Final = (
     Check("configuration", installation.configuration),
     Check("keys", installation.keys, _keys),
     Check("runtime", installation.runtime, _runtime),
     Check("database", _of_stored(stored.database), _database),
+    Check("integrity", _of_stored(_integrity), _database, limit_s=None),
     Check("rows", _of_stored(stored.rows), _database, limit_s=None),
     Check("lake", lambda place: stored.lake(_lake(place)), lambda place: str(_lake(place))),
     Check("outboxes", _of_stored(stored.outboxes), _places),
