@@ -159,7 +159,7 @@ def test_the_record_is_written_anew_when_most_of_it_is_outdated(scene):
     for _ in range(1_100):
         assert files.verify(scene.name, scene.version) == ""
     assert scene.wrong() == ""
-    assert len((scene.lake / "_verified").read_bytes().split()) == 1
+    assert len((scene.lake / "_verified").read_bytes().split()) < 1_100
     scene.flip()
     assert scene.wrong() == files.wrong(scene.name, scene.version) == ""
 
