@@ -20,6 +20,7 @@ from bus.feed import FeedPublisher
 from bus.ingest import Ingest, Listeners, ingest_socket
 from observer.archive.backup import plan_of
 from observer.archive.backup_jobs import BackupJobs
+from observer.archive.copying import copy_of_lake
 from observer.archive.day_files import DayFiles
 from observer.archive.package import cached_safe_marks, require_restored
 from observer.archive.removal import Removal, RemovalJob
@@ -103,7 +104,7 @@ async def core_writer(worker: Worker) -> None:
                 worker.today,
                 worker.clock,
                 worker.alerts,
-                published_only=bool(settings.lake.target),
+                copy=None if settings.lake.target else copy_of_lake(copies, settings.instance).folder,
             )
             tasks.create_task(job.run())
         worker.orders.jobs = {"backup": lambda: backups.make_now(producer)}

@@ -209,8 +209,8 @@ def publish_days(
 
 
 def wrong_at_target(lake: Path, target: Target, day: SealedDay, stop: threading.Event) -> tuple[str, ...]:
-    """What is wrong with a sealed day's copy: its manifest, each version, and what a glob finds. All are read whole and
-    compared with the lake's files.
+    """What is wrong with a sealed day's copy: its manifest, each version, and what a glob finds there. All are read
+    whole and compared with the lake's files, which none of them may be.
 
     Raises:
         TargetError: the target does not answer.
@@ -221,13 +221,16 @@ def wrong_at_target(lake: Path, target: Target, day: SealedDay, stop: threading.
         there = day_at(target, manifest_name(day.market, day.session_date))
     except DataFileError as error:
         return (str(error),)
+    publish = f"`observer lake publish {day.session_date}`"
     if there is None or there.kinds != day.kinds:
         text = "is not published" if there is None else "has another state there"
-        return (f"{day.session_date} {text}: `observer lake publish {day.session_date}`",)
+        return (f"{day.session_date} {text}: {publish if target.has_glob else '`observer backup now`'}",)
     names = [(day.name_of(kind, version), kind, version) for kind, version in day.versions]
-    names += [(day.glob_name_of(kind), kind, found[-1]) for kind, found in day.kinds.items()]
+    if target.has_glob:
+        names += [(day.glob_name_of(kind), kind, found[-1]) for kind, found in day.kinds.items()]
+    remedy = f"{publish} replaces it" if target.has_glob else "remove it, and `observer backup now` copies it again"
     return tuple(
-        f"{target.url}/{name} is not version {version.version}: `observer lake publish {day.session_date}` replaces it"
+        f"{target.url}/{name} is not version {version.version}: {remedy}"
         for name, kind, version in names
         if (path := lake / day.name_of(kind, version)).exists() and not target.has(path, name, stop)
     )

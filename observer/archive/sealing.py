@@ -66,8 +66,8 @@ def seal_days(
 ) -> Iterator[SealingResult]:
     """Repair the lake, seal the days one after another as `seal`, and update the catalogue, also after a failure or a
     stop. A wrong day does not keep the other days from being sealed. A process changes the lake only through this
-    function. Rows of the days in `remove` may leave the database afterwards (`allow_removal`); where the lake has a
-    target, only rows that the target has too.
+    function. Rows of the days in `remove` may leave the database afterwards (`allow_removal`): with a target those that
+    it has, too, which does not have a new version yet.
 
     Raises:
         LakeInUseError: another process seals.
@@ -82,7 +82,7 @@ def seal_days(
             for session_date in days:
                 try:
                     result = seal(lake, url, market, session_date, now_ns(), stop, progress)
-                    if session_date in remove:
+                    if session_date in remove and not (result.written and target is not None):
                         result = allow_removal(lake, url, result, stop, target)
                 except DataFileError as error:
                     wrong.append(str(error))
