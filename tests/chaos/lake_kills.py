@@ -11,7 +11,7 @@ lots that are kept in files (`observer.store.scan`), here from few rows on. The 
 end with it.
 
 A third life copies the lake to the folder beside the packages, and the first day's rows are removed only when that has
-them in files of its own. After each kill the copy is judged as the lake is. Now and then its files are made links to
+them in files of its own. After each kill the copy is judged as the lake is. Before such a life its files are made links to
 the lake's, as an earlier Observer made them: a whole backup leaves none.
 
 With `--target` the third life publishes the lake at a real S3 server instead, and the first day's rows are removed only
@@ -73,6 +73,7 @@ KILLED_WHILE_SCANNING: Final = 0.5  # of the kills, and all until there is one
 HELD_POLL_S: Final = 0.01
 HELD_AT: Final = (0, 1)  # an aimed kill holds a scan in front of one of these batches
 READER_ENDS_S: Final = 30.0
+SCANNING: Final = ("seal", "publish")
 NEW_STREAM: Final = 0.2  # how often late rows come in a stream of their own
 
 _Act = Callable[[], None]
@@ -146,7 +147,9 @@ class Campaign:
             self._append_late()
             is_first = not self.ended.killed_scanning
             name = "seal" if is_first else self._rng.choice(list(acts))
-            is_aimed = name != "remove" and (is_first or self._rng.random() < KILLED_WHILE_SCANNING)
+            is_aimed = name in SCANNING and (is_first or self._rng.random() < KILLED_WHILE_SCANNING)
+            if name == "back up":
+                self._link_copies()
             if self._is_killed(acts[name], self._rng.uniform(0, longest_s[name] * 1.1), is_aimed=is_aimed):
                 self.ended.killed[name] = self.ended.killed.get(name, 0) + 1
             else:
@@ -155,7 +158,6 @@ class Campaign:
             self._judge_target()
             if self.ended.kills % RESTORED_EACH == 0:
                 self._restore()
-                self._link_copies()
                 self._judge.after_kill()
             if self.ended.kills % WHOLE_EACH == 0:
                 self._whole(acts)
