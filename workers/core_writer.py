@@ -21,6 +21,7 @@ from bus.ingest import Ingest, Listeners, ingest_socket
 from bus.peers import NETWORK
 from observer.archive.backup import plan_of
 from observer.archive.backup_jobs import BackupJobs
+from observer.archive.copying import copy_of_lake
 from observer.archive.day_files import DayFiles
 from observer.archive.package import cached_safe_marks, require_restored
 from observer.archive.removal import Removal, RemovalJob
@@ -110,7 +111,7 @@ async def core_writer(worker: Worker) -> None:
                 worker.today,
                 worker.clock,
                 worker.alerts,
-                published_only=bool(settings.lake.target),
+                copy=None if settings.lake.target else copy_of_lake(copies, settings.instance).folder,
             )
             tasks.create_task(job.run())
         check = partial(report_integrity, url, worker.alerts)

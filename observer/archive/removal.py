@@ -3,7 +3,7 @@
 The order of things makes a kill harmless. A day's rows are removed only when its manifest says that the database need
 not have them (`observer.archive.sealing.allow_removal`), and from then on every reader takes them from the sealed
 file. What is removed follows from the manifests, batch by batch, each in one transaction, again after a restart. Rows
-whose sealed file is not there stay.
+whose sealed file is not there, or is the only one of the lake and its copy, stay.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
+from observer.archive.copies import kinds_apart
 from observer.archive.day import days_to_remove, lost_file, sealed_days
 from observer.base.clock import Clock
 from observer.base.errors import DataFileError, StoreError
@@ -118,7 +119,8 @@ class RemovalJob:
         lake: the lake's folder.
         market: of the instance.
         keep_days: so many of the newest sealed days keep their rows.
-        published_only: rows of a version that the lake's target does not have stay.
+        copy: the folder of the lake's copy beside the packages; rows of a version stay until it has a file of its own.
+            None: until the lake's target has it, as the manifest says.
     """
 
     def __init__(
@@ -131,9 +133,9 @@ class RemovalJob:
         clock: Clock,
         alerts: Alerts,
         *,
-        published_only: bool = False,
+        copy: Path | None,
     ) -> None:
-        self._published_only = published_only
+        self._copy = copy
         self._lake = lake
         self._market = market
         self._keep_days = keep_days
@@ -167,13 +169,14 @@ class RemovalJob:
 
     def _rows(self) -> tuple[Sequence[SealedRows], Sequence[str]] | str:
         """What the manifests say, the newest day first, without the kinds whose files are not there, and these files;
-        or why the lake cannot be read.
+        or why the lake cannot be read. Kinds of one copy are left out and not named: a backup that cannot make another
+        one says so.
         """
         rows: list[SealedRows] = []
         lost: list[str] = []
         try:
             for day in reversed(days_to_remove(sealed_days(self._lake), self._market, self._keep_days)):
-                of_day = day.removable_rows(published_only=self._published_only)
+                of_day = day.removable_rows(published_only=self._copy is None)
                 left = dict.fromkeys(each.kind for each in of_day if not self._removal.is_done(each))
                 newest = {kind: day.kinds[kind][-1] for kind in left}  # readers take the kind's rows from its file
                 lost_here = {
@@ -182,7 +185,9 @@ class RemovalJob:
                     if (text := lost_file(self._lake, day, kind, version))
                 }
                 lost += lost_here.values()
-                rows += [each for each in of_day if each.kind not in lost_here]
+                apart = kinds_apart(self._lake, self._copy, day) if self._copy is not None and left else left.keys()
+                stay = {kind for kind in left if kind in lost_here or kind not in apart}
+                rows += [each for each in of_day if each.kind not in stay]
         except (DataFileError, OSError) as error:
             return str(error)
         return rows, lost

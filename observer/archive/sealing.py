@@ -69,8 +69,8 @@ def seal_days(
 ) -> Iterator[SealingResult]:
     """Repair the lake, seal the days one after another as `seal`, and update the catalogue, also after a failure or a
     stop. A wrong day does not keep the other days from being sealed. A process changes the lake only through this
-    function. Rows of the days in `remove` may leave the database afterwards (`allow_removal`); where the lake has a
-    target, only rows that the target has too. Of the days in `mended` everything is read again, and mended
+    function. Rows of the days in `remove` may leave the database afterwards (`allow_removal`): with a target those that
+    it has, too, which does not have a new version yet. Of the days in `mended` everything is read again, and mended
     (`observer.archive.repair.mend`), also from `copies` of the lake.
 
     Raises:
@@ -88,7 +88,7 @@ def seal_days(
                     if session_date in mended:
                         mend(lake, market, session_date, url, copies)
                     result = seal(lake, url, market, session_date, now_ns(), stop, progress)
-                    if session_date in remove:
+                    if session_date in remove and not (result.written and target is not None):
                         result = allow_removal(lake, url, result, stop, target)
                 except DataFileError as error:
                     wrong.append(str(error))

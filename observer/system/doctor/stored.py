@@ -6,6 +6,7 @@ counters.
 
 import contextlib
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -14,7 +15,8 @@ import msgspec
 
 from bus.archive import damaged_segments
 from bus.segments import published_by_stream
-from observer.archive.day import lost_files, readable_days
+from observer.archive.copies import COPIES_MIN, LAKE, Rows, fewest_copies
+from observer.archive.day import SealedDay, lost_files, readable_days, sealed_days
 from observer.archive.package import Package, packages, packages_of
 from observer.archive.scrub import scrub_text
 from observer.base.clock import RealClock
@@ -193,6 +195,37 @@ def lake(folder: Path) -> Iterator[Finding]:
         yield critical("lake", f"{'; '.join(lost[:_LOST_MAX])}{more}", "mount the lake, or as each of these lines says")
     if text := scrub_text(folder, RealClock().now_ns() // NS_PER_S):
         yield ok("lake files", text)
+
+
+def copies(stored: Stored, folders: Mapping[str, Path], *, has_target: bool) -> Iterator[Finding]:
+    """How many independent copies each sealed day has; `folders` are the lake and its copies by their places. Files are
+    looked at, not read. Nothing where no day is sealed or a manifest cannot be read, which another check states.
+    """
+    days: Sequence[SealedDay] = ()
+    with contextlib.suppress(DataFileError):
+        days = sealed_days(folders[LAKE])
+    if not days:
+        return
+    verified = [
+        each.manifest for each in _packages(stored) if each.manifest is not None and each.verified_ns is not None
+    ]
+    rows = {"packages": [Rows(each.marks, each.lake_days) for each in verified]}
+    with contextlib.suppress(StoreError):  # the check of the database states it
+        removed = [day.session_date for day in days if day.removed]
+        rows = {"database": [Rows(stored_state(stored.url).marks, removed)], **rows}
+    held = {day.session_date: fewest_copies(day, folders, rows, has_target=has_target) for day in days}
+    single = [day for day, places in held.items() if len(places) < COPIES_MIN]
+    counts = Counter(map(len, held.values()))
+    numbers = ", ".join(f"{counts[count]} in {count}" for count in sorted(counts, reverse=True))
+    text = f"independent copies of {len(held)} sealed days: {numbers}"
+    if not single:
+        yield Finding("copies", "ok", text, days=held)
+        return
+    more = f" and {len(single) - _LOST_MAX} more" if len(single) > _LOST_MAX else ""
+    named = ", ".join(f"{day} ({' '.join(held[day]) or 'none'})" for day in single[:_LOST_MAX])
+    yield Finding(
+        "copies", "warning", f"{text}: {named}{more}", "`observer backup now` copies them, as each night does", held
+    )
 
 
 def outboxes(stored: Stored) -> Iterator[Finding]:
