@@ -18,9 +18,10 @@ from observer.archive.copies import kinds_apart
 from observer.archive.day import days_to_remove, lost_file, sealed_days
 from observer.base.clock import Clock
 from observer.base.errors import DataFileError, StoreError
+from observer.base.remedies import LAKE_IS_DAMAGED
 from observer.base.units import NS_PER_S
 from observer.calendar.service import TradingDayService
-from observer.monitoring.alerts.process import Alerts
+from observer.monitoring.alerts.process import LAKE_DAMAGED, Alerts
 from observer.store.removal import SealedRows
 
 logger = logging.getLogger(__name__)
@@ -161,11 +162,13 @@ class RemovalJob:
             rows, lost = found
             more = [f"and {len(lost) - _SAID_MAX} more"] if len(lost) > _SAID_MAX else []
             failure = "; ".join([*filter(None, [self._removal.add(rows)]), *lost[:_SAID_MAX], *more])
+        open_now = ""
         if failure:
             text = f"rows of old sealed days are not removed from the database: {failure}"
-            self._alerts.report(_IDENTITY, "warning", text)
-        else:
-            self._alerts.resolve(_IDENTITY, "rows of old sealed days are removed from the database")
+            open_now = LAKE_DAMAGED if LAKE_IS_DAMAGED in text else _IDENTITY
+            self._alerts.report(open_now, "critical" if open_now == LAKE_DAMAGED else "warning", text)
+        for identity in {_IDENTITY, LAKE_DAMAGED} - {open_now}:
+            self._alerts.resolve(identity, "rows of old sealed days are removed from the database")
 
     def _rows(self) -> tuple[Sequence[SealedRows], Sequence[str]] | str:
         """What the manifests say, the newest day first, without the kinds whose files are not there, and these files;

@@ -174,7 +174,7 @@ def test_an_earlier_version_that_is_gone_is_named_and_keeps_nothing_from_being_s
     for found in (scene.problems(), lost_files(scene.lake, day)):
         [problem] = found
         assert problem.startswith(text)
-    [finding] = stored.lake(scene.lake)
+    finding, _ = stored.lake(scene.lake)
     assert (finding.level, finding.text.startswith(text)) == ("critical", True)
     assert list(stored.lake(scene.lake.parent)) == []
 

@@ -124,7 +124,7 @@ def test_rows_whose_sealed_file_is_gone_or_of_another_size_stay_and_are_an_alert
 
     async def scenario():
         await scene.clock.advance((day_plan(DATE).backup_ns - scene.clock.now_ns()) / NS_PER_S)
-        await until_async(lambda: scene.alerts.are_open("removal"), "the alert is open")
+        await until_async(lambda: scene.alerts.are_open("lake_damaged"), "the alert is open")
         await until_async(lambda: ("trades", NEXT_DAY) in removed(), "the other day's rows are removed")
         assert ("trades", DAY) not in removed()
         [alert] = scene.alerts.open
@@ -132,7 +132,7 @@ def test_rows_whose_sealed_file_is_gone_or_of_another_size_stay_and_are_an_alert
         path.write_bytes(content)
         await scene.clock.advance(LOOK_S)
         await until_async(lambda: ("trades", DAY) in removed(), "the day's rows are removed")
-        await until_async(lambda: not scene.alerts.are_open("removal"), "the alert is resolved")
+        await until_async(lambda: not scene.alerts.are_open("lake_damaged"), "the alert is resolved")
 
     scene.run(scenario)
 
@@ -146,7 +146,7 @@ def test_rows_that_wait_stay_if_their_sealed_file_goes_before_their_turn(tmp_pat
         await until_async(scene.removal.step_from_thread, "rows are removed")
         version_path(scene.lake, "trades", MARKET, DAY, 1).unlink()
         await scene.clock.advance(LOOK_S)
-        await until_async(lambda: scene.alerts.are_open("removal"), "the alert is open")
+        await until_async(lambda: scene.alerts.are_open("lake_damaged"), "the alert is open")
         scene.writer.is_endless = False
         scene.step()
         assert {rows.session_date for rows in scene.writer.asked} == {NEXT_DAY}
@@ -162,14 +162,14 @@ def test_a_manifest_that_cannot_be_read_is_an_alert_until_it_can(tmp_path):
 
     async def scenario():
         await scene.clock.advance((day_plan(DATE).backup_ns - scene.clock.now_ns()) / NS_PER_S)
-        await until_async(lambda: scene.alerts.are_open("removal"), "the alert is open")
+        await until_async(lambda: scene.alerts.are_open("lake_damaged"), "the alert is open")
         [alert] = scene.alerts.open
         assert str(manifest) in alert.text
         looks_ns = [day_plan(DATE).backup_ns, day_plan(DATE).backup_ns + LOOK_S * NS_PER_S]
         await until_async(lambda: scene.clock.waits == looks_ns, "the job waits for its next look")
         manifest.write_bytes(content)
         await scene.clock.advance(LOOK_S)
-        await until_async(lambda: not scene.alerts.are_open("removal"), "the alert is resolved")
+        await until_async(lambda: not scene.alerts.are_open("lake_damaged"), "the alert is resolved")
 
     scene.run(scenario)
 
