@@ -11,8 +11,8 @@ lots that are kept in files (`observer.store.scan`), here from few rows on. The 
 end with it.
 
 A third life copies the lake to the folder beside the packages, and the first day's rows are removed only when that has
-them in files of its own. After each kill the copy is judged as the lake is. Before such a life its files are made links to
-the lake's, as an earlier Observer made them: a whole backup leaves none.
+them in files of its own. After each kill the copy is judged as the lake is. Before such a life its files are made links
+to the lake's, as an earlier Observer made them: a whole backup leaves none.
 
 With `--target` the third life publishes the lake at a real S3 server instead, and the first day's rows are removed only
 when the target has them. After each kill all its objects are read with another library: what a manifest there names is
