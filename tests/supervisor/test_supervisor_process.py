@@ -17,11 +17,9 @@ from observer.supervisor.process import RunningProcess, exit_text
 from observer.supervisor.watch import Watch, is_hung
 from observer.supervisor.zygote import Zygote
 from tests.supervisor.scenes import IGNORES_SIGTERM, LIVES, Way, is_alive, kill, program, quiet
-from tests.waiting import until_async
+from tests.waiting import DEADLINE_S, until_async
 
 pytestmark = pytest.mark.usefixtures("both_ways")
-
-GRACE_S = 5.0
 
 
 @contextlib.asynccontextmanager
@@ -121,13 +119,13 @@ async def test_a_life_leaves_no_descriptor_behind(tmp_path):
     before = open_files()
     for _ in range(5):
         async with living(quiet(tmp_path, "a")) as process:
-            await process.stop(GRACE_S)
+            await process.stop(DEADLINE_S)
     await until_async(lambda: open_files() <= before, "all descriptors closed")
 
 
 async def test_a_child_that_obeys_sigterm_ends_by_it(tmp_path):
     async with living(quiet(tmp_path, "a")) as process:
-        assert exit_text(await process.stop(GRACE_S)) == "SIGTERM"
+        assert exit_text(await process.stop(DEADLINE_S)) == "SIGTERM"
 
 
 async def test_a_child_that_ignores_sigterm_is_killed_after_the_grace(tmp_path):
@@ -138,12 +136,13 @@ async def test_a_child_that_ignores_sigterm_is_killed_after_the_grace(tmp_path):
 
 
 async def test_a_suspended_child_still_handles_sigterm(tmp_path):
-    code = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(7)); print('up', flush=True)\n"
-    child = quiet(tmp_path, "a", code + LIVES)
+    # It waits for the signal: a handler that comes just before `pause` would leave it there.
+    waits = "import signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM]); print('up', flush=True)"
+    child = quiet(tmp_path, "a", f"{waits}\nsignal.sigwait([signal.SIGTERM])\nsys.exit(7)")
     async with living(child) as process:
         await log_says(child, "up")
         psutil.Process(process.pid).suspend()
-        assert await process.stop(GRACE_S) == 7
+        assert await process.stop(DEADLINE_S) == 7
 
 
 def with_grandchild(options, before="", after=""):
@@ -158,7 +157,7 @@ async def test_grandchildren_are_gone_when_a_stop_is_done_even_those_that_ignore
     async with living(child) as process:
         await log_says(child, "up")
         pids = await family(child, process, 2)
-        await process.stop(GRACE_S)
+        await process.stop(DEADLINE_S)
         assert not [pid for pid in pids if is_alive(pid)]
 
 
@@ -167,7 +166,7 @@ async def test_grandchildren_in_a_process_group_of_their_own_are_gone_too(tmp_pa
     async with living(child) as process:
         pids = await family(child, process, 2)
         await until_async(lambda: len({os.getpgid(pid) for pid in pids}) == 2, "a second group")
-        await process.stop(GRACE_S)
+        await process.stop(DEADLINE_S)
         assert not [pid for pid in pids if is_alive(pid)]
 
 
@@ -216,7 +215,7 @@ async def test_figures_cover_a_child_and_its_own_children(tmp_path):
 
 async def test_an_ended_process_has_no_figures(tmp_path):
     async with living(quiet(tmp_path, "a")) as process:
-        await process.stop(GRACE_S)
+        await process.stop(DEADLINE_S)
         assert Watch().sample(scan().values(), [process.pid]) == {}
 
 
