@@ -19,7 +19,7 @@ _DAY_S: Final = 86_400
 
 
 class LakeFile(msgspec.Struct, frozen=True):
-    """A file, by its name below the lake, and when it was last found whole (UTC seconds; 0: never, or it was not)."""
+    """A file, by its name below the lake, and when it was last found whole, as `WholeFiles.checked` says."""
 
     name: str
     size_bytes: int
@@ -95,7 +95,7 @@ def scrub_text(lake: Path, now_s: int) -> str:
     files, _ = lake_files(lake)
     if not files:
         return ""
-    unread = sum(not each.checked_s for each in files)
-    oldest = min((each.checked_s for each in files if each.checked_s), default=now_s)
+    unread = sum(each.checked_s <= 0 for each in files)
+    oldest = min((each.checked_s for each in files if each.checked_s > 0), default=now_s)
     never = f", {unread:,} not yet" if unread else ""
     return f"{len(files) - unread:,} of {len(files):,} files read within {(now_s - oldest) / _DAY_S:.0f} days{never}"

@@ -68,7 +68,9 @@ class WholeFiles:
             return "" if self._is_known(name, version) else self._verified(name, version)
 
     def checked(self, files: Mapping[str, Version]) -> dict[str, int]:
-        """When each of these files was last found whole (UTC seconds); 0 for one that was not, or changed since."""
+        """When each of these files was last found whole (UTC seconds); 0 for one that never was, or changed since, and
+        -1 for one that was found wrong.
+        """
         with self._lock:
             self._read_record()
             return {name: self._checked_s(name, version) for name, version in files.items()}
@@ -80,33 +82,48 @@ class WholeFiles:
             return self._verified(name, version)
 
     def _is_known(self, name: str, version: Version) -> bool:
-        return self._now_s() - self._checked_s(name, version) <= TRUSTED_S
+        line = self._known.get(name)
+        if line is None or self._now_s() - line.verified_s > TRUSTED_S:
+            return False
+        return self._is_as_stated(line, version)
+
+    def _is_as_stated(self, line: _Line, version: Version) -> bool:
+        try:
+            found = (self._lake / line.name).stat()
+        except OSError:
+            return False
+        return line == _line_of(line.name, found, version, line.verified_s)
 
     def _checked_s(self, name: str, version: Version) -> int:
         line = self._known.get(name)
-        try:
-            found = (self._lake / name).stat()
-        except OSError:
+        if line is None:
             return 0
-        is_same = line is not None and line == _line_of(name, found, version, line.verified_s)
-        return line.verified_s if line is not None and is_same else 0
+        if not line.inode:
+            return -1
+        return line.verified_s if self._is_as_stated(line, version) else 0
 
     def _verified(self, name: str, version: Version) -> str:
         path = self._lake / name
         try:
             found = path.stat()  # before the reading: what changes meanwhile is read again
         except OSError as error:
+            self._note_wrong(name)
             return "is gone" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
         if wrong := wrong_bytes(path, version):
             if (before := self._known.get(name)) is not None and before.verified_s:
                 with suppress(OSError):
                     os.utime(path)  # so each process that knows it as whole reads it again
-            self._known[name] = line = _line_of(name, found, version, 0)  # the nightly verification begins with it
-            self._append(line)
+            self._note_wrong(name)
             return wrong
         self._known[name] = line = _line_of(name, found, version, self._now_s())
         self._append(line)
         return ""
+
+    def _note_wrong(self, name: str) -> None:
+        """The nightly verification begins with a file that was found wrong: its line is of no inode."""
+        if (line := self._known.get(name)) is None or line.inode:
+            self._known[name] = line = _Line(name, 0, 0, 0, "", 0)
+            self._append(line)
 
     def _now_s(self) -> int:
         return self._now_ns() // NS_PER_S

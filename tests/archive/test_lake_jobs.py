@@ -388,3 +388,21 @@ def test_days_that_are_not_sealed_and_the_newest_sealed_ones_are_looked_at():
     days = [f"2026-10-{day:02}" for day in range(1, 21)]
     sealed = set(days) - {"2026-10-03", "2026-10-20"}
     assert days_to_seal(days, sealed) == ["2026-10-03", *days[19 - CHECKED_AGAIN : 19], "2026-10-20"]
+
+
+async def test_what_the_nightly_verification_finds_damaged_is_an_alert_until_it_is_whole(tmp_path):
+    scene = Scene(tmp_path, DAY_BEFORE)
+    list(seal_days(scene.lake, scene.url, MARKET, [DAY_BEFORE], lambda: 1, threading.Event()))
+    path = version_path(scene.lake, "trades", MARKET, DAY_BEFORE, 1)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    while not scene.alerts.open:  # its turn comes
+        await scene.jobs._scrub()
+    await scene.jobs._scrub()
+    [alert] = scene.alerts.open
+    assert (alert.identity, alert.severity) == ("lake_damaged", "critical")
+    assert f"{path} has" in alert.text
+    assert f"`observer lake seal {DAY_BEFORE}`" in alert.text
+    path.write_bytes(whole)
+    await scene.jobs._scrub()
+    assert scene.alerts.open == []

@@ -70,7 +70,7 @@ def main(arguments: list[str]) -> int:
         f"{options.days} days, {len(files):,} files, {total / 1e6:,.0f} MB\n"
         f"a night (medians): {seconds:.2f} s, {processor:.2f} s of processor, {read:,} files, {sizes / 1e6:,.0f} MB\n"
         f"the longest: {max(nights)[0]:.2f} s; the damaged file was named in night {found_in}\n"
-        f"not read in 30 nights: {sum(not each.checked_s for each in lake_files(lake)[0]) - 1} files\n"
+        f"not read in 30 nights: {sum(each.checked_s <= 0 for each in lake_files(lake)[0]) - 1} files\n"
     )
     return 0
 
