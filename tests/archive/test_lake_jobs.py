@@ -401,7 +401,7 @@ async def test_what_the_nightly_verification_finds_damaged_is_an_alert_until_it_
     await scene.jobs._scrub()
     [alert] = scene.alerts.open
     assert (alert.identity, alert.severity) == ("lake_damaged", "critical")
-    assert f"{path} has" in alert.text
+    assert f"{path} is damaged" in alert.text
     assert f"`observer lake seal {DAY_BEFORE}`" in alert.text
     path.write_bytes(whole)
     await scene.jobs._scrub()

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from observer.archive.copying import copy_lake
-from observer.archive.day import manifest_path, path_of, readable_days, sealed_day, version_path, write_manifest
+from observer.archive.day import (
+    manifest_at,
+    manifest_path,
+    path_of,
+    readable_days,
+    sealed_day,
+    version_path,
+    write_manifest,
+)
 from observer.archive.scrub import EACH_WITHIN_DAYS, LakeFile, files_to_check, scrub, scrub_text
 from observer.archive.sealing import seal_days
 from observer.archive.target import FolderTarget
@@ -125,7 +133,7 @@ def test_one_damaged_manifest_hides_no_other_day_and_no_version_is_removed(scene
 
 
 def test_a_manifest_of_a_later_observer_stays_with_its_files(scene):
-    scene.manifest.write_text(scene.manifest.read_text().replace('"format": 1', '"format": 2'))
+    write_manifest(scene.lake, msgspec.structs.replace(manifest_at(scene.manifest), format=2))
     before = scene.manifest.read_text()
     with pytest.raises(DataFileError, match="this program knows 1"):
         scene.seal()
