@@ -21,6 +21,7 @@ from observer.archive.scrub import EACH_WITHIN_DAYS, LakeFile, files_to_check, s
 from observer.archive.sealing import seal_days
 from observer.archive.target import FolderTarget
 from observer.archive.verification import verify_stored_day
+from observer.archive.whole import whole_files
 from observer.base.clock import RealClock
 from observer.base.errors import DataFileError
 from observer.base.units import NS_PER_S
@@ -66,6 +67,9 @@ class Scene:
         return scrub(self.lake, RealClock().now_ns() // NS_PER_S, GO_ON)
 
     def scrubbed_whole(self):
+        """What thirty nights find, as if no file was read before: sealing has read them in this second."""
+        whole_files.cache_clear()
+        (self.lake / "_verified").unlink(missing_ok=True)
         return [problem for _ in range(30) for problem in self.scrubbed().problems]
 
     def restate(self, **changes):
