@@ -7,10 +7,11 @@ extension `amcheck` each index is compared with its order.
 import asyncio
 import threading
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.exc import DBAPIError
 
 from bus.commands import Refused
@@ -28,6 +29,7 @@ from observer.store.engine import (
     require_current_schema,
     store_errors,
 )
+from observer.store.tables import METADATA
 
 _PROBLEMS_MAX: Final = 20
 _STEPS_AT_ONCE: Final = 100_000  # instructions of SQLite's virtual machine, some milliseconds
@@ -68,12 +70,13 @@ def check_integrity(url: str, stop: threading.Event) -> Integrity:
         if connection.dialect.name == "sqlite":
             return Integrity("every page of the file (quick_check)", _sqlite_problems(connection, stop))
         words, disordered = _compared_indexes(connection, stop)
-        return Integrity(words, [*_server_problems(connection), *disordered])
+        _read_tables(connection, stop)
+        return Integrity(f"every page of the tables; {words}", [*_server_problems(connection), *disordered])
 
 
-def require_whole(url: str, stop: threading.Event) -> str:
+def require_whole(url: str, stop: threading.Event, *, reads_rows: bool = False) -> str:
     """Return what was examined, if no page of the database is found damaged now. What a server noted of an earlier time
-    does not count: it stays after a repair.
+    does not count: it stays after a repair. With `reads_rows` every page of a server's tables is read, as a dump does.
 
     Raises:
         DatabaseDamagedError: a page is damaged.
@@ -84,6 +87,9 @@ def require_whole(url: str, stop: threading.Event) -> str:
             words, problems = "every page of the file (quick_check)", _sqlite_problems(connection, stop)
         else:
             words, problems = _compared_indexes(connection, stop)
+            if reads_rows:
+                _read_tables(connection, stop)
+                words = f"every page of the tables; {words}"
     if problems:
         raise failure_of(f"{parse_url(url)}: {'; '.join(problems[:_NAMED_MAX])}", is_damage=True)
     return words
@@ -93,7 +99,7 @@ async def report_integrity(url: str, alerts: Alerts) -> str | Refused:
     """Check the database, and begin or end the alert that it is damaged; one that does not answer leaves the alert."""
     stop = threading.Event()
     try:
-        examined = await asyncio.to_thread(require_whole, url, stop)
+        examined = await asyncio.to_thread(partial(require_whole, url, stop, reads_rows=True))
     except StoreError as error:
         if DATABASE_IS_DAMAGED in str(error):
             alerts.report(DATABASE_DAMAGED, "critical", str(error))
@@ -139,6 +145,15 @@ def _compared_indexes(connection: Connection, stop: threading.Event) -> tuple[st
     return "checksums, and the order of every index (amcheck)", list(_disordered(connection, schema, stop))
 
 
+def _read_tables(connection: Connection, stop: threading.Event) -> None:
+    for way in ("indexscan", "indexonlyscan", "bitmapscan"):
+        connection.exec_driver_sql(f"SET LOCAL enable_{way} = off")  # they pass pages over
+    for table in METADATA.sorted_tables:
+        if stop.is_set():
+            raise StoppedError("the check was interrupted")
+        connection.execute(select(func.count()).select_from(table))
+
+
 def _disordered(connection: Connection, schema: str, stop: threading.Event) -> Iterator[str]:
     wanted = f"SELECT i.indexrelid, c.relname {_OUR_INDEXES} AND i.indisvalid AND c.relam = 403 ORDER BY 2"
     for number, name in connection.exec_driver_sql(wanted).all():
@@ -177,7 +192,6 @@ def _differences(engine: Engine) -> Sequence[str]:
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
-    from observer.store.tables import METADATA
     from observer.store.views import VIEW, is_view_stale
 
     with store_errors(engine), engine.connect() as connection:

@@ -134,7 +134,7 @@ def require_damaged(url: str, folder: Path, stop: threading.Event) -> None:
     """
     if _present_state(url) is not None:
         with contextlib.suppress(DatabaseDamagedError):
-            require_whole(url, stop)
+            require_whole(url, stop, reads_rows=True)
             raise NoDataError(f"no whole package is in {folder}, and the database is: {REMEDIES['package missing']}")
 
 
