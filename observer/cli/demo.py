@@ -312,7 +312,7 @@ def next_commands(program: str, folder: Path, database: str) -> Sequence[str]:
     shell = _shell(database)
     return (
         f"{program} quality{option}",
-        f"{program} etf list --group EF --sort premium --limit 5{option}",
+        f"{program} etfs --sort -premium_20d_percent{option}",
         f'{shell} "{TRADES_QUERY.format(symbol)}"' if shell else f"{program} slots why {symbol}{option}",
     )
 

@@ -45,7 +45,11 @@ def require_extra(package: str) -> None:
 def unknown_symbol(symbol: str, known: Iterable[str]) -> UnknownSymbol:
     """The error for a symbol that is not among the known ones; it names the nearest of these."""
     nearest = get_close_matches(symbol, list(known), 3)
-    remedy = f"did you mean {' or '.join(nearest)}?" if nearest else "instruments() lists what is known"
+    remedy = (
+        f"did you mean {' or '.join(nearest)}?"
+        if nearest
+        else "`observer listings`, or instruments(), lists what is known"
+    )
     return UnknownSymbol(f"{symbol!r} is not a stored symbol: {remedy}")
 
 

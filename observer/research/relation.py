@@ -90,8 +90,9 @@ def meaning_of(row: type[msgspec.Struct]) -> str:
 
 
 def _sentences(row: type[msgspec.Struct]) -> Mapping[str, str]:
-    _, _, stated = (row.__doc__ or "").partition("Attributes:\n")
-    return {name: " ".join(text.split()) for name, text in _SENTENCE.findall(stated)}
+    """Those of the row, and of the structs whose columns it has."""
+    stated = [(each.__doc__ or "").partition("Attributes:\n")[2] for each in row.__mro__]
+    return {name: " ".join(text.split()) for part in stated for name, text in _SENTENCE.findall(part)}
 
 
 def is_moment(column: Column) -> bool:

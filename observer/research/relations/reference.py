@@ -265,8 +265,8 @@ def _master_checks(relations: "DayRelations", asked: Asked) -> "pl.LazyFrame":
     return relations.shaped(rows.sort("checked_ns", "exchange", "sequence", descending=newest_first), MasterCheck)
 
 
-class Etf(msgspec.Struct, frozen=True):
-    """The ETFs and ETNs that ever stood in a list, with their last data, by symbol.
+class EtfFacts(msgspec.Struct, frozen=True):
+    """What a list of ETFs and ETNs states of each.
 
     Attributes:
         symbol: of the ETF.
@@ -287,6 +287,32 @@ class Etf(msgspec.Struct, frozen=True):
         listed_shares: their number.
         creation_unit_shares: that are made or redeemed at once.
         listed_on: the first day of the listing, as stated.
+    """
+
+    symbol: str
+    name: str
+    group: str
+    isin: str | None
+    full_name: str | None
+    english_name: str | None
+    issuer: str | None
+    index_name: str | None
+    index_provider: str | None
+    region: str | None
+    asset_class: str | None
+    replication: str | None
+    tax_type: str | None
+    leverage: float | None
+    expense_ratio_percent: float | None
+    listed_shares: float | None
+    creation_unit_shares: float | None
+    listed_on: str | None
+
+
+class Etf(EtfFacts, frozen=True):
+    """The ETFs and ETNs that ever stood in a list, with their last data, by symbol.
+
+    Attributes:
         active: whether it stands in the last list.
         first_seen: when it first stood in a list.
         first_seen_as: initial in the first list of all, or new.
@@ -315,24 +341,6 @@ class Etf(msgspec.Struct, frozen=True):
         sources: of the fields, as JSON.
     """
 
-    symbol: str
-    name: str
-    group: str
-    isin: str | None
-    full_name: str | None
-    english_name: str | None
-    issuer: str | None
-    index_name: str | None
-    index_provider: str | None
-    region: str | None
-    asset_class: str | None
-    replication: str | None
-    tax_type: str | None
-    leverage: float | None
-    expense_ratio_percent: float | None
-    listed_shares: float | None
-    creation_unit_shares: float | None
-    listed_on: str | None
     active: bool
     first_seen: datetime
     first_seen_as: str
@@ -371,56 +379,20 @@ def _etfs(relations: "DayRelations", asked: Asked) -> "pl.LazyFrame":
     return relations.shaped(rows.sort("symbol"), Etf)
 
 
-class EtfListing(msgspec.Struct, frozen=True):
+class EtfListing(EtfFacts, frozen=True):
     """The last list of ETFs and ETNs of a day, by symbol.
 
     Attributes:
         day: the day of the market.
         listed: when it was read.
-        symbol: of the ETF.
         change: initial, new, changed, same or removed.
-        name: in the exchange's language.
-        group: EF for an ETF, EN for an ETN.
-        isin: null if it is not known.
-        full_name: null if it is not known.
-        english_name: null if it is not known.
-        issuer: null if it is not known.
-        index_name: what it follows.
-        index_provider: who computes the index.
-        region: of the index.
-        asset_class: of the index.
-        replication: how it follows the index.
-        tax_type: of its gains.
-        leverage: the multiple of the index.
-        expense_ratio_percent: percent a year.
-        listed_shares: their number.
-        creation_unit_shares: that are made or redeemed at once.
-        listed_on: the first day of the listing, as stated.
         changed_fields: their names; empty but for a change.
         sources: of the fields, as JSON.
     """
 
     day: date
     listed: datetime
-    symbol: str
     change: str
-    name: str
-    group: str
-    isin: str | None
-    full_name: str | None
-    english_name: str | None
-    issuer: str | None
-    index_name: str | None
-    index_provider: str | None
-    region: str | None
-    asset_class: str | None
-    replication: str | None
-    tax_type: str | None
-    leverage: float | None
-    expense_ratio_percent: float | None
-    listed_shares: float | None
-    creation_unit_shares: float | None
-    listed_on: str | None
     changed_fields: str
     sources: str
 
