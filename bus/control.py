@@ -38,7 +38,7 @@ from bus.decoding import DecodeError
 from bus.endpoints import Address, BusError
 from bus.peers import Peers
 from bus.roles import ANY_ROLE, ROLES, Role
-from bus.sockets import bind, connect
+from bus.sockets import bind, connect, received
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ class ControlServer:
 
     async def _receive(self) -> None:
         parts = await self._socket.recv_multipart(copy=False)
-        identity, *frames = [part.bytes for part in parts]
+        identity, *frames = received(parts)
         if self._take_answer(identity, frames):
             return
         try:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from typing import Final
 
+from observer.archive.copying import copy_of_lake
 from observer.archive.day_files import DayFiles
 from observer.archive.object_store import ObjectStore, open_target
 from observer.archive.settings import TARGET_VARIABLES, LakeSettings
@@ -30,7 +31,7 @@ async def lake(worker: Worker) -> None:
         now_ns=worker.clock.now_ns,
         day_files=DayFiles(ledgers_folder(settings.run.data), settings.provider),
         keep_days=settings.store.keep_days,
-        has_target=bool(settings.lake.target),
+        copy=None if settings.lake.target else copy_of_lake(settings.backup.folder_of(settings.run), settings.instance),
     )
     target = _target_of(settings.lake) if settings.lake.target else None
     jobs = LakeJobs(upkeep, worker.today, worker.clock, worker.alerts, target)

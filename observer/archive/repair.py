@@ -4,6 +4,7 @@ Each sealing begins with it, so it repairs what a kill left undone, and finds wh
 takes 0.17 s of processor time: the names and the manifests are read, and no Parquet.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,15 +16,25 @@ from observer.archive.day import (
     Version,
     VersionFile,
     lost_text,
+    manifest_at,
+    manifest_path,
+    manifests,
     path_of,
-    sealed_days,
+    readable_days,
+    sealed_day,
     version_files,
     write_manifest,
 )
 from observer.archive.parquet import metadata_of
 from observer.archive.target import bring, is_same
 from observer.archive.verification import states_version, wrong_version
+from observer.archive.whole import file_sha256, wrong_bytes
 from observer.base.errors import DataFileError
+from observer.base.remedies import LAKE_IS_DAMAGED
+from observer.store.kinds import REMOVABLE
+from observer.store.sealing import SealingReader
+
+logger = logging.getLogger(__name__)
 
 
 class Repaired(msgspec.Struct, frozen=True):
@@ -53,24 +64,30 @@ def repair(lake: Path) -> Repaired:
     sealing that a kill ended, and of a sealed day the versions above its newest ones.
 
     Raises:
-        DataFileError: a manifest, or a file of a day without one, cannot be read; nothing is removed then.
+        DataFileError: a file of a day without a manifest cannot be read; nothing is removed then.
         OSError: the folder cannot be written.
     """
     files = version_files(lake)
-    days = sealed_days(lake)
+    days, wrong = readable_days(lake)
+    later = {each for each in _without_manifest(lake, days) if not is_damaged_manifest(lake, *each)}
     if lost := _files_of_lost_manifests(lake, files, days):
-        made = [_from_files(lake, found) for found in lost.values()]
+        made = [_from_files(lake, found) for day, found in lost.items() if day not in later]
         for day in made:
             write_manifest(lake, day)
-        days = sealed_days(lake)
+        days, wrong = readable_days(lake)
     newest = {
         (day.market, day.session_date, kind): found[-1].version for day in days for kind, found in day.kinds.items()
     }
-    unnamed = [each for each in files if each.version > newest.get((each.market, each.session_date, each.kind), 0)]
+    unnamed = [
+        each
+        for each in files
+        if each.version > newest.get((each.market, each.session_date, each.kind), 0)
+        and (each.market, each.session_date) not in later
+    ]
     for file in unnamed:
         (lake / file.name).unlink()
     removed = len(unnamed) + _remove_staged(lake)
-    published, problems = 0, []
+    published, problems = 0, list(wrong.values())
     for day in days:
         try:
             published += publish(lake, day)
@@ -88,11 +105,45 @@ def _files_of_lost_manifests(
     for file in files:
         if (file.market, file.session_date) not in known:
             found.setdefault((file.market, file.session_date), []).append(file)
-    return {day: each for day, each in found.items() if any(_was_sealed(lake, file) for file in each)}
+    stated = _without_manifest(lake, days)
+    return {day: each for day, each in found.items() if day in stated or any(_was_sealed(lake, file) for file in each)}
+
+
+def _without_manifest(lake: Path, days: Sequence[SealedDay]) -> set[tuple[str, str]]:
+    """Market and date of the manifests that cannot be read; `days` are the others."""
+    stated = {(path.parent.name.removeprefix("market="), path.stem) for path in manifests(lake)}
+    return stated - {(day.market, day.session_date) for day in days}
+
+
+def is_damaged_manifest(lake: Path, market: str, session_date: str) -> bool:
+    """Whether there is a manifest that is damaged, and not one of a later Observer, or one that the disk refuses."""
+    try:
+        manifest_at(manifest_path(lake, market, session_date))
+    except DataFileError as error:
+        return LAKE_IS_DAMAGED in str(error)
+    return False
 
 
 def _was_sealed(lake: Path, file: VersionFile) -> bool:
     return file.version > 1 or path_of(lake, file.kind, file.market, file.session_date).exists()
+
+
+def day_of_files(lake: Path, market: str, session_date: str) -> SealedDay:
+    """The newest versions of a day whose manifest is damaged, as their whole files give them. Their rows, and those of
+    the database at other positions, are the day's, whether the rows were removed from it or not.
+
+    Raises:
+        DataFileError: a file is damaged, or there is none.
+    """
+    found = {
+        file.kind: file
+        for file in sorted(version_files(lake), key=lambda each: each.version)
+        if (file.market, file.session_date) == (market, session_date)
+    }
+    if not found:
+        raise DataFileError(f"{session_date}: {lake} has no file of the day either")
+    day = _from_files(lake, list(found.values()))
+    return msgspec.structs.replace(day, removed=tuple(sorted(REMOVABLE & day.kinds.keys())))
 
 
 def _from_files(lake: Path, files: Sequence[VersionFile]) -> SealedDay:
@@ -105,13 +156,74 @@ def _from_files(lake: Path, files: Sequence[VersionFile]) -> SealedDay:
 
 
 def _version_of(path: Path, number: int) -> Version:
-    stated = metadata_of(path)
+    stated, sha256 = metadata_of(path), file_sha256(path)
     try:
         streams = msgspec.json.decode(stated.get("streams", "[]"))
         found = {**stated, "streams": streams, "version": number, "size_bytes": path.stat().st_size}
-        return msgspec.convert(found, Version, strict=False)  # all but these are texts
+        version = msgspec.convert(found, Version, strict=False)  # all but these are texts
     except msgspec.MsgspecError as error:
         raise DataFileError(f"{path}: the day has no manifest, and the file's metadata lack it: {error}") from error
+    if wrong := wrong_bytes(path, version):
+        raise DataFileError(f"{path}: the day has no manifest, and the file {wrong}")
+    return msgspec.structs.replace(version, file_sha256=sha256)
+
+
+def mend(lake: Path, market: str, session_date: str, url: str, copies: Sequence[Path]) -> None:
+    """Read every version of a sealed day, and mend what is wrong: the manifest where a file that has the sealed bytes
+    states other values; a file from the glob's, or from the one of a copy of the lake; a newest version from the
+    database, whose sealing writes it again. The caller holds the lock, has repaired the lake, and seals the day.
+    """
+    if (before := sealed_day(lake, market, session_date)) is None:
+        return
+    kinds: dict[str, tuple[Version, ...]] = {}
+    with SealingReader(url) as reader:
+        uids = set(reader.marks()[1].values())
+        for kind, found in before.kinds.items():
+            versions = [_mended(lake, before, kind, version, copies) for version in found]
+            newest = versions[-1]
+            is_held = kind not in before.removed and newest.is_held_with(uids)
+            if is_held and _is_wrong(lake / before.name_of(kind, newest), newest):
+                versions = versions if reader.count(kind, session_date) < newest.rows else versions[:-1]
+            if versions:
+                kinds[kind] = tuple(versions)
+    if kinds != before.kinds:
+        write_manifest(lake, msgspec.structs.replace(before, kinds=kinds))
+
+
+def _is_wrong(path: Path, version: Version) -> bool:
+    return bool(wrong_bytes(path, version) or wrong_version(path, version))
+
+
+def _mended(lake: Path, day: SealedDay, kind: str, version: Version, copies: Sequence[Path]) -> Version:
+    """The version as its file states it, if that has the sealed bytes; else as it is, with its file put back where one
+    is whole.
+    """
+    name = day.name_of(kind, version)
+    path = lake / name
+    if not _is_wrong(path, version):
+        return version
+    own = _stated_by(path, kind, day, version)
+    if own is not None and version.file_sha256 in ("", own.file_sha256):
+        logger.warning("the manifest of %s stated other values of %s than its whole file", day.session_date, name)
+        return own
+    for source in (lake / day.glob_name_of(kind), *(copy / name for copy in copies)):
+        if not _is_wrong(source, version):
+            bring(source, path)
+            logger.warning("%s was put back from %s", path, source)
+            break
+    return version
+
+
+def _stated_by(path: Path, kind: str, day: SealedDay, version: Version) -> Version | None:
+    """The version as the metadata of its file state it; None where the file is another one's, or has other rows."""
+    try:
+        stated, found = _version_of(path, version.version), metadata_of(path)
+        names = {"kind": kind, "market": day.market, "session_date": day.session_date, "version": str(version.version)}
+        if any(found.get(name) != value for name, value in names.items()) or wrong_version(path, stated):
+            return None
+        return msgspec.structs.replace(stated, file_sha256=file_sha256(path))
+    except (DataFileError, OSError):
+        return None
 
 
 def _remove_staged(lake: Path) -> int:

@@ -41,7 +41,8 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """The database: `sqlite:///path` or `postgresql+psycopg://user@host/name`.
 
     `keep_days` removes the rows of the kinds with many rows from the database for all sealed days but so many of the
-    newest; it needs [lake]. None: every row stays.
+    newest; it needs [lake]. None: every row stays. `query_limit_s` ends a query of `observer query` or `Store.sql` that
+    takes longer, in machine seconds.
     """
 
     url: Annotated[
@@ -52,6 +53,7 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         ),
     ] = "sqlite:///data/observer.db"
     keep_days: int | None = None
+    query_limit_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 600.0
 
 
 class BaseSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ import click
 import msgspec
 from click.exceptions import Exit
 
-from observer.archive.day import SealedDay, sealed_day, sealed_days
+from observer.archive.day import SealedDay, readable_days, sealed_dates, sealed_day
 from observer.archive.settings import missing_libraries
 from observer.base.clock import clock_from_environment
 from observer.base.errors import ConfigError, DataFileError, NoDataError, TargetError
@@ -28,7 +28,7 @@ from observer.cli.context import (
     today,
 )
 from observer.cli.options import Option
-from observer.cli.removed import days_of_lake, folder_of_lake
+from observer.cli.removed import folder_of_lake
 from observer.cli.steps import Step, run_shown
 from observer.cli.tables import Table
 from observer.cli.tables import show as show_table
@@ -98,7 +98,7 @@ class Lake(msgspec.Struct, frozen=True):
     @property
     def sealed(self) -> Sequence[SealedDay]:
         """The sealed days of the market."""
-        return days_of_lake(self.settings)
+        return [day for day in readable_days(self.folder)[0] if day.market == self.market]
 
     def open_target(self) -> "ObjectStore | None":
         """The configured object store; None without one. Raises ConfigError: it has no keys."""
@@ -150,12 +150,14 @@ def seal_command(
     """Seal a finished day, or bring it up to date.
 
     A sealed day is a Parquet file for each kind of data. A day that has not changed since stays as it is; one that has
-    gets a new version of what changed, and the old one stays readable.
+    gets a new version of what changed, and the old one stays readable. Of a named day every file is read, and a file or
+    a manifest that is damaged is mended: from the files, the database, or the copies of the lake beside the packages.
 
     A line for each day as soon as it is sealed. Exit status 0: sealed and verified; 1: another process seals, a day is
     wrong, or the database failed; 130 after ctrl-C.
     """
     lake = lake_of(config)
+    from observer.archive.copying import copy_of_lake
     from observer.archive.day_files import DayFiles
     from observer.archive.sealing import seal_days  # it loads pyarrow
 
@@ -169,7 +171,19 @@ def seal_command(
         def progress(day: str, kind: str, rows: int) -> None:
             show(f"sealing {day}, {days.index(day) + 1} of {len(days)}: {rows:,} rows of {kind}")
 
-        for each in seal_days(lake.folder, lake.url, lake.market, days, clock.now_ns, stop, progress):
+        copies = [copy_of_lake(folder, lake.settings.instance).folder for folder in _copy_folders(lake.settings)]
+        found_days = seal_days(
+            lake.folder,
+            lake.url,
+            lake.market,
+            days,
+            clock.now_ns,
+            stop,
+            progress,
+            mended=() if every else days,
+            copies=copies,
+        )
+        for each in found_days:
             sealed = each.day
             day_files.write(lake.folder, sealed)
             line = SealedLine(sealed.session_date, sealed.market, each.written, sealed.rows, sealed.size_bytes)
@@ -186,6 +200,12 @@ def seal_command(
             click.echo(_totals(found, len(days)))
 
 
+def _copy_folders(settings: Settings) -> Sequence[Path]:
+    """The folders of packages, here and at the second target: the lake's copies are beside them."""
+    second = settings.backup.copy_to
+    return [settings.backup.folder_of(settings.run), *([Path(second)] if second else [])]
+
+
 def _finished(lake: Lake) -> Sequence[str]:
     """The stored days before the market's present one."""
     from observer.store.sealing import SealingReader
@@ -197,8 +217,11 @@ def _finished(lake: Lake) -> Sequence[str]:
 
 def _finished_day(lake: Lake, day: str | None) -> str:
     """The stored day as it was typed, or the last one. Raises NoDataError: it is not stored, or not over."""
-    with DayReader(lake.url) as reader:
-        asked = stored_day(reader, day, lake.settings.run).session_date
+    if day in sealed_dates(lake.folder):  # the database need not have it
+        asked = day
+    else:
+        with DayReader(lake.url) as reader:
+            asked = stored_day(reader, day, lake.settings.run).session_date
     if asked >= today(lake.settings.run):
         raise NoDataError(f"{asked} is not over: seal it tomorrow; with [lake] its process does it after the backup")
     return asked
@@ -232,7 +255,9 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     lake = lake_of(config)
     from observer.store.sealing import SealingReader
 
-    days, published, now = sealed_days(lake.folder), _published(lake), today(lake.settings.run)
+    (days, wrong), published, now = readable_days(lake.folder), _published(lake), today(lake.settings.run)
+    for text in wrong.values():
+        click.echo(text, err=True)
     known = {day.session_date for day in days if day.market == lake.market}
     with SealingReader(lake.url) as reader:
         stored = set(reader.collected_days())
@@ -345,7 +370,10 @@ def verify_command(
             compared = f"{each.compared_rows:,} compared with the database"
             also = f", also at {target.url}" if target else ""
             click.echo(f"{each.session_date}: whole, {each.rows:,} rows of {each.kinds} kinds, {compared}{also}")
-    if any(each.problems for each in found):
+    wrong = readable_days(lake.folder)[1] if every else {}
+    for text in wrong.values():
+        click.echo(text, err=True)
+    if wrong or any(each.problems for each in found):
         raise Exit(1)
 
 

@@ -136,6 +136,31 @@ async def test_orders_reach_the_system_with_the_token_alone(settings):
             assert running.orders[-1] == order
 
 
+@pytest.mark.parametrize(("size", "status"), [(65_536, 400), (65_537, 413), (1_000_000, 413)])
+async def test_a_body_has_at_most_65_536_bytes(settings, size, status):
+    async with served(settings) as found:
+        order = b'{"process":"' + b"x" * (size - 14) + b'"}'
+        headers = {**authorized(found), "Content-Type": "application/json"}
+        answer = await found.client.post("/api/orders/restart", content=order, headers=headers)
+        assert answer.status_code == status
+        assert ("more than 65,536 bytes" in answer.json()["error"]) == (status == 413)
+
+
+@pytest.mark.parametrize(("size", "status"), [(60_000, 200), (65_537, 400), (200_000, 400)])
+async def test_a_head_has_at_most_65_536_bytes_also_in_one_piece(settings, size, status):
+    async with served(settings) as found:
+        answer = await found.client.get("/api/days", headers={"X-Long": "x" * size})
+        assert answer.status_code == status
+        assert status == 200 or "65,536 bytes" in answer.json()["error"]
+
+
+async def test_a_refusal_names_no_path_of_the_machine(settings):
+    async with served(settings) as found:
+        answer = await found.client.post("/api/orders/restart", json={"process": "track-b"})
+        assert answer.status_code == 401
+        assert settings.run.runtime not in answer.text
+
+
 async def test_an_order_that_cannot_be_given_says_why(settings):
     async with served(settings) as found:
 

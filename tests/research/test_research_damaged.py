@@ -1,0 +1,121 @@
+"""A damaged file of the lake gives no wrong answer: its rows come from another place, and a warning says so."""
+
+import os
+import shutil
+
+import pytest
+from polars.testing import assert_frame_equal
+
+import observer
+from observer.archive.day import manifest_path, sealed_day
+from observer.archive.places import DamagedFileWarning
+from observer.base.errors import DamagedFileError, DataFileError
+from observer.cli.app import command_line
+from tests.folders import as_made
+from tests.research.stored import DAY, MARKET, NEXT_DAY
+from tests.research.test_research_sealed import make_removed, make_sealed
+
+
+def flip(folder, name, at=0.5):
+    """Flip a bit of a file of the lake, and of every link to it."""
+    path = folder / "data/lake" / name
+    content = bytearray(path.read_bytes())
+    content[int(len(content) * at)] ^= 4
+    with path.open("r+b") as file:
+        file.write(content)
+
+
+def version_of(folder, kind="trades"):
+    day = sealed_day(folder / "data/lake", MARKET, DAY)
+    assert day is not None
+    return day.name_of(kind, day.kinds[kind][-1])
+
+
+def trades_in(folder):
+    with observer.open_store(folder) as opened:
+        return opened.trades(None, DAY).collect()
+
+
+@pytest.fixture
+def truth(store):
+    return store.trades(None, DAY).collect()
+
+
+def test_rows_of_a_damaged_file_are_read_from_the_database_that_has_them(truth):
+    folder = as_made(make_sealed)
+    flip(folder, version_of(folder))
+    with pytest.warns(DamagedFileWarning, match=r"1\.parquet is damaged .* were read from the database"):
+        assert_frame_equal(trades_in(folder), truth)
+
+
+@pytest.mark.parametrize("place", ["data/backup/lake/main", "glob"])
+def test_removed_rows_of_a_damaged_file_are_read_from_a_whole_copy(truth, place):
+    folder = as_made(make_removed)
+    name = version_of(folder)
+    if place == "glob":
+        [glob] = (folder / "data/lake").glob("kind=trades/*/*/*.parquet")
+        shutil.copy2(glob, glob.with_name("other"))
+        glob.with_name("other").replace(glob)
+    else:
+        (folder / place / name).parent.mkdir(parents=True)
+        shutil.copy2(folder / "data/lake" / name, folder / place / name)
+    flip(folder, name)
+    with pytest.warns(DamagedFileWarning, match="were read from"):
+        assert_frame_equal(trades_in(folder), truth)
+
+
+def test_where_no_place_has_a_whole_file_the_error_names_it_and_the_remedy():
+    folder = as_made(make_removed)
+    name = version_of(folder)
+    (folder / "data/backup/lake/main" / name).parent.mkdir(parents=True)
+    shutil.copy2(folder / "data/lake" / name, folder / "data/backup/lake/main" / name)
+    flip(folder, name)
+    flip(folder, f"../backup/lake/main/{name}")
+    with pytest.raises(DamagedFileError, match=rf"{name} is damaged .*`observer backup restore --lake`"):
+        trades_in(folder)
+
+
+def test_a_damaged_file_stops_no_question_about_another_kind_or_day(store):
+    folder = as_made(make_removed)
+    flip(folder, version_of(folder))
+    with observer.open_store(folder) as opened:
+        assert_frame_equal(opened.snapshots(None, DAY).collect(), store.snapshots(None, DAY).collect())
+        assert_frame_equal(opened.universe(NEXT_DAY).collect(), store.universe(NEXT_DAY).collect())
+
+
+@pytest.mark.parametrize("make", [make_sealed, make_removed])
+@pytest.mark.parametrize("at", [0.1, 0.5, 0.97])
+def test_a_day_with_a_damaged_manifest_is_read_by_its_files(truth, make, at):
+    folder = as_made(make)
+    flip(folder, manifest_path(folder / "data/lake", MARKET, DAY).relative_to(folder / "data/lake"), at)
+    with pytest.raises(DataFileError, match=r"2026-11-18\.json: "):
+        sealed_day(folder / "data/lake", MARKET, DAY)
+    with pytest.warns(DamagedFileWarning, match=r"2026-11-18\.json: .*`observer lake seal`"):
+        assert_frame_equal(trades_in(folder), truth)
+
+
+def test_a_manifest_of_an_earlier_observer_states_no_digest_and_is_read(truth):
+    folder = as_made(make_removed)
+    path = manifest_path(folder / "data/lake", MARKET, DAY)
+    path.write_bytes(path.read_bytes().partition(b',\n "sha256"')[0] + b"\n}\n")
+    assert_frame_equal(trades_in(folder), truth)
+
+
+def test_a_command_says_on_stderr_where_the_rows_are_from(truth, capsys):
+    folder = as_made(make_sealed)
+    flip(folder, version_of(folder))
+    asked = ["query", "SELECT count(*) AS n FROM trades", "--json", "--config", str(folder / "observer.toml")]
+    with pytest.warns(DamagedFileWarning):
+        command_line().main(asked, "observer", standalone_mode=False)
+    assert f'"n":{truth.height}' in capsys.readouterr().out.replace(" ", "")
+
+
+def test_a_file_that_rotted_before_its_first_reading_is_not_believed(truth):
+    folder = as_made(make_removed)
+    path = folder / "data/lake" / version_of(folder)
+    before = path.stat()
+    (folder / "data/lake/_verified").unlink()
+    flip(folder, version_of(folder))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(DamagedFileError):
+        trades_in(folder)
