@@ -68,14 +68,14 @@ def restore_command(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Restore the database from a package, or without one from the outboxes.
+    """Restore the database from a package.
 
-    The package is verified first; without NAME or --at the newest whole one is taken. Where none is whole, and the
-    database is damaged or gone, the outboxes deliver all that they and their archives hold into an empty one. The
-    outboxes then deliver again what it lacks. The replaced database is kept beside
-    the restored one (observer.db.replaced-TIME; on PostgreSQL as a schema). Universe files, ledgers and master files
-    that are missing are put back, and files of the lake that are missing or damaged; the configuration is not. A
-    running system goes on: only its writer is stopped meanwhile.
+    The package is verified first; without NAME or --at the newest whole one is taken. The outboxes then deliver again
+    what it lacks. Where no package is whole, and the database is damaged or gone, the outboxes and their archives
+    deliver all that they hold into an empty one. The replaced database is kept beside the restored one
+    (observer.db.replaced-TIME; on PostgreSQL as a schema). Universe files, ledgers and master files that are missing
+    are put back, and files of the lake that are missing or damaged; the configuration is not. A running system goes
+    on: only its writer is stopped meanwhile.
 
     Exit status 0: restored, and nothing is lost; 1: without --yes, events are lost or not delivered yet, or the lake
     lacks what its copy lacks; 2: it cannot be restored; 130 after ctrl-C.

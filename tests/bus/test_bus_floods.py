@@ -21,6 +21,7 @@ from tests.waiting import DEADLINE_S, until
 
 MIB = 2**20
 SENT_MIB = 1_024
+FLOODS = 4
 GROWS_MIB_MAX = 350  # what may wait, what comes until the next look on a busy machine, and what libzmq adds
 
 
@@ -49,13 +50,12 @@ def process(endpoints):
         running.wait(DEADLINE_S)
 
 
-@pytest.mark.parametrize("name", ["ingest", "feed", "batch_feed"])
-async def test_a_message_without_an_end_is_cut_off_and_producers_go_on(tmp_path, endpoints, process, name):
-    before = process.memory_info().rss // MIB
-    peak = before
+def flood(address, process):
+    """Send a message without an end until its connection is cut off; return the largest memory of `process` in MiB."""
+    peak = 0
     with zmq.Context() as context, context.socket(zmq.DEALER) as evil, evil.get_monitor_socket() as ends:
         evil.linger, evil.sndhwm = 0, 0
-        connect(evil, getattr(endpoints, name), MIB)
+        connect(evil, address, MIB)
         part = zmq.Frame(bytes(8_000))  # within the limit of each socket
         for _ in range(SENT_MIB * MIB // 8_000):
             evil.send(part, zmq.SNDMORE, copy=False)
@@ -67,9 +67,17 @@ async def test_a_message_without_an_end_is_cut_off_and_producers_go_on(tmp_path,
             return ends.poll(0) and recv_monitor_message(ends)["event"] == zmq.EVENT_DISCONNECTED
 
         until(is_cut_off, "the end of its connection")
-    assert peak - before < GROWS_MIB_MAX
-    assert WAITING_BYTES_MAX // MIB < GROWS_MIB_MAX < SENT_MIB
-    until(lambda: process.memory_info().rss // MIB < before + 100, "its memory is given back")
+    return peak
+
+
+@pytest.mark.parametrize("name", ["ingest", "feed", "batch_feed"])
+async def test_messages_without_an_end_are_cut_off_and_producers_go_on(tmp_path, endpoints, process, name):
+    before = process.memory_info().rss // MIB
+    address = getattr(endpoints, name)
+    # What one took is there for the next: the allocator keeps pages, so that the memory need not become less.
+    peaks = [flood(address, process) for _ in range(FLOODS)]
+    assert max(peaks) - before < GROWS_MIB_MAX, peaks
+    assert WAITING_BYTES_MAX // MIB < GROWS_MIB_MAX < FLOODS * WAITING_BYTES_MAX // MIB < SENT_MIB
     async with delivering(Outbox(tmp_path / "good", "good", uuid.uuid4().hex), endpoints.ingest) as good:
         good.publish(*trades(10))
         assert await good.drain(DEADLINE_S)

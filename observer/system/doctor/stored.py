@@ -66,8 +66,10 @@ def database(stored: Stored) -> Iterator[Finding]:
     except StoreError as error:
         if _is_new(stored):
             yield warning("database", str(error).partition(":")[0], REMEDIES["database new"])
-        elif isinstance(error, DatabaseDamagedError) or _is_missing(stored):
-            yield critical("database", str(error), _RESTORE)
+        elif _is_missing(stored):
+            yield critical("database", str(error).partition(":")[0], _RESTORE)
+        elif isinstance(error, DatabaseDamagedError):
+            yield critical("database", str(error).removesuffix(f": {_RESTORE}"), _RESTORE)
         else:
             yield critical("database", str(error), "start the server, or correct [store] url")
         return
