@@ -12,6 +12,7 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Final, TypeVar
 
 import msgspec
@@ -84,7 +85,7 @@ class ControlServer:
         self._socket.linger = 0
         self._socket.rcvhwm = _RECEIVED_MAX
         bind(self._socket, address, REQUEST_BYTES_MAX, ANY_ROLE)
-        self._is_local = isinstance(address, str)
+        self._address = address
         self._peers = Peers("control")
         self._answering: set[asyncio.Task[None]] = set()
         self._ids = itertools.count(1)
@@ -120,7 +121,7 @@ class ControlServer:
         if self._take_answer(identity, frames):
             return
         try:
-            requester = _requester_of(parts[-1], is_local=self._is_local)
+            requester = _requester_of(parts[-1], is_local=isinstance(self._address, str))
             request_id, request = _understand(frames)
         except DecodeError as error:
             self._peers.refuse("a malformed request", error)
@@ -164,6 +165,9 @@ class ControlServer:
         await self._socket.send_multipart([identity, request_id, _encoder.encode(reply)])
 
     def close(self) -> None:
+        """Close the socket; the file of a local one goes first, as another server may listen there afterwards."""
+        if isinstance(self._address, str):
+            Path(self._address.removeprefix("ipc://")).unlink(missing_ok=True)
         self._socket.close()
 
 

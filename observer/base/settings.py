@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from bus.endpoints import Endpoints, TcpEndpoints
+from bus.endpoints import Endpoints, TcpEndpoints, is_served
 from observer.base.errors import ConfigError
 from observer.base.files import read_file
 from observer.base.instance import Instance, instance_url
@@ -112,5 +112,5 @@ def endpoints_of(run: RunSettings) -> Endpoints:
 
 
 def is_reachable(run: RunSettings) -> bool:
-    """Whether a system seems to run there: its control socket's file exists. With network endpoints always True."""
-    return run.endpoints is not None or (Path(run.runtime) / "control").exists()
+    """Whether a system runs there: a process listens at its control socket. With network endpoints always True."""
+    return run.endpoints is not None or is_served(f"ipc://{run.runtime}/control")
