@@ -61,16 +61,17 @@ def _published(running, found):
     return any(slot.line == "000660" and slot.price for slot in found.live.state().board.accounts[0].slots)
 
 
-async def test_a_client_gets_the_current_state_at_once_and_then_each_new_one(settings):
+async def test_a_client_gets_the_current_state_at_once_and_then_each_change(settings):
     async with system(settings), served(settings) as found:
         await loaded(found.live)
         async with found.client.stream("GET", "/api/live") as answer:
             assert answer.headers["content-type"].startswith("text/event-stream")
             lines = answer.aiter_lines()
             events = [await _event(lines) for _ in range(2)]
-        assert [event["event"] for event in events] == ["state", "state"]
+        assert [event["event"] for event in events] == ["state", "change"]
         assert int(events[1]["id"]) > int(events[0]["id"])
         assert json.loads(events[0]["data"])["day"] == DAY
+        assert json.loads(events[1]["data"])["now_ms"] > [json.loads(events[0]["data"])["now_ms"]]
 
 
 async def _event(lines):  # type: ignore[no-untyped-def]
