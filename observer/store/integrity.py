@@ -113,9 +113,8 @@ async def report_integrity(url: str, alerts: Alerts) -> str | Refused:
 def _sqlite_problems(connection: Connection, stop: threading.Event) -> Sequence[str]:
     driver = connection.connection.dbapi_connection
     assert driver is not None, "the connection is open"
-    connection.exec_driver_sql(
-        "PRAGMA mmap_size = 0"
-    )  # a page that the disk cannot read would end the process (SIGBUS)
+    # In a mapped file, a page that the disk cannot read would end this process (SIGBUS).
+    connection.exec_driver_sql("PRAGMA mmap_size = 0")
     driver.set_progress_handler(lambda: int(stop.is_set()), _STEPS_AT_ONCE)
     try:
         rows = connection.exec_driver_sql(f"PRAGMA quick_check({_PROBLEMS_MAX})").scalars().all()
