@@ -43,12 +43,13 @@ class Places(msgspec.Struct, frozen=True):
             if not whole_files(folder).wrong(other, version):
                 read_elsewhere(text, str(folder / other))
                 return folder / other
-        if (fetched := self._fetched(name, version)) is not None:
+        if (fetched := self.fetched(name, version)) is not None:
             read_elsewhere(text, f"the target, {name}")
             return fetched
         raise DamagedFileError(text)
 
-    def _fetched(self, name: str, version: Version) -> Path | None:
+    def fetched(self, name: str, version: Version) -> Path | None:
+        """A whole file with what the target has of this name, kept for the next question; None where it has none."""
         path = cache_folder() / f"{version.file_sha256}.parquet"
         try:
             if not version.file_sha256 or self.at_target is None:

@@ -6,6 +6,7 @@ takes 0.17 s of processor time: the names and the manifests are read, and no Par
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -22,13 +23,15 @@ from observer.archive.day import (
     path_of,
     readable_days,
     sealed_day,
+    sealed_rows,
     version_files,
     write_manifest,
 )
 from observer.archive.parquet import metadata_of
+from observer.archive.places import Places
 from observer.archive.target import bring, is_same
 from observer.archive.verification import states_version, wrong_version
-from observer.archive.whole import file_sha256, wrong_bytes
+from observer.archive.whole import file_sha256, whole_files, wrong_bytes
 from observer.base.errors import DataFileError
 from observer.base.remedies import LAKE_IS_DAMAGED
 from observer.store.kinds import REMOVABLE
@@ -63,15 +66,26 @@ def repair(lake: Path) -> Repaired:
     made from the metadata of the versions' files. The versions of other days without one are the rest of a first
     sealing that a kill ended, and of a sealed day the versions above its newest ones.
 
+    Of a day whose manifest and a file are damaged nothing is changed.
+
     Raises:
         DataFileError: a file of a day without a manifest cannot be read; nothing is removed then.
         OSError: the folder cannot be written.
     """
     files = version_files(lake)
     days, wrong = readable_days(lake)
-    later = {each for each in _without_manifest(lake, days) if not is_damaged_manifest(lake, *each)}
+    damaged = {each for each in _without_manifest(lake, days) if is_damaged_manifest(lake, *each)}
+    left, unmade = _without_manifest(lake, days) - damaged, list[str]()
     if lost := _files_of_lost_manifests(lake, files, days):
-        made = [_from_files(lake, found) for day, found in lost.items() if day not in later]
+        made: list[SealedDay] = []
+        for day, found in lost.items():
+            try:
+                made += [_from_files(lake, found)] if day not in left else []
+            except DataFileError as error:
+                if day not in damaged:
+                    raise
+                left.add(day)  # `mend` takes its manifest from a copy
+                unmade.append(str(error))
         for day in made:
             write_manifest(lake, day)
         days, wrong = readable_days(lake)
@@ -82,12 +96,12 @@ def repair(lake: Path) -> Repaired:
         each
         for each in files
         if each.version > newest.get((each.market, each.session_date, each.kind), 0)
-        and (each.market, each.session_date) not in later
+        and (each.market, each.session_date) not in left
     ]
     for file in unnamed:
         (lake / file.name).unlink()
     removed = len(unnamed) + _remove_staged(lake)
-    published, problems = 0, list(wrong.values())
+    published, problems = 0, [*wrong.values(), *unmade]
     for day in days:
         try:
             published += publish(lake, day)
@@ -168,49 +182,73 @@ def _version_of(path: Path, number: int) -> Version:
     return msgspec.structs.replace(version, file_sha256=sha256)
 
 
-def mend(lake: Path, market: str, session_date: str, url: str, copies: Sequence[Path]) -> None:
+def mend(places: Places, market: str, session_date: str, url: str) -> None:
     """Read every version of a sealed day, and mend what is wrong: the manifest where a file that has the sealed bytes
-    states other values; a file from the glob's, or from the one of a copy of the lake; a newest version from the
-    database, whose sealing writes it again. The caller holds the lock, has repaired the lake, and seals the day.
+    states other values; a file from the glob's, from that of a copy of the lake or of its target; a newest version from
+    the database, whose sealing writes it again. A manifest that `repair` could not make is that of a copy. The caller
+    holds the lock, has repaired the lake, and seals the day.
     """
+    lake = places.lake
+    if is_damaged_manifest(lake, market, session_date):
+        _put_manifest_back(places, market, session_date)
     if (before := sealed_day(lake, market, session_date)) is None:
         return
     kinds: dict[str, tuple[Version, ...]] = {}
     with SealingReader(url) as reader:
         uids = set(reader.marks()[1].values())
         for kind, found in before.kinds.items():
-            versions = [_mended(lake, before, kind, version, copies) for version in found]
+            versions = [_mended(places, before, kind, version) for version in found]
             newest = versions[-1]
             is_held = kind not in before.removed and newest.is_held_with(uids)
-            if is_held and _is_wrong(lake / before.name_of(kind, newest), newest):
-                versions = versions if reader.count(kind, session_date) < newest.rows else versions[:-1]
+            if is_held and wrong_version(lake / before.name_of(kind, newest), newest):
+                versions = versions[:-1] if _has_all(reader, kind, session_date, newest) else versions
             if versions:
                 kinds[kind] = tuple(versions)
+            for version in versions:  # what was found wrong before is known as whole now
+                whole_files(lake).wrong(before.name_of(kind, version), version)
     if kinds != before.kinds:
         write_manifest(lake, msgspec.structs.replace(before, kinds=kinds))
 
 
-def _is_wrong(path: Path, version: Version) -> bool:
-    return bool(wrong_bytes(path, version) or wrong_version(path, version))
+def _has_all(reader: SealingReader, kind: str, session_date: str, version: Version) -> bool:
+    """Whether the database has the rows of a version: by their positions, as an equal number can be other rows."""
+    positions = sealed_rows(kind, session_date, version.streams)
+    return reader.count(kind, session_date) >= version.rows and reader.has_rows(positions)
 
 
-def _mended(lake: Path, day: SealedDay, kind: str, version: Version, copies: Sequence[Path]) -> Version:
+def _put_manifest_back(places: Places, market: str, session_date: str) -> None:
+    """Put back the manifest of the first copy that names each file that the lake has of the day. It has no marks, so
+    the next sealing compares the rows.
+    """
+    own = {
+        each.name for each in version_files(places.lake) if (each.market, each.session_date) == (market, session_date)
+    }
+    for copy in places.copies:
+        with suppress(DataFileError):
+            day = sealed_day(copy, market, session_date)
+            if day is not None and own <= {day.name_of(kind, version) for kind, version in day.versions}:
+                write_manifest(places.lake, msgspec.structs.replace(day, marks={}))
+                logger.warning("the manifest of %s was put back from %s", session_date, copy)
+                return
+
+
+def _mended(places: Places, day: SealedDay, kind: str, version: Version) -> Version:
     """The version as its file states it, if that has the sealed bytes; else as it is, with its file put back where one
     is whole.
     """
-    name = day.name_of(kind, version)
+    lake, name = places.lake, day.name_of(kind, version)
     path = lake / name
-    if not _is_wrong(path, version):
+    if not wrong_version(path, version):
         return version
     own = _stated_by(path, kind, day, version)
     if own is not None and version.file_sha256 in ("", own.file_sha256):
         logger.warning("the manifest of %s stated other values of %s than its whole file", day.session_date, name)
         return own
-    for source in (lake / day.glob_name_of(kind), *(copy / name for copy in copies)):
-        if not _is_wrong(source, version):
-            bring(source, path)
-            logger.warning("%s was put back from %s", path, source)
-            break
+    glob = lake / day.glob_name_of(kind)
+    held = (each for each in (glob, *(copy / name for copy in places.copies)) if not wrong_version(each, version))
+    if (source := next(held, None) or places.fetched(name, version)) is not None:
+        bring(source, path, is_apart=source != glob)  # a link to a copy would be damaged with it
+        logger.warning("%s was put back from %s", path, source)
     return version
 
 

@@ -7,11 +7,10 @@ from typing import Final
 
 import msgspec
 
-from observer.archive.day import Version, readable_days
+from observer.archive.day import Version, lost_text, readable_days
 from observer.archive.target import go_on
 from observer.archive.verification import states_version
 from observer.archive.whole import whole_files
-from observer.base.remedies import lake_damaged
 
 EACH_WITHIN_DAYS: Final = 30
 _NIGHTS: Final = 25  # in which the whole lake is read: some are spare, in which the machine is off
@@ -85,7 +84,7 @@ def scrub(lake: Path, now_s: int, stop: threading.Event) -> Scrubbed:
         if not found and not states_version(lake / file.name, version):
             found = "states other rows than its manifest"
         if found:
-            wrong.append(lake_damaged(f"{lake / file.name} {found}, which has the {kind} of {day}", day))
+            wrong.append(lost_text(str(lake / file.name), kind, day, found))
     read_bytes, of_bytes = (sum(each.size_bytes for each in some) for some in (chosen, files))
     return Scrubbed(len(chosen), read_bytes, len(files), of_bytes, wrong)
 
@@ -95,7 +94,20 @@ def scrub_text(lake: Path, now_s: int) -> str:
     files, _ = lake_files(lake)
     if not files:
         return ""
-    unread = sum(each.checked_s <= 0 for each in files)
-    oldest = min((each.checked_s for each in files if each.checked_s > 0), default=now_s)
-    never = f", {unread:,} not yet" if unread else ""
-    return f"{len(files) - unread:,} of {len(files):,} files read within {(now_s - oldest) / _DAY_S:.0f} days{never}"
+    read = [each.checked_s for each in files if each.checked_s > 0]
+    damaged = sum(each.checked_s < 0 for each in files)
+    unread = len(files) - len(read) - damaged
+    others = "".join(f", {count:,} {what}" for count, what in ((unread, "not yet"), (damaged, "damaged")) if count)
+    days = (now_s - min(read, default=now_s)) / _DAY_S
+    return f"{len(read):,} of {len(files):,} files read within {days:.0f} days{others}"
+
+
+def known_damage(lake: Path) -> Mapping[str, str]:
+    """By path the files that were found damaged, and are, with the remedy. Only these are read again."""
+    files, stated = lake_files(lake)
+    found = ((each.name, *stated[each.name]) for each in files if each.checked_s < 0)
+    return {
+        (path := str(lake / name)): lost_text(path, kind, day, wrong)
+        for name, kind, day, version in found
+        if (wrong := whole_files(lake).wrong(name, version))
+    }

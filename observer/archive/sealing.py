@@ -29,6 +29,7 @@ from observer.archive.day import (
 from observer.archive.lock import locked
 from observer.archive.merging import late_rows, merged, numbers_of
 from observer.archive.parquet import as_in_file, of_market, read_file, write_file
+from observer.archive.places import Places
 from observer.archive.repair import mend, publish, repair, scratch_folder
 from observer.archive.target import Target
 from observer.archive.verification import require_rows, verify_day
@@ -65,13 +66,13 @@ def seal_days(
     remove: Collection[str] = (),
     target: Target | None = None,
     mended: Collection[str] = (),
-    copies: Sequence[Path] = (),
+    places: Places | None = None,
 ) -> Iterator[SealingResult]:
     """Repair the lake, seal the days one after another as `seal`, and update the catalogue, also after a failure or a
     stop. A wrong day does not keep the other days from being sealed. A process changes the lake only through this
     function. Rows of the days in `remove` may leave the database afterwards (`allow_removal`): with a target those that
     it has, too, which does not have a new version yet. Of the days in `mended` everything is read again, and mended
-    (`observer.archive.repair.mend`), also from `copies` of the lake.
+    (`observer.archive.repair.mend`), also from the other `places` of the lake's files.
 
     Raises:
         LakeInUseError: another process seals.
@@ -86,7 +87,7 @@ def seal_days(
             for session_date in days:
                 try:
                     if session_date in mended:
-                        mend(lake, market, session_date, url, copies)
+                        mend(places or Places(lake), market, session_date, url)
                     result = seal(lake, url, market, session_date, now_ns(), stop, progress)
                     if session_date in remove and not (result.written and target is not None):
                         result = allow_removal(lake, url, result, stop, target)
@@ -96,7 +97,8 @@ def seal_days(
                 yield result
         finally:
             untidy = _untidy_catalogue(lake, repaired.days)
-        lost = [each for each in repaired.problems if not any(each in text for text in wrong)]
+        problems = repair(lake).problems if mended and repaired.problems else repaired.problems
+        lost = [each for each in problems if not any(each in text for text in wrong)]
     if wrong or lost:
         count = f"{len(wrong)} of {len(days)} days are not sealed: " if len(wrong) > 1 else ""
         raise DataFileError(f"{count}{'; '.join([*wrong, *lost, *untidy])}")

@@ -13,7 +13,8 @@ import msgspec
 from click.exceptions import Exit
 
 from observer.archive.day import SealedDay, readable_days, sealed_dates, sealed_day
-from observer.archive.settings import missing_libraries
+from observer.archive.places import places_of
+from observer.archive.settings import LakeSettings, missing_libraries
 from observer.base.clock import clock_from_environment
 from observer.base.errors import ConfigError, DataFileError, NoDataError, TargetError
 from observer.base.local_time import local_datetime
@@ -157,7 +158,6 @@ def seal_command(
     wrong, or the database failed; 130 after ctrl-C.
     """
     lake = lake_of(config)
-    from observer.archive.copying import copy_of_lake
     from observer.archive.day_files import DayFiles
     from observer.archive.sealing import seal_days  # it loads pyarrow
 
@@ -171,7 +171,8 @@ def seal_command(
         def progress(day: str, kind: str, rows: int) -> None:
             show(f"sealing {day}, {days.index(day) + 1} of {len(days)}: {rows:,} rows of {kind}")
 
-        copies = [copy_of_lake(folder, lake.settings.instance).folder for folder in _copy_folders(lake.settings)]
+        settings = lake.settings
+        places = places_of(settings.lake or LakeSettings(), settings.backup, settings.run)
         found_days = seal_days(
             lake.folder,
             lake.url,
@@ -181,7 +182,7 @@ def seal_command(
             stop,
             progress,
             mended=() if every else days,
-            copies=copies,
+            places=places,
         )
         for each in found_days:
             sealed = each.day
@@ -198,12 +199,6 @@ def seal_command(
             print_json(found)
         elif every:
             click.echo(_totals(found, len(days)))
-
-
-def _copy_folders(settings: Settings) -> Sequence[Path]:
-    """The folders of packages, here and at the second target: the lake's copies are beside them."""
-    second = settings.backup.copy_to
-    return [settings.backup.folder_of(settings.run), *([Path(second)] if second else [])]
 
 
 def _finished(lake: Lake) -> Sequence[str]:

@@ -9,7 +9,7 @@ from msgspec import to_builtins
 
 from bus.commands import OpenAlert, ProcessStatus, Status, StatusReply
 from observer.base.clock import RealClock
-from observer.base.errors import StoreError
+from observer.base.errors import ConfigError, StoreError
 from observer.base.local_time import local_datetime
 from observer.base.units import NS_PER_S
 from observer.cli.context import ConfigOption, JsonOption, as_maps, base_settings, full_settings, print_json
@@ -77,7 +77,10 @@ def _stored(
 
 def _lake_line(config: Path | None) -> str:
     """How long ago the files of the lake were read, where the process `lake` reads them."""
-    settings = full_settings(config)
+    try:
+        settings = full_settings(config)
+    except ConfigError:  # the system runs with the one before; doctor states it
+        return ""
     if settings.lake is None:
         return ""
     from observer.archive.scrub import scrub_text  # it decodes the manifests

@@ -50,6 +50,7 @@ from observer.system.writer_process import writer_of
 Show = Callable[[str], None]
 """Shows the step that is under way."""
 
+_READ_FAILED: Final = "disk I/O error"  # as SQLite says it
 _ANSWER_S: Final = 3.0  # machine seconds, as all below
 _POLL_S: Final = 0.25
 _STOP_S: Final = 60.0
@@ -132,10 +133,18 @@ def require_damaged(url: str, folder: Path, stop: threading.Event) -> None:
         NoDataError: it is whole, and needs a package instead.
         StoreFailedError: it does not answer.
     """
-    if _present_state(url) is not None:
-        with contextlib.suppress(DatabaseDamagedError):
-            require_whole(url, stop, reads_rows=True)
-            raise NoDataError(f"no whole package is in {folder}, and the database is: {REMEDIES['package missing']}")
+    try:
+        stored_state(url)
+        require_whole(url, stop, reads_rows=True)
+    except DatabaseDamagedError:
+        return
+    except StoreFailedError as error:  # such as one that another program has locked
+        if _READ_FAILED not in str(error):
+            raise
+        return
+    except StoreError:  # it is gone
+        return
+    raise NoDataError(f"no whole package is in {folder}, and the database is: {REMEDIES['package missing']}")
 
 
 async def planned(

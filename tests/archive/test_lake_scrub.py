@@ -17,14 +17,16 @@ from observer.archive.day import (
     version_path,
     write_manifest,
 )
+from observer.archive.places import Places
 from observer.archive.scrub import EACH_WITHIN_DAYS, LakeFile, files_to_check, scrub, scrub_text
 from observer.archive.sealing import seal_days
-from observer.archive.target import FolderTarget
+from observer.archive.target import FolderTarget, pieces_of
 from observer.archive.verification import verify_stored_day
 from observer.archive.whole import whole_files
 from observer.base.clock import RealClock
 from observer.base.errors import DataFileError
 from observer.base.units import NS_PER_S
+from observer.system.doctor.stored import lake as doctor_lake
 from tests.archive.stored import DAY, MARKET, NEXT_DAY, day_of, make_stored, remove_sealed
 
 GO_ON = threading.Event()
@@ -48,6 +50,7 @@ class Scene:
 
     def __init__(self, folder):
         self.lake, self.copy = folder / "lake", FolderTarget(folder / "copy")
+        self.at_target = None
         self.url = make_stored(folder, *day_of(DAY, 1, 2), *day_of(NEXT_DAY, 1, 2))
         self.seal()
         self.file, self.glob = (
@@ -57,9 +60,9 @@ class Scene:
         self.manifest = manifest_path(self.lake, MARKET, DAY)
 
     def seal(self, *mended, remove=()):
-        days, copies = (DAY, NEXT_DAY), [self.copy.folder]
+        days, places = (DAY, NEXT_DAY), Places(self.lake, [self.copy.folder], self.at_target)
         made = seal_days(
-            self.lake, self.url, MARKET, days, lambda: 1, GO_ON, remove=remove, mended=mended, copies=copies
+            self.lake, self.url, MARKET, days, lambda: 1, GO_ON, remove=remove, mended=mended, places=places
         )
         list(made)
 
@@ -80,7 +83,8 @@ class Scene:
 
 
 @pytest.fixture
-def scene(tmp_path):
+def scene(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return Scene(tmp_path)
 
 
@@ -105,6 +109,23 @@ def in_the_lake_alone(scene):
     both_damaged(scene)
 
 
+def at_the_target_alone(scene):
+    in_the_lake_alone(scene)
+    store = scene.copy.folder.rename(scene.lake.with_name("store"))
+    scene.at_target = lambda name: pieces_of(store / name)
+
+
+def with_its_manifest(scene):
+    in_the_lake_alone(scene)
+    scene.manifest.write_text("{")
+
+
+def gone_from_the_lake(scene):
+    in_the_lake_alone(scene)
+    scene.file.unlink()
+    scene.glob.unlink()
+
+
 FAULTS = {
     "a flipped bit in the version": lambda scene: flip(scene.file),
     "a flipped bit in what engines read": lambda scene: flip(scene.glob),
@@ -114,6 +135,9 @@ FAULTS = {
     "the manifest has a false count": lambda scene: scene.restate(rows=7),
     "the manifest has a false digest": lambda scene: scene.restate(digest="0" * 64),
     "the rows are in the lake alone, and both its files are damaged": in_the_lake_alone,
+    "likewise, and the object store has the file": at_the_target_alone,
+    "likewise, and the manifest is no JSON": with_its_manifest,
+    "the rows are in the lake alone, and both its files are gone": gone_from_the_lake,
 }
 
 
@@ -126,6 +150,24 @@ def test_what_the_scrub_finds_names_the_one_remedy_which_mends_it(scene, fault):
     scene.seal(DAY)
     assert scene.scrubbed_whole() == []
     assert verify_stored_day(scene.lake, sealed_day(scene.lake, MARKET, DAY), scene.url, GO_ON).problems == ()
+
+
+def test_a_file_that_is_put_back_from_a_copy_is_not_that_of_the_copy(scene):
+    in_the_lake_alone(scene)
+    scene.seal(DAY)
+    assert not scene.file.samefile(version_path(scene.copy.folder, "trades", MARKET, DAY, 1))
+    assert scene.file.samefile(scene.glob)
+
+
+def test_a_day_whose_manifest_and_file_are_damaged_keeps_no_other_day_from_being_sealed(scene):
+    both_damaged(scene)
+    scene.manifest.write_text("{")
+    version_path(scene.lake, "trades", MARKET, NEXT_DAY, 1).unlink()
+    path_of(scene.lake, "trades", MARKET, NEXT_DAY).unlink()
+    with pytest.raises(DataFileError, match=DAY):
+        scene.seal()
+    assert path_of(scene.lake, "trades", MARKET, NEXT_DAY).exists()
+    assert scene.file.exists()
 
 
 def test_one_damaged_manifest_hides_no_other_day_and_no_version_is_removed(scene):
@@ -149,3 +191,15 @@ def test_damage_is_found_again_each_night_until_it_is_mended_and_a_file_that_was
     assert "read within 0 days" in scrub_text(scene.lake, RealClock().now_ns() // NS_PER_S)
     flip(scene.file)
     assert [len(scene.scrubbed().problems) for _ in range(3)] == [1, 1, 1]
+
+
+def test_the_doctor_names_what_a_reader_or_the_scrub_found_damaged_until_it_is_mended(scene):
+    assert [each.level for each in doctor_lake(scene.lake)] == ["ok"]
+    flip(scene.file)
+    scene.scrubbed_whole()
+    damaged, files = doctor_lake(scene.lake)
+    assert (damaged.level, str(scene.file) in damaged.text) == ("critical", True)
+    assert f"`observer lake seal {DAY}`" in damaged.text
+    assert files.text.endswith(", 1 damaged")
+    scene.seal(DAY)
+    assert ["damaged" in each.text for each in doctor_lake(scene.lake)] == [False]

@@ -1,9 +1,12 @@
 """Each state of the stored data has one remedy, which every command names and which ends in a whole system."""
 
 import asyncio
+import contextlib
 import re
 import shlex
 import shutil
+import sqlite3
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,9 +20,11 @@ from click.testing import CliRunner, Result
 
 from bus.outbox import Outbox
 from bus.producer import delivering
+from observer.base.errors import StoreFailedError
 from observer.base.instance import Instance
 from observer.cli.app import command_line
 from observer.store.owner import claim
+from observer.system.restoring import require_damaged
 from observer.system.writer_process import writer_of
 from tests.builders import trades
 from tests.folders import short_folder
@@ -193,6 +198,15 @@ def test_each_command_names_the_one_remedy_which_ends_in_a_whole_system(place: P
         remedy = next(iter(remedies_of_doctor(place)), "")
         assert remedy not in followed, "a circle"
     assert len(followed) <= 2
+
+
+def test_a_whole_database_that_another_program_has_locked_is_no_damaged_one(place: Place) -> None:
+    no_package(place)
+    with contextlib.closing(sqlite3.connect(place.database, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode=EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreFailedError, match="locked"):
+            require_damaged(f"sqlite:///{place.database}", place.folder, threading.Event())
 
 
 def remedies_of_doctor(place: Place) -> set[str]:

@@ -18,7 +18,7 @@ from bus.segments import published_by_stream
 from observer.archive.copies import COPIES_MIN, LAKE, Rows, fewest_copies
 from observer.archive.day import SealedDay, lost_files, readable_days, sealed_days
 from observer.archive.package import Package, packages, packages_of
-from observer.archive.scrub import scrub_text
+from observer.archive.scrub import known_damage, scrub_text
 from observer.base.clock import RealClock
 from observer.base.errors import DatabaseDamagedError, DataFileError, StoreError
 from observer.base.instance import Instance
@@ -188,10 +188,12 @@ def is_readable(url: str) -> bool:
 
 
 def lake(folder: Path) -> Iterator[Finding]:
-    """Files of sealed days that are gone, or a manifest that cannot be read; what is there says nothing."""
+    """Files of sealed days that are gone, or were found damaged by any reader, or a manifest that cannot be read."""
     days, wrong = readable_days(folder)
-    lost = [*wrong.values()]
-    lost += [text for day in days for text in lost_files(folder, day)]
+    gone = [text for day in days for text in lost_files(folder, day)]
+    found = known_damage(folder).items()
+    damaged = [text for path, text in found if not any(each.startswith(path) for each in gone)]
+    lost = [*wrong.values(), *gone, *damaged]
     if lost:
         more = f"; and {len(lost) - _LOST_MAX} more" if len(lost) > _LOST_MAX else ""
         yield critical("lake", f"{'; '.join(lost[:_LOST_MAX])}{more}", "mount the lake, or as each of these lines says")
