@@ -113,8 +113,7 @@ async def report_integrity(url: str, alerts: Alerts) -> str | Refused:
 def _sqlite_problems(connection: Connection, stop: threading.Event) -> Sequence[str]:
     driver = connection.connection.dbapi_connection
     assert driver is not None, "the connection is open"
-    # In a mapped file, a page that the disk cannot read would end this process (SIGBUS).
-    connection.exec_driver_sql("PRAGMA mmap_size = 0")
+    driver.execute("PRAGMA mmap_size = 0")  # in a mapped file, a page that the disk cannot read would be a SIGBUS
     driver.set_progress_handler(lambda: int(stop.is_set()), _STEPS_AT_ONCE)
     try:
         rows = connection.exec_driver_sql(f"PRAGMA quick_check({_PROBLEMS_MAX})").scalars().all()
