@@ -78,13 +78,13 @@ def repair(lake: Path) -> Repaired:
     left, unmade = _without_manifest(lake, days) - damaged, list[str]()
     if lost := _files_of_lost_manifests(lake, files, days):
         made: list[SealedDay] = []
-        for day, found in lost.items():
+        for key, found in lost.items():
             try:
-                made += [_from_files(lake, found)] if day not in left else []
+                made += [_from_files(lake, found)] if key not in left else []
             except DataFileError as error:
-                if day not in damaged:
+                if key not in damaged:
                     raise
-                left.add(day)  # `mend` takes its manifest from a copy
+                left.add(key)  # `mend` takes its manifest from a copy
                 unmade.append(str(error))
         for day in made:
             write_manifest(lake, day)
