@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from observer.archive.day import SealedDay
+from observer.archive.whole import whole_files
 
 COPIES_MIN: Final = 2
 """So many copies apart from the database's have rows that leave it."""
@@ -66,14 +67,18 @@ def _has(rows: Rows, day: SealedDay, kind: str, last: Mapping[str, int]) -> bool
 
 
 def files_of(folder: Path, day: SealedDay) -> Mapping[str, FileId]:
-    """The files of a day's newest versions by kind, in a lake or a copy of it; none that is gone or of another size."""
+    """The files of a day's newest versions by kind, in a lake or a copy of it; none that is gone, of another size, or
+    known to be damaged.
+    """
     found: dict[str, FileId] = {}
-    for kind, versions in day.kinds.items():
+    names = {kind: day.name_of(kind, versions[-1]) for kind, versions in day.kinds.items()}
+    wrong = whole_files(folder).known_wrong({name: day.kinds[kind][-1] for kind, name in names.items()})
+    for kind, name in names.items():
         try:
-            status = os.stat(f"{folder}/{day.name_of(kind, versions[-1])}")  # noqa: PTH116 - paths take ten times as long
+            status = os.stat(f"{folder}/{name}")  # noqa: PTH116 - paths take ten times as long
         except FileNotFoundError:
             continue
-        if status.st_size == versions[-1].size_bytes:
+        if status.st_size == day.kinds[kind][-1].size_bytes and name not in wrong:
             found[kind] = (status.st_dev, status.st_ino)
     return found
 

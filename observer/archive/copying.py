@@ -26,7 +26,6 @@ from observer.archive.day import (
     DAYS,
     SealedDay,
     Version,
-    lost_file,
     manifest_content,
     manifest_from,
     manifest_name,
@@ -38,6 +37,7 @@ from observer.archive.day import (
 from observer.archive.lock import locked
 from observer.archive.settings import missing_libraries
 from observer.archive.target import FolderTarget, Target, go_on
+from observer.archive.whole import lost_or_damaged
 from observer.base.errors import DataFileError
 from observer.base.instance import Instance
 
@@ -259,9 +259,9 @@ def removed_days(lake: Path | None) -> Sequence[str]:
 
 
 def copy_lake(lake: Path, copy: FolderTarget, stop: threading.Event) -> LakeCopied:
-    """Copy the versions that the copy does not have, and those that are links to the lake, the oldest days first and
-    `APART_BYTES_MAX` at a time. No lock of the lake is needed, because a version's file never changes once a manifest
-    names it.
+    """Copy the versions that the copy does not have, or has damaged, and those that are links to the lake, the oldest
+    days first and `APART_BYTES_MAX` at a time. No lock of the lake is needed, because a version's file never changes
+    once a manifest names it.
 
     Raises:
         OSError: a folder cannot be written.
@@ -307,8 +307,8 @@ def _bytes_for_copies(copy: FolderTarget) -> float:
 
 
 def _gone(copy: FolderTarget, known: SealedDay) -> Sequence[_Of]:
-    """The versions whose files are gone from the copy, or have another size."""
-    return [(kind, version) for kind, version in known.versions if lost_file(copy.folder, known, kind, version)]
+    """The versions whose files are gone from the copy, have another size, or are known to be damaged."""
+    return [(kind, version) for kind, version in known.versions if lost_or_damaged(copy.folder, known, kind, version)]
 
 
 def _links(lake: Path, copy: FolderTarget, day: SealedDay, known: SealedDay) -> Sequence[_Of]:

@@ -67,14 +67,13 @@ class Places(msgspec.Struct, frozen=True):
 
 def places_of(lake: LakeSettings, backup: BackupSettings, run: RunSettings) -> Places:
     """The places that a configuration names."""
-    folders = [backup.folder_of(run), *([Path(backup.copy_to)] if backup.copy_to else [])]
 
     def at_target(name: str) -> Iterator[bytes]:
         from observer.archive.object_store import open_target  # it loads pyarrow
 
         return open_target(lake, os.environ).pieces(name)
 
-    copies = [copy for folder in folders for copy in copies_in(folder)]
+    copies = [copy for folder in backup.folders_of(run) for copy in copies_in(folder)]
     return Places(lake.folder_in(run.data), copies, at_target if lake.target else None)
 
 

@@ -3,7 +3,7 @@
 The order of things makes a kill harmless. A day's rows are removed only when its manifest says that the database need
 not have them (`observer.archive.sealing.allow_removal`), and from then on every reader takes them from the sealed
 file. What is removed follows from the manifests, batch by batch, each in one transaction, again after a restart. Rows
-whose sealed file is not there, or is the only one of the lake and its copy, stay.
+whose sealed file is not there or damaged, or is the only one of the lake and its copy, stay.
 """
 
 import asyncio
@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from observer.archive.copies import kinds_apart
-from observer.archive.day import days_to_remove, lost_file, sealed_days
+from observer.archive.day import days_to_remove, sealed_days
+from observer.archive.scrub import said
+from observer.archive.whole import lost_or_damaged
 from observer.base.clock import Clock
 from observer.base.errors import DataFileError, StoreError
 from observer.base.remedies import LAKE_IS_DAMAGED
@@ -160,8 +162,7 @@ class RemovalJob:
             failure = found
         else:
             rows, lost = found
-            more = [f"and {len(lost) - _SAID_MAX} more"] if len(lost) > _SAID_MAX else []
-            failure = "; ".join([*filter(None, [self._removal.add(rows)]), *lost[:_SAID_MAX], *more])
+            failure = "; ".join(filter(None, [self._removal.add(rows), said(lost, _SAID_MAX)]))
         open_now = ""
         if failure:
             text = f"rows of old sealed days are not removed from the database: {failure}"
@@ -185,7 +186,7 @@ class RemovalJob:
                 lost_here = {
                     kind: text
                     for kind, version in newest.items()
-                    if (text := lost_file(self._lake, day, kind, version))
+                    if (text := lost_or_damaged(self._lake, day, kind, version))
                 }
                 lost += lost_here.values()
                 apart = kinds_apart(self._lake, self._copy, day) if self._copy is not None and left else left.keys()

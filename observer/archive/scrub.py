@@ -1,7 +1,7 @@
-"""The nightly verification: which files of the lake are read again, each within 30 days, and what is wrong."""
+"""The nightly verification: which files of a lake are read again, each within 30 days, and what is wrong."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -9,7 +9,6 @@ import msgspec
 
 from observer.archive.day import Version, lost_text, readable_days
 from observer.archive.target import go_on
-from observer.archive.verification import states_version
 from observer.archive.whole import whole_files
 
 EACH_WITHIN_DAYS: Final = 30
@@ -36,14 +35,16 @@ class Scrubbed(msgspec.Struct, frozen=True):
 
 
 def files_to_check(files: Sequence[LakeFile], now_s: int) -> Sequence[LakeFile]:
-    """The night's share: a 25th of all bytes, those first that were checked longest ago, and what is overdue. Pure."""
+    """The night's share: a 25th of all bytes, those first that were checked longest ago, and what is overdue. What was
+    found wrong is read beside it, and keeps no other file from its turn. Pure.
+    """
     share, taken_bytes = sum(each.size_bytes for each in files) / _NIGHTS, 0
     overdue_s, found = now_s - EACH_WITHIN_DAYS * _DAY_S, []
     for each in sorted(files, key=lambda file: (file.checked_s, file.name)):
         if taken_bytes >= share and not 0 < each.checked_s <= overdue_s:
             break
         found.append(each)
-        taken_bytes += each.size_bytes
+        taken_bytes += each.size_bytes if each.checked_s >= 0 else 0
     return found
 
 
@@ -68,25 +69,35 @@ def _is_apart(own: Path, glob: Path) -> bool:
         return False
 
 
-def scrub(lake: Path, now_s: int, stop: threading.Event) -> Scrubbed:
-    """Read the night's files; readers know the results (`observer.archive.whole`).
+def scrub(lake: Path, now_s: int, stop: threading.Event, copies: Iterable[Path] = ()) -> Scrubbed:
+    """Read the night's files of the lake and of each copy; readers know the results (`observer.archive.whole`).
 
     Raises:
         StoppedError: `stop` was set.
     """
-    files, stated = lake_files(lake)
+    from observer.archive.verification import states_version  # it loads pyarrow
+
     wrong = list(readable_days(lake)[1].values())
-    chosen = files_to_check(files, now_s)
-    for file in chosen:
-        go_on(stop)
-        kind, day, version = stated[file.name]
-        found = whole_files(lake).verify(file.name, version)
-        if not found and not states_version(lake / file.name, version):
-            found = "states other rows than its manifest"
-        if found:
-            wrong.append(lost_text(str(lake / file.name), kind, day, found))
-    read_bytes, of_bytes = (sum(each.size_bytes for each in some) for some in (chosen, files))
-    return Scrubbed(len(chosen), read_bytes, len(files), of_bytes, wrong)
+    chosen, of_files = list[LakeFile](), list[LakeFile]()
+    for folder in (lake, *copies):
+        text = lost_text if folder == lake else _copy_text
+        files, stated = lake_files(folder)
+        night = files_to_check(files, now_s)
+        chosen, of_files = [*chosen, *night], [*of_files, *files]
+        for file in night:
+            go_on(stop)
+            kind, day, version = stated[file.name]
+            found = whole_files(folder).verify(file.name, version)
+            if not found and not states_version(folder / file.name, version):
+                found = "states other rows than its manifest"
+            if found:
+                wrong.append(text(str(folder / file.name), kind, day, found))
+    read_bytes, of_bytes = (sum(each.size_bytes for each in some) for some in (chosen, of_files))
+    return Scrubbed(len(chosen), read_bytes, len(of_files), of_bytes, wrong)
+
+
+def _copy_text(path: str, kind: str, day: str, what: str) -> str:
+    return f"{path} {what}, a copy of the {kind} of {day}: `observer backup now` copies it anew"
 
 
 def scrub_text(lake: Path, now_s: int) -> str:
@@ -103,11 +114,13 @@ def scrub_text(lake: Path, now_s: int) -> str:
 
 
 def known_damage(lake: Path) -> Mapping[str, str]:
-    """By path the files that were found damaged, and are, with the remedy. Only these are read again."""
-    files, stated = lake_files(lake)
-    found = ((each.name, *stated[each.name]) for each in files if each.checked_s < 0)
-    return {
-        (path := str(lake / name)): lost_text(path, kind, day, wrong)
-        for name, kind, day, version in found
-        if (wrong := whole_files(lake).wrong(name, version))
-    }
+    """By path the files that any process found damaged, and are, with the remedy. Only these are read again."""
+    _, stated = lake_files(lake)
+    found = whole_files(lake).known_wrong({name: version for name, (_, _, version) in stated.items()})
+    return {(path := str(lake / name)): lost_text(path, *stated[name][:2], wrong) for name, wrong in found.items()}
+
+
+def said(wrong: Sequence[str], count_max: int) -> str:
+    """So many of the texts, and how many more there are."""
+    more = [f"and {len(wrong) - count_max} more"] if len(wrong) > count_max else []
+    return "; ".join([*wrong[:count_max], *more])

@@ -15,7 +15,7 @@ from observer.archive.day import SealedDay, days_to_remove, readable_days
 from observer.archive.day_files import DayFiles
 from observer.archive.lock import locked
 from observer.archive.merging import late_rows
-from observer.archive.scrub import Scrubbed, scrub
+from observer.archive.scrub import Scrubbed, said, scrub
 from observer.archive.sealing import SealingResult, seal_days
 from observer.archive.target import FolderTarget, Target
 from observer.base.clock import Clock, RealClock
@@ -47,6 +47,7 @@ class LakeUpkeep:
     """Seals days of the database at `url` in the folder `lake`, and writes their day files. The database need not keep
     the rows of the sealed days before the newest `keep_days` (None: it keeps all). They are removed when `copy`, beside
     the packages, has files of its own with them; without one when the object store has them: after a publication.
+    The files of all `copies` are verified as the lake's are.
     `now_ns` is the market time. Not for two threads at once.
     """
 
@@ -60,8 +61,10 @@ class LakeUpkeep:
         day_files: DayFiles,
         keep_days: int | None = None,
         copy: FolderTarget | None = None,
+        copies: Sequence[Path] = (),
     ) -> None:
         self._lake = lake
+        self._copies = copies
         self.url = url
         self._market = market
         self._now_ns = now_ns
@@ -104,8 +107,8 @@ class LakeUpkeep:
         return texts, []
 
     def scrub(self, stop: threading.Event) -> Scrubbed:
-        """Read the night's share of the lake. Raises StoppedError."""
-        return scrub(self._lake, RealClock().now_ns() // NS_PER_S, stop)
+        """Read the night's share of the lake and its copies. Raises StoppedError."""
+        return scrub(self._lake, RealClock().now_ns() // NS_PER_S, stop, self._copies)
 
     def _sealed(self) -> Sequence[SealedDay]:
         """The days whose manifest can be read: sealing makes the others again."""
@@ -163,8 +166,7 @@ class LakeUpkeep:
             untidy = error
         wrong += self._write_day_files()
         if wrong:
-            more = f"; and {len(wrong) - _SAID_MAX} more" if len(wrong) > _SAID_MAX else ""
-            raise DataFileError(f"{'; '.join(wrong[:_SAID_MAX])}{more}")
+            raise DataFileError(said(wrong, _SAID_MAX))
         if untidy is not None:
             for text in texts:
                 logger.info("%s", text)
@@ -328,8 +330,7 @@ class LakeJobs:
         what = f"{found.files:,} of {found.of_files:,} files, {found.size_bytes:,} of {found.of_bytes:,} bytes"
         logger.info("verified %s of the lake: %d damaged", what, len(found.problems))
         if found.problems:
-            more = f"; and {len(found.problems) - _SAID_MAX} more" if len(found.problems) > _SAID_MAX else ""
-            self._alerts.report(LAKE_DAMAGED, "critical", f"{'; '.join(found.problems[:_SAID_MAX])}{more}")
+            self._alerts.report(LAKE_DAMAGED, "critical", said(found.problems, _SAID_MAX))
         else:
             self._alerts.resolve(LAKE_DAMAGED, f"what was read is whole: {what}")
 

@@ -22,7 +22,7 @@ from typing import Final
 
 import msgspec
 
-from observer.archive.day import SealedDay, Version, lost_text
+from observer.archive.day import SealedDay, Version, lost_file, lost_text
 from observer.base.clock import RealClock
 from observer.base.errors import DamagedFileError, DataFileError
 from observer.base.file_lock import FileLock
@@ -74,6 +74,13 @@ class WholeFiles:
         with self._lock:
             self._read_record()
             return {name: self._checked_s(name, version) for name, version in files.items()}
+
+    def known_wrong(self, files: Mapping[str, Version]) -> dict[str, str]:
+        """What is wrong with those of these files that any process found wrong, and that are. Only they are read."""
+        with self._lock:
+            self._read_record()
+            found = [name for name in files if (line := self._known.get(name)) is not None and not line.inode]
+        return {name: wrong for name in found if (wrong := self.wrong(name, files[name]))}
 
     def verify(self, name: str, version: Version) -> str:
         """As `wrong`, but the file is read in any case, and the result is what readers know from now on."""
@@ -179,6 +186,13 @@ def require_whole(lake: Path, day: SealedDay, kind: str, version: Version) -> No
     """Return if the version's file is whole. Raises DamagedFileError."""
     if wrong := whole_files(lake).wrong(name := day.name_of(kind, version), version):
         raise DamagedFileError(lost_text(str(lake / name), kind, day.session_date, wrong))
+
+
+def lost_or_damaged(lake: Path, day: SealedDay, kind: str, version: Version) -> str:
+    """As `lost_file`; also of a file that is known to be damaged."""
+    wrong = whole_files(lake).known_wrong({(name := day.name_of(kind, version)): version}).get(name)
+    known = lost_text(str(lake / name), kind, day.session_date, wrong) if wrong else ""
+    return lost_file(lake, day, kind, version) or known
 
 
 def cache_folder() -> Path:

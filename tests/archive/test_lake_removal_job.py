@@ -8,10 +8,11 @@ import pytest
 
 from bus.events import AlertRaised, AlertResolved, Event
 from observer.archive.copying import copy_lake
-from observer.archive.day import path_of, version_path
+from observer.archive.day import path_of, sealed_day, version_path
 from observer.archive.removal import Removal, RemovalJob
 from observer.archive.sealing import seal_days
 from observer.archive.target import FolderTarget
+from observer.archive.whole import whole_files
 from observer.base.errors import StoreError
 from observer.base.local_time import local_ns
 from observer.base.units import NS_PER_S
@@ -242,3 +243,22 @@ def test_rows_whose_copy_is_the_lake_s_own_file_stay_until_a_backup_has_made_one
     assert {each.session_date for each in scene.job._rows()[0]} == {NEXT_DAY}
     copy_lake(scene.lake, scene.copy, threading.Event())
     assert {each.session_date for each in scene.job._rows()[0]} == {DAY, NEXT_DAY}
+
+
+@pytest.mark.parametrize("place", ["the lake", "the copy"])
+def test_rows_stay_while_the_file_of_the_lake_or_its_only_copy_is_known_to_be_damaged(tmp_path, place):
+    scene = Scene(tmp_path, keep_days=0)
+    folder = scene.lake if place == "the lake" else scene.copy.folder
+    path = version_path(folder, "trades", MARKET, DAY, 1)
+    whole = path.read_bytes()
+    path.write_bytes(bytes([*whole[:-1], whole[-1] ^ 1]))
+    day = sealed_day(scene.lake, MARKET, DAY)
+    version = day.newest("trades")
+    assert whole_files(folder).verify(day.name_of("trades", version), version)
+    rows, lost = scene.job._rows()
+    assert {each.session_date for each in rows} == {NEXT_DAY}
+    named = [f"`observer lake seal {DAY}`" in each and str(path) in each for each in lost]
+    assert named == ([True] if place == "the lake" else [])
+    path.write_bytes(whole)
+    rows, lost = scene.job._rows()
+    assert ({each.session_date for each in rows}, lost) == ({DAY, NEXT_DAY}, [])

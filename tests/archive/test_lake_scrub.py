@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from observer.archive.copies import files_of, kinds_apart
 from observer.archive.copying import copy_lake
 from observer.archive.day import (
     manifest_at,
@@ -67,12 +68,13 @@ class Scene:
         list(made)
 
     def scrubbed(self):
-        return scrub(self.lake, RealClock().now_ns() // NS_PER_S, GO_ON)
+        return scrub(self.lake, RealClock().now_ns() // NS_PER_S, GO_ON, [self.copy.folder])
 
     def scrubbed_whole(self):
         """What thirty nights find, as if no file was read before: sealing has read them in this second."""
         whole_files.cache_clear()
-        (self.lake / "_verified").unlink(missing_ok=True)
+        for folder in (self.lake, self.copy.folder):
+            (folder / "_verified").unlink(missing_ok=True)
         return [problem for _ in range(30) for problem in self.scrubbed().problems]
 
     def restate(self, **changes):
@@ -203,3 +205,38 @@ def test_the_doctor_names_what_a_reader_or_the_scrub_found_damaged_until_it_is_m
     assert files.text.endswith(", 1 damaged")
     scene.seal(DAY)
     assert ["damaged" in each.text for each in doctor_lake(scene.lake)] == [False]
+
+
+def test_a_copy_that_rots_counts_no_more_and_the_next_backup_replaces_it(scene):
+    copy_lake(scene.lake, scene.copy, GO_ON)
+    assert scene.scrubbed_whole() == []
+    day = sealed_day(scene.lake, MARKET, DAY)
+    assert "trades" in kinds_apart(scene.lake, scene.copy.folder, day)
+    copied = version_path(scene.copy.folder, "trades", MARKET, DAY, 1)
+    flip(copied)
+    [problem] = set(scene.scrubbed_whole())
+    assert problem == (
+        f"{copied} is damaged (it has other bytes than were sealed), a copy of the trades of {DAY}: "
+        "`observer backup now` copies it anew"
+    )
+    assert files_of(scene.copy.folder, day).keys() == day.kinds.keys() - {"trades"}
+    assert kinds_apart(scene.lake, scene.copy.folder, day) == day.kinds.keys() - {"trades"}
+    assert (copy_lake(scene.lake, scene.copy, GO_ON).files, copied.read_bytes()) == (1, scene.file.read_bytes())
+    assert kinds_apart(scene.lake, scene.copy.folder, day) == day.kinds.keys()
+    assert scene.scrubbed_whole() == []
+
+
+def test_a_damaged_copy_is_kept_while_the_lake_s_own_file_is_damaged_too(scene):
+    copy_lake(scene.lake, scene.copy, GO_ON)
+    copied = version_path(scene.copy.folder, "trades", MARKET, DAY, 1)
+    flip(copied)
+    both_damaged(scene)
+    before = copied.read_bytes()
+    assert len(set(scene.scrubbed_whole())) == 2
+    [problem] = copy_lake(scene.lake, scene.copy, GO_ON).problems
+    assert ("is not copied" in problem, copied.read_bytes()) == (True, before)
+
+
+def test_a_file_that_stays_damaged_keeps_no_other_one_from_its_turn():
+    damaged, others = LakeFile("a", 1_000, -1), [LakeFile(each, 10, 0) for each in "bcd"]
+    assert [each.name for each in files_to_check([*others, damaged], DAY_S)] == ["a", "b", "c", "d"]
