@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 from observer.archive.copies import kinds_apart
 from observer.archive.day import days_to_remove, sealed_days
-from observer.archive.scrub import said
+from observer.archive.scrub import known_damage, said
 from observer.archive.whole import lost_or_damaged
 from observer.base.clock import Clock
 from observer.base.errors import DataFileError, StoreError
@@ -153,11 +153,13 @@ class RemovalJob:
             plan = await self._today.plan()
             await self._clock.sleep_until(plan.backup_ns)
             while self._clock.now_ns() < plan.ends_ns:
-                self._look(await asyncio.to_thread(self._rows))
+                found = await asyncio.to_thread(self._rows)
+                self._look(found, is_whole=not await asyncio.to_thread(known_damage, self._lake))
                 await self._clock.sleep_until(min(self._clock.now_ns() + _LOOK_NS, plan.ends_ns))
             self._removal.clear()
 
-    def _look(self, found: tuple[Sequence[SealedRows], Sequence[str]] | str) -> None:
+    def _look(self, found: tuple[Sequence[SealedRows], Sequence[str]] | str, *, is_whole: bool = True) -> None:
+        """Add rows; raise and resolve alerts. `is_whole`: no file of the lake is known to be damaged."""
         if isinstance(found, str):
             failure = found
         else:
@@ -169,7 +171,8 @@ class RemovalJob:
             open_now = LAKE_DAMAGED if LAKE_IS_DAMAGED in text else _IDENTITY
             self._alerts.report(open_now, "critical" if open_now == LAKE_DAMAGED else "warning", text)
         for identity in {_IDENTITY, LAKE_DAMAGED} - {open_now}:
-            self._alerts.resolve(identity, "rows of old sealed days are removed from the database")
+            if is_whole or identity != LAKE_DAMAGED:
+                self._alerts.resolve(identity, "rows of old sealed days are removed from the database")
 
     def _rows(self) -> tuple[Sequence[SealedRows], Sequence[str]] | str:
         """What the manifests say, the newest day first, without the kinds whose files are not there, and these files;

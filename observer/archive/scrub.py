@@ -82,8 +82,8 @@ def scrub(lake: Path, now_s: int, stop: threading.Event, copies: Iterable[Path] 
     for folder in (lake, *copies):
         text = lost_text if folder == lake else _copy_text
         files, stated = lake_files(folder)
-        night = files_to_check(files, now_s)
-        chosen, of_files = [*chosen, *night], [*of_files, *files]
+        of_files += files
+        chosen += (night := files_to_check(files, now_s))
         for file in night:
             go_on(stop)
             kind, day, version = stated[file.name]

@@ -190,9 +190,9 @@ def require_whole(lake: Path, day: SealedDay, kind: str, version: Version) -> No
 
 def lost_or_damaged(lake: Path, day: SealedDay, kind: str, version: Version) -> str:
     """As `lost_file`; also of a file that is known to be damaged."""
-    wrong = whole_files(lake).known_wrong({(name := day.name_of(kind, version)): version}).get(name)
-    known = lost_text(str(lake / name), kind, day.session_date, wrong) if wrong else ""
-    return lost_file(lake, day, kind, version) or known
+    found = whole_files(lake).known_wrong({day.name_of(kind, version): version})
+    known = (lost_text(str(lake / name), kind, day.session_date, wrong) for name, wrong in found.items())
+    return lost_file(lake, day, kind, version) or "".join(known)
 
 
 def cache_folder() -> Path:

@@ -20,6 +20,7 @@ from observer.archive.sealing import seal_days
 from observer.archive.settings import LakeSettings
 from observer.archive.target import FolderTarget
 from observer.archive.upkeep import CHECKED_AGAIN, LakeJobs, LakeUpkeep, days_to_seal, days_with_more
+from observer.archive.whole import whole_files
 from observer.base.local_time import local_ns
 from observer.base.units import NS_PER_S
 from observer.calendar.day_file import write_trading_days
@@ -406,3 +407,17 @@ async def test_what_the_nightly_verification_finds_damaged_is_an_alert_until_it_
     path.write_bytes(whole)
     await scene.jobs._scrub()
     assert scene.alerts.open == []
+
+
+async def test_the_nightly_verification_resolves_no_alert_while_a_file_is_known_to_be_damaged(tmp_path):
+    scene = Scene(tmp_path, DAY_BEFORE)
+    list(seal_days(scene.lake, scene.url, MARKET, [DAY_BEFORE], lambda: 1, threading.Event()))
+    [day] = sealed_days(scene.lake)
+    path = version_path(scene.lake, "trades", MARKET, DAY_BEFORE, 1)
+    path.write_bytes(path.read_bytes()[:-1])
+    name, version = path.relative_to(scene.lake).as_posix(), day.newest("trades")
+    assert whole_files(scene.lake).wrong(name, version)  # a reader meets it
+    scene.alerts.report("lake_damaged", "critical", "of another part")
+    for _ in range(30):
+        await scene.jobs._scrub()
+        assert scene.alerts.are_open("lake_damaged")

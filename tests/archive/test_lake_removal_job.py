@@ -262,3 +262,30 @@ def test_rows_stay_while_the_file_of_the_lake_or_its_only_copy_is_known_to_be_da
     path.write_bytes(whole)
     rows, lost = scene.job._rows()
     assert ({each.session_date for each in rows}, lost) == ({DAY, NEXT_DAY}, [])
+
+
+def test_damage_that_another_part_reported_stays_an_alert_while_a_file_of_any_day_is_known_to_be_damaged(tmp_path):
+    scene = Scene(tmp_path, keep_days=1)  # no rows of the damaged day are to be removed
+    path = version_path(scene.lake, "trades", MARKET, NEXT_DAY, 1)
+    whole = path.read_bytes()
+    path.write_bytes(bytes([*whole[:-1], whole[-1] ^ 1]))
+    version = sealed_day(scene.lake, MARKET, NEXT_DAY).newest("trades")
+    assert whole_files(scene.lake).verify(path.relative_to(scene.lake).as_posix(), version)
+    scene.alerts.report("lake_damaged", "critical", "of another part")
+
+    async def looked():
+        next_ns = scene.clock.now_ns() + LOOK_S * NS_PER_S
+        await until_async(lambda: next_ns in scene.clock.waits, "the next look is waited for")
+
+    async def scenario():
+        await scene.clock.advance((day_plan(DATE).backup_ns - scene.clock.now_ns()) / NS_PER_S)
+        for _ in range(2):
+            await looked()
+            assert scene.alerts.identities == ["lake_damaged"]
+            await scene.clock.advance(LOOK_S)
+        await looked()
+        path.write_bytes(whole)
+        await scene.clock.advance(LOOK_S)
+        await until_async(lambda: not scene.alerts.identities, "the alert is resolved")
+
+    scene.run(scenario)
