@@ -71,14 +71,14 @@ def files_of(folder: Path, day: SealedDay) -> Mapping[str, FileId]:
     known to be damaged.
     """
     found: dict[str, FileId] = {}
-    names = {kind: day.name_of(kind, versions[-1]) for kind, versions in day.kinds.items()}
-    wrong = whole_files(folder).known_wrong({name: day.kinds[kind][-1] for kind, name in names.items()})
-    for kind, name in names.items():
+    files = {day.name_of(kind, each[-1]): (kind, each[-1]) for kind, each in day.kinds.items()}
+    wrong = whole_files(folder).known_wrong({name: version for name, (_, version) in files.items()})
+    for name, (kind, version) in files.items():
         try:
             status = os.stat(f"{folder}/{name}")  # noqa: PTH116 - paths take ten times as long
         except FileNotFoundError:
             continue
-        if status.st_size == day.kinds[kind][-1].size_bytes and name not in wrong:
+        if status.st_size == version.size_bytes and name not in wrong:
             found[kind] = (status.st_dev, status.st_ino)
     return found
 

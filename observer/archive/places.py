@@ -73,8 +73,11 @@ def places_of(lake: LakeSettings, backup: BackupSettings, run: RunSettings) -> P
 
         return open_target(lake, os.environ).pieces(name)
 
-    copies = [copy for folder in backup.folders_of(run) for copy in copies_in(folder)]
-    return Places(lake.folder_in(run.data), copies, at_target if lake.target else None)
+    return Places(
+        lake.folder_in(run.data),
+        [copy for folder in backup.folders_of(run) for copy in copies_in(folder)],
+        at_target if lake.target else None,
+    )
 
 
 def read_elsewhere(text: str, place: str) -> None:

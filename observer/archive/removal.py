@@ -153,8 +153,10 @@ class RemovalJob:
             plan = await self._today.plan()
             await self._clock.sleep_until(plan.backup_ns)
             while self._clock.now_ns() < plan.ends_ns:
-                found = await asyncio.to_thread(self._rows)
-                self._look(found, is_whole=not await asyncio.to_thread(known_damage, self._lake))
+                self._look(
+                    await asyncio.to_thread(self._rows),
+                    is_whole=not await asyncio.to_thread(known_damage, self._lake),
+                )
                 await self._clock.sleep_until(min(self._clock.now_ns() + _LOOK_NS, plan.ends_ns))
             self._removal.clear()
 

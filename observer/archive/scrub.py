@@ -44,7 +44,8 @@ def files_to_check(files: Sequence[LakeFile], now_s: int) -> Sequence[LakeFile]:
         if taken_bytes >= share and not 0 < each.checked_s <= overdue_s:
             break
         found.append(each)
-        taken_bytes += each.size_bytes if each.checked_s >= 0 else 0
+        if each.checked_s >= 0:
+            taken_bytes += each.size_bytes
     return found
 
 
@@ -58,7 +59,7 @@ def lake_files(lake: Path) -> tuple[Sequence[LakeFile], Mapping[str, tuple[str, 
             stated[own := day.name_of(kind, version)] = what = (kind, day.session_date, version)
             if version is day.newest(kind) and _is_apart(lake / own, lake / (glob := day.glob_name_of(kind))):
                 stated[glob] = what
-    checked = whole_files(lake).checked({name: version for name, (_, _, version) in stated.items()})
+    checked = whole_files(lake).checked({name: each[2] for name, each in stated.items()})
     return [LakeFile(name, each[2].size_bytes, checked[name]) for name, each in stated.items()], stated
 
 
@@ -83,9 +84,9 @@ def scrub(lake: Path, now_s: int, stop: threading.Event, copies: Iterable[Path] 
         text = lost_text if folder == lake else _copy_text
         files, stated = lake_files(folder)
         of_files += files
-        chosen += (night := files_to_check(files, now_s))
-        for file in night:
+        for file in files_to_check(files, now_s):
             go_on(stop)
+            chosen.append(file)
             kind, day, version = stated[file.name]
             found = whole_files(folder).verify(file.name, version)
             if not found and not states_version(folder / file.name, version):
@@ -116,7 +117,7 @@ def scrub_text(lake: Path, now_s: int) -> str:
 def known_damage(lake: Path) -> Mapping[str, str]:
     """By path the files that any process found damaged, and are, with the remedy. Only these are read again."""
     _, stated = lake_files(lake)
-    found = whole_files(lake).known_wrong({name: version for name, (_, _, version) in stated.items()})
+    found = whole_files(lake).known_wrong({name: each[2] for name, each in stated.items()})
     return {(path := str(lake / name)): lost_text(path, *stated[name][:2], wrong) for name, wrong in found.items()}
 
 

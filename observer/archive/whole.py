@@ -79,7 +79,7 @@ class WholeFiles:
         """What is wrong with those of these files that any process found wrong, and that are. Only they are read."""
         with self._lock:
             self._read_record()
-            found = [name for name in files if (line := self._known.get(name)) is not None and not line.inode]
+            found = [name for name in files if (line := self._known.get(name)) and not line.inode]
         return {name: wrong for name in found if (wrong := self.wrong(name, files[name]))}
 
     def verify(self, name: str, version: Version) -> str:
@@ -191,7 +191,7 @@ def require_whole(lake: Path, day: SealedDay, kind: str, version: Version) -> No
 def lost_or_damaged(lake: Path, day: SealedDay, kind: str, version: Version) -> str:
     """As `lost_file`; also of a file that is known to be damaged."""
     found = whole_files(lake).known_wrong({day.name_of(kind, version): version})
-    known = (lost_text(str(lake / name), kind, day.session_date, wrong) for name, wrong in found.items())
+    known = [lost_text(str(lake / name), kind, day.session_date, wrong) for name, wrong in found.items()]
     return lost_file(lake, day, kind, version) or "".join(known)
 
 
