@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sqlite3
 
 import pytest
 from polars.testing import assert_frame_equal
@@ -13,7 +14,7 @@ from observer.archive.whole import whole_files
 from observer.base.errors import DamagedFileError, DataFileError
 from observer.cli.app import command_line
 from tests.folders import as_made
-from tests.research.stored import DAY, MARKET, NEXT_DAY
+from tests.research.stored import DAY, MARKET, NEXT_DAY, STREAM, append, traded, url_of
 from tests.research.test_research_sealed import make_removed, make_sealed
 
 
@@ -47,6 +48,16 @@ def test_rows_of_a_damaged_file_are_read_from_the_database_that_has_them(truth):
     flip(folder, version_of(folder))
     with pytest.warns(DamagedFileWarning, match=r"1\.parquet is damaged .* were read from the database"):
         assert_frame_equal(trades_in(folder), truth)
+
+
+def test_a_database_with_a_late_row_instead_of_a_sealed_one_does_not_pass_for_the_damaged_file():
+    folder = as_made(make_sealed)
+    flip(folder, version_of(folder))
+    append(url_of(folder), STREAM, traded("005930", "09:06:00", 70_000, 5, 105))
+    with sqlite3.connect(url_of(folder).removeprefix("sqlite:///")) as database:
+        database.execute("DELETE FROM trade_rows WHERE sequence = (SELECT min(sequence) FROM trade_rows)")
+    with pytest.raises(DamagedFileError, match=rf"1\.parquet is damaged .*`observer lake seal {DAY}` mends it"):
+        trades_in(folder)
 
 
 @pytest.mark.parametrize("place", ["data/backup/lake/main", "glob"])
