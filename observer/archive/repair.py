@@ -5,7 +5,7 @@ takes 0.17 s of processor time: the names and the manifests are read, and no Par
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -58,13 +58,13 @@ def scratch_folder(lake: Path) -> Path:
     return folder
 
 
-def repair(lake: Path) -> Repaired:
+def repair(lake: Path, copies: Sequence[Path] = ()) -> Repaired:
     """Make lost manifests again, remove what an unfinished sealing left, and publish what the manifests say. The caller
     holds the lock.
 
     A day without a manifest was sealed if a glob finds a file of it or a kind has a second version; its manifest is
-    made from the metadata of the versions' files. The versions of other days without one are the rest of a first
-    sealing that a kill ended, and of a sealed day the versions above its newest ones.
+    made from those of the `copies` and the metadata of the versions' files. The versions of other days without one are
+    the rest of a first sealing that a kill ended, and of a sealed day the versions above its newest ones.
 
     Of a day whose manifest and a file are damaged nothing is changed.
 
@@ -74,17 +74,17 @@ def repair(lake: Path) -> Repaired:
     """
     files = version_files(lake)
     days, wrong = readable_days(lake)
-    damaged = {each for each in _without_manifest(lake, days) if is_damaged_manifest(lake, *each)}
-    left, unmade = _without_manifest(lake, days) - damaged, list[str]()
-    if lost := _files_of_lost_manifests(lake, files, days):
+    left, unmade = _without_manifest(lake, days), list[str]()
+    left -= (damaged := {each for each in left if _is_damaged(lake, *each)})
+    if lost := {**dict.fromkeys(damaged, ()), **_files_of_lost_manifests(lake, files, days)}:
         made: list[SealedDay] = []
         for key, found in lost.items():
             try:
-                made += [_from_files(lake, found)] if key not in left else []
+                made += [_from_files(lake, key, found, copies)] if key not in left else []
             except DataFileError as error:
                 if key not in damaged:
                     raise
-                left.add(key)  # `mend` takes its manifest from a copy
+                left.add(key)
                 unmade.append(str(error))
         for day in made:
             write_manifest(lake, day)
@@ -129,7 +129,7 @@ def _without_manifest(lake: Path, days: Sequence[SealedDay]) -> set[tuple[str, s
     return stated - {(day.market, day.session_date) for day in days}
 
 
-def is_damaged_manifest(lake: Path, market: str, session_date: str) -> bool:
+def _is_damaged(lake: Path, market: str, session_date: str) -> bool:
     """Whether there is a manifest that is damaged, and not one of a later Observer, or one that the disk refuses."""
     try:
         manifest_at(manifest_path(lake, market, session_date))
@@ -142,38 +142,68 @@ def _was_sealed(lake: Path, file: VersionFile) -> bool:
     return file.version > 1 or path_of(lake, file.kind, file.market, file.session_date).exists()
 
 
-def day_of_files(lake: Path, market: str, session_date: str) -> SealedDay:
-    """The newest versions of a day whose manifest is damaged, as their whole files give them. Their rows, and those of
-    the database at other positions, are the day's, whether the rows were removed from it or not.
-
-    Raises:
-        DataFileError: a file is damaged, or there is none.
+def day_of_files(places: Places, market: str, session_date: str) -> SealedDay:
+    """A day whose manifest is damaged, by its newest files. Their rows, and those of the database at other positions,
+    are the day's, whether the rows were removed from it or not. Raises as `_from_files`.
     """
-    found = {
-        file.kind: file
-        for file in sorted(version_files(lake), key=lambda each: each.version)
-        if (file.market, file.session_date) == (market, session_date)
-    }
-    if not found:
-        raise DataFileError(f"{session_date}: {lake} has no file of the day either")
-    day = _from_files(lake, list(found.values()))
+    files = sorted(version_files(places.lake), key=lambda each: each.version)
+    newest = {each.kind: each for each in files if (each.market, each.session_date) == (market, session_date)}
+    day = _from_files(places.lake, (market, session_date), list(newest.values()), places.copies)
     return msgspec.structs.replace(day, removed=tuple(sorted(REMOVABLE & day.kinds.keys())))
 
 
-def _from_files(lake: Path, files: Sequence[VersionFile]) -> SealedDay:
-    """The manifest as the files' metadata give it; they have no marks, which the next sealing adds."""
+def _from_files(lake: Path, of: tuple[str, str], files: Sequence[VersionFile], copies: Sequence[Path]) -> SealedDay:
+    """The manifest by these files, the glob's and the copies' manifests; the next sealing adds its marks.
+
+    Raises:
+        DataFileError: there is no version; or a file that no copy names is damaged, or gone from its folder.
+    """
+    whole, lost = dict[tuple[str, int], Version](), dict[tuple[str, int], str]()
+    globs = _globbed(lake, of, {file.kind for file in files})
+    paths = [(file.kind, file.version, lake / file.name) for file in files]
+    for kind, number, path in [*paths, *((kind, 1, glob) for kind, glob in globs.items())]:
+        try:
+            version = _version_of(path)
+            whole[kind, version.version] = version
+        except DataFileError as error:
+            lost[kind, number] = str(error)
+    copied = _copied(copies, of, whole)
+    named = {(kind, version.version): version for day in copied for kind, version in day.versions}
+    unknown = [text for key, text in lost.items() if key not in named]
+    if unknown or not (versions := whole | named):
+        what = f"{'; '.join(unknown) or f'no file of {of}'} ({LAKE_IS_DAMAGED})"
+        raise DataFileError(f"{what}: put it back whole, or remove its folder to go on without it")
     kinds: dict[str, tuple[Version, ...]] = {}
-    for file in sorted(files, key=lambda each: (each.kind, each.version)):
-        kinds[file.kind] = (*kinds.get(file.kind, ()), _version_of(lake / file.name, file.version))
-    sealed_at_ns = max(version.sealed_at_ns for found in kinds.values() for version in found)
-    return SealedDay(files[0].market, files[0].session_date, sealed_at_ns, kinds)
+    for kind, number in sorted(versions):
+        kinds[kind] = (*kinds.get(kind, ()), versions[kind, number])
+    sealed_at_ns = max(version.sealed_at_ns for version in versions.values())
+    return SealedDay(*of, sealed_at_ns, kinds)
 
 
-def _version_of(path: Path, number: int) -> Version:
+def _globbed(lake: Path, of: tuple[str, str], kinds: Collection[str]) -> Mapping[str, Path]:
+    """By kind the file that a glob finds, or found: its folder says so, or that of a version if `kinds` lacks it."""
+    name = "kind=*/market={}/session_date={}".format(*of)
+    folders = [*lake.glob(name), *lake.glob(f"*/{name}")]
+    found = {kind: path_of(lake, kind, *of) for kind in (path.parts[-3][5:] for path in folders)}
+    return {kind: path for kind, path in found.items() if kind not in kinds or path.parent.exists()}
+
+
+def _copied(
+    copies: Sequence[Path], of: tuple[str, str], whole: Mapping[tuple[str, int], Version]
+) -> Iterator[SealedDay]:
+    """The copies' manifests, without another lake's, as other rows show."""
+    for copy in copies:
+        with suppress(DataFileError):
+            day = sealed_day(copy, *of)
+            if day and all(whole.get((kind, each.version), each).digest == each.digest for kind, each in day.versions):
+                yield day
+
+
+def _version_of(path: Path) -> Version:
     stated, sha256 = metadata_of(path), file_sha256(path)
     try:
         streams = msgspec.json.decode(stated.get("streams", "[]"))
-        found = {**stated, "streams": streams, "version": number, "size_bytes": path.stat().st_size}
+        found = {**stated, "streams": streams, "size_bytes": path.stat().st_size}
         version = msgspec.convert(found, Version, strict=False)  # all but these are texts
     except msgspec.MsgspecError as error:
         raise DataFileError(f"{path}: the day has no manifest, and the file's metadata lack it: {error}") from error
@@ -185,12 +215,9 @@ def _version_of(path: Path, number: int) -> Version:
 def mend(places: Places, market: str, session_date: str, url: str) -> None:
     """Read every version of a sealed day, and mend what is wrong: the manifest where a file that has the sealed bytes
     states other values; a file from the glob's, from that of a copy of the lake or of its target; a newest version from
-    the database, whose sealing writes it again. A manifest that `repair` could not make is that of a copy. The caller
-    holds the lock, has repaired the lake, and seals the day.
+    the database, whose sealing writes it again. The caller holds the lock, has repaired the lake, and seals the day.
     """
     lake = places.lake
-    if is_damaged_manifest(lake, market, session_date):
-        _put_manifest_back(places, market, session_date)
     if (before := sealed_day(lake, market, session_date)) is None:
         return
     kinds: dict[str, tuple[Version, ...]] = {}
@@ -216,22 +243,6 @@ def _has_all(reader: SealingReader, kind: str, session_date: str, version: Versi
     return reader.count(kind, session_date) >= version.rows and reader.has_rows(positions)
 
 
-def _put_manifest_back(places: Places, market: str, session_date: str) -> None:
-    """Put back the manifest of the first copy that names each file that the lake has of the day. It has no marks, so
-    the next sealing compares the rows.
-    """
-    own = {
-        each.name for each in version_files(places.lake) if (each.market, each.session_date) == (market, session_date)
-    }
-    for copy in places.copies:
-        with suppress(DataFileError):
-            day = sealed_day(copy, market, session_date)
-            if day is not None and own <= {day.name_of(kind, version) for kind, version in day.versions}:
-                write_manifest(places.lake, msgspec.structs.replace(day, marks={}))
-                logger.warning("the manifest of %s was put back from %s", session_date, copy)
-                return
-
-
 def _mended(places: Places, day: SealedDay, kind: str, version: Version) -> Version:
     """The version as its file states it, if that has the sealed bytes; else as it is, with its file put back where one
     is whole.
@@ -255,7 +266,7 @@ def _mended(places: Places, day: SealedDay, kind: str, version: Version) -> Vers
 def _stated_by(path: Path, kind: str, day: SealedDay, version: Version) -> Version | None:
     """The version as the metadata of its file state it; None where the file is another one's, or has other rows."""
     try:
-        stated, found = _version_of(path, version.version), metadata_of(path)
+        stated, found = _version_of(path), metadata_of(path)
         names = {"kind": kind, "market": day.market, "session_date": day.session_date, "version": str(version.version)}
         if any(found.get(name) != value for name, value in names.items()) or wrong_version(path, stated):
             return None

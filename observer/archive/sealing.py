@@ -82,7 +82,8 @@ def seal_days(
     """
     wrong: list[str] = []
     with locked(lake):
-        repaired = repair(lake)
+        copies = places.copies if places is not None else ()
+        repaired = repair(lake, copies)
         try:
             for session_date in days:
                 try:
@@ -97,7 +98,7 @@ def seal_days(
                 yield result
         finally:
             untidy = _untidy_catalogue(lake, repaired.days)
-        problems = repair(lake).problems if mended and repaired.problems else repaired.problems
+        problems = repair(lake, copies).problems if mended and repaired.problems else repaired.problems
         lost = [each for each in problems if not any(each in text for text in wrong)]
     if wrong or lost:
         count = f"{len(wrong)} of {len(days)} days are not sealed: " if len(wrong) > 1 else ""

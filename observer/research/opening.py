@@ -165,17 +165,17 @@ class _SealedFiles(Mapping[str, Mapping[str, SealedFile]]):
         return newest.version if newest is not None else 0
 
     def _day(self, day: str) -> SealedDay:
-        """The day's manifest; where it is damaged, one of the day's files."""
+        """The day's manifest; where it is damaged, one of its copies and the day's files."""
         try:
             return self._days[day]
         except DamagedFileError as error:
             from observer.archive.repair import day_of_files  # it loads pyarrow's files
 
             try:
-                found = day_of_files(self._places.lake, self._market, day)
+                found = day_of_files(self._places, self._market, day)
             except DataFileError as worse:
                 raise DamagedFileError(f"{error}; {worse}") from error
-            read_elsewhere(str(error), "the day's files, as their metadata state them")
+            read_elsewhere(str(error), "the day's files and its copies' manifests")
             return found
 
 

@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 import polars as pl
 
+from observer.archive.day import sealed_rows
 from observer.archive.parquet import NAMES_IN_FILE
 from observer.archive.places import read_elsewhere
 from observer.base.errors import DamagedFileError, DataFileError, StoreError
@@ -342,6 +343,8 @@ class Rows:
             path = file.whole()
         except DamagedFileError as error:
             if file.is_joined or self._database is None or self._count(kind, day) != file.rows:
+                raise
+            if not self._database.has_rows(sealed_rows(kind, day, file.streams)):  # an equal number can be other rows
                 raise
             read_elsewhere(str(error), "the database")
             return self._of_database(kind, day, lines)

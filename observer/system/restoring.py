@@ -111,8 +111,8 @@ class RestoreReport(msgspec.Struct, frozen=True):
 def require_sound(package: Package, stop: threading.Event) -> None:
     """Read the whole package again. Raises DataFileError when anything in it is damaged."""
     if problems := problems_in(package.path, stop):
-        other = "`observer backup restore` without a name takes the newest whole one"
-        raise DataFileError(f"{package.path} is damaged, nothing was restored: {'; '.join(problems)}: {other}")
+        what = f"{package.path} is damaged, nothing was restored: {'; '.join(problems)}"
+        raise DataFileError(f"{what}: {REMEDIES['package damaged']}")
 
 
 def newest_sound(found: Sequence[Package], stop: threading.Event, passed: Show) -> Package | None:

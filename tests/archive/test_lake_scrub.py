@@ -122,6 +122,11 @@ def with_its_manifest(scene):
     scene.manifest.write_text("{")
 
 
+def with_its_manifest_and_gone(scene):
+    gone_from_the_lake(scene)
+    scene.manifest.write_text("{")
+
+
 def gone_from_the_lake(scene):
     in_the_lake_alone(scene)
     scene.file.unlink()
@@ -140,6 +145,7 @@ FAULTS = {
     "likewise, and the object store has the file": at_the_target_alone,
     "likewise, and the manifest is no JSON": with_its_manifest,
     "the rows are in the lake alone, and both its files are gone": gone_from_the_lake,
+    "likewise, and the manifest is damaged": with_its_manifest_and_gone,
 }
 
 
@@ -170,6 +176,18 @@ def test_a_day_whose_manifest_and_file_are_damaged_keeps_no_other_day_from_being
         scene.seal()
     assert path_of(scene.lake, "trades", MARKET, NEXT_DAY).exists()
     assert scene.file.exists()
+
+
+def test_a_day_without_a_manifest_or_a_copy_is_not_made_of_what_is_left_until_a_hand_says_so(scene):
+    scene.manifest.write_text("{")
+    scene.file.unlink()
+    scene.glob.unlink()
+    with pytest.raises(DataFileError, match=f"{scene.glob}: .*, or remove its folder"):
+        scene.seal(DAY)
+    scene.glob.parent.rmdir()
+    scene.file.parent.rmdir()
+    scene.seal(DAY)
+    assert scene.scrubbed_whole() == []
 
 
 def test_one_damaged_manifest_hides_no_other_day_and_no_version_is_removed(scene):

@@ -21,6 +21,7 @@ from observer.archive.settings import BackupSettings
 from observer.base.clock import CLOCK_VARIABLE, ScaledClock
 from observer.base.errors import BackupFailedError, ConfigError, DataFileError, NoDataError
 from observer.base.instance import Instance
+from observer.base.remedies import REMEDIES
 from observer.base.settings import RunSettings
 from observer.base.units import NS_PER_DAY
 from observer.cli.app import command_line
@@ -161,6 +162,7 @@ def test_a_damaged_package_is_not_restored(scene):
     refused = scene.typed("restore", name, "--yes")
     assert isinstance(refused.exception, DataFileError)
     assert "is damaged, nothing was restored: database.sqlite3" in str(refused.exception)
+    assert str(refused.exception).endswith(f": {REMEDIES['package damaged']}")
     refused = scene.typed("restore", "--yes")
     assert isinstance(refused.exception, NoDataError)
     assert "no whole package is in" in str(refused.exception)

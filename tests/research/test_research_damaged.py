@@ -2,19 +2,29 @@
 
 import os
 import shutil
+import sqlite3
+import threading
+from pathlib import Path
 
+import msgspec
 import pytest
 from polars.testing import assert_frame_equal
 
 import observer
-from observer.archive.day import manifest_path, sealed_day
+from observer.archive.copying import copy_lake
+from observer.archive.day import manifest_path, path_of, sealed_day, version_name, write_manifest
 from observer.archive.places import DamagedFileWarning
+from observer.archive.target import FolderTarget
 from observer.archive.whole import whole_files
 from observer.base.errors import DamagedFileError, DataFileError
 from observer.cli.app import command_line
+from tests.archive.stored import remove_sealed
 from tests.folders import as_made
-from tests.research.stored import DAY, MARKET, NEXT_DAY
-from tests.research.test_research_sealed import make_removed, make_sealed
+from tests.research.stored import DAY, MARKET, NEXT_DAY, STREAM, append, traded, url_of
+from tests.research.test_research_sealed import make_removed, make_sealed, seal
+
+FIRST, SECOND = (version_name("trades", MARKET, DAY, each) for each in (1, 2))
+GLOBBED = str(path_of(Path(), "trades", MARKET, DAY))
 
 
 def flip(folder, name, at=0.5):
@@ -47,6 +57,16 @@ def test_rows_of_a_damaged_file_are_read_from_the_database_that_has_them(truth):
     flip(folder, version_of(folder))
     with pytest.warns(DamagedFileWarning, match=r"1\.parquet is damaged .* were read from the database"):
         assert_frame_equal(trades_in(folder), truth)
+
+
+def test_a_database_with_a_late_row_instead_of_a_sealed_one_does_not_pass_for_the_damaged_file():
+    folder = as_made(make_sealed)
+    flip(folder, version_of(folder))
+    append(url_of(folder), STREAM, traded("005930", "09:06:00", 70_000, 5, 105))
+    with sqlite3.connect(url_of(folder).removeprefix("sqlite:///")) as database:
+        database.execute("DELETE FROM trade_rows WHERE sequence = (SELECT min(sequence) FROM trade_rows)")
+    with pytest.raises(DamagedFileError, match=rf"1\.parquet is damaged .*`observer lake seal {DAY}` mends it"):
+        trades_in(folder)
 
 
 @pytest.mark.parametrize("place", ["data/backup/lake/main", "glob"])
@@ -121,3 +141,45 @@ def test_a_file_that_rotted_before_its_first_reading_is_not_believed(truth):
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     with pytest.raises(DamagedFileError):
         trades_in(folder)
+
+
+@pytest.fixture
+def late():
+    """A folder whose first day has a late trade in a second version, which left the database, and its trades."""
+    folder = as_made(make_removed)
+    append(url_of(folder), STREAM, traded("005930", "09:06:00", 70_000, 5, 105))
+    seal(folder)
+    remove_sealed(url_of(folder), folder / "data/lake")
+    return folder, trades_in(folder)
+
+
+def damage_manifest_and_lose(folder, *names):
+    lake = folder / "data/lake"
+    manifest_path(lake, MARKET, DAY).write_text("{")
+    for name in names:
+        (lake / name).unlink()
+
+
+def test_of_a_day_without_manifest_the_copies_name_the_versions_that_are_gone(late):
+    folder, trades = late
+    copy_lake(folder / "data/lake", FolderTarget(folder / "data/backup/lake/main"), threading.Event())
+    damage_manifest_and_lose(folder, SECOND, GLOBBED)
+    with pytest.warns(DamagedFileWarning, match="its copies' manifests"):
+        assert_frame_equal(trades_in(folder), trades)
+
+
+@pytest.mark.parametrize("others", [(), [FIRST]])
+def test_a_day_without_manifest_is_not_believed_where_a_folder_lost_its_file(late, others):
+    damage_manifest_and_lose(late[0], SECOND, GLOBBED, *others)
+    with pytest.raises(DamagedFileError, match=rf"`observer lake seal {DAY}`.*{GLOBBED}.*, or remove its folder"):
+        trades_in(late[0])
+
+
+def test_of_a_day_without_manifest_the_glob_has_the_newest_version_and_another_lake_s_copy_says_nothing(late):
+    folder, expected = late
+    day = sealed_day(folder / "data/lake", MARKET, DAY)
+    trades = msgspec.structs.replace(day.newest("trades"), size_bytes=1, digest="")
+    write_manifest(folder / "data/backup/lake/other", msgspec.structs.replace(day, kinds={"trades": (trades,)}))
+    damage_manifest_and_lose(folder, SECOND)
+    with pytest.warns(DamagedFileWarning, match=rf"{SECOND} is gone.* were read from .*{GLOBBED}"):
+        assert_frame_equal(trades_in(folder), expected)
