@@ -117,6 +117,10 @@ def copy_day(
         return None
     has = set(known.versions) if known is not None else set()
     if known is not None and (kind := other_rows(known, day)):
+        from observer.archive.verification import false_manifest  # it loads pyarrow
+
+        if false := false_manifest(lake, day):
+            raise DataFileError(false[0])
         raise DataFileError(
             f"{day.session_date}: the lake has fewer or other rows of {kind} than {target.url}, which stays as it is: "
             "`observer backup restore --lake` says more; of another lake, give this one another target"

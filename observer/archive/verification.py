@@ -12,6 +12,7 @@ from observer.archive.merging import late_rows
 from observer.archive.parquet import as_in_file, columns_of, digest_of_file, file_schema, metadata_of, unknown_kind
 from observer.archive.whole import whole_files, wrong_bytes
 from observer.base.errors import DataFileError, StoppedError
+from observer.base.remedies import lake_damaged
 from observer.store.kinds import KINDS
 from observer.store.sealing import SealingReader
 
@@ -95,7 +96,7 @@ def _wrong_files(lake: Path, day: SealedDay, kind: str, stop: threading.Event) -
         if what := whole_files(lake).verify(day.name_of(kind, version), version):
             yield lost_text(str(path), kind, day.session_date, what)
         else:
-            yield from _wrong_metadata(path, version)
+            yield from (lake_damaged(what, day.session_date) for what in _wrong_metadata(path, version))
     own, glob = lake / day.name_of(kind, version), lake / day.glob_name_of(kind)
     is_linked = own.exists() and glob.exists() and own.samefile(glob)
     if own.exists() and not is_linked and (wrong := wrong_version(glob, version)):  # a copy
@@ -127,6 +128,17 @@ def states_version(path: Path, version: Version) -> bool:
         return False
     found = (stated.get("version"), stated.get("rows"), stated.get("digest"))
     return found == (str(version.version), str(version.rows), version.digest)
+
+
+def false_manifest(lake: Path, day: SealedDay) -> Sequence[str]:
+    """What to say of the day's versions whose file is there and says another thing of itself than the manifest. The
+    files' metadata are read.
+    """
+    return [
+        lost_text(str(path), kind, day.session_date, "states other rows than its manifest")
+        for kind, version in day.versions
+        if (path := lake / day.name_of(kind, version)).exists() and not states_version(path, version)
+    ]
 
 
 def require_rows(path: Path, rows: int, digest: str, source: str) -> None:

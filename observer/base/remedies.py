@@ -16,6 +16,7 @@ REMEDIES: Final[Mapping[str, str]] = {
     "package missing": "`observer backup now` makes one",
     "package damaged": "`observer backup now` makes another one",
     "archive damaged": "`observer backup now` makes a package with all that it had",
+    "lake damaged": "`observer lake seal DAY` mends it",
 }
 """By state. A database is behind when outboxes published more than it has: it is older, or was replaced."""
 
@@ -26,4 +27,5 @@ def database_damaged(what: str) -> str:
 
 def lake_damaged(what: str, day: str) -> str:
     """What to say of a file of the lake, or a manifest, of this day."""
-    return f"{what}: mount the lake, or `observer lake seal {day}` mends it ({LAKE_IS_DAMAGED})"
+    remedy = REMEDIES["lake damaged"].replace("DAY", day)
+    return f"{what}: mount the lake, or {remedy} ({LAKE_IS_DAMAGED})"

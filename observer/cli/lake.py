@@ -346,16 +346,17 @@ def verify_command(
     """
     lake = lake_of(config)
     _require_one(day, every=every)
-    days = lake.sealed
+    days, wrong = lake.sealed, readable_days(lake.folder)[1]
     if not every:
         asked = lake.asked(day)
         days = [each for each in days if each.session_date == asked]
-    if not days:
+        wrong = {date: text for date, text in wrong.items() if date == asked}
+    if not days and not wrong:
         raise NoDataError(
             f"{'no day is' if every else f'{asked} is not'} sealed in {lake.folder}: see `observer lake status`"
         )
     target = lake.open_target()
-    found = run_shown(partial(_verified, lake, days, target), as_json=as_json)
+    found = run_shown(partial(_verified, lake, days, target), as_json=as_json) if days else ()
     if as_json:
         print_json(found)
     for each in () if as_json else found:
@@ -365,7 +366,6 @@ def verify_command(
             compared = f"{each.compared_rows:,} compared with the database"
             also = f", also at {target.url}" if target else ""
             click.echo(f"{each.session_date}: whole, {each.rows:,} rows of {each.kinds} kinds, {compared}{also}")
-    wrong = readable_days(lake.folder)[1] if every else {}
     for text in wrong.values():
         click.echo(text, err=True)
     if wrong or any(each.problems for each in found):

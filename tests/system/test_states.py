@@ -18,11 +18,16 @@ import tomli_w
 import zstandard
 from click.testing import CliRunner, Result
 
+from bus.commands import Refused
 from bus.outbox import Outbox
 from bus.producer import delivering
+from observer.base.clock import RealClock
 from observer.base.errors import StoreFailedError
 from observer.base.instance import Instance
+from observer.base.remedies import REMEDIES
 from observer.cli.app import command_line
+from observer.monitoring.alerts.process import DATABASE_DAMAGED, Alerts
+from observer.store.integrity import report_integrity
 from observer.store.owner import claim
 from observer.system.restoring import require_damaged
 from observer.system.writer_process import writer_of
@@ -33,6 +38,7 @@ from tests.store.raw import query
 from tests.waiting import DEADLINE_S, until_async
 
 EVENTS: Final = 120
+ROOT: Final = Path(__file__).parents[2]
 
 
 class Place(msgspec.Struct):
@@ -52,9 +58,19 @@ class Place(msgspec.Struct):
         return CliRunner().invoke(command_line(), [*words, "--config", str(self.folder / "observer.toml")])
 
     def said(self, words: str) -> str:
-        """What a command says, its error as well."""
+        """What a command says, its error as well, or the check whose text is the alert's."""
+        if words == ALERT:
+            return self.alerted()
         done = self.typed(*shlex.split(words))
         return f"{done.output} {done.exception or ''}"
+
+    def alerted(self) -> str:
+        """The text of the alert; the check before a package has the same one."""
+        alerts = Alerts(RealClock(), "core-writer")
+        refused = asyncio.run(report_integrity(f"sqlite:///{self.database}", alerts))
+        assert isinstance(refused, Refused)
+        assert alerts.are_open(DATABASE_DAMAGED)
+        return refused.message
 
     @property
     def rows(self) -> int:
@@ -163,15 +179,17 @@ class State(msgspec.Struct, frozen=True):
     commands: tuple[str, ...]
 
 
+ALERT: Final = "the alert"
 LOOKS: Final = ("doctor", "db check", "backup restore", "backup now")
+ALERTED: Final = ("doctor --recount", *LOOKS[1:], ALERT)
 STATES: Final = (
     State("the database is missing", missing, RESTORE, LOOKS),
-    State("the database is damaged", damaged, RESTORE, ("doctor --recount", *LOOKS[1:])),
+    State("the database is damaged", damaged, RESTORE, ALERTED),
     State("the database has no first page", beheaded, RESTORE, LOOKS),
-    State("the database is missing, and there is no package", both(missing, no_package), RESTORE, LOOKS[1:]),
-    State("the database is damaged, and there is no package", both(damaged, no_package), RESTORE, LOOKS[1:]),
-    State("the database and each package are damaged", both(packages_damaged, damaged), RESTORE, LOOKS[1:]),
-    State("the database and the newest package are damaged", both(newest_package_damaged, damaged), RESTORE, LOOKS[1:]),
+    State("the database is missing, and there is no package", both(missing, no_package), RESTORE, LOOKS),
+    State("the database is damaged, and there is no package", both(damaged, no_package), RESTORE, ALERTED),
+    State("the database and each package are damaged", both(packages_damaged, damaged), RESTORE, ALERTED),
+    State("the database and the newest package are damaged", both(newest_package_damaged, damaged), RESTORE, ALERTED),
     State("the database is older than its marks, or another one", older, RUN, ("doctor",)),
     State("there is no package", no_package, PACKAGE, ("doctor", "backup list", "backup verify", "backup restore")),
     State("the newest package is damaged", newest_package_damaged, PACKAGE, ("doctor",)),
@@ -183,6 +201,7 @@ STATES: Final = (
 @pytest.mark.parametrize("state", STATES, ids=lambda state: state.name)
 def test_each_command_names_the_one_remedy_which_ends_in_a_whole_system(place: Place, state: State) -> None:
     state.make(place)
+    assert remedies_in(place.said("status")) <= {state.remedy, RUN}
     assert {words: remedies_in(place.said(words)) for words in state.commands} == {
         words: {state.remedy} for words in state.commands
     }
@@ -198,6 +217,11 @@ def test_each_command_names_the_one_remedy_which_ends_in_a_whole_system(place: P
         remedy = next(iter(remedies_of_doctor(place)), "")
         assert remedy not in followed, "a circle"
     assert len(followed) <= 2
+
+
+def test_the_operations_manual_has_the_table_of_remedies() -> None:
+    table = "".join(f"| {state} | {remedy} |\n" for state, remedy in REMEDIES.items())
+    assert f"| state | remedy |\n| --- | --- |\n{table}\n" in (ROOT / "OPERATIONS.md").read_text()
 
 
 def test_a_whole_database_that_another_program_has_locked_is_no_damaged_one(place: Place) -> None:

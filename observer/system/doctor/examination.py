@@ -13,7 +13,8 @@ from observer.archive.copies import BACKUP, LAKE
 from observer.archive.copying import copy_of_lake
 from observer.archive.day import sealed_days
 from observer.archive.settings import LakeSettings
-from observer.base.errors import StoreError
+from observer.archive.verification import false_manifest
+from observer.base.errors import DataFileError, StoreError
 from observer.base.files import as_owner
 from observer.base.instance import Instance
 from observer.store.engine import parse_url
@@ -148,7 +149,15 @@ def _where_copies_are(place: Place) -> str:
 def _sealed(place: Place) -> Callable[[], Sequence[SealedRows]]:
     """Gives the rows that the database need not have, as the lake's manifests say."""
     market = place.base.instance.market if place.base else Instance().market
-    return lambda: [rows for day in sealed_days(_lake(place)) if day.market == market for rows in day.removable_rows()]
+
+    def sealed() -> Sequence[SealedRows]:
+        days = [day for day in sealed_days(_lake(place)) if day.market == market]
+        for day in days:
+            if day.removed and (false := false_manifest(_lake(place), day)):
+                raise DataFileError(false[0])
+        return [rows for day in days for rows in day.removable_rows()]
+
+    return sealed
 
 
 def _of_stored(look: Callable[[stored.Stored], Iterable[Finding]]) -> Callable[[Place], Iterable[Finding]]:
@@ -171,7 +180,7 @@ CHECKS: Final = (
     Check("database", _of_stored(stored.database), _database),
     Check("integrity", _of_stored(_integrity), _database, limit_s=None),
     Check("rows", _of_stored(stored.rows), _database, limit_s=None),
-    Check("lake", lambda place: stored.lake(_lake(place)), lambda place: str(_lake(place))),
+    Check("lake", lambda place: stored.lake(_lake(place), recount=place.recount), lambda place: str(_lake(place))),
     Check("copies", _copies, _where_copies_are),
     Check("outboxes", _of_stored(stored.outboxes), _places),
     Check("backup", _of_stored(stored.backup), _places),

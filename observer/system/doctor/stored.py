@@ -19,6 +19,7 @@ from observer.archive.copies import COPIES_MIN, LAKE, Rows, fewest_copies
 from observer.archive.day import SealedDay, lost_files, readable_days, sealed_days
 from observer.archive.package import Package, packages, packages_of
 from observer.archive.scrub import known_damage, scrub_text
+from observer.archive.verification import false_manifest
 from observer.base.clock import RealClock
 from observer.base.errors import DatabaseDamagedError, DataFileError, StoreError
 from observer.base.instance import Instance
@@ -155,7 +156,7 @@ def rows(stored: Stored) -> Iterator[Finding]:
     """
     if not stored.recount or not is_readable(stored.url):
         return
-    remedy = "`observer lake verify` names the days; put back their files, or the copy"
+    remedy = "as this line says"
     try:
         with SummaryReader(stored.url) as reader:
             found = reader.rows_and_marks(stored.sealed)
@@ -187,13 +188,16 @@ def is_readable(url: str) -> bool:
     return True
 
 
-def lake(folder: Path) -> Iterator[Finding]:
-    """Files of sealed days that are gone, or were found damaged by any reader, or a manifest that cannot be read."""
+def lake(folder: Path, *, recount: bool = False) -> Iterator[Finding]:
+    """Files of sealed days that are gone, or were found damaged by any reader, or a manifest that cannot be read; with
+    `recount` manifests that state other rows than their files, too.
+    """
     days, wrong = readable_days(folder)
     gone = [text for day in days for text in lost_files(folder, day)]
     found = known_damage(folder).items()
     damaged = [text for path, text in found if not any(each.startswith(path) for each in gone)]
-    lost = [*wrong.values(), *gone, *damaged]
+    false = [text for day in days if recount for text in false_manifest(folder, day)]
+    lost = [*wrong.values(), *gone, *(damaged or false)]
     if lost:
         more = f"; and {len(lost) - _LOST_MAX} more" if len(lost) > _LOST_MAX else ""
         yield critical("lake", f"{'; '.join(lost[:_LOST_MAX])}{more}", "mount the lake, or as each of these lines says")
@@ -226,10 +230,14 @@ def copies(stored: Stored, folders: Mapping[str, Path], *, has_target: bool) -> 
         yield Finding("copies", "ok", text, days=held)
         return
     more = f" and {len(single) - _LOST_MAX} more" if len(single) > _LOST_MAX else ""
-    named = ", ".join(f"{day} ({' '.join(held[day]) or 'none'})" for day in single[:_LOST_MAX])
-    yield Finding(
-        "copies", "warning", f"{text}: {named}{more}", "`observer backup now` copies them, as each night does", held
+    lost = [day for day in single if LAKE not in held[day]]
+    remedy = (
+        REMEDIES["lake damaged"].replace("DAY", lost[0])
+        if lost
+        else "`observer backup now` copies them, as each night does"
     )
+    named = ", ".join(f"{day} ({' '.join(held[day]) or 'none'})" for day in single[:_LOST_MAX])
+    yield Finding("copies", "warning", f"{text}: {named}{more}", remedy, held)
 
 
 def outboxes(stored: Stored) -> Iterator[Finding]:
@@ -278,7 +286,7 @@ def backup(stored: Stored) -> Iterator[Finding]:
     """Judges a package by the newest event, not by a clock: a system that is off needs no new package."""
     newest = _newest_verified(stored)
     if newest is None:
-        yield warning("backup", f"no verified package in {stored.backups}", REMEDIES["package missing"])
+        yield warning("backup", f"no verified package in {stored.backups}", _package_remedy(stored, "package missing"))
         return
     newest_event_ns = None
     with contextlib.suppress(StoreError), SummaryReader(stored.url) as reader:  # the check of the database states it
@@ -288,6 +296,18 @@ def backup(stored: Stored) -> Iterator[Finding]:
     newer = [each for each in _packages(stored) if each.verified_ns is None and each.taken_ns >= newest.taken_ns]
     if damaged := ", ".join(each.name for each in newer):
         what = f"damaged, or not verified: {damaged}; {text}"
-        yield warning("backup", what, REMEDIES["package damaged"])
+        yield warning("backup", what, _package_remedy(stored, "package damaged"))
     else:
         yield warning("backup", text, REMEDIES["package missing"]) if days > _BACKUP_DAYS else ok("backup", text)
+
+
+def _package_remedy(stored: Stored, state: str) -> str:
+    """That of the database comes first where it is gone or damaged: no package can be made of it."""
+    try:
+        stored_state(stored.url)
+        is_damaged = stored.recount and bool(check_integrity(stored.url, threading.Event()).problems)
+    except DatabaseDamagedError:
+        is_damaged = True
+    except StoreError:  # the check of the database states it
+        is_damaged = _is_missing(stored) and not _is_new(stored)
+    return _RESTORE if is_damaged else REMEDIES[state]
