@@ -158,7 +158,7 @@ async def test_a_token_without_an_approval_key_is_used_and_the_approval_key_requ
         admit()
         await day.until(lambda: day.token(ILL).approval_key != before.approval_key, "the stream's key came too")
         assert [alert.severity for alert in day.reported(AlertRaised) if "not renewed" in alert.text] == ["critical"]
-        assert day.renewals(ILL)[-1] == "rejected"
+        await day.until(lambda: day.renewals(ILL)[-1] == "rejected", "the renewal is reported")
 
 
 async def test_a_refused_approval_key_is_replaced_and_the_token_stays():
