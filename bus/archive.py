@@ -15,7 +15,9 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -24,13 +26,16 @@ import zstandard
 
 from bus.codec import SEQUENCE_MAX
 from bus.files import write_whole
+from bus.journal import JournalReader
 
 _SUFFIX: Final = ".journal"
 _COMPRESSED: Final = ".journal.zst"
 _NAME: Final = re.compile(r"(?P<stream>[0-9a-f]{32})-(?P<first>[0-9]{20})-(?P<last>[0-9]{20})\.journal(\.zst)?")
 _LEVEL: Final = 3  # 200 MB/s and more; trades shrink to a fifth
-# Each part is a frame of its own, so that a flipped bit costs one part and not the segment.
-_PART_BYTES: Final = 256 * 1024
+# Each part is a frame of its own and has whole records, so that a flipped bit costs the events of one part: some 150
+# trades. With parts of 256 KiB an archive is an eighth smaller. A dictionary saves a fortieth, and a flipped bit in it
+# costs all parts.
+_PART_BYTES: Final = 16 * 1024
 # An outbox begins another segment after 8 MiB, and a batch has at most 8 MiB. What unpacks to more is damaged.
 _SEGMENT_BYTES_MAX: Final = 32 * 1024 * 1024
 _PORTION_BYTES: Final = 256  # packed bytes that are unpacked at once: they become 8 MiB at most
@@ -138,6 +143,17 @@ class Archive:
         return False
 
 
+def damaged_segments(directory: Path) -> Sequence[ArchivedSegment]:
+    """The compressed segments of an archive that are not whole; all are read. Also while the archive is in use."""
+    found = []
+    for segment in Archive(directory, ArchiveLimits()).segments():
+        if segment.path.name.endswith(_COMPRESSED):
+            with suppress(FileNotFoundError):  # taken back or trimmed meanwhile
+                if not _decompressed(segment.path.read_bytes())[1]:
+                    found.append(segment)
+    return found
+
+
 def _segment_of(path: Path) -> ArchivedSegment | None:
     found = _NAME.fullmatch(path.name)
     if found is None or not 1 <= int(found["first"]) <= int(found["last"]) <= SEQUENCE_MAX:
@@ -169,10 +185,25 @@ def _compress(path: Path) -> None:
     compressed = path.with_name(f"{path.name}.zst")
     compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
     content = memoryview(path.read_bytes())
-    parts = (content[begin : begin + _PART_BYTES] for begin in range(0, len(content), _PART_BYTES))
+    ends = [*_ends_of_parts(path), len(content)]
+    parts = (content[begin:end] for begin, end in pairwise([0, *ends]) if begin < end)
     write_whole(compressed, b"".join(compressor.compress(part) for part in parts))
     os.utime(compressed, ns=(modified.st_atime_ns, modified.st_mtime_ns))
     path.unlink()
+
+
+def _ends_of_parts(path: Path) -> Iterator[int]:
+    """Where the parts of a segment end: each behind a record, before the first that does not fit any more. What follows
+    damage is one part.
+    """
+    with closing(JournalReader(path, damaged=True)) as reader:
+        begin, end = 0, reader.offset
+        for record in reader:
+            if record.end_offset - begin > _PART_BYTES:
+                yield end
+                begin = end
+            end = record.end_offset
+        yield end
 
 
 def _decompressed(content: bytes) -> tuple[bytes, bool]:

@@ -12,6 +12,7 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Final, TypeVar
 
 import msgspec
@@ -38,7 +39,7 @@ from bus.decoding import DecodeError
 from bus.endpoints import Address, BusError
 from bus.peers import Peers
 from bus.roles import ANY_ROLE, ROLES, Role
-from bus.sockets import bind, connect
+from bus.sockets import bind, connect, received
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ class ControlServer:
         self._socket.linger = 0
         self._socket.rcvhwm = _RECEIVED_MAX
         bind(self._socket, address, REQUEST_BYTES_MAX, ANY_ROLE)
-        self._is_local = isinstance(address, str)
+        self._address = address
         self._peers = Peers("control")
         self._answering: set[asyncio.Task[None]] = set()
         self._ids = itertools.count(1)
@@ -116,11 +117,11 @@ class ControlServer:
 
     async def _receive(self) -> None:
         parts = await self._socket.recv_multipart(copy=False)
-        identity, *frames = [part.bytes for part in parts]
+        identity, *frames = received(parts)
         if self._take_answer(identity, frames):
             return
         try:
-            requester = _requester_of(parts[-1], is_local=self._is_local)
+            requester = _requester_of(parts[-1], is_local=isinstance(self._address, str))
             request_id, request = _understand(frames)
         except DecodeError as error:
             self._peers.refuse("a malformed request", error)
@@ -164,6 +165,9 @@ class ControlServer:
         await self._socket.send_multipart([identity, request_id, _encoder.encode(reply)])
 
     def close(self) -> None:
+        """Close the socket; the file of a local one goes first, as another server may listen there afterwards."""
+        if isinstance(self._address, str):
+            Path(self._address.removeprefix("ipc://")).unlink(missing_ok=True)
         self._socket.close()
 
 

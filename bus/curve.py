@@ -23,7 +23,7 @@ from zmq.utils import z85
 
 from bus.endpoints import BusError, TcpAddress
 from bus.keys import Client, MissingBusKeysError, clients, key_pair, public_key
-from bus.peers import Peers
+from bus.peers import NETWORK, Peers
 from bus.roles import Role
 
 logger = logging.getLogger(__name__)
@@ -36,8 +36,6 @@ DOMAIN_BYTES_MAX: Final = 255  # of ZMQ_ZAP_DOMAIN in libzmq 4.3
 HEARTBEAT_MS: Final = 5_000
 HEARTBEAT_TIMEOUT_MS: Final = 15_000
 _ZAP_ADDRESS: Final = "inproc://zeromq.zap.01"
-UNKNOWN_CLIENTS: Final = Peers("network")
-"""Counts the connections that this process refused: by an unknown key, or a key of another role."""
 _VERSION: Final = b"1.0"
 _REQUEST_FRAMES: Final = 7  # version, request id, domain, address, identity, mechanism, the client's public key
 
@@ -97,9 +95,7 @@ def _start_authentication(context: zmq.SyncContext) -> None:
         if error.errno != errno.EADDRINUSE:
             raise
         return
-    threading.Thread(
-        target=_run_authentication, args=[handler, UNKNOWN_CLIENTS], name="authentication", daemon=True
-    ).start()
+    threading.Thread(target=_run_authentication, args=[handler, NETWORK], name="authentication", daemon=True).start()
 
 
 def _run_authentication(socket: zmq.SyncSocket, peers: Peers) -> None:

@@ -6,6 +6,7 @@ TCP connects processes on several machines, always with CURVE: a TCP address car
 
 import ipaddress
 import os
+import socket
 import stat
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -36,6 +37,28 @@ class TcpAddress(msgspec.Struct, frozen=True):
 
 Address: TypeAlias = str | TcpAddress
 """Address of a socket; a string is an `ipc://` address."""
+
+
+def is_served(address: Address) -> bool:
+    """Whether a process listens at the address: one that was killed leaves its sockets' files, and libzmq would wait
+    there in silence. Of a network address it is not known, and True.
+
+    Raises:
+        PermissionError: the socket is another user's.
+    """
+    if not isinstance(address, str):
+        return True
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asked:
+        asked.setblocking(False)
+        try:
+            asked.connect(address.removeprefix("ipc://"))
+        except BlockingIOError:  # as many wait for it as may
+            return True
+        except PermissionError:
+            raise
+        except OSError:
+            return False
+    return True
 
 
 class TcpEndpoints(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -14,7 +14,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 import msgspec
 import zmq
@@ -44,7 +44,7 @@ from bus.endpoints import Address
 from bus.hellos import WaitingHellos
 from bus.peers import Peers
 from bus.roles import COLLECTORS
-from bus.sockets import bind
+from bus.sockets import bind, received
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ class Router(Protocol):
         """Whether a message waits, after at most so many machine milliseconds."""
         ...
 
-    def recv_multipart(self, flags: int, /) -> Sequence[bytes]:
+    def recv_multipart(self, flags: int, /, *, copy: Literal[False]) -> Sequence[zmq.Frame]:
         """The next message.
 
         Raises:
@@ -269,7 +269,7 @@ class Ingest:
         events = size_bytes = 0
         while events < GROUP_EVENTS_MAX and size_bytes < GROUP_BYTES_MAX:
             try:
-                frames = self._router.recv_multipart(zmq.NOBLOCK)
+                frames = received(self._router.recv_multipart(zmq.NOBLOCK, copy=False))
             except zmq.Again:
                 return
             events += max(1, self._take(frames))  # a message without events takes its time, too

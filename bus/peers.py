@@ -58,3 +58,7 @@ class Peers:
         if now_s >= self._logged_s.get(what, now_s):
             self._logged_s[what] = now_s + LOGGED_EVERY_S
             logger.warning("refused %s on the %s socket: %s; %d refused so far", what, self._name, why, self.refused)
+
+
+NETWORK: Final = Peers("network")
+"""Counts the connections that this process refused, by an unknown key or a key of another role, or that it ended."""

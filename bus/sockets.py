@@ -1,12 +1,13 @@
 """Binds and connects sockets for every kind of address. For `ipc://` nothing of CURVE is loaded.
 
 Every socket bounds the size of a frame before it has one: libzmq takes the memory for a frame when its length has come,
-which a stranger sends before any authentication, and disconnects a peer that announces more.
+which a stranger sends before any authentication, and disconnects a peer that announces more. `bus.floods` bounds what a
+message of many frames takes.
 """
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -15,6 +16,7 @@ import zmq
 import zmq.asyncio
 
 from bus.endpoints import Address, BusError, TcpAddress
+from bus.floods import FLOODS
 from bus.roles import Role
 
 Socket: TypeAlias = zmq.SyncSocket | zmq.asyncio.Socket
@@ -45,6 +47,7 @@ def bind(socket: Socket, address: Address, bytes_max: int, roles: AbstractSet[Ro
 
             secure_server(socket, address, roles)
             socket.bind(address.url)
+            FLOODS.watch(int(address.url.rpartition(":")[2]))
         else:
             url = _url(address)
             socket.ipc_filter_uid = os.getuid()
@@ -70,6 +73,12 @@ def connect(socket: Socket, address: Address, bytes_max: int) -> None:
 
             secure_client(socket, address)
         socket.connect(_url(address))
+
+
+def received(message: Sequence[zmq.Frame]) -> list[bytes]:
+    """The frames of a message that was read from a bound socket, with `copy=False`: each message passes here."""
+    FLOODS.heard(message[-1])
+    return [frame.bytes for frame in message]
 
 
 def _bound_frames(socket: Socket, bytes_max: int) -> None:

@@ -21,7 +21,7 @@ from bus.endpoints import Address
 from bus.events import EVENT_TYPES, Fact, kind_of
 from bus.peers import Peers
 from bus.roles import READERS
-from bus.sockets import bind, connect
+from bus.sockets import bind, connect, received
 
 SUBSCRIPTION_BYTES_MAX: Final = 8_192  # one of all kinds of events has some 1,000
 SUBSCRIBERS_MAX: Final = 256
@@ -114,7 +114,7 @@ class Subscribers:
         for _ in range(_READ_A_ROUND):
             if not self._socket.poll(0):
                 break
-            route, *frames = self._socket.recv_multipart()
+            route, *frames = received(self._socket.recv_multipart(copy=False))
             if self._peers.is_ignored(route):
                 continue
             try:

@@ -25,6 +25,7 @@ from hypothesis import settings
 
 from observer.base import text
 from observer.base.environment import forget_withheld
+from observer.monitoring.alerts.process import SEEN
 from observer.supervisor.cgroup import Cgroup, cgroup_for
 from observer.supervisor.mark import parse_mark
 from observer.supervisor.proc import seen
@@ -69,8 +70,9 @@ settings.load_profile("default")  # --hypothesis-profile=search chooses the othe
 
 @pytest.fixture(autouse=True)
 def _nothing_withheld() -> None:
-    """Each test begins as a new process does: no key of an earlier one is known."""
+    """Each test begins as a new process does: no key of an earlier one is known, and no damage was met."""
     forget_withheld()
+    SEEN.take_damage()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,9 @@
-"""Ports of loopback for servers whose number must be known beforehand."""
+"""Ports of loopback for servers whose number must be known beforehand, and sockets that are files."""
 
+import contextlib
 import socket
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 _HELD: Final = list[socket.socket]()
@@ -16,3 +19,12 @@ def own_port() -> int:
     _HELD.append(held)
     port: int = held.getsockname()[1]
     return port
+
+
+@contextlib.contextmanager
+def listening(path: Path) -> Iterator[None]:
+    """A socket at which somebody listens and never answers: as the control socket says it, a system runs there."""
+    with socket.socket(socket.AF_UNIX) as held:
+        held.bind(str(path))
+        held.listen()
+        yield

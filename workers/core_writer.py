@@ -11,22 +11,30 @@ import logging
 import os
 import threading
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import Final
 
 from bus.batch_feed import BatchFeedPublisher
-from bus.curve import UNKNOWN_CLIENTS
 from bus.delivery import Delivered
 from bus.feed import FeedPublisher
 from bus.ingest import Ingest, Listeners, ingest_socket
+from bus.peers import NETWORK
 from observer.archive.backup import plan_of
 from observer.archive.backup_jobs import BackupJobs
+from observer.archive.copying import copy_of_lake
 from observer.archive.day_files import DayFiles
 from observer.archive.package import cached_safe_marks, require_restored
 from observer.archive.removal import Removal, RemovalJob
 from observer.archive.settings import LakeSettings
 from observer.base.errors import StoreError
-from observer.monitoring.alerts.process import DATABASE_UNAVAILABLE, DATABASE_WENT_BACK
+from observer.monitoring.alerts.process import (
+    DATABASE_DAMAGED,
+    DATABASE_UNAVAILABLE,
+    DATABASE_WENT_BACK,
+    database_identity,
+)
 from observer.store.exports import LedgerExport, Ledgers, ledgers_folder
+from observer.store.integrity import report_integrity
 from observer.store.owner import claim
 from observer.store.readiness import database_ready, report_silence
 from observer.store.reporting_writer import ReportingWriter
@@ -103,10 +111,13 @@ async def core_writer(worker: Worker) -> None:
                 worker.today,
                 worker.clock,
                 worker.alerts,
-                published_only=bool(settings.lake.target),
+                copy=None if settings.lake.target else copy_of_lake(copies, settings.instance).folder,
             )
             tasks.create_task(job.run())
-        worker.orders.jobs = {"backup": lambda: backups.make_now(producer)}
+        check = partial(report_integrity, url, worker.alerts)
+        if worker.alerts.are_open(DATABASE_DAMAGED):  # perhaps of a database that was replaced since
+            tasks.create_task(check())
+        worker.orders.jobs = {"backup": lambda: backups.make_now(producer), "integrity": check}
         worker.orders.directed_jobs = {"backup": backups.result}
         await worker.ready()
         tasks.create_task(backups.watch())
@@ -149,7 +160,7 @@ async def _ingest(worker: Worker, writer: ReportingWriter, removal: Removal) -> 
         report,
         StoreError,
         listeners=Listeners(
-            outage=lambda text: alerts.report_from_thread(DATABASE_UNAVAILABLE, "critical", text),
+            outage=lambda text: alerts.report_from_thread(database_identity(text), "critical", text),
             recovered=lambda seconds: alerts.resolve_from_thread(
                 DATABASE_UNAVAILABLE, f"the database takes events again, after {seconds:.1f} s"
             ),
@@ -158,7 +169,7 @@ async def _ingest(worker: Worker, writer: ReportingWriter, removal: Removal) -> 
         backed_up=cached_safe_marks(worker.settings.backup.folder_of(worker.settings.run), worker.settings.instance),
     )
     refused = refused_messages(
-        alerts, lambda: ingest.peers.refused + feed.refused + batch_feed.refused + UNKNOWN_CLIENTS.refused
+        alerts, lambda: ingest.peers.refused + feed.refused + batch_feed.refused + NETWORK.refused
     )
     stopping = threading.Event()
     try:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from typing import Final
 
+from observer.archive.copying import copy_of_lake
 from observer.archive.day_files import DayFiles
 from observer.archive.object_store import ObjectStore, open_target
 from observer.archive.settings import TARGET_VARIABLES, LakeSettings
@@ -23,6 +24,7 @@ async def lake(worker: Worker) -> None:
     assert settings.lake is not None, "this process exists only with [lake]"
     async with worker.reader():
         pass  # only waits for the database; a sealing has a reader of its own
+    copies = [copy_of_lake(folder, settings.instance) for folder in settings.backup.folders_of(settings.run)]
     upkeep = LakeUpkeep(
         lake=settings.lake.folder_in(settings.run.data),
         url=settings.store.url,
@@ -30,7 +32,8 @@ async def lake(worker: Worker) -> None:
         now_ns=worker.clock.now_ns,
         day_files=DayFiles(ledgers_folder(settings.run.data), settings.provider),
         keep_days=settings.store.keep_days,
-        has_target=bool(settings.lake.target),
+        copy=None if settings.lake.target else copies[0],
+        copies=[each.folder for each in copies],
     )
     target = _target_of(settings.lake) if settings.lake.target else None
     jobs = LakeJobs(upkeep, worker.today, worker.clock, worker.alerts, target)

@@ -25,7 +25,7 @@ async def web(worker: Worker) -> None:
     assert settings.web is not None, "this process exists only with [web]"
     token_file = settings.web.token_file_in(settings.run.runtime)
     listener = listening(settings.web.port)
-    orders = Orders(worker.control, settings.store.url, ensured_token(token_file), str(token_file))
+    orders = Orders(worker.control, settings.store.url, ensured_token(token_file))
     broadcast, stored = Broadcast(), StoredDays(partial(read_stored_day, settings))
     async with (
         serving(made_app(broadcast, orders, stored, settings), listener),

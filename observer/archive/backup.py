@@ -7,13 +7,14 @@ ordered it. Stdout has the `BackupOutcome`.
 """
 
 import asyncio
+import logging
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -25,7 +26,7 @@ from observer.archive.day import sealed_dates
 from observer.archive.day_files import DayFiles
 from observer.archive.making import Contents, copy_package, delete_outdated, make
 from observer.archive.manifest import LEDGERS, Kind
-from observer.archive.package import Package, packages_of, read_package
+from observer.archive.package import Package, manifest_of, packages_of, read_package
 from observer.archive.settings import PACKAGE_PLACEHOLDER, BackupSettings
 from observer.base.errors import DataFileError, ObserverError, StoppedError, StoreError
 from observer.base.instance import Instance
@@ -35,6 +36,8 @@ from observer.base.signals import stop_process
 from observer.reference.listings.files import FOLDER as MASTER_FOLDER
 from observer.store.exports import ledgers_folder
 from observer.store.write_ahead_log import fold_log
+
+logger = logging.getLogger(__name__)
 
 _FOLD_S: Final = 1.0
 _POLL_S: Final = 0.1
@@ -84,14 +87,16 @@ class Made(msgspec.Struct, frozen=True):
 
 def back_up(plan: Plan, kind: Kind, now_ns: int, stop: threading.Event, last_day: str = "") -> Made:
     """Make a package, copy what the lake has since the last one, bring both to the second target, run the command on
-    the package, delete packages that are too many, write the day files up to `last_day` (empty: of no day).
+    the package, delete packages that are too many, write the day files up to `last_day` (empty: of no day). A package
+    of this kind and moment that is there is not made again: a process that was killed has made it.
 
     Raises:
         StoreError, DataFileError, StoppedError: as `observer.archive.making.make`; there is no new package.
     """
     before = _verified_in(plan)
-    package = make(plan.folder, plan.contents, kind, now_ns, stop)
-    damaged = sorted(before - _verified_in(plan))
+    made = [each for each in before.values() if (manifest_of(each).kind, each.taken_ns) == (kind, now_ns)]
+    package = made[0] if made else make(plan.folder, plan.contents, kind, now_ns, stop)
+    damaged = sorted(before.keys() - _verified_in(plan))
     failures = [f"damaged packages, which are verified no more: {', '.join(damaged)}"] if damaged else []
     steps: Sequence[Callable[[], None]] = (
         lambda: _copy_lake(plan, plan.folder, stop),
@@ -111,9 +116,9 @@ def back_up(plan: Plan, kind: Kind, now_ns: int, stop: threading.Event, last_day
     return Made(package, failures)
 
 
-def _verified_in(plan: Plan) -> set[str]:
+def _verified_in(plan: Plan) -> Mapping[str, Package]:
     found = packages_of(plan.folder, plan.contents.instance)
-    return {package.name for package in found if package.verified_ns is not None}
+    return {package.name: package for package in found if package.verified_ns is not None}
 
 
 def _copy_lake(plan: Plan, folder: Path, stop: threading.Event) -> None:
@@ -216,29 +221,39 @@ class BackupOutcome(msgspec.Struct, frozen=True):
 
 
 async def back_up_apart(plan: Plan, kind: Kind, now_ns: int, last_day: str = "") -> Made:
-    """As `observer.archive.backup.back_up`, in a process of its own, which ends when this task is cancelled.
+    """As `observer.archive.backup.back_up`, in a process of its own, which ends when this task is cancelled. After the
+    first kill another process goes on with it at once.
 
     Raises:
         DataFileError: there is no new package; the text says why.
     """
-    process = await asyncio.create_subprocess_exec(
-        *program(_MODULE), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        process.stdin.write(msgspec.json.encode(BackupOrder(plan, kind, now_ns, last_day), enc_hook=str) + b"\n")
-        answer = await process.stdout.read()
-        status = await process.wait()
-    finally:
-        process.stdin.close()
-        await stop_process(process, _STOP_S)
+    order = BackupOrder(plan, kind, now_ns, last_day)
+    status, answer = await _ended(order)
+    if status < 0 and not answer:
+        logger.warning("the process of the backup was killed by signal %d, and is started again", -status)
+        status, answer = await _ended(order)
     if not answer:
         raise DataFileError(f"the process of the backup ended with status {status}: the log of this process says why")
     outcome = msgspec.json.decode(answer, type=BackupOutcome)
     if outcome.error:
         raise DataFileError(outcome.error)
     return Made(read_package(Path(outcome.package)), outcome.failures)
+
+
+async def _ended(order: BackupOrder) -> tuple[int, bytes]:
+    """Run the process; return its exit status and what it answered."""
+    process = await asyncio.create_subprocess_exec(
+        *program(_MODULE), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write(msgspec.json.encode(order, enc_hook=str) + b"\n")
+        answer = await process.stdout.read()
+        return await process.wait(), answer
+    finally:
+        process.stdin.close()
+        await stop_process(process, _STOP_S)
 
 
 def main() -> int:

@@ -15,9 +15,10 @@ from observer.archive.package import Package, manifest_of, packages_of
 from observer.base.clock import Clock
 from observer.base.errors import ObserverError, StoreError
 from observer.base.local_time import local_datetime
+from observer.base.remedies import DATABASE_IS_DAMAGED
 from observer.base.units import NS_PER_DAY, NS_PER_S
 from observer.calendar.service import TradingDayService
-from observer.monitoring.alerts.process import Alerts
+from observer.monitoring.alerts.process import DATABASE_DAMAGED, Alerts
 from observer.store.summary import SummaryReader
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class BackupJobs:
     def _report_missed(self, due_ns: int, *, lacks: bool, may_report: bool) -> None:
         if not lacks:
             self._alerts.resolve(MISSED, "the daily package is made")
-        elif may_report:
+        elif may_report and not self._alerts.are_open(DATABASE_DAMAGED):  # which is why there is none
             text = f"no daily package since {local_datetime(due_ns):%m-%d %H:%M}, when it was due: the log says why"
             self._alerts.report(MISSED, "critical", text)
 
@@ -203,9 +204,13 @@ class BackupJobs:
             made = await self._back_up(self._plan, kind, now_ns, last_day.isoformat())
         except (ObserverError, OSError) as error:
             again = ", and the daily one is tried again in an hour" if kind == "daily" else ""
-            text = f"backup failed: {error}; `observer backup now` makes another one{again}"
-            self._alerts.report(_IDENTITY, "critical", text)
+            if DATABASE_IS_DAMAGED in str(error):
+                identity, text = DATABASE_DAMAGED, f"{error}; no package is made of it{again}"
+            else:
+                identity, text = _IDENTITY, f"backup failed: {error}; `observer backup now` makes another one{again}"
+            self._alerts.report(identity, "critical", text)
             return Refused("failed", text)
+        self._alerts.resolve(DATABASE_DAMAGED, "the database is whole: it was checked for a package")
         producer.publish(_completed(made.package, self._clock.now_ns()))
         if made.failures:
             text = f"{made.package.name} is whole, but: {'; '.join(made.failures)}"

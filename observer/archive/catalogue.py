@@ -42,6 +42,7 @@ from pyiceberg.types import BooleanType, DoubleType, IcebergType, LongType, Nest
 
 from observer.archive.day import CATALOGUE, PARTITIONED_BY, SealedDay
 from observer.archive.parquet import file_schema, footer_of
+from observer.archive.whole import require_whole
 from observer.base.errors import DataFileError, UntidyCatalogueError
 from observer.base.units import NS_PER_DAY
 from observer.store.kinds import KINDS
@@ -318,8 +319,10 @@ def iceberg_schema(kind: str) -> Schema:
 
 def _data_file(table: Table, uri: str, day: SealedDay) -> DataFile | None:
     """Return the entry of a file; None for a missing or damaged file."""
-    path = Path(uri.removeprefix(SCHEME))
+    path, kind = Path(uri.removeprefix(SCHEME)), str(table.name()[-1])
+    lake = path.parents[len(Path(day.name_of(kind, day.kinds[kind][-1])).parents) - 1]
     try:
+        require_whole(lake, day, kind, day.kinds[kind][-1])  # by the footer's statistics engines pass files over
         footer = footer_of(path)
     except DataFileError as error:
         logger.warning("the catalogue lacks a file: %s", error)

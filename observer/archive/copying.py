@@ -6,13 +6,16 @@
 
 The lake stays the truth; a copy follows from it. Each version is copied once: its rows are compared with its manifest
 before, and the copy is read back before anything names it. So a kill or a lost target leaves a day there as it was, and
-the next copying continues. Nothing is deleted, and no copied version gives way to other rows: a lake that lost some and
+the next copying continues. A file of a copy is never the lake's own: where an earlier Observer made a link, a backup
+makes a copy of it. Nothing is deleted, and no copied version gives way to other rows: a lake that lost some and
 was sealed again could have the only ones there.
 """
 
 import contextlib
+import os
+import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -23,27 +26,32 @@ from observer.archive.day import (
     DAYS,
     SealedDay,
     Version,
-    lost_file,
     manifest_content,
     manifest_from,
     manifest_name,
+    readable_days,
     sealed_dates,
     sealed_day,
-    sealed_days,
     write_manifest,
 )
 from observer.archive.lock import locked
 from observer.archive.settings import missing_libraries
 from observer.archive.target import FolderTarget, Target, go_on
+from observer.archive.whole import lost_or_damaged
 from observer.base.errors import DataFileError
 from observer.base.instance import Instance
 
 Progress = Callable[[str, str], None]
 """Is called with the day and the kind that begins."""
+_Of = tuple[str, Version]  # a kind's
 
 _FOLDER: Final = "lake"  # beside the packages
 _AT_ONCE: Final = 8  # manifests
 _NAMED_MAX: Final = 3
+APART_BYTES_MAX: Final = 8 * 2**30
+"""So many bytes of links to the lake become copies in one backup."""
+FREE_SHARE_MIN: Final = 0.1
+"""So much of the disk these copies leave free."""
 _REMEDY: Final = "remove it, and `observer lake publish` or the next backup writes it again"
 
 
@@ -58,6 +66,11 @@ class LakeCopied(msgspec.Struct, frozen=True):
 def copy_of_lake(folder: Path, instance: Instance) -> FolderTarget:
     """The copy of the lake beside the packages in `folder`."""
     return FolderTarget(folder / _FOLDER / instance.name)
+
+
+def copies_in(folder: Path) -> Sequence[Path]:
+    """The copies of lakes beside the packages in `folder`, of all instances."""
+    return sorted((folder / _FOLDER).glob("*"))
 
 
 def copied_days(target: Target) -> list[SealedDay]:
@@ -104,6 +117,10 @@ def copy_day(
         return None
     has = set(known.versions) if known is not None else set()
     if known is not None and (kind := other_rows(known, day)):
+        from observer.archive.verification import false_manifest  # it loads pyarrow
+
+        if false := false_manifest(lake, day):
+            raise DataFileError(false[0])
         raise DataFileError(
             f"{day.session_date}: the lake has fewer or other rows of {kind} than {target.url}, which stays as it is: "
             "`observer backup restore --lake` says more; of another lake, give this one another target"
@@ -201,8 +218,8 @@ def publish_days(
 
 
 def wrong_at_target(lake: Path, target: Target, day: SealedDay, stop: threading.Event) -> tuple[str, ...]:
-    """What is wrong with a sealed day's copy: its manifest, each version, and what a glob finds. All are read whole and
-    compared with the lake's files.
+    """What is wrong with a sealed day's copy: its manifest, each version, and what a glob finds there. All are read
+    whole and compared with the lake's files, which none of them may be.
 
     Raises:
         TargetError: the target does not answer.
@@ -213,13 +230,16 @@ def wrong_at_target(lake: Path, target: Target, day: SealedDay, stop: threading.
         there = day_at(target, manifest_name(day.market, day.session_date))
     except DataFileError as error:
         return (str(error),)
+    publish = f"`observer lake publish {day.session_date}`"
     if there is None or there.kinds != day.kinds:
         text = "is not published" if there is None else "has another state there"
-        return (f"{day.session_date} {text}: `observer lake publish {day.session_date}`",)
+        return (f"{day.session_date} {text}: {publish if target.has_glob else '`observer backup now`'}",)
     names = [(day.name_of(kind, version), kind, version) for kind, version in day.versions]
-    names += [(day.glob_name_of(kind), kind, found[-1]) for kind, found in day.kinds.items()]
+    if target.has_glob:
+        names += [(day.glob_name_of(kind), kind, found[-1]) for kind, found in day.kinds.items()]
+    remedy = f"{publish} replaces it" if target.has_glob else "remove it, and `observer backup now` copies it again"
     return tuple(
-        f"{target.url}/{name} is not version {version.version}: `observer lake publish {day.session_date}` replaces it"
+        f"{target.url}/{name} is not version {version.version}: {remedy}"
         for name, kind, version in names
         if (path := lake / day.name_of(kind, version)).exists() and not target.has(path, name, stop)
     )
@@ -237,47 +257,83 @@ def state_at_target(day: SealedDay, there: Mapping[tuple[str, str], SealedDay]) 
 
 
 def removed_days(lake: Path | None) -> Sequence[str]:
-    """The days whose rows the database need not have; none where the manifests cannot be read, as `copy_lake` says."""
-    with contextlib.suppress(DataFileError, OSError):
-        return [day.session_date for day in sealed_days(lake) if day.removed] if lake is not None else []
-    return []
+    """The days whose rows the database need not have, or whose manifest cannot be read, as `copy_lake` says."""
+    days, wrong = readable_days(lake) if lake is not None else ([], {})
+    return sorted({*wrong, *(day.session_date for day in days if day.removed)})
 
 
 def copy_lake(lake: Path, copy: FolderTarget, stop: threading.Event) -> LakeCopied:
-    """Copy the versions that the copy does not have. No lock of the lake is needed, because a version's file never
-    changes once a manifest names it.
+    """Copy the versions that the copy does not have, or has damaged, and those that are links to the lake, the oldest
+    days first and `APART_BYTES_MAX` at a time. No lock of the lake is needed, because a version's file never changes
+    once a manifest names it.
 
     Raises:
-        DataFileError: a manifest of the lake cannot be read.
         OSError: a folder cannot be written.
         StoppedError: `stop` was set. What is copied by then is whole.
     """
-    days = sealed_days(lake)
+    days, wrong = readable_days(lake)
     added: list[Sequence[str]] = []
-    problems: list[str] = []
+    problems = [*wrong.values()]
+    left, linked = _bytes_for_copies(copy), list[str]()
     for day in days:
         go_on(stop)
         try:
             known = day_at(copy, manifest_name(day.market, day.session_date))
-            if (found := copy_day(lake, copy, day, known and _still_there(copy, known), stop)) is not None:
+            links = _links(lake, copy, day, known) if known is not None else ()
+            if links and left <= 0:
+                linked.append(day.session_date)
+                links = ()
+            has = known and _without(known, {*_gone(copy, known), *links})
+            if (found := copy_day(lake, copy, day, has, stop)) is not None:
                 added.append(found)
+            left -= sum(version.size_bytes for _, version in links)
         except DataFileError as error:
             problems.append(str(error))
+    if linked and _bytes_for_copies(copy) <= 0:
+        problems.append(
+            f"{len(linked)} days of {copy.url} since {linked[0]} are the lake's own files, and its disk has less than "
+            f"{FREE_SHARE_MIN:.0%} free to copy them: free space, or move the packages ([backup] folder)"
+        )
     known_names = {manifest_name(day.market, day.session_date) for day in days}
-    if lost := [Path(name).stem for name in notes_in(copy) if name not in known_names]:
+    if lost := [Path(name).stem for name in notes_in(copy) if name not in known_names and Path(name).stem not in wrong]:
         more = f" and {len(lost) - _NAMED_MAX} more" if len(lost) > _NAMED_MAX else ""
         named = ", ".join(lost[:_NAMED_MAX]) + more
         problems.append(f"the lake has no more {named}: `observer backup restore --lake` puts copied days back")
     return LakeCopied(len(added), sum(map(len, added)), problems)
 
 
-def _still_there(copy: FolderTarget, known: SealedDay) -> SealedDay:
-    """The day without the versions whose files are gone from the copy, or have another size: they are copied again."""
-    kinds = {
-        kind: tuple(each for each in found if not lost_file(copy.folder, known, kind, each))
-        for kind, found in known.kinds.items()
-    }
-    return known if kinds == known.kinds else msgspec.structs.replace(known, kinds=kinds)
+def _bytes_for_copies(copy: FolderTarget) -> float:
+    """How many bytes of links may become copies now."""
+    if not copy.folder.exists():
+        return 0
+    usage = shutil.disk_usage(copy.folder)
+    return min(APART_BYTES_MAX, usage.free - FREE_SHARE_MIN * usage.total)
+
+
+def _gone(copy: FolderTarget, known: SealedDay) -> Sequence[_Of]:
+    """The versions whose files are gone from the copy, have another size, or are known to be damaged."""
+    return [(kind, version) for kind, version in known.versions if lost_or_damaged(copy.folder, known, kind, version)]
+
+
+def _links(lake: Path, copy: FolderTarget, day: SealedDay, known: SealedDay) -> Sequence[_Of]:
+    """The copied versions of the day that are the lake's own files."""
+    found: list[_Of] = []
+    own = set(day.versions)
+    for kind, version in known.versions:
+        name = day.name_of(kind, version)
+        with contextlib.suppress(FileNotFoundError):
+            is_link = os.path.samefile(f"{lake}/{name}", f"{copy.url}/{name}")  # noqa: PTH121 - paths take longer
+            if is_link and (kind, version) in own:
+                found.append((kind, version))
+    return found
+
+
+def _without(known: SealedDay, again: Collection[_Of]) -> SealedDay:
+    """The day without the versions that are copied again."""
+    if not again:
+        return known
+    kinds = {kind: tuple(each for each in found if (kind, each) not in again) for kind, found in known.kinds.items()}
+    return msgspec.structs.replace(known, kinds=kinds)
 
 
 def problems_in_copy(copy: FolderTarget, needed: Mapping[str, Sequence[str]], stop: threading.Event) -> Sequence[str]:

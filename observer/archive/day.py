@@ -15,13 +15,15 @@ lake (`observer.archive.copying`) has its versions and manifests under the same 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from glob import glob
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from observer.base.errors import DataFileError
+from observer.base.errors import DamagedFileError, DataFileError
 from observer.base.files import read_file, replace_file, sync_path
+from observer.base.remedies import lake_damaged
 from observer.store.kinds import REMOVABLE
 from observer.store.removal import SealedRows
 
@@ -35,9 +37,10 @@ DAYS: Final = "_days"
 _VERSIONS: Final = "_versions"
 _FILE: Final = "part-0.parquet"
 _VERSION_NAME: Final = re.compile(rf"{_VERSIONS}/kind=(.+)/market=(.+)/session_date=(.+)/(\d+)\.parquet")
-_REMEDY: Final = "remove it, and `observer lake seal` makes it again from its files"
 # An earlier Observer stated versions whose files were given up apart from the others.
 _LACKING: Final = re.compile(rb'"lacking":\s*\{\s*"')
+# An earlier Observer's manifests end without it.
+_SHA256: Final = re.compile(rb',\n "sha256": "(.*)"\n\}\n\Z')
 
 
 class StreamRows(msgspec.Struct, frozen=True):
@@ -61,8 +64,9 @@ def sealed_rows(kind: str, session_date: str, streams: Sequence[StreamRows]) -> 
 
 class Version(msgspec.Struct, frozen=True):
     """One version of a kind's rows of a day: how many rows, their digest (`observer.archive.digest`), the bytes of the
-    file, when it was sealed (UTC ns), the version of the events' schema, the positions of the rows, and whether it is
-    known that no two rows have the same symbol and order (`observer.store.kinds`), as a trade that is stored twice has.
+    file, when it was sealed (UTC ns), the version of the events' schema, the positions of the rows, whether it is
+    known that no two rows have the same symbol and order (`observer.store.kinds`), as a trade that is stored twice has,
+    and the SHA-256 of the file (`observer.archive.whole`); empty of one that an earlier Observer sealed.
     """
 
     version: int
@@ -73,6 +77,7 @@ class Version(msgspec.Struct, frozen=True):
     schema_version: int
     streams: tuple[StreamRows, ...] = ()
     is_distinct: bool = False
+    file_sha256: str = ""
 
     def is_held_with(self, uids: Collection[str]) -> bool:
         """Whether a database with these event streams can hold all rows. Another database holds the others."""
@@ -188,11 +193,8 @@ def version_files(lake: Path) -> Sequence[VersionFile]:
 
 
 def lost_text(path: str, kind: str, day: str, what: str = "is gone") -> str:
-    """What to say of the file of a version that is gone or damaged, with the remedies."""
-    return (
-        f"{path} {what}, which has the {kind} of {day}: mount the lake, `observer lake seal {day}` or "
-        "`observer backup restore --lake`"
-    )
+    """What to say of the file of a version that is gone or damaged, with the remedy."""
+    return lake_damaged(f"{path} {what}, which has the {kind} of {day}", day)
 
 
 def lost_files(lake: Path, day: SealedDay) -> Sequence[str]:
@@ -222,6 +224,17 @@ def sealed_days(lake: Path) -> list[SealedDay]:
     return [manifest_at(path) for path in manifests(lake)]
 
 
+def readable_days(lake: Path) -> tuple[list[SealedDay], dict[str, str]]:
+    """The sealed days whose manifest can be read, by market and date, and what is wrong with the others', by date."""
+    days, wrong = [], {}
+    for path in manifests(lake):
+        try:
+            days.append(manifest_at(path))
+        except DataFileError as error:
+            wrong[path.stem] = str(error)
+    return days, wrong
+
+
 def newest_sealed_days(lake: Path, count: int) -> list[SealedDay]:
     """So many of the newest sealed days of all markets, by date; the manifests of the others are not read.
 
@@ -242,16 +255,18 @@ class SealedDays(Mapping[str, SealedDay]):
     is asked for: to decode those of a year takes a tenth of a second.
 
     Raises:
-        DataFileError: a manifest cannot be read; of a damaged or later one, when its day is asked for.
+        DataFileError: a manifest cannot be read, is damaged or a later one: when its day is asked for.
     """
 
     def __init__(self, lake: Path, market: str) -> None:
-        self._contents = {path.stem: (path, _content_of(path)) for path in manifests(lake, market)}
+        self._contents = {path.stem: (path, _read(path)) for path in manifests(lake, market)}
 
     def __getitem__(self, day: str) -> SealedDay:
         """The day's manifest, decoded anew each time."""
         path, content = self._contents[day]
-        return manifest_from(content, str(path), _REMEDY)
+        if isinstance(content, DataFileError):
+            raise content
+        return manifest_from(content, str(path), lake_damaged("a damaged manifest", day))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._contents)
@@ -302,21 +317,26 @@ def manifest_name(market: str, day: str) -> str:
 
 
 def manifest_content(day: SealedDay) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(day), indent=1) + b"\n"
+    """The manifest's text, with the SHA-256 of all of it before the last member, which states this digest."""
+    text = msgspec.json.format(msgspec.json.encode(day), indent=1).removesuffix(b"\n}")
+    return b'%s,\n "sha256": "%s"\n}\n' % (text, sha256(text).hexdigest().encode())
 
 
 def manifest_from(content: bytes, name: str, remedy: str) -> SealedDay:
     """The manifest with this content; `name` and `remedy` are for the error.
 
     Raises:
-        DataFileError: it is damaged, or of a later version of Observer.
+        DamagedFileError: it is not what was written.
+        DataFileError: it is of a later version of Observer.
     """
+    if (stated := _SHA256.search(content)) and sha256(content[: stated.start()]).hexdigest().encode() != stated[1]:
+        raise DamagedFileError(f"{name}: it is damaged (its own digest is another one); {remedy}")
     try:
         manifest = msgspec.json.decode(content, type=SealedDay)
         if _LACKING.search(content):
             manifest = _with_lacking(manifest, msgspec.json.decode(content, type=_Lacking).lacking)
     except (ValueError, RecursionError) as error:
-        raise DataFileError(f"{name}: {error}; {remedy}") from error
+        raise DamagedFileError(f"{name}: {error}; {remedy}") from error
     if manifest.format > FORMAT:
         raise DataFileError(f"{name}: format {manifest.format}, this program knows {FORMAT}: use the newer one")
     return manifest
@@ -340,14 +360,20 @@ def manifest_at(path: Path) -> SealedDay:
     Raises:
         DataFileError: as for `sealed_days`.
     """
-    return manifest_from(_content_of(path), str(path), _REMEDY)
+    return manifest_from(_content_of(path), str(path), lake_damaged("a damaged manifest", path.stem))
 
 
 def _content_of(path: Path) -> bytes:
+    if isinstance(found := _read(path), DataFileError):
+        raise found
+    return found
+
+
+def _read(path: Path) -> bytes | DataFileError:
     try:
         return read_file(path)
     except OSError as error:
-        raise DataFileError(f"{path}: {error.strerror}") from error
+        return DamagedFileError(f"{path}: {error.strerror}")
 
 
 def days_to_remove(days: Sequence[SealedDay], market: str, keep_days: int) -> Sequence[SealedDay]:

@@ -25,6 +25,7 @@ import msgspec
 
 from observer.archive.day import PARTITIONED_BY, SealedDay
 from observer.archive.target import is_same, put_in_place, staged_beside
+from observer.archive.whole import require_whole
 from observer.base.errors import DataFileError, StoppedError
 from observer.base.files import make_private_folder, read_file, replace_file, replacing, sync_path
 from observer.store.day_rows import DayRowsReader
@@ -95,6 +96,7 @@ class DayFiles(msgspec.Struct, frozen=True):
                     continue
                 source = lake / day.name_of(kind, newest)
                 target = folder / f"{kind}{_SUFFIX}"
+                require_whole(lake, day, kind, newest)
                 if kind == _CONFLATED and (trades := day.newest(_TRADES)) is not None:
                     of_trades = lake / day.name_of(_TRADES, trades)
                     is_done = is_same(of_trades, target.with_stem(_TRADES))

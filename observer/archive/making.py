@@ -45,6 +45,7 @@ from observer.base.file_lock import FileLock
 from observer.base.files import make_private_folder, replace_file, sync_path
 from observer.base.instance import Instance
 from observer.store.backup import SQLITE_COPY, content_of, copy_database, copy_name, selected_schema
+from observer.store.integrity import require_whole
 
 CONFIGURATION: Final = "configuration"
 _LOCK: Final = ".lock"
@@ -77,10 +78,12 @@ def make(folder: Path, contents: Contents, kind: Kind, now_ns: int, stop: thread
 
     Raises:
         StoreError: the database cannot be copied, or the copy is damaged.
+        DatabaseDamagedError: a page of the database is damaged.
         DataFileError: the folder or its disk refused, another process makes a package, or a file read back differs.
         StoppedError: `stop` was set.
         In each case no new package is there, and the earlier ones are untouched.
     """
+    require_whole(contents.url, stop)
     path = folder / _new_name(folder, package_name(now_ns, kind, contents.instance))
     with _alone(folder), _unfinished(folder, path.name) as unfinished:
         earlier = _verified(folder, contents.instance)

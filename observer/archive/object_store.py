@@ -179,9 +179,9 @@ class ObjectStore:
         with self._errors():
             found = self._files.get_file_info(self._path(name))
         is_there = found.type == fs.FileType.File and found.size == path.stat().st_size
-        return is_there and is_content(self._pieces(name), path, stop)
+        return is_there and is_content(self.pieces(name), path, stop)
 
-    def _pieces(self, name: str) -> Iterator[bytes]:
+    def pieces(self, name: str) -> Iterator[bytes]:
         with self._errors(), self._files.open_input_stream(self._path(name)) as stream:
             while piece := stream.read(PIECE_BYTES):
                 yield piece

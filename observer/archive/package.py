@@ -35,6 +35,7 @@ from observer.archive.target import go_on, pieces_of
 from observer.base.errors import DataFileError, StoreError, StoreFailedError
 from observer.base.files import replace_file, sync_path
 from observer.base.instance import Instance
+from observer.base.remedies import REMEDIES
 from observer.store.backup import (
     CopyContent,
     check_copy,
@@ -183,8 +184,8 @@ def require_restored(url: str, folder: Path, instance: Instance) -> None:
     found = packages_of(folder, instance)
     if any(each.verified_ns is not None for each in found):
         raise StoreFailedError(
-            f"there is no database {sqlite_path(parsed)}, and {len(found)} packages of it are in {folder}: put it back "
-            "with `observer backup restore --yes`, or move the packages away to begin with an empty one"
+            f"there is no database {sqlite_path(parsed)}, and {len(found)} packages of it are in {folder}: "
+            f"{REMEDIES['database missing']}; to begin with an empty one, move the packages away"
         )
 
 

@@ -213,6 +213,26 @@ def footer_of(path: Path) -> pq.FileMetaData:
         return pq.read_metadata(path)
 
 
+def wrong_footer(path: Path) -> str:
+    """What is wrong with what the footer says of the rows, by which readers pass groups of rows over; empty if nothing
+    is. All rows are read. Raises as `read_file`.
+    """
+    with reading(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+        footer = file.metadata
+        groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
+        if sum(group.num_rows for group in groups) != footer.num_rows:
+            return "is damaged (its footer has another number of rows)"
+        for number, group in enumerate(groups):
+            rows = file.read_row_group(number)
+            for place, name in enumerate(rows.schema.names):
+                stated = group.column(place).statistics
+                if stated is not None and stated.has_min_max:
+                    found = pc.min_max(rows[name]).as_py()
+                    if (found["min"], found["max"]) != (stated.min, stated.max):
+                        return f"is damaged (its footer has other limits of {name})"
+    return ""
+
+
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
     """Turn what the reading of a file raises into the errors of `read_file`."""

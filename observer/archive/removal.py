@@ -3,7 +3,7 @@
 The order of things makes a kill harmless. A day's rows are removed only when its manifest says that the database need
 not have them (`observer.archive.sealing.allow_removal`), and from then on every reader takes them from the sealed
 file. What is removed follows from the manifests, batch by batch, each in one transaction, again after a restart. Rows
-whose sealed file is not there stay.
+whose sealed file is not there or damaged, or is the only one of the lake and its copy, stay.
 """
 
 import asyncio
@@ -14,12 +14,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
-from observer.archive.day import days_to_remove, lost_file, sealed_days
+from observer.archive.copies import kinds_apart
+from observer.archive.day import days_to_remove, sealed_days
+from observer.archive.scrub import known_damage, said
+from observer.archive.whole import lost_or_damaged
 from observer.base.clock import Clock
 from observer.base.errors import DataFileError, StoreError
+from observer.base.remedies import LAKE_IS_DAMAGED
 from observer.base.units import NS_PER_S
 from observer.calendar.service import TradingDayService
-from observer.monitoring.alerts.process import Alerts
+from observer.monitoring.alerts.process import LAKE_DAMAGED, Alerts
 from observer.store.removal import SealedRows
 
 logger = logging.getLogger(__name__)
@@ -118,7 +122,8 @@ class RemovalJob:
         lake: the lake's folder.
         market: of the instance.
         keep_days: so many of the newest sealed days keep their rows.
-        published_only: rows of a version that the lake's target does not have stay.
+        copy: the folder of the lake's copy beside the packages; rows of a version stay until it has a file of its own.
+            None: until the lake's target has it, as the manifest says.
     """
 
     def __init__(
@@ -131,9 +136,9 @@ class RemovalJob:
         clock: Clock,
         alerts: Alerts,
         *,
-        published_only: bool = False,
+        copy: Path | None,
     ) -> None:
-        self._published_only = published_only
+        self._copy = copy
         self._lake = lake
         self._market = market
         self._keep_days = keep_days
@@ -148,41 +153,50 @@ class RemovalJob:
             plan = await self._today.plan()
             await self._clock.sleep_until(plan.backup_ns)
             while self._clock.now_ns() < plan.ends_ns:
-                self._look(await asyncio.to_thread(self._rows))
+                self._look(
+                    await asyncio.to_thread(self._rows),
+                    is_whole=not await asyncio.to_thread(known_damage, self._lake),
+                )
                 await self._clock.sleep_until(min(self._clock.now_ns() + _LOOK_NS, plan.ends_ns))
             self._removal.clear()
 
-    def _look(self, found: tuple[Sequence[SealedRows], Sequence[str]] | str) -> None:
+    def _look(self, found: tuple[Sequence[SealedRows], Sequence[str]] | str, *, is_whole: bool = True) -> None:
+        """Add rows; raise and resolve alerts. `is_whole`: no file of the lake is known to be damaged."""
         if isinstance(found, str):
             failure = found
         else:
             rows, lost = found
-            more = [f"and {len(lost) - _SAID_MAX} more"] if len(lost) > _SAID_MAX else []
-            failure = "; ".join([*filter(None, [self._removal.add(rows)]), *lost[:_SAID_MAX], *more])
+            failure = "; ".join(filter(None, [self._removal.add(rows), said(lost, _SAID_MAX)]))
+        open_now = ""
         if failure:
             text = f"rows of old sealed days are not removed from the database: {failure}"
-            self._alerts.report(_IDENTITY, "warning", text)
-        else:
-            self._alerts.resolve(_IDENTITY, "rows of old sealed days are removed from the database")
+            open_now = LAKE_DAMAGED if LAKE_IS_DAMAGED in text else _IDENTITY
+            self._alerts.report(open_now, "critical" if open_now == LAKE_DAMAGED else "warning", text)
+        for identity in {_IDENTITY, LAKE_DAMAGED} - {open_now}:
+            if is_whole or identity != LAKE_DAMAGED:
+                self._alerts.resolve(identity, "rows of old sealed days are removed from the database")
 
     def _rows(self) -> tuple[Sequence[SealedRows], Sequence[str]] | str:
         """What the manifests say, the newest day first, without the kinds whose files are not there, and these files;
-        or why the lake cannot be read.
+        or why the lake cannot be read. Kinds of one copy are left out and not named: a backup that cannot make another
+        one says so.
         """
         rows: list[SealedRows] = []
         lost: list[str] = []
         try:
             for day in reversed(days_to_remove(sealed_days(self._lake), self._market, self._keep_days)):
-                of_day = day.removable_rows(published_only=self._published_only)
+                of_day = day.removable_rows(published_only=self._copy is None)
                 left = dict.fromkeys(each.kind for each in of_day if not self._removal.is_done(each))
                 newest = {kind: day.kinds[kind][-1] for kind in left}  # readers take the kind's rows from its file
                 lost_here = {
                     kind: text
                     for kind, version in newest.items()
-                    if (text := lost_file(self._lake, day, kind, version))
+                    if (text := lost_or_damaged(self._lake, day, kind, version))
                 }
                 lost += lost_here.values()
-                rows += [each for each in of_day if each.kind not in lost_here]
+                apart = kinds_apart(self._lake, self._copy, day) if self._copy is not None and left else left.keys()
+                stay = {kind for kind in left if kind in lost_here or kind not in apart}
+                rows += [each for each in of_day if each.kind not in stay]
         except (DataFileError, OSError) as error:
             return str(error)
         return rows, lost

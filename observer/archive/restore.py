@@ -136,8 +136,8 @@ class _Lacking:
 
 def put_back(lake: Path, plan: LakePlan, stop: threading.Event) -> Sequence[str]:
     """Put the plan's files and manifests back, then make the glob's files and the catalogue again; return what is wrong
-    in the lake then. A manifest is put back without its marks: rows can have left the database since the copy, and the
-    next sealing of the day states it.
+    in the lake then. A file that comes from the copy is one of its own. A manifest is put back without its marks: rows
+    can have left the database since the copy, and the next sealing of the day states it.
 
     Raises:
         LakeInUseError: another process seals days; nothing was changed.
@@ -149,7 +149,7 @@ def put_back(lake: Path, plan: LakePlan, stop: threading.Event) -> Sequence[str]
 
     with locked(lake):
         for name, source in plan.files.items():
-            bring(source, lake / name, stop)
+            bring(source, lake / name, stop, is_apart=not source.is_relative_to(lake))
         for day in plan.days:
             write_manifest(lake, msgspec.structs.replace(day, marks={}))
         repaired = repair(lake)

@@ -20,8 +20,8 @@ from observer.archive.copying import wrong_at_target
 from observer.archive.day import (
     SealedDay,
     Version,
+    readable_days,
     sealed_day,
-    sealed_days,
     sealed_rows,
     version_path,
     write_manifest,
@@ -29,9 +29,11 @@ from observer.archive.day import (
 from observer.archive.lock import locked
 from observer.archive.merging import late_rows, merged, numbers_of
 from observer.archive.parquet import as_in_file, of_market, read_file, write_file
-from observer.archive.repair import publish, repair, scratch_folder
+from observer.archive.places import Places
+from observer.archive.repair import mend, publish, repair, scratch_folder
 from observer.archive.target import Target
 from observer.archive.verification import require_rows, verify_day
+from observer.archive.whole import file_sha256, require_whole
 from observer.base.errors import DataFileError, StoppedError, UntidyCatalogueError
 from observer.base.files import sync_path
 from observer.store.kinds import KINDS, REMOVABLE
@@ -63,11 +65,14 @@ def seal_days(
     progress: Progress = lambda _day, _kind, _rows: None,
     remove: Collection[str] = (),
     target: Target | None = None,
+    mended: Collection[str] = (),
+    places: Places | None = None,
 ) -> Iterator[SealingResult]:
     """Repair the lake, seal the days one after another as `seal`, and update the catalogue, also after a failure or a
     stop. A wrong day does not keep the other days from being sealed. A process changes the lake only through this
-    function. Rows of the days in `remove` may leave the database afterwards (`allow_removal`); where the lake has a
-    target, only rows that the target has too.
+    function. Rows of the days in `remove` may leave the database afterwards (`allow_removal`): with a target those that
+    it has, too, which does not have a new version yet. Of the days in `mended` everything is read again, and mended
+    (`observer.archive.repair.mend`), also from the other `places` of the lake's files.
 
     Raises:
         LakeInUseError: another process seals.
@@ -77,12 +82,15 @@ def seal_days(
     """
     wrong: list[str] = []
     with locked(lake):
-        repaired = repair(lake)
+        copies = places.copies if places is not None else ()
+        repaired = repair(lake, copies)
         try:
             for session_date in days:
                 try:
+                    if session_date in mended:
+                        mend(places or Places(lake), market, session_date, url)
                     result = seal(lake, url, market, session_date, now_ns(), stop, progress)
-                    if session_date in remove:
+                    if session_date in remove and not (result.written and target is not None):
                         result = allow_removal(lake, url, result, stop, target)
                 except DataFileError as error:
                     wrong.append(str(error))
@@ -90,7 +98,8 @@ def seal_days(
                 yield result
         finally:
             untidy = _untidy_catalogue(lake, repaired.days)
-        lost = [each for each in repaired.problems if not any(each in text for text in wrong)]
+        problems = repair(lake, copies).problems if mended and repaired.problems else repaired.problems
+        lost = [each for each in problems if not any(each in text for text in wrong)]
     if wrong or lost:
         count = f"{len(wrong)} of {len(days)} days are not sealed: " if len(wrong) > 1 else ""
         raise DataFileError(f"{count}{'; '.join([*wrong, *lost, *untidy])}")
@@ -105,7 +114,7 @@ def _untidy_catalogue(lake: Path, before: Sequence[SealedDay]) -> Sequence[str]:
     from observer.archive.catalogue import update_catalogue  # it loads pyiceberg and with it pandas: 0.7 s, once a day
 
     try:
-        if found := sealed_days(lake):
+        if found := readable_days(lake)[0]:
             update_catalogue(lake, found, before)
     except (UntidyCatalogueError, DataFileError) as error:
         logger.warning("%s", error)
@@ -239,7 +248,7 @@ def _fewer(lake: Path, before: SealedDay, reader: SealingReader) -> Sequence[str
         newest = before.kinds[kind][-1]
         positions = sealed_rows(kind, before.session_date, newest.streams)
         if reader.count(kind, before.session_date) < newest.rows or not reader.has_rows(positions):
-            require_rows(lake / before.name_of(kind, newest), newest.rows, newest.digest, "those of its metadata")
+            require_whole(lake, before, kind, newest)
             fewer.append(kind)
     return fewer
 
@@ -283,6 +292,7 @@ class _Sealing(msgspec.Struct, frozen=True):
         if not late:
             return None
         # They are read again: all rows of a large day would not be held.
+        require_whole(self.lake, before, kind, newest)
         numbers = numbers_of(newest.streams, self.uids)
         uids = {**self.uids, **{numbers[each.stream]: each.uid for each in newest.streams}}
         own = read_file(self.lake / before.name_of(kind, newest))
@@ -308,13 +318,18 @@ class _Sealing(msgspec.Struct, frozen=True):
         if written is None or found != rows:  # one transaction has counted and read them
             text = f"{found:,} rows of {kind} were read, but the database counts {rows:,}"
             raise DataFileError(f"{session_date}: {text}: nothing is sealed; run `observer doctor --recount`")
+        sha256 = file_sha256(staged)  # before the rows are compared: what changes between the two is found later
         require_rows(staged, written.rows, written.digest, "the rows that were read from the database")
         final = version_path(self.lake, kind, market, session_date, number)
         final.parent.mkdir(parents=True, exist_ok=True)
         staged.replace(final)
         sync_path(final.parent)
         return Version(
-            version=number, sealed_at_ns=self.now_ns, schema_version=SCHEMA_VERSION, **msgspec.structs.asdict(written)
+            version=number,
+            sealed_at_ns=self.now_ns,
+            schema_version=SCHEMA_VERSION,
+            file_sha256=sha256,
+            **msgspec.structs.asdict(written),
         )
 
     def _until_stopped(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -1,6 +1,7 @@
 """`[lake]` and `[backup]` of the configuration."""
 
 import re
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Final
@@ -101,6 +102,10 @@ class BackupSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     def folder_of(self, run: RunSettings) -> Path:
         """The folder of the packages."""
         return Path(self.folder) if self.folder else Path(run.data) / _BACKUP
+
+    def folders_of(self, run: RunSettings) -> Sequence[Path]:
+        """That folder and the one with copies of the packages, where there is one."""
+        return [self.folder_of(run), *([Path(self.copy_to)] if self.copy_to else [])]
 
 
 def load_backup_settings(path: Path) -> BackupSettings:

@@ -9,7 +9,7 @@ import hashlib
 import os
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -107,7 +107,7 @@ class _EarlierNote(msgspec.Struct):
 
 
 class FolderTarget:
-    """A folder. A file in it is a hard link to the lake's where the file systems allow it, else a copy."""
+    """A folder. A file in it has bytes of its own: a link, or a reflink, would be damaged with the lake's."""
 
     has_glob = False
 
@@ -140,13 +140,13 @@ class FolderTarget:
 
     def put(self, path: Path, name: str, stop: threading.Event) -> None:
         make_private_folder((self.folder / name).parent)
-        bring(path, self.folder / name, stop)
+        bring(path, self.folder / name, stop, is_apart=True)
 
     def has(self, path: Path, name: str, stop: threading.Event) -> bool:
         own = self.folder / name
         if not own.exists():
             return False
-        return own.samefile(path) or is_content(pieces_of(own), path, stop)
+        return not own.samefile(path) and is_content(pieces_of(own), path, stop)
 
     def copy(self, name: str, copied: str) -> None:
         self.put(self.folder / name, copied, _NEVER)
@@ -175,9 +175,10 @@ def is_same(source: Path, target: Path, *, by_content: bool = False) -> bool:
     return is_alike and (not by_content or filecmp.cmp(source, target, shallow=False))
 
 
-def bring(source: Path, target: Path, stop: threading.Event = _NEVER) -> None:
+def bring(source: Path, target: Path, stop: threading.Event = _NEVER, *, is_apart: bool = False) -> None:
     """Make the target a link to the source in one step, or a copy with its times where there are no links. Makes its
-    folder.
+    folder. With `is_apart` it is a copy with bytes and times of its own, also where it was a link to the source: what
+    follows from an earlier file of this name sees another one.
 
     Raises:
         OSError: the folder cannot be written, or the source is gone.
@@ -186,16 +187,23 @@ def bring(source: Path, target: Path, stop: threading.Event = _NEVER) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     staged = staged_beside(target)
     staged.unlink(missing_ok=True)  # of a process that was killed
-    if target.exists() and target.samefile(source):  # a name that replaces another one of its own file stays
+    if is_apart:
+        _copy(source, staged, stop, shutil.copymode)
+    elif target.exists() and target.samefile(source):  # a name that replaces another one of its own file stays
         return
-    try:
-        os.link(source, staged)
-    except OSError:  # another file system, one without links, or one that forbids them
-        copy_file(source, staged, stop)
-        with contextlib.suppress(OSError):  # a file system may have no modes
-            shutil.copystat(source, staged)
+    else:
+        try:
+            os.link(source, staged)
+        except OSError:  # another file system, one without links, or one that forbids them
+            _copy(source, staged, stop, shutil.copystat)
     staged.replace(target)
     sync_path(target.parent)
+
+
+def _copy(source: Path, target: Path, stop: threading.Event, adopt: Callable[[Path, Path], None]) -> None:
+    copy_file(source, target, stop)
+    with contextlib.suppress(OSError):  # a file system may have no modes
+        adopt(source, target)
 
 
 def staged_beside(target: Path) -> Path:
@@ -204,7 +212,8 @@ def staged_beside(target: Path) -> Path:
 
 
 def copy_file(source: Path, target: Path, stop: threading.Event) -> tuple[int, str]:
-    """Write a file's content to the disk as a new file of its owner alone; return its bytes and its SHA-256.
+    """Write a file's content to the disk as a new file of its owner alone; return its bytes and its SHA-256. The bytes
+    are written anew: `copy_file_range` and FICLONE would share the source's on some file systems.
 
     Raises:
         OSError: the file cannot be read or written.

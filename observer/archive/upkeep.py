@@ -9,19 +9,21 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+from observer.archive.copies import kinds_apart
 from observer.archive.copying import publish_days
-from observer.archive.day import SealedDay, days_to_remove, sealed_days
+from observer.archive.day import SealedDay, days_to_remove, readable_days
 from observer.archive.day_files import DayFiles
 from observer.archive.lock import locked
 from observer.archive.merging import late_rows
+from observer.archive.scrub import Scrubbed, said, scrub
 from observer.archive.sealing import SealingResult, seal_days
-from observer.archive.target import Target
-from observer.base.clock import Clock
+from observer.archive.target import FolderTarget, Target
+from observer.base.clock import Clock, RealClock
 from observer.base.errors import DataFileError, ObserverError, UntidyCatalogueError
 from observer.base.units import NS_PER_S
 from observer.calendar.phases import DayPlan
 from observer.calendar.service import TradingDayService
-from observer.monitoring.alerts.process import Alerts
+from observer.monitoring.alerts.process import LAKE_DAMAGED, Alerts
 from observer.store.kinds import ANNOUNCING, REMOVABLE
 from observer.store.sealing import SealingReader
 
@@ -43,8 +45,10 @@ _WAITING_S: Final = 3_600  # market seconds: a day whose backup fails is sealed 
 
 class LakeUpkeep:
     """Seals days of the database at `url` in the folder `lake`, and writes their day files. The database need not keep
-    the rows of the sealed days before the newest `keep_days` (None: it keeps all). With `has_target` they are removed
-    when the target has them: after a publication. `now_ns` is the market time. Not for two threads at once.
+    the rows of the sealed days before the newest `keep_days` (None: it keeps all). They are removed when `copy`, beside
+    the packages, has files of its own with them; without one when the object store has them: after a publication.
+    The files of all `copies` are verified as the lake's are.
+    `now_ns` is the market time. Not for two threads at once.
     """
 
     def __init__(
@@ -56,15 +60,17 @@ class LakeUpkeep:
         now_ns: Callable[[], int],
         day_files: DayFiles,
         keep_days: int | None = None,
-        has_target: bool = False,
+        copy: FolderTarget | None = None,
+        copies: Sequence[Path] = (),
     ) -> None:
         self._lake = lake
+        self._copies = copies
         self.url = url
         self._market = market
         self._now_ns = now_ns
         self._day_files = day_files
         self._keep_days = keep_days
-        self._has_target = has_target
+        self._copy = copy
         self._filed: dict[str, SealedDay] = {}  # by date, the day whose day files are written
 
     def publish(self, target: Target, stop: threading.Event) -> Sequence[str]:
@@ -100,13 +106,26 @@ class LakeUpkeep:
             return texts, [str(error)]
         return texts, []
 
+    def scrub(self, stop: threading.Event) -> Scrubbed:
+        """Read the night's share of the lake and its copies. Raises StoppedError."""
+        return scrub(self._lake, RealClock().now_ns() // NS_PER_S, stop, self._copies)
+
     def _sealed(self) -> Sequence[SealedDay]:
-        return [each for each in sealed_days(self._lake) if each.market == self._market]
+        """The days whose manifest can be read: sealing makes the others again."""
+        return [each for each in readable_days(self._lake)[0] if each.market == self._market]
 
     def _days_to_remove(self, sealed: Sequence[SealedDay]) -> set[str]:
-        """The sealed days whose rows the database need not keep, and whose manifest does not say so yet."""
+        """The sealed days whose rows the database need not keep, and whose manifest does not say so yet; none that has
+        one copy: the next backups make another one.
+        """
         old = days_to_remove(sealed, self._market, self._keep_days) if self._keep_days is not None else ()
-        return {each.session_date for each in old if REMOVABLE & each.kinds.keys() != set(each.removed)}
+        wanted = [(each, REMOVABLE & each.kinds.keys()) for each in old]
+        return {
+            day.session_date
+            for day, kinds in wanted
+            if kinds != set(day.removed)
+            and (self._copy is None or kinds <= kinds_apart(self._lake, self._copy.folder, day))
+        }
 
     def seal(self, last: str, stop: threading.Event) -> Sequence[str]:
         """Seal the days up to `last` that are not sealed, and those sealed ones that changed; return what was done. A
@@ -118,7 +137,7 @@ class LakeUpkeep:
             ObserverError, OSError: as `seal_days`.
         """
         sealed = self._sealed()
-        remove = set() if self._has_target else self._days_to_remove(sealed)
+        remove = self._days_to_remove(sealed) if self._copy is not None else set()
         removed = {each.session_date for each in sealed if each.removed}
         with SealingReader(self.url) as reader:
             stored = [day for day in reader.collected_days() if day <= last]
@@ -126,7 +145,7 @@ class LakeUpkeep:
             late |= days_with_more(sealed, reader)
         days = days_to_seal(stored, {each.session_date for each in sealed})
         days += sorted({*remove, *late}.difference(days))  # the newest days first: those of many months take long
-        return self._seal_days(days, stop, remove)
+        return self._seal_days(days, stop, remove, self._copy)
 
     def _seal_days(
         self, days: Sequence[str], stop: threading.Event, remove: Collection[str], target: Target | None = None
@@ -147,8 +166,7 @@ class LakeUpkeep:
             untidy = error
         wrong += self._write_day_files()
         if wrong:
-            more = f"; and {len(wrong) - _SAID_MAX} more" if len(wrong) > _SAID_MAX else ""
-            raise DataFileError(f"{'; '.join(wrong[:_SAID_MAX])}{more}")
+            raise DataFileError(said(wrong, _SAID_MAX))
         if untidy is not None:
             for text in texts:
                 logger.info("%s", text)
@@ -239,6 +257,7 @@ class LakeJobs:
             await self._clock.sleep_until(day.backup_ns)
             await self._until_backed_up(day)
             is_done = await self._until_done(day.day.isoformat(), day.ends_ns)
+            await self._scrub()
             await self._today.end_of(day)
 
     async def _until_backed_up(self, day: DayPlan) -> None:
@@ -298,6 +317,22 @@ class LakeJobs:
             return False
         self._alerts.resolve(_TARGET, "the sealed days are published")
         return True
+
+    async def _scrub(self) -> None:
+        stop = threading.Event()
+        try:
+            found = await asyncio.to_thread(self._upkeep.scrub, stop)
+        except OSError as error:
+            logger.error("the lake is not verified tonight: %s", error)
+            return
+        finally:
+            stop.set()
+        what = f"{found.files:,} of {found.of_files:,} files, {found.size_bytes:,} of {found.of_bytes:,} bytes"
+        logger.info("verified %s of the lake: %d damaged", what, len(found.problems))
+        if found.problems:
+            self._alerts.report(LAKE_DAMAGED, "critical", said(found.problems, _SAID_MAX))
+        else:
+            self._alerts.resolve(LAKE_DAMAGED, f"what was read is whole: {what}")
 
     async def _in_thread(self, work: Callable[[threading.Event], Sequence[str]]) -> None:
         stop = threading.Event()

@@ -10,7 +10,9 @@ from observer.archive.day import SealedDay, Version, lost_text, sealed_day, seal
 from observer.archive.digest import RowsDigest
 from observer.archive.merging import late_rows
 from observer.archive.parquet import as_in_file, columns_of, digest_of_file, file_schema, metadata_of, unknown_kind
+from observer.archive.whole import whole_files, wrong_bytes
 from observer.base.errors import DataFileError, StoppedError
+from observer.base.remedies import lake_damaged
 from observer.store.kinds import KINDS
 from observer.store.sealing import SealingReader
 
@@ -91,10 +93,10 @@ def _wrong_files(lake: Path, day: SealedDay, kind: str, stop: threading.Event) -
         if stop.is_set():
             raise StoppedError(f"the verification of {day.session_date} was interrupted")
         path = lake / day.name_of(kind, version)
-        if path.exists():
-            yield from wrong_version(path, version)
+        if what := whole_files(lake).verify(day.name_of(kind, version), version):
+            yield lost_text(str(path), kind, day.session_date, what)
         else:
-            yield lost_text(str(path), kind, day.session_date)
+            yield from (lake_damaged(what, day.session_date) for what in _wrong_metadata(path, version))
     own, glob = lake / day.name_of(kind, version), lake / day.glob_name_of(kind)
     is_linked = own.exists() and glob.exists() and own.samefile(glob)
     if own.exists() and not is_linked and (wrong := wrong_version(glob, version)):  # a copy
@@ -102,14 +104,14 @@ def _wrong_files(lake: Path, day: SealedDay, kind: str, stop: threading.Event) -
 
 
 def wrong_version(path: Path, version: Version) -> Sequence[str]:
-    """Return the problems of a version's file: in its size, its rows or its metadata."""
+    """Return the problems of a version's file: in its bytes (`observer.archive.whole`) or its metadata."""
+    wrong = wrong_bytes(path, version)
+    return [f"{path} {wrong}"] if wrong else _wrong_metadata(path, version)
+
+
+def _wrong_metadata(path: Path, version: Version) -> Sequence[str]:
     try:
-        if (size_bytes := path.stat().st_size) != version.size_bytes:
-            return [f"{path} has {size_bytes:,} bytes, its manifest states {version.size_bytes:,}"]
-        require_rows(path, version.rows, version.digest, "those of its manifest")
         stated = metadata_of(path)
-    except OSError as error:
-        return [f"{path}: {error.strerror}"]
     except DataFileError as error:
         return [str(error)]
     expected = {"rows": str(version.rows), "digest": version.digest, "version": str(version.version)}
@@ -124,7 +126,19 @@ def states_version(path: Path, version: Version) -> bool:
         stated = metadata_of(path)
     except DataFileError:
         return False
-    return (stated.get("version"), stated.get("digest")) == (str(version.version), version.digest)
+    found = (stated.get("version"), stated.get("rows"), stated.get("digest"))
+    return found == (str(version.version), str(version.rows), version.digest)
+
+
+def false_manifest(lake: Path, day: SealedDay) -> Sequence[str]:
+    """What to say of the day's versions whose file is there and says another thing of itself than the manifest. The
+    files' metadata are read.
+    """
+    return [
+        lost_text(str(path), kind, day.session_date, "states other rows than its manifest")
+        for kind, version in day.versions
+        if (path := lake / day.name_of(kind, version)).exists() and not states_version(path, version)
+    ]
 
 
 def require_rows(path: Path, rows: int, digest: str, source: str) -> None:

@@ -101,6 +101,10 @@ class StoreFailedError(StoreError):
     exit_status = 1
 
 
+class DatabaseDamagedError(StoreFailedError):
+    """A page of the database is not what was written: by its own word, or the database's check."""
+
+
 class DatabaseRemovedError(StoreFailedError):
     """The database's file is gone while a process writes it."""
 
@@ -143,6 +147,10 @@ class TargetError(ObserverError):
 
     def __init__(self, message: str) -> None:
         super().__init__(shown(message, SAID_BYTES_MAX))
+
+
+class DamagedFileError(DataFileError):
+    """A file of ours is gone, or has not the content that was written."""
 
 
 class NotYetError(DataFileError):

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from bus.endpoints import Endpoints, TcpEndpoints
+from bus.endpoints import Endpoints, TcpEndpoints, is_served
 from observer.base.errors import ConfigError
 from observer.base.files import read_file
 from observer.base.instance import Instance, instance_url
@@ -41,7 +41,8 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """The database: `sqlite:///path` or `postgresql+psycopg://user@host/name`.
 
     `keep_days` removes the rows of the kinds with many rows from the database for all sealed days but so many of the
-    newest; it needs [lake]. None: every row stays.
+    newest; it needs [lake]. None: every row stays. `query_limit_s` ends a query of `observer query` or `Store.sql` that
+    takes longer, in machine seconds.
     """
 
     url: Annotated[
@@ -52,6 +53,7 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         ),
     ] = "sqlite:///data/observer.db"
     keep_days: int | None = None
+    query_limit_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 600.0
 
 
 class BaseSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,5 +112,5 @@ def endpoints_of(run: RunSettings) -> Endpoints:
 
 
 def is_reachable(run: RunSettings) -> bool:
-    """Whether a system seems to run there: its control socket's file exists. With network endpoints always True."""
-    return run.endpoints is not None or (Path(run.runtime) / "control").exists()
+    """Whether a system runs there: a process listens at its control socket. With network endpoints always True."""
+    return run.endpoints is not None or is_served(f"ipc://{run.runtime}/control")

@@ -15,7 +15,7 @@ from click.exceptions import Exit
 
 from observer.archive.copying import copy_of_lake
 from observer.archive.making import unpack
-from observer.archive.package import Package, manifest_of
+from observer.archive.package import Package, manifest_of, packages_of
 from observer.archive.restore import LakePlan, lacking, put_back
 from observer.base.clock import clock_from_environment
 from observer.base.errors import ConfigError
@@ -33,7 +33,9 @@ from observer.system.restoring import (
     RestoredLake,
     RestorePlan,
     RestoreReport,
+    newest_sound,
     planned,
+    require_damaged,
     require_sound,
     restore,
 )
@@ -68,24 +70,33 @@ def restore_command(
 ) -> None:
     """Restore the database from a package.
 
-    The package is verified first. The outboxes then deliver again what it lacks. The replaced database is kept beside
-    the restored one (observer.db.replaced-TIME; on PostgreSQL as a schema). Universe files, ledgers and master files
-    that are missing are put back, and files of the lake that are missing or damaged; the configuration is not. A
-    running system goes on: only its writer is stopped meanwhile.
+    The package is verified first; without NAME or --at the newest whole one is taken. The outboxes then deliver again
+    what it lacks. Where no package is whole, and the database is damaged or gone, the outboxes and their archives
+    deliver all that they hold into an empty one. The replaced database is kept beside the restored one
+    (observer.db.replaced-TIME; on PostgreSQL as a schema). Universe files, ledgers and master files that are missing
+    are put back, and files of the lake that are missing or damaged; the configuration is not. A running system goes
+    on: only its writer is stopped meanwhile.
 
     Exit status 0: restored, and nothing is lost; 1: without --yes, events are lost or not delivered yet, or the lake
     lacks what its copy lacks; 2: it cannot be restored; 130 after ctrl-C.
     """
     system = system_of(config)
-    package = chosen_package(system.plan, name, at)
     if to is not None:
-        _unpack(package, to, as_json=as_json)
+        _unpack(chosen_package(system.plan, name, at), to, as_json=as_json)
         return
+    package: Package | None
+    if name is not None or at is not None:
+        package = chosen_package(system.plan, name, at)
+    elif only_lake:
+        package = next(reversed(packages_of(system.plan.folder, system.plan.contents.instance)), None)
+    else:
+        package = run_shown(partial(_newest, system), as_json=as_json)
     found = run_shown(partial(_lacking, system, package), as_json=as_json)
     if only_lake:
         _restore_lake(system, package, found, yes=yes, as_json=as_json)
         return
-    chosen = asyncio.run(shown(partial(_planned, system, package, found), as_json=as_json))
+    is_verified = name is None and at is None
+    chosen = asyncio.run(shown(partial(_planned, system, package, found, is_verified), as_json=as_json))
     if not yes:
         _show_plan(chosen, as_json=as_json)
         raise Exit(1)
@@ -114,14 +125,28 @@ def _unpack(package: Package, folder: Path, *, as_json: bool) -> None:
     click.echo(f"{package.name} is in {folder}: {counts_text(package)}", err=as_json)
 
 
-async def _planned(system: System, package: Package, found: LakePlan, show: Step, stop: threading.Event) -> RestorePlan:
-    show(f"verifying {package.name}")
-    await asyncio.to_thread(require_sound, package, stop)
+def _newest(system: System, show: Step, stop: threading.Event) -> Package | None:
+    """The newest whole package. Raises NoDataError: none is whole, and the database needs none."""
+    show("verifying packages, the newest first")
+    folder = system.plan.folder
+    found = newest_sound(packages_of(folder, system.plan.contents.instance), stop, print_error)
+    if found is None:
+        show("checking the database")
+        require_damaged(system.settings.store.url, folder, stop)
+    return found
+
+
+async def _planned(
+    system: System, package: Package | None, found: LakePlan, is_verified: bool, show: Step, stop: threading.Event
+) -> RestorePlan:
+    if package is not None and not is_verified:
+        show(f"verifying {package.name}")
+        await asyncio.to_thread(require_sound, package, stop)
     return await planned(system.settings, system.plan, package, system.database, _of_lake(found))
 
 
 async def _restored(
-    system: System, package: Package, chosen: RestorePlan, show: Step, stop: threading.Event
+    system: System, package: Package | None, chosen: RestorePlan, show: Step, stop: threading.Event
 ) -> RestoreReport:
     clock = clock_from_environment()
     return await restore(system.settings, system.plan, package, chosen, clock=clock, show=show, stop=stop)
@@ -130,15 +155,16 @@ async def _restored(
 # --- the lake ---------------------------------------------------------------------------------------------------------
 
 
-def _lacking(system: System, package: Package, show: Step, stop: threading.Event) -> LakePlan:
+def _lacking(system: System, package: Package | None, show: Step, stop: threading.Event) -> LakePlan:
     if (lake := system.plan.contents.lake) is None:
         return LakePlan()
     show(f"comparing {lake} with its copy")
-    copy = copy_of_lake(package.path.absolute().parent, system.plan.contents.instance)
-    return lacking(lake, copy, manifest_of(package).lake_days, stop)
+    folder = package.path.absolute().parent if package else system.plan.folder
+    copy = copy_of_lake(folder, system.plan.contents.instance)
+    return lacking(lake, copy, manifest_of(package).lake_days if package else (), stop)
 
 
-def _restore_lake(system: System, package: Package, found: LakePlan, *, yes: bool, as_json: bool) -> None:
+def _restore_lake(system: System, package: Package | None, found: LakePlan, *, yes: bool, as_json: bool) -> None:
     """Put the lake's files back, or say which.
 
     Raises:
@@ -150,7 +176,7 @@ def _restore_lake(system: System, package: Package, found: LakePlan, *, yes: boo
     else:
         _show_lake(lake, "put back" if yes else "puts back")
         if not yes:
-            click.echo(f"Nothing was changed. To do it: observer backup restore {package.name} --lake --yes")
+            click.echo(_to_do_it(package.name if package else "", "--lake"))
     if not yes or lake.problems:
         raise Exit(1)
 
@@ -189,17 +215,25 @@ def _show_plan(chosen: RestorePlan, *, as_json: bool) -> None:
         print_json(chosen)
         return
     present = "cannot be read" if chosen.present_events is None else f"has {chosen.present_events:,} events"
-    click.echo(f"package {chosen.package}: {chosen.events:,} events, whole")
+    if chosen.package:
+        click.echo(f"package {chosen.package}: {chosen.events:,} events, whole")
+    else:
+        click.echo(f"no whole package: the outboxes and their archives deliver up to {chosen.events:,} events")
     click.echo(f"replaces {chosen.database}, which {present} and is kept beside it")
     click.echo("the system runs: its writer is stopped meanwhile" if chosen.is_running else "no system runs")
     for path in chosen.missing_files:
         click.echo(f"puts back {path}")
     _show_lake(chosen.lake, "puts back")
-    click.echo(f"Nothing was changed. To do it: observer backup restore {chosen.package} --yes")
+    click.echo(_to_do_it(chosen.package))
+
+
+def _to_do_it(*words: str) -> str:
+    return f"Nothing was changed. To do it: {' '.join(filter(None, ('observer backup restore', *words, '--yes')))}"
 
 
 def _show_report(report: RestoreReport) -> None:
-    click.echo(f"{report.database} is that of {report.package}: {report.events:,} events")
+    what = f"that of {report.package}" if report.package else "new"
+    click.echo(f"{report.database} is {what}: {report.events:,} events")
     click.echo(f"{report.delivered:,} events were delivered again from outboxes and archives")
     if report.kept_aside:
         click.echo(f"the replaced database: {report.kept_aside}")

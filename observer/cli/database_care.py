@@ -17,22 +17,22 @@ from rich.console import Console
 from observer.archive.settings import load_backup_settings
 from observer.base.clock import RealClock
 from observer.base.errors import DatabaseInUseError, StoreError
+from observer.base.remedies import REMEDIES
 from observer.base.settings import load_base_settings
 from observer.cli.context import ConfigOption, JsonOption, configuration_path, print_json
 from observer.cli.doctor import show_findings
 from observer.cli.options import Option
 from observer.cli.steps import Step, steps
 from observer.cli.tables import Table, show, show_text
-from observer.store.integrity import check_integrity, schema_problems
+from observer.store.integrity import schema_problems
 from observer.store.sizes import DatabaseSize, SizeReader, TableSize
 from observer.store.upgrade import Upgrade, planned_upgrade, upgrade
 from observer.system.doctor.examination import stored_of
 from observer.system.doctor.finding import Finding, critical, ok
 from observer.system.doctor.place import place_of
-from observer.system.doctor.stored import Stored, database, rows
+from observer.system.doctor.stored import Stored, database, integrity, rows
 
 _DAYS: Final = 5
-_RESTORE: Final = "`observer backup restore` puts the newest package in its place"
 _KINDS_NAMED: Final = 4
 
 
@@ -127,15 +127,7 @@ def checked(stored: Stored, step: Step, stop: threading.Event) -> Iterator[Findi
     if found["database"].level != "ok":
         return
     step("checking its integrity")
-    try:
-        integrity = check_integrity(stored.url, stop)
-    except StoreError as error:
-        yield critical("integrity", str(error), _RESTORE)
-    else:
-        for problem in integrity.problems:
-            yield critical("integrity", problem, _RESTORE)
-        if not integrity.problems:
-            yield ok("integrity", integrity.examined)
+    yield from integrity(stored, stop)
     if "schema" not in found:
         step("comparing the schema")
         yield from _judged_schema(stored)
@@ -148,10 +140,10 @@ def _judged_schema(stored: Stored) -> Iterator[Finding]:
     try:
         problems = schema_problems(stored.url)
     except StoreError as error:
-        yield critical("schema", str(error), _RESTORE)
+        yield critical("schema", str(error), REMEDIES["database damaged"])
         return
     for problem in problems:
-        remedy = "undo what was changed by hand, or put a package in its place: `observer backup restore`"
+        remedy = "undo what was changed by hand, or `observer backup restore --yes`"
         yield critical("schema", f"differs from this version's: {problem}", remedy)
     if not problems:
         yield ok("schema", "every table, column, index and view as this version expects")

@@ -12,8 +12,9 @@ import click
 import msgspec
 from click.exceptions import Exit
 
-from observer.archive.day import SealedDay, sealed_day, sealed_days
-from observer.archive.settings import missing_libraries
+from observer.archive.day import SealedDay, readable_days, sealed_dates, sealed_day
+from observer.archive.places import places_of
+from observer.archive.settings import LakeSettings, missing_libraries
 from observer.base.clock import clock_from_environment
 from observer.base.errors import ConfigError, DataFileError, NoDataError, TargetError
 from observer.base.local_time import local_datetime
@@ -28,7 +29,7 @@ from observer.cli.context import (
     today,
 )
 from observer.cli.options import Option
-from observer.cli.removed import days_of_lake, folder_of_lake
+from observer.cli.removed import folder_of_lake
 from observer.cli.steps import Step, run_shown
 from observer.cli.tables import Table
 from observer.cli.tables import show as show_table
@@ -98,7 +99,7 @@ class Lake(msgspec.Struct, frozen=True):
     @property
     def sealed(self) -> Sequence[SealedDay]:
         """The sealed days of the market."""
-        return days_of_lake(self.settings)
+        return [day for day in readable_days(self.folder)[0] if day.market == self.market]
 
     def open_target(self) -> "ObjectStore | None":
         """The configured object store; None without one. Raises ConfigError: it has no keys."""
@@ -150,7 +151,8 @@ def seal_command(
     """Seal a finished day, or bring it up to date.
 
     A sealed day is a Parquet file for each kind of data. A day that has not changed since stays as it is; one that has
-    gets a new version of what changed, and the old one stays readable.
+    gets a new version of what changed, and the old one stays readable. Of a named day every file is read, and a file or
+    a manifest that is damaged is mended: from the files, the database, or the copies of the lake beside the packages.
 
     A line for each day as soon as it is sealed. Exit status 0: sealed and verified; 1: another process seals, a day is
     wrong, or the database failed; 130 after ctrl-C.
@@ -169,7 +171,20 @@ def seal_command(
         def progress(day: str, kind: str, rows: int) -> None:
             show(f"sealing {day}, {days.index(day) + 1} of {len(days)}: {rows:,} rows of {kind}")
 
-        for each in seal_days(lake.folder, lake.url, lake.market, days, clock.now_ns, stop, progress):
+        settings = lake.settings
+        places = places_of(settings.lake or LakeSettings(), settings.backup, settings.run)
+        found_days = seal_days(
+            lake.folder,
+            lake.url,
+            lake.market,
+            days,
+            clock.now_ns,
+            stop,
+            progress,
+            mended=() if every else days,
+            places=places,
+        )
+        for each in found_days:
             sealed = each.day
             day_files.write(lake.folder, sealed)
             line = SealedLine(sealed.session_date, sealed.market, each.written, sealed.rows, sealed.size_bytes)
@@ -197,8 +212,11 @@ def _finished(lake: Lake) -> Sequence[str]:
 
 def _finished_day(lake: Lake, day: str | None) -> str:
     """The stored day as it was typed, or the last one. Raises NoDataError: it is not stored, or not over."""
-    with DayReader(lake.url) as reader:
-        asked = stored_day(reader, day, lake.settings.run).session_date
+    if day in sealed_dates(lake.folder):  # the database need not have it
+        asked = day
+    else:
+        with DayReader(lake.url) as reader:
+            asked = stored_day(reader, day, lake.settings.run).session_date
     if asked >= today(lake.settings.run):
         raise NoDataError(f"{asked} is not over: seal it tomorrow; with [lake] its process does it after the backup")
     return asked
@@ -232,7 +250,9 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     lake = lake_of(config)
     from observer.store.sealing import SealingReader
 
-    days, published, now = sealed_days(lake.folder), _published(lake), today(lake.settings.run)
+    (days, wrong), published, now = readable_days(lake.folder), _published(lake), today(lake.settings.run)
+    for text in wrong.values():
+        click.echo(text, err=True)
     known = {day.session_date for day in days if day.market == lake.market}
     with SealingReader(lake.url) as reader:
         stored = set(reader.collected_days())
@@ -326,16 +346,17 @@ def verify_command(
     """
     lake = lake_of(config)
     _require_one(day, every=every)
-    days = lake.sealed
+    days, wrong = lake.sealed, readable_days(lake.folder)[1]
     if not every:
         asked = lake.asked(day)
         days = [each for each in days if each.session_date == asked]
-    if not days:
+        wrong = {date: text for date, text in wrong.items() if date == asked}
+    if not days and not wrong:
         raise NoDataError(
             f"{'no day is' if every else f'{asked} is not'} sealed in {lake.folder}: see `observer lake status`"
         )
     target = lake.open_target()
-    found = run_shown(partial(_verified, lake, days, target), as_json=as_json)
+    found = run_shown(partial(_verified, lake, days, target), as_json=as_json) if days else ()
     if as_json:
         print_json(found)
     for each in () if as_json else found:
@@ -345,7 +366,9 @@ def verify_command(
             compared = f"{each.compared_rows:,} compared with the database"
             also = f", also at {target.url}" if target else ""
             click.echo(f"{each.session_date}: whole, {each.rows:,} rows of {each.kinds} kinds, {compared}{also}")
-    if any(each.problems for each in found):
+    for text in wrong.values():
+        click.echo(text, err=True)
+    if wrong or any(each.problems for each in found):
         raise Exit(1)
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from observer.archive.day import SealedDay, sealed_days
+from observer.archive.day import SealedDay, readable_days
 from observer.archive.settings import LakeSettings
-from observer.base.errors import NoDataError
+from observer.base.errors import DataFileError, NoDataError
 from observer.system.config import Settings
 
 
@@ -15,12 +15,10 @@ def folder_of_lake(settings: Settings) -> Path:
 
 
 def days_of_lake(settings: Settings) -> Sequence[SealedDay]:
-    """The sealed days of the instance's market, by date; also where [lake] was taken out of the configuration.
-
-    Raises:
-        DataFileError: a manifest cannot be read.
+    """The sealed days of the instance's market whose manifest can be read, by date; also where [lake] was taken out of
+    the configuration.
     """
-    return [day for day in sealed_days(folder_of_lake(settings)) if day.market == settings.instance.market]
+    return [day for day in readable_days(folder_of_lake(settings))[0] if day.market == settings.instance.market]
 
 
 def require_hot(settings: Settings, session_date: str, before: int = 0) -> None:
@@ -28,10 +26,13 @@ def require_hot(settings: Settings, session_date: str, before: int = 0) -> None:
 
     Raises:
         NoDataError: it has not; the text names what reads them.
-        DataFileError: as for `days_of_lake`.
+        DataFileError: the manifest of one of these days cannot be read, so it is not known.
     """
     until = [day for day in days_of_lake(settings) if day.session_date <= session_date]
     oldest = until[-before - 1 :][0].session_date if before and until else session_date
+    for date, text in readable_days(folder_of_lake(settings))[1].items():
+        if oldest <= date <= session_date:
+            raise DataFileError(text)
     for day in until:
         if day.removed and day.session_date >= oldest:
             raise NoDataError(

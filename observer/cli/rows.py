@@ -1,6 +1,7 @@
 """Rows of frames in a terminal: as a table, as a record, as JSON or CSV, or in a file."""
 
 import sys
+import warnings
 from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
@@ -26,6 +27,7 @@ def opened(config: Path | None) -> "Store":
     """The store of the named configuration, or of the chosen one of this folder."""
     from observer.research.opening import open_store
 
+    warnings.formatwarning = lambda message, *_, **__: f"observer: {message}\n"  # on stderr, each text once
     return open_store(configuration_path(config))
 
 

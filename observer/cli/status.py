@@ -8,9 +8,11 @@ from click.exceptions import Exit
 from msgspec import to_builtins
 
 from bus.commands import OpenAlert, ProcessStatus, Status, StatusReply
-from observer.base.errors import StoreError
+from observer.base.clock import RealClock
+from observer.base.errors import ConfigError, StoreError
 from observer.base.local_time import local_datetime
-from observer.cli.context import ConfigOption, JsonOption, as_maps, base_settings, print_json
+from observer.base.units import NS_PER_S
+from observer.cli.context import ConfigOption, JsonOption, as_maps, base_settings, full_settings, print_json
 from observer.cli.system import ask, show
 from observer.cli.tables import Table, show_text
 from observer.cli.tables import show as show_table
@@ -46,6 +48,8 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         bars = [official_line(official)] if official is not None else []
         for line in [*map(_times_line, found), *map(progress_line, tape), *bars, *([failure] if failure else [])]:
             show_text(line)
+        if text := _lake_line(config):
+            show_text(f"lake: {text}")
         for line in alert_lines(reply.alerts):
             show_text(line)
     if isinstance(reply, StatusReply) and any(_fails(alert) for alert in reply.alerts):
@@ -69,6 +73,19 @@ def _stored(
         return [], [], None, f"how soon gaps were detected and closed is not known: {error}"
     found = [times[measure] for measure in _SHOWN if measure in times]
     return found, [] if tape is None else [tape], official, ""
+
+
+def _lake_line(config: Path | None) -> str:
+    """How long ago the files of the lake were read, where the process `lake` reads them."""
+    try:
+        settings = full_settings(config)
+    except ConfigError:  # the system runs with the one before; doctor states it
+        return ""
+    if settings.lake is None:
+        return ""
+    from observer.archive.scrub import scrub_text  # it decodes the manifests
+
+    return scrub_text(settings.lake.folder_in(settings.run.data), RealClock().now_ns() // NS_PER_S)
 
 
 def _times_line(times: "GapTimesMeasured") -> str:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Annotated, Final
 
-from bus.endpoints import Address
+from bus.endpoints import Address, is_served
 from bus.events import Fact, Severity
 from bus.feed import FeedSubscriber
 from observer.base.settings import RunSettings
@@ -15,7 +15,7 @@ from observer.cli.event_lines import event_line, json_line, symbol_of
 from observer.cli.lines import typed_line
 from observer.cli.options import Option
 from observer.cli.tables import terminal_width
-from observer.research.following import is_served, running_feed, types_of
+from observer.research.following import running_feed, types_of
 from observer.store.kinds import TABLE_NAMES
 
 QUIET: Final = ("trades", "conflated_trades", "order_books", "expected_prices", "navs", "snapshots", "selection_steps")

@@ -1,9 +1,8 @@
 """Committed events as they come, from the running system's feed."""
 
-import socket
 from collections.abc import AsyncIterator, Iterable, Sequence
 
-from bus.endpoints import Address
+from bus.endpoints import Address, is_served
 from bus.events import Event, Fact
 from observer.base.errors import ConfigError, NoDataError, did_you_mean
 from observer.base.settings import RunSettings, endpoints_of, is_reachable
@@ -55,20 +54,6 @@ def running_feed(run: RunSettings) -> Address:
     if not is_reachable(run) or not is_served(endpoints_of(run).feed):
         raise NoDataError(f"no system runs here ({run.runtime}): start one with `observer run`")
     return endpoints_of(run).feed
-
-
-def is_served(address: Address) -> bool:
-    """Whether a process listens at the address: a system that ended leaves its sockets' files. Of a network
-    address it is not known, and True.
-    """
-    if not isinstance(address, str):
-        return True
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asked:
-        try:
-            asked.connect(address.removeprefix("ipc://"))
-        except OSError:
-            return False
-    return True
 
 
 async def _followed(address: Address, kinds: Sequence[type[Fact]]) -> AsyncIterator[Event]:

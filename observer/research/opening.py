@@ -7,9 +7,11 @@ from typing import Any, Final
 
 import msgspec
 
-from observer.archive.day import SealedDay, SealedDays, sealed_dates, sealed_day, sealed_markets, version_path
-from observer.archive.settings import TARGET_SCHEME, LakeSettings
-from observer.base.errors import ConfigError, NoDataError
+from observer.archive.copying import copies_in
+from observer.archive.day import SealedDay, SealedDays, Version, sealed_dates, sealed_day, sealed_markets
+from observer.archive.places import Places, places_of, read_elsewhere
+from observer.archive.settings import TARGET_SCHEME, BackupSettings, LakeSettings, load_backup_settings
+from observer.base.errors import ConfigError, DamagedFileError, DataFileError, NoDataError
 from observer.base.local_time import use_zone
 from observer.base.settings import RunSettings, load_base_settings, read_settings_file
 from observer.calendar.venues import venue_of_market
@@ -50,17 +52,22 @@ def open_store(target: str | Path | None = None, *, tz: str | None = None) -> St
     if str(target).startswith(TARGET_SCHEME):
         return _open_published(str(target), tz)
     found = _found(target)
-    settings, lake = None, found.lake
+    settings, lake, places = None, found.lake, None
     url = found.url
     if found.configuration is not None:
         settings = load_base_settings(found.configuration)
         url = _existing(settings.store.url, found.configuration)
-        lake = _lake_of(found.configuration, settings.run.data, url)
+        places = _places_of(found.configuration, settings.run, url)
+        lake = places.lake
     elif url is not None and url.startswith(_SQLITE):
         lake = LakeSettings().folder_in(str(Path(url.removeprefix(_SQLITE)).parent))
     name = str(found.configuration or found.lake or "")
     records = None if found.configuration is None else _records(found.configuration)
-    return open_parts(url, lake, name, records=records, run=None if settings is None else settings.run, tz=tz)
+    run = None if settings is None else settings.run
+    opened = open_parts(url, lake, name, places=places, records=records, run=run, tz=tz)
+    if settings is not None:
+        opened.query_limit_s = settings.store.query_limit_s
+    return opened
 
 
 def open_parts(
@@ -68,6 +75,7 @@ def open_parts(
     lake: Path | None,
     name: str = "",
     *,
+    places: Places | None = None,
     records: Sequence[str] | None = None,
     run: RunSettings | None = None,
     tz: str | None = None,
@@ -78,6 +86,7 @@ def open_parts(
         url: the database's.
         lake: the folder with the sealed days.
         name: what is opened, for people; empty for the database's URL without secrets.
+        places: where else a damaged file of the lake may be; None for the packages beside the lake.
         records: the kinds of records that are streamed; None if it is not known.
         run: where the running system is; None if it is not known.
         tz: as of `open_store`.
@@ -92,13 +101,9 @@ def open_parts(
     venue = venue_of_market(market)
     use_zone(venue.zone)
     uids = None if database is None else set(database.stream_uids().values())
+    sealed = None if lake is None else _SealedFiles(places or _places_beside(lake), market, uids)
     return Store(
-        Rows(
-            database,
-            {} if lake is None else _SealedFiles(lake, market, uids),
-            market,
-            never_removed if lake is None else partial(_removed_version, lake, market),
-        ),
+        Rows(database, sealed or {}, market, never_removed if sealed is None else sealed.removed_version),
         name or (database.url if database is not None else ""),
         _zone(tz) or venue.zone_name,
         records=records,
@@ -119,8 +124,8 @@ def _open_published(url: str, tz: str | None) -> Store:
     venue = venue_of_market(market)
     use_zone(venue.zone)
 
-    def url_of(kind: str, market: str, day: str, version: int) -> str:
-        return store.url_of(version_path(Path(), kind, market, day, version).as_posix())
+    def url_of(day: SealedDay, kind: str, version: Version) -> str:
+        return store.url_of(day.name_of(kind, version))
 
     sealed = {each.session_date: _files(each, url_of) for each in days if each.market == market}
     rows = Rows(None, sealed, market, storage=store.polars_options)
@@ -132,15 +137,16 @@ class _SealedFiles(Mapping[str, Mapping[str, SealedFile]]):
     event streams, None without a database.
     """
 
-    def __init__(self, lake: Path, market: str, uids: Collection[str] | None) -> None:
+    def __init__(self, places: Places, market: str, uids: Collection[str] | None) -> None:
         self._uids = uids
-        self._days = SealedDays(lake, market)
-        self._path = partial(version_path, lake)
+        self._places = places
+        self._market = market
+        self._days = SealedDays(places.lake, market)
         self._known: dict[str, Mapping[str, SealedFile]] = {}
 
     def __getitem__(self, day: str) -> Mapping[str, SealedFile]:
         if day not in self._known:
-            self._known[day] = _files(self._days[day], self._path, self._uids)
+            self._known[day] = _files(self._day(day), self._places.whole, self._uids)
         return self._known[day]
 
     def __iter__(self) -> Iterator[str]:
@@ -149,18 +155,42 @@ class _SealedFiles(Mapping[str, Mapping[str, SealedFile]]):
     def __len__(self) -> int:
         return len(self._days)
 
+    def removed_version(self, day: str, kind: str) -> int:
+        """The version that replaces the database's rows now; 0 for none."""
+        try:
+            now = sealed_day(self._places.lake, self._market, day)
+        except DamagedFileError:  # since the opening, or `_day` has made one of the files
+            return file.removed_version if (file := self.get(day, {}).get(kind)) is not None else 0
+        newest = now.newest(kind) if now is not None and kind in now.removed else None
+        return newest.version if newest is not None else 0
+
+    def _day(self, day: str) -> SealedDay:
+        """The day's manifest; where it is damaged, one of its copies and the day's files."""
+        try:
+            return self._days[day]
+        except DamagedFileError as error:
+            from observer.archive.repair import day_of_files  # it loads pyarrow's files
+
+            try:
+                found = day_of_files(self._places, self._market, day)
+            except DataFileError as worse:
+                raise DamagedFileError(f"{error}; {worse}") from error
+            read_elsewhere(str(error), "the day's files and its copies' manifests")
+            return found
+
 
 def _files(
-    day: SealedDay, path: Callable[[str, str, str, int], Path | str], uids: Collection[str] | None = None
+    day: SealedDay,
+    whole: Callable[[SealedDay, str, Version], Path | str],
+    uids: Collection[str] | None = None,
 ) -> Mapping[str, SealedFile]:
-    """By kind the file of the newest version, which never changes; `path` gives that of a kind, market, day and
-    version. A database with the streams `uids` need not have the rows of a kind that is removed or that another
-    database sealed.
+    """By kind the file of the newest version, which never changes; `whole` gives that of a day, kind and version. A
+    database with the streams `uids` need not have the rows of a kind that is removed or that another database sealed.
     """
     newest = {kind: versions[-1] for kind, versions in day.kinds.items()}
     return {
         kind: SealedFile(
-            path(kind, day.market, day.session_date, version.version),
+            partial(whole, day, kind, version),
             version.rows,
             version.version,
             version.streams,
@@ -172,11 +202,9 @@ def _files(
     }
 
 
-def _removed_version(lake: Path, market: str, session_date: str, kind: str) -> int:
-    """The version that replaces the database's rows now; 0 for none."""
-    day = sealed_day(lake, market, session_date)
-    newest = day.newest(kind) if day is not None and kind in day.removed else None
-    return newest.version if newest is not None else 0
+def _places_beside(lake: Path) -> Places:
+    """The packages in the default folder, of any instance: a file counts by its digest."""
+    return Places(lake, copies_in(BackupSettings().folder_of(RunSettings(data=str(lake.parent)))))
 
 
 def _found(target: str | Path | None) -> _Target:
@@ -232,13 +260,18 @@ def _existing(url: str, configuration: Path | None) -> str:
     return next((f"{_SQLITE}{folder / path}" for folder in folders if (folder / path).is_file()), url)
 
 
-def _lake_of(configuration: Path, data: str, url: str) -> Path:
-    """The lake's folder of a configuration; one of relative data lies beside the SQLite database that was found."""
+def _places_of(configuration: Path, run: RunSettings, url: str) -> Places:
+    """The lake of a configuration, and the copies of it; relative data lie beside the SQLite database that was
+    found.
+    """
     section = read_settings_file(configuration).content.get("lake")
-    lake = msgspec.convert(section or {}, LakeSettings)
-    if url.startswith(_SQLITE) and not Path(data).is_absolute():
-        return lake.folder_in(str(Path(url.removeprefix(_SQLITE)).parent))
-    return lake.folder_in(data)
+    if url.startswith(_SQLITE) and not Path(run.data).is_absolute():
+        run = msgspec.structs.replace(run, data=str(Path(url.removeprefix(_SQLITE)).parent))
+    try:
+        backup = load_backup_settings(configuration)
+    except ConfigError:  # of a section that no question needs
+        backup = BackupSettings()
+    return places_of(msgspec.convert(section or {}, LakeSettings), backup, run)
 
 
 def _records(configuration: Path) -> Sequence[str]:

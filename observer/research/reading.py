@@ -9,15 +9,15 @@ database is bounded by the high-water marks of the moment at which the store was
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from hashlib import sha256
-from pathlib import Path
 from typing import Final
 
 import msgspec
 import polars as pl
 
-from observer.archive.day import lost_text
+from observer.archive.day import sealed_rows
 from observer.archive.parquet import NAMES_IN_FILE
-from observer.base.errors import DataFileError, StoreError
+from observer.archive.places import read_elsewhere
+from observer.base.errors import DamagedFileError, DataFileError, StoreError
 from observer.base.lines import stock_of
 from observer.gaps.completeness import WITH_TRADES
 from observer.research.database_rows import DatabaseRows, is_known, stored_schema
@@ -82,12 +82,15 @@ class Rows:
     @cached_property
     def digest(self) -> str:
         """Of what is read: another one when any row was added, or any file."""
-        sealed = {
-            day: {kind: (file.version, file.is_removed) for kind, file in files.items()}
-            for day, files in self._sealed.items()
-        }
+        sealed = {day: self._state_of(day) for day in self._sealed}
         content = msgspec.json.encode((self._market, sorted(self._marks.items()), sealed), order="sorted")
         return sha256(content).hexdigest()[:_DIGEST_LENGTH]
+
+    def _state_of(self, day: str) -> Mapping[str, tuple[int, bool]] | str:
+        try:
+            return {kind: (file.version, file.is_removed) for kind, file in self._sealed[day].items()}
+        except DataFileError as error:  # a question about the day raises it
+            return str(error)
 
     def is_sealed(self, day: str) -> bool:
         """Whether the day is sealed; of a kind that got rows since then, they are those of the database."""
@@ -106,7 +109,7 @@ class Rows:
 
         Raises:
             NoDataError: they were removed from a database without its lake.
-            DataFileError: their file is gone.
+            DamagedFileError: their file is gone or damaged, and no other place has a whole one.
             StoreError: they went to the lake while the store was open.
         """
         kept = self.kept.get((kind, day))
@@ -336,13 +339,20 @@ class Rows:
         file = self._sealed[day].get(kind)
         if file is None:
             return _empty(kind)
-        if isinstance(file.path, Path) and not file.path.exists():
-            raise DataFileError(lost_text(str(file.path), kind, day))
+        try:
+            path = file.whole()
+        except DamagedFileError as error:
+            if file.is_joined or self._database is None or self._count(kind, day) != file.rows:
+                raise
+            if not self._database.has_rows(sealed_rows(kind, day, file.streams)):  # an equal number can be other rows
+                raise
+            read_elsewhere(str(error), "the database")
+            return self._of_database(kind, day, lines)
         schema = stored_schema(kind)
         partition = {"session_date": pl.lit(day), "market": pl.lit(self._market)}
         in_file = {NAMES_IN_FILE.get(name, name): dtype for name, dtype in schema.items() if name not in partition}
         rows = pl.scan_parquet(
-            file.path,
+            path,
             hive_partitioning=False,
             missing_columns="insert",
             schema=in_file,

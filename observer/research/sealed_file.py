@@ -1,6 +1,6 @@
 """A sealed file as a reader needs it: where its rows are, and which of them the database has, too. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -9,12 +9,14 @@ from observer.archive.day import StreamRows
 
 
 class SealedFile(msgspec.Struct, frozen=True):
-    """The file with the sealed rows of a kind of a day (a path, or a URL), their number, the version, the positions of
-    the rows, whether they were removed from the database, `Version.is_distinct`, and whether another database has rows
-    of it.
+    """The file with the sealed rows of a kind of a day, their number, the version, the positions of the rows, whether
+    they were removed from the database, `Version.is_distinct`, and whether another database has rows of it.
+
+    `whole` gives the path of a whole file, or the URL of one at an object store, which is not read for it. It raises
+    DamagedFileError where there is none.
     """
 
-    path: Path | str
+    whole: Callable[[], Path | str]
     rows: int
     version: int
     streams: Sequence[StreamRows]

@@ -2,7 +2,9 @@
 its conditions leave possible.
 """
 
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date
 from typing import Any, Final
 
@@ -24,33 +26,39 @@ _MEMORY: Final = "2GiB"  # of one query; what needs more fails
 
 
 class Queries:
-    """A database in memory whose tables are the relations of the days."""
+    """A database in memory whose tables are the relations of the days. A query has `limit_s` machine seconds."""
 
-    def __init__(self, days: DayRelations) -> None:
+    def __init__(self, days: DayRelations, limit_s: float) -> None:
         self._days = days
+        self._limit_s = limit_s
 
     def run(self, query: str) -> pl.DataFrame:
         """The rows of one query.
 
         Raises:
-            ConfigError: the query is wrong, is no query, or would write.
+            ConfigError: the query is wrong, is no query, would write, or takes too long.
         """
         if not isinstance(query, str):
             raise ConfigError(self._refusal())
+        over = threading.Event()
         with duckdb.connect(config={"memory_limit": _MEMORY}) as connection:
             connection.execute(f"SET TimeZone = '{self._days.zone}'")
             for relation in RELATIONS.values():
-                connection.register(relation.name, _table(self._days, relation))
+                connection.register(relation.name, _table(self._days, relation, over))
             connection.execute("; ".join(f"SET {name} = {value}" for name, value in _READ_ONLY.items()))
             try:
                 statements = connection.extract_statements(query)
                 if len(statements) != 1 or statements[0].type not in _ANSWERS:
                     raise ConfigError(self._refusal())
-                found: pl.DataFrame = connection.sql(query).pl()
+                with _ended_after(self._limit_s, connection, over):
+                    found: pl.DataFrame = connection.sql(query).pl()
             except duckdb.CatalogException as error:  # its own hint names tables of the engine
                 text = _first_line(str(error)).partition(" Did you mean")[0]
                 raise ConfigError(f"the query failed: {text} There are {', '.join(RELATIONS)}") from error
             except duckdb.Error as error:
+                if over.is_set():
+                    remedy = "ask for fewer days, symbols or columns, or raise [store] query_limit_s"
+                    raise ConfigError(f"the query took more than {self._limit_s:g} s: {remedy}") from error
                 raise ConfigError(f"the query failed: {_first_line(str(error))}") from error
         return found
 
@@ -58,9 +66,29 @@ class Queries:
         return f"not one query: give one SELECT over {', '.join(RELATIONS)}"
 
 
-def _table(days: DayRelations, relation: Relation) -> pl.LazyFrame:
+@contextmanager
+def _ended_after(limit_s: float, connection: duckdb.DuckDBPyConnection, over: threading.Event) -> Iterator[None]:
+    """Interrupt the connection's query after a time; the event says that it is over, to what reads for it."""
+    is_done = threading.Event()
+
+    def wait() -> None:
+        if not is_done.wait(limit_s):
+            over.set()
+            connection.interrupt()
+
+    waiting = threading.Thread(target=wait, name="query limit", daemon=True)
+    waiting.start()
+    try:
+        yield
+    finally:
+        is_done.set()
+        waiting.join()
+
+
+def _table(days: DayRelations, relation: Relation, over: threading.Event) -> pl.LazyFrame:
     """A relation as a table, of all its days with the day as its first column. Its times are in microseconds: DuckDB's
-    functions take no time with a zone in nanoseconds.
+    functions take no time with a zone in nanoseconds. DuckDB cannot interrupt the reading: it ends with a day, once it
+    is `over`.
     """
     schema: dict[str, Any] = {_DAY: pl.Date} if relation.span in ("days", "history") else {}
     for name, dtype in schema_of_row(relation.row, days.zone).items():
@@ -68,6 +96,8 @@ def _table(days: DayRelations, relation: Relation) -> pl.LazyFrame:
 
     def source(wanted: Sequence[str] | None, predicate: pl.Expr | None, rows: int | None) -> Iterator[pl.DataFrame]:
         for part in _parts(days, relation, predicate):
+            if over.is_set():
+                raise InterruptedError
             found = part.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
             found = found if predicate is None else found.filter(predicate)
             found = found.select(wanted or list(schema))

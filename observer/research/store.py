@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal, Self
 
 import polars as pl
 
+from observer.base.settings import StoreSettings
 from observer.calendar.venues import venue_of_market
 from observer.research.arguments import Span, Symbols, When, at_ns, moment_of, path_of, symbol_of
 from observer.research.books import book
@@ -48,6 +49,8 @@ class Store:
         self._name = name
         self._records = records
         self._feed = feed
+        self.query_limit_s = StoreSettings().query_limit_s
+        """Machine seconds of one query in SQL; of a configuration its `[store] query_limit_s`."""
 
     def __enter__(self) -> Self:
         return self
@@ -211,12 +214,12 @@ class Store:
 
     def sql(self, query: str) -> Frame:
         """The result of a query in DuckDB's SQL, read only. The relations are those of `summary`, each of all days and
-        with the column `day`.
+        with the column `day`. It has `query_limit_s` machine seconds.
         """
         require_extra("duckdb")
         from observer.research.sql import Queries
 
-        return framed(Queries(self._days).run(query).lazy())
+        return framed(Queries(self._days, self.query_limit_s).run(query).lazy())
 
     def export(self, day: When, to: str | Path, format: Format = "parquet") -> Sequence[Path]:  # noqa: A002
         """Write a day to files in the folder `to`, and return them: each relation ("parquet", "csv"), or the trades and

@@ -16,7 +16,7 @@ import msgspec
 
 from observer.base.errors import ConfigError, DatabaseInUseError, StoreError, StoreFailedError
 from observer.base.instance import Instance
-from observer.store.identity import FileIdentity, require_encoding, server_identity
+from observer.store.identity import FileIdentity, require_encoding, server_identity, was_sqlite
 from observer.store.schema import ESCAPES, SCHEMA_REVISION, other_owner, unknown_schema
 from observer.store.systems import Ownership, System, owned_by_another, owns
 
@@ -62,6 +62,8 @@ def require_own_file(path: Path, instance: Instance, system: System, now_ns: int
     except sqlite3.OperationalError:
         return
     except sqlite3.DatabaseError as error:
+        if "malformed" in str(error) or was_sqlite(path):  # it was a database: the writer reports it, and waits
+            return
         raise StoreError(f"{path}: {error}: give another [store] url") from error
     if stated.revision is None and stated.tables:
         raise StoreError(f"{path} holds tables of something else than Observer: give another [store] url")

@@ -19,7 +19,7 @@ from sqlalchemy import URL, text
 from observer.base.errors import StoppedError, StoreError, StoreFailedError
 from observer.base.files import PRIVATE_FILE, make_private_folder, sync_path
 from observer.store import postgresql_programs
-from observer.store.engine import parse_url, reading, schema_of, sqlite_path
+from observer.store.engine import failure_of, parse_url, reading, schema_of, sqlite_path
 
 SQLITE_COPY: Final = "database.sqlite3"
 POSTGRESQL_COPY: Final = "database.dump"
@@ -166,7 +166,7 @@ def _copy_sqlite(url: URL, destination: Path, stop: threading.Event) -> None:
             source.backup(copy, pages=_PAGES_AT_ONCE, progress=look)
             copy.execute("PRAGMA journal_mode=DELETE")  # one file that is complete without a log beside it
     except sqlite3.Error as error:
-        raise StoreError(f"the copy of {source_path} failed: {error}") from error
+        raise failure_of(f"the copy of {source_path} failed: {error}") from error
 
 
 def _content_of_sqlite(path: Path, stop: threading.Event) -> CopyContent | None:

@@ -13,10 +13,9 @@ from typing import Any, Final
 import pyarrow as pa
 from sqlalchemy import Connection, Select
 
-from observer.base.errors import StoreError
 from observer.base.programs import program
 from observer.store.arrow import compiled
-from observer.store.engine import read_only_address, sqlite_path
+from observer.store.engine import failure_of, read_only_address, sqlite_path
 
 _DRIVER: Final = "adbc_driver_sqlite"
 _PROGRAM: Final = "observer.store.column_process"
@@ -55,9 +54,9 @@ def read_columns(
                     columns = [column.cast(field.type) for column, field in zip(batch.columns, schema, strict=True)]
                     yield pa.RecordBatch.from_arrays(columns, schema=schema).slice(0 if number else 1)
             if child.wait():  # a stream that was cut off ends without an error
-                raise StoreError(f"{path}: {_said(child)}")
+                raise failure_of(f"{path}: {_said(child)}")
         except (OSError, pa.ArrowException) as error:
-            raise StoreError(f"{path}: {_said(child) or error}") from error
+            raise failure_of(f"{path}: {_said(child) or error}") from error
         finally:
             child.kill()  # it has ended, unless the rows are not wanted any more
 

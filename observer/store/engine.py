@@ -21,11 +21,13 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 from sqlalchemy.schema import CreateSchema
 
-from observer.base.errors import StoreError, StoreFailedError
+from observer.base.errors import DatabaseDamagedError, StoreError, StoreFailedError
 from observer.base.instance import schema_in
+from observer.base.remedies import REMEDIES, database_damaged
 from observer.base.text import CONCEALED
+from observer.monitoring.alerts.process import SEEN
 from observer.store.compiled_statements import make_engine
-from observer.store.identity import STANDBY, require_encoding
+from observer.store.identity import STANDBY, require_encoding, was_sqlite
 from observer.store.schema import ESCAPES, SCHEMA_REVISION, unknown_schema
 
 if TYPE_CHECKING:  # the workers that only read should not pay for Alembic
@@ -78,6 +80,8 @@ _POSTGRESQL_READER_SETTINGS: Final = (
 )
 _OTHER_BUILD: Final = ": another build of Observer wrote this database, use that one or give another database"
 _OTHER_TABLES: Final = ": the database holds tables of something else, give another [store] url"
+POSTGRESQL_DAMAGE: Final = frozenset({"XX001", "XX002"})  # data_corrupted, index_corrupted
+_DAMAGE: Final = ("disk image is malformed", "invalid page in block", "could not read block")
 _STANDBY: Final = f": {STANDBY}"
 _CONNECTIONS: Final = ": end other clients, or raise max_connections of the server"
 # What SQLite and PostgreSQL say -> what to do.
@@ -193,10 +197,8 @@ def open_reader(url: str) -> Engine:
         if path.is_dir():
             raise StoreError(f"{path} is a folder: give the database file in it")
         if not path.exists():
-            raise StoreError(
-                f"there is no database {path}: `observer run` or `observer demo` makes one, "
-                "`observer backup restore` puts one back"
-            )
+            text = "the first run, or demo, makes one; if there was one,"
+            raise StoreError(f"there is no database {path}: {text} {REMEDIES['database missing']}")
         # A connection is closed after each use. An idle one to a file that was removed or replaced would show that file
         # for ever; and one that found the new file beside the log of the old one keeps the writer from making its log.
         engine = _opening_read_only(make_engine(parsed, poolclass=NullPool), path)
@@ -305,10 +307,28 @@ def store_errors(engine: Engine) -> Iterator[None]:
     except (SQLAlchemyError, driver.Error) as error:  # the driver's own come from raw COPY
         engine.dispose()
         what = re.sub(r"\s+", " ", describe(error))
+        if _is_damage(error, what, engine.url):
+            raise failure_of(f"{engine.url}: {what}", is_damage=True) from error
         remedy = next((remedy for words, remedy in _REMEDIES.items() if words in what), "")
         is_operational = isinstance(getattr(error, "orig", error), driver.OperationalError) or remedy == _STANDBY
         has_failed = is_operational and remedy not in (_OTHER_BUILD, _OTHER_TABLES)
         raise (StoreFailedError if has_failed else StoreError)(f"{engine.url}: {what}{remedy}") from error
+
+
+def failure_of(what: str, *, is_damage: bool = False) -> StoreError:
+    """The error for what a database, or its program, said. Damage is noted for the alerts of this process."""
+    if not is_damage and not any(words in what for words in _DAMAGE):
+        return StoreError(what)
+    SEEN.damage = text = database_damaged(what)
+    return DatabaseDamagedError(text)
+
+
+def _is_damage(error: Exception, what: str, url: URL) -> bool:
+    if getattr(getattr(error, "orig", error), "sqlstate", "") in POSTGRESQL_DAMAGE or any(
+        words in what for words in _DAMAGE
+    ):
+        return True
+    return "file is not a database" in what and url.get_backend_name() == "sqlite" and was_sqlite(sqlite_path(url))
 
 
 def describe(error: Exception) -> str:

@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, Final, Self
 import msgspec
 
 from observer.base.errors import DatabaseRemovedError, DatabaseReplacedError, StoreError, StoreFailedError
+from observer.base.remedies import REMEDIES
 
 if TYPE_CHECKING:  # the process that hosts the supervisor does not load SQLAlchemy
     from sqlalchemy.engine.interfaces import DBAPIConnection
 
-RESTORE: Final = (
-    "put it back with `observer backup restore`; where there is no package yet, `observer ctl restart core-writer` "
-    "makes a new one, and all processes deliver their events again from their outboxes and archives"
-)
 STANDBY: Final = "the server takes no changes, as a standby does: promote it, or give the primary in [store] url"
+
+_HEADER_BYTES: Final = 100  # of an SQLite file
 
 
 class FileIdentity(msgspec.Struct, frozen=True):
@@ -42,7 +41,9 @@ class FileIdentity(msgspec.Struct, frozen=True):
         try:
             found = path.stat()
         except (FileNotFoundError, NotADirectoryError):
-            raise DatabaseRemovedError(f"{path}: the database file was removed: {RESTORE}") from None
+            raise DatabaseRemovedError(
+                f"{path}: the database file was removed: {REMEDIES['database missing']}"
+            ) from None
         except OSError as error:
             raise StoreFailedError(f"{path}: {error.strerror}") from error
         return cls(path, found.st_dev, found.st_ino)
@@ -167,3 +168,16 @@ def require_encoding(database: str, encoding: str | None) -> None:
             f"{database}: its encoding is {encoding}, and names are stored in UTF8: "
             "make another database with `createdb --encoding=UTF8 --template=template0 NAME`"
         )
+
+
+def was_sqlite(path: Path) -> bool:
+    """Whether a file that SQLite calls no database was one: it has one of two marks of the first page, or only zeros
+    there.
+    """
+    try:
+        with path.open("rb") as file:
+            header = file.read(_HEADER_BYTES)
+    except OSError:
+        return False
+    is_blank = len(header) == _HEADER_BYTES and not any(header)
+    return header[:13] == b"SQLite format" or header[21:24] == b"@  " or is_blank

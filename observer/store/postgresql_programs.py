@@ -18,7 +18,7 @@ from sqlalchemy import URL
 
 from observer.base.errors import StoppedError, StoreError, StoreFailedError
 from observer.base.files import sync_path
-from observer.store.engine import SECRET_OPTIONS
+from observer.store.engine import SECRET_OPTIONS, failure_of
 
 _DUMP_S_MAX: Final = 3_600.0  # machine seconds
 _POLL_S: Final = 0.1
@@ -145,7 +145,7 @@ def _run(
             if process.poll() is None:
                 process.kill()
     if process.returncode:
-        raise StoreError(f"{what} failed: {complaint.strip()}")
+        raise failure_of(f"{what} failed: {complaint.strip()}")
     return output
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final, NoReturn, Protocol
 
 from observer.base.errors import ConfigError, DatabaseInUseError, StoreError, StoreFailedError
-from observer.monitoring.alerts.process import DATABASE_UNAVAILABLE, Alerts
+from observer.monitoring.alerts.process import DATABASE_UNAVAILABLE, Alerts, database_identity
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ async def database_ready(prepare: Callable[[], None], alerts: Alerts) -> None:
             return await asyncio.to_thread(prepare)
         except StoreFailedError as error:
             text = f"waiting for the database: {error}"
-            alerts.report(DATABASE_UNAVAILABLE, "critical", text)
+            alerts.report(database_identity(text), "critical", text)
         except DatabaseInUseError as error:
             text = f"waiting for the database: {error}"
             gives_up_s = gives_up_s or loop.time() + TAKEOVER_S

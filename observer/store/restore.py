@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-from sqlalchemy import inspect, select
+from sqlalchemy import URL, Engine, inspect, select
+from sqlalchemy.schema import CreateSchema
 
 from observer.base.errors import StoppedError, StoreError
 from observer.base.files import PRIVATE_FILE, sync_path, to_disk
 from observer.store import postgresql_programs
 from observer.store.backup import selected_schema
-from observer.store.engine import parse_url, reading, sqlite_path
+from observer.store.engine import migrate, parse_url, reading, sqlite_path, store_errors
 from observer.store.interrupted_restore import copy_path, kept_path
 from observer.store.owner import only_writer
 from observer.store.systems import System
@@ -76,12 +77,12 @@ _ALL_LOSSES: Final = select(
 ).join(STREAMS, STREAMS.c.id == DELIVERY_LOSSES.c.stream)
 
 
-def replace_database(url: str, copy: Path, stamp: str, system: System, stop: threading.Event) -> str | None:
+def replace_database(url: str, copy: Path | None, stamp: str, system: System, stop: threading.Event) -> str | None:
     """Put the copy in the place of the database; return where that is kept now, None if there was none.
 
     Args:
         url: the database; no process writes it.
-        copy: of the same kind of database (`observer.store.backup.copy_name`).
+        copy: of the same kind of database (`observer.store.backup.copy_name`); None for an empty database.
         stamp: letters and digits, for the name of the database that is kept.
         system: the one that may own the database.
         stop: ends the work before anything is replaced.
@@ -91,20 +92,20 @@ def replace_database(url: str, copy: Path, stamp: str, system: System, stop: thr
         StoreError: likewise, or the copy cannot be put there.
         StoppedError: `stop` was set; nothing was changed.
     """
-    with only_writer(url, system, is_replaced=True):
-        if parse_url(url).get_backend_name() == "sqlite":
+    with only_writer(url, system, is_replaced=True) as engine:
+        if engine.dialect.name == "sqlite":
             return _replace_file(url, copy, stamp, stop)
-        return _replace_schema(url, copy, stamp, stop)
+        return _replace_schema(engine, url, copy, stamp, stop)
 
 
 # --- SQLite --------------------------------------------------------------------------------------------------
 
 
-def _replace_file(url: str, copy: Path, stamp: str, stop: threading.Event) -> str | None:
+def _replace_file(url: str, copy: Path | None, stamp: str, stop: threading.Event) -> str | None:
     path = sqlite_path(parse_url(url)).resolve()
     new = copy_path(path)
     try:
-        _write_copy(copy, new, stop)
+        _write_copy(copy, new, stop) if copy is not None else _write_empty(new)
         with suppress(StoreError):  # a damaged database is kept with its log beside it
             fold_log(url, _FOLD_S)
         aside = _keep_aside(path, stamp) if path.exists() else None
@@ -129,6 +130,13 @@ def _write_copy(copy: Path, new: Path, stop: threading.Event) -> None:
                 raise StoppedError("the restore was interrupted: nothing was changed")
             target.write(portion)
         to_disk(target)
+
+
+def _write_empty(new: Path) -> None:
+    new.unlink(missing_ok=True)
+    new.touch(PRIVATE_FILE)
+    migrate(URL.create("sqlite", database=str(new)).render_as_string())
+    sync_path(new)
 
 
 def _keep_aside(path: Path, stamp: str) -> Path:
@@ -162,11 +170,18 @@ def _move_log(path: Path, aside: Path | None) -> None:
 # --- PostgreSQL ----------------------------------------------------------------------------------------------
 
 
-def _replace_schema(url: str, copy: Path, stamp: str, stop: threading.Event) -> str | None:
+def _replace_schema(engine: Engine, url: str, copy: Path | None, stamp: str, stop: threading.Event) -> str | None:
     schema = selected_schema(url)
     schemas = _schemas(url)
     aside = _unused_schema(schema, stamp, schemas) if schema in schemas else None
-    postgresql_programs.put_back(parse_url(url), copy, schema, aside, stop)
+    if copy is not None:
+        postgresql_programs.put_back(parse_url(url), copy, schema, aside, stop)
+    else:
+        with store_errors(engine), engine.begin() as connection:
+            if aside is not None:
+                connection.exec_driver_sql(f'ALTER SCHEMA "{schema}" RENAME TO "{aside}"')
+            connection.execute(CreateSchema(schema, if_not_exists=True))
+        migrate(url)
     return None if aside is None else f"schema {aside}"
 
 

@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import quote
 
 from observer.base.errors import StoreError
-from observer.store.engine import parse_url, sqlite_path
+from observer.store.engine import failure_of, parse_url, sqlite_path
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def fold_log(url: str, wait_s: float) -> bool:
                     return False
                 time.sleep(_PAUSE_S)
     except sqlite3.Error as error:
-        raise StoreError(f"the log of {parsed} cannot be folded into its file: {error}") from error
+        raise failure_of(f"the log of {parsed} cannot be folded into its file: {error}") from error
     return True
 
 

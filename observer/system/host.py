@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from bus.commands import HostRequest, ProcessStatus, Reply, StatusReply
-from bus.curve import UNKNOWN_CLIENTS
+from bus.commands import HostRequest, ProcessStatus, Refused, Reply, RunJob, StatusReply
 from bus.events import PhaseChanged, ProcessChanged
 from bus.outbox import Outbox
+from bus.peers import NETWORK
 from bus.producer import Producer
 from observer.base import logs
 from observer.base.clock import Clock, RealClock
@@ -22,7 +22,7 @@ from observer.brokers.accounts.keys import keys_of
 from observer.calendar.phases import DayPlan, next_change, phase_at
 from observer.calendar.service import TradingDayService
 from observer.monitoring.alerts.delivery import AlertDelivery, DeliveryParts, system_name
-from observer.monitoring.alerts.process import DATABASE_UNAVAILABLE, Alerts, kept_alerts
+from observer.monitoring.alerts.process import DATABASE_DAMAGED, REFUSALS, Alerts, kept_alerts
 from observer.monitoring.alerts.silences import Silences
 from observer.monitoring.alerts.supervised import PREFIXES, report_process
 from observer.monitoring.alerts.system import SystemAlerts
@@ -53,7 +53,7 @@ DRAIN_S: Final = 10.0
 READY: Final = "ready"
 NOT_READY: Final = "not_ready"
 WRITER_STOPPED: Final = "writer_stopped"
-OWNERS: Final = Owners(database=CORE_WRITER, tokens="accounts", slots=SLOTS_OWNER, database_alert=DATABASE_UNAVAILABLE)
+OWNERS: Final = Owners(database=CORE_WRITER, tokens="accounts", slots=SLOTS_OWNER, database_alerts=REFUSALS)
 CALENDAR_GRACE_S: Final = 30.0  # machine seconds: a day file is computed in less
 WRITER_GRACE_S: Final = 30.0  # machine seconds: a restart takes less
 _CHECK_S: Final = 1.0  # machine seconds
@@ -125,7 +125,7 @@ class Host:
         )
         self._lost_events = refused_events(self._alerts, self._events_refused)
         self._refused_requests = refused_messages(
-            self._alerts, lambda: self._supervisor.refused_requests + UNKNOWN_CLIENTS.refused
+            self._alerts, lambda: self._supervisor.refused_requests + NETWORK.refused
         )
         self._orders = HostOrders(
             NAME,
@@ -264,9 +264,8 @@ class Host:
 
     def _writer_stores(self) -> bool:
         """Whether the writer runs and the database takes events."""
-        refused = (CORE_WRITER, DATABASE_UNAVAILABLE)
-        return self._writer_runs() and all(
-            (alert.process, alert.identity) != refused for alert in self._system_alerts.all()
+        return self._writer_runs() and not any(
+            alert.process == CORE_WRITER and alert.identity in REFUSALS for alert in self._system_alerts.all()
         )
 
     def _adopt(self, settings: Settings) -> None:
@@ -315,9 +314,17 @@ class Host:
         return f"{CORE_WRITER} does not run, nothing is stored: `observer ctl start {CORE_WRITER}`"
 
     async def _report_processes(self) -> None:
-        """Report damage of the host's outbox, and end the alerts of dismissed processes, until cancelled."""
+        """Report damage of the host's outbox, and end the alerts of dismissed processes, until cancelled. Where any
+        process met damage of the database the writer checks it, once.
+        """
         await self._supervisor.started.wait()
+        is_checked = False
         while True:
+            is_met = any(alert.identity == DATABASE_DAMAGED for alert in self._system_alerts.all())
+            if is_met and not is_checked:
+                reply = await self._orders.obey(RunJob("integrity"))
+                is_checked = not isinstance(reply, Refused) or reply.code == "failed"
+            is_checked = is_checked and is_met
             if self._producer is not None:
                 self._report_damage(self._producer)
                 self._settle_dismissed(frozenset(each.name for each in self.status().processes), self._producer)

@@ -78,6 +78,7 @@ JOB_OWNERS: Final[Mapping[str, str]] = {
     "master_approve": "master-file",
     "master_restore": "master-file",
     "backup": CORE_WRITER,
+    "integrity": CORE_WRITER,
     "quality": GAPS_OWNER,
     "etf_list": "etf",
     "etf_values": "etf",

@@ -1,4 +1,5 @@
-"""Restores a system's database from a package; then the outboxes deliver again what the package lacks.
+"""Restores a system's database from a package; then the outboxes deliver again what the package lacks. Without a
+whole package they deliver all that they and their archives hold into an empty database.
 
 Where the system runs its writer is stopped meanwhile, and its processes deliver by themselves. Where none runs a writer
 of this command stores what the outboxes hold.
@@ -26,9 +27,18 @@ from observer.archive.bundles import HeldFile, held_files, put_back
 from observer.archive.manifest import Manifest, stamp_of
 from observer.archive.package import Package, manifest_of, problems_in
 from observer.base.clock import Clock
-from observer.base.errors import ConfigError, DataFileError, StoreError, StoreFailedError
+from observer.base.errors import (
+    ConfigError,
+    DatabaseDamagedError,
+    DataFileError,
+    NoDataError,
+    StoreError,
+    StoreFailedError,
+)
+from observer.base.remedies import REMEDIES
 from observer.base.settings import RunSettings, endpoints_of, is_reachable
 from observer.store.backup import copy_name, selected_schema
+from observer.store.integrity import require_whole
 from observer.store.owner import claim
 from observer.store.restore import Loss, StoredState, replace_database, stored_state
 from observer.store.schema import SCHEMA_REVISION
@@ -40,6 +50,7 @@ from observer.system.writer_process import writer_of
 Show = Callable[[str], None]
 """Shows the step that is under way."""
 
+_READ_FAILED: Final = "disk I/O error"  # as SQLite says it
 _ANSWER_S: Final = 3.0  # machine seconds, as all below
 _POLL_S: Final = 0.25
 _STOP_S: Final = 60.0
@@ -56,8 +67,9 @@ class RestoredLake(msgspec.Struct, frozen=True):
 
 
 class RestorePlan(msgspec.Struct, frozen=True):
-    """What a restore will do. `present_events` are those of the database that it replaces; None: it cannot be read.
-    `lake` is what it does with the lake's files.
+    """What a restore will do. Without a `package` the outboxes deliver all that they and their archives hold into an
+    empty database: up to `events`. `present_events` are those of the database that is replaced; None: it cannot be
+    read. `lake` is what is done with the lake's files.
     """
 
     package: str
@@ -99,28 +111,68 @@ class RestoreReport(msgspec.Struct, frozen=True):
 def require_sound(package: Package, stop: threading.Event) -> None:
     """Read the whole package again. Raises DataFileError when anything in it is damaged."""
     if problems := problems_in(package.path, stop):
-        raise DataFileError(f"{package.path} is damaged, nothing was restored: {'; '.join(problems)}")
+        what = f"{package.path} is damaged, nothing was restored: {'; '.join(problems)}"
+        raise DataFileError(f"{what}: {REMEDIES['package damaged']}")
 
 
-async def planned(settings: Settings, plan: Plan, package: Package, address: str, lake: RestoredLake) -> RestorePlan:
-    """What a restore of this package would do to the system; `address` names the database without a password.
+def newest_sound(found: Sequence[Package], stop: threading.Event, passed: Show) -> Package | None:
+    """The newest of these packages that is whole, all of it read again; None where none is. `passed` hears of each
+    newer one what is damaged.
+    """
+    for package in sorted(found, key=lambda each: (each.taken_ns, each.name), reverse=True):
+        if not (problems := problems_in(package.path, stop)):
+            return package
+        passed(f"{package.name} is passed over, as it is damaged: {'; '.join(problems)}")
+    return None
+
+
+def require_damaged(url: str, folder: Path, stop: threading.Event) -> None:
+    """Return if the database is gone or damaged, so that it has to be built again.
+
+    Raises:
+        NoDataError: it is whole, and needs a package instead.
+        StoreFailedError: it does not answer.
+    """
+    try:
+        stored_state(url)
+        require_whole(url, stop, reads_rows=True)
+    except DatabaseDamagedError:
+        return
+    except StoreFailedError as error:  # such as one that another program has locked
+        if _READ_FAILED not in str(error):
+            raise
+        return
+    except StoreError:  # it is gone
+        return
+    raise NoDataError(f"no whole package is in {folder}, and the database is: {REMEDIES['package missing']}")
+
+
+async def planned(
+    settings: Settings, plan: Plan, package: Package | None, address: str, lake: RestoredLake
+) -> RestorePlan:
+    """What a restore of this package, or without one, would do to the system; `address` names the database without a
+    password.
 
     Raises:
         ConfigError: the package is of another instance, another kind of database, or another schema.
         DataFileError: it has no readable manifest.
     """
-    manifest = manifest_of(package)
     url = settings.store.url
-    await asyncio.to_thread(_require_fitting, manifest, settings, url)
+    if package is None:
+        outboxes = endpoints_of(settings.run).runtime_directory / "outbox"
+        events = sum((await asyncio.to_thread(published_in, outboxes)).values())
+    else:
+        events = (manifest := manifest_of(package)).events
+        await asyncio.to_thread(_require_fitting, manifest, settings, url)
     present = await asyncio.to_thread(_present_state, url)
     return RestorePlan(
-        package=package.name,
-        path=str(package.path),
+        package=package.name if package else "",
+        path=str(package.path) if package else "",
         database=address,
-        events=manifest.events,
+        events=events,
         present_events=None if present is None else sum(present.marks.values()),
         is_running=await is_running(settings.run),
-        missing_files=list(map(str, _missing_files(plan, package).values())),
+        missing_files=list(map(str, _missing_files(plan, package).values())) if package else (),
         lake=lake,
     )
 
@@ -150,6 +202,8 @@ def _present_state(url: str) -> StoredState | None:
     """
     try:
         return stored_state(url)
+    except DatabaseDamagedError:
+        return None
     except StoreFailedError:
         if url.startswith("sqlite"):  # its file is damaged
             return None
@@ -188,30 +242,33 @@ async def is_running(run: RunSettings) -> bool:
 async def restore(
     settings: Settings,
     plan: Plan,
-    package: Package,
+    package: Package | None,
     chosen: RestorePlan,
     clock: Clock,
     show: Show,
     stop: threading.Event,
 ) -> RestoreReport:
-    """Put files back that are missing, and the package's database in the place of the system's, which is kept aside;
-    then wait until the outboxes have delivered what they hold. `stop` ends the work before the replacement, or the
-    waiting.
+    """Put files back that are missing, and the package's database, or an empty one, in the place of the system's, which
+    is kept aside; then wait until the outboxes have delivered what they hold. `stop` ends the work before the
+    replacement, or the waiting.
 
     Raises:
         StoreError, DataFileError, StoppedError: nothing was replaced; files that were missing may be back.
         ConfigError: the running system's writer cannot be stopped or started.
     """
-    manifest, url = manifest_of(package), settings.store.url
+    manifest, url = manifest_of(package) if package else None, settings.store.url
     before = await asyncio.to_thread(_present_state, url)
     outboxes = endpoints_of(settings.run).runtime_directory / "outbox"
     expected = await asyncio.to_thread(published_in, outboxes)
     control = _writer_stopped(settings.run, show) if chosen.is_running else contextlib.nullcontext()
     async with control:
-        missing = _missing_files(plan, package)
-        await asyncio.to_thread(put_back, package, missing, stop)  # before: damage found here replaces nothing
+        missing: Mapping[HeldFile, Path] = {}
+        if package is not None:
+            missing = _missing_files(plan, package)
+            await asyncio.to_thread(put_back, package, missing, stop)  # before: damage found here replaces nothing
         show("putting the database back")
-        copy, stamp = package.path / manifest.database, stamp_of(clock.now_ns())
+        copy = package.path / manifest.database if package and manifest else None
+        stamp = stamp_of(clock.now_ns())
         system = this_system(Path(settings.run.runtime))
         aside = await asyncio.to_thread(replace_database, url, copy, stamp, system, stop)
         noted = await asyncio.to_thread(stored_state, url)
@@ -223,13 +280,15 @@ async def restore(
             undelivered = await _delivered(outboxes, writer.ingest_address, url, expected, show, stop)
     after = await asyncio.to_thread(stored_state, url)
     losses = losses_between(before, noted, after, expected)
+    stated = sum(loss.events for loss in new_losses(noted, after))
+    marks = manifest.marks if manifest else {}
     known = {**(before.marks if before else {}), **expected}
     return RestoreReport(
-        package=package.name,
+        package=chosen.package,
         database=chosen.database,
         kept_aside=aside,
-        events=manifest.events,
-        delivered=_passed(manifest.marks, after.marks, known) - sum(loss.events for loss in new_losses(noted, after)),
+        events=manifest.events if manifest else 0,
+        delivered=_passed(marks, after.marks, known) - stated,
         undelivered=undelivered,
         losses=losses,
         files=list(map(str, missing.values())),

@@ -32,7 +32,7 @@ from observer.base.errors import ConfigError, StoreError
 from observer.base.privacy import keep_private
 from observer.base.settings import endpoints_of
 from observer.calendar.service import TradingDayService
-from observer.monitoring.alerts.process import DATABASE_UNAVAILABLE, Alerts
+from observer.monitoring.alerts.process import REFUSALS, Alerts
 from observer.monitoring.jobs import Job, run_jobs
 from observer.monitoring.metrics.counters import COUNTERS, bounded
 from observer.monitoring.metrics.delivery import producer_samples
@@ -151,7 +151,7 @@ class Worker:
                         yield producer
                 finally:
                     self.report_damage()
-                    is_refused = self.alerts.are_open(DATABASE_UNAVAILABLE)  # the writer knows that nothing is stored
+                    is_refused = any(map(self.alerts.are_open, REFUSALS))  # the writer knows that nothing is stored
                     self.alerts.finish()
                     self.alerts.publish_with(None)
                     reporting.cancel()
@@ -255,6 +255,7 @@ async def _beat(worker: Worker) -> None:
         await asyncio.sleep(HEARTBEAT_S)
         lag_s = max(0.0, time.monotonic() - before_s - HEARTBEAT_S)
         worker.report_damage()
+        worker.alerts.report_seen()
         worker.alerts.tick()
         alerts = list(worker.alerts.open)
         beat = Heartbeat(worker.name, pid, lag_s, worker.progress(), alerts, worker.samples())

@@ -22,6 +22,11 @@ from observer.web.failures import Failure
 
 logger = logging.getLogger(__name__)
 
+REQUEST_BYTES_MAX: Final = 65_536
+"""Of a request's head, and of its body."""
+UNREADABLE: Final = f"no HTTP request with a head of at most {REQUEST_BYTES_MAX:,} bytes came: send one, such as GET /"
+_BETWEEN: Final = len(": \r\n")
+
 HOSTS: Final = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
 _TOKEN_BYTES: Final = 32
 _TOKEN_LETTERS_MIN: Final = 32
@@ -62,6 +67,12 @@ def _made_token(path: Path) -> str:
     except OSError as error:
         raise ConfigError(f"web.token_file = {str(path)!r}: {error.strerror}: name another file") from error
     return token
+
+
+def _head_bytes(scope: Scope) -> int:
+    """The size of a request's head; the HTTP server bounds only one that is not whole yet."""
+    asked = len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"")
+    return asked + sum(len(name) + len(value) + _BETWEEN for name, value in scope["headers"])
 
 
 def is_authorized(header: str | None, token: str) -> bool:
@@ -111,6 +122,9 @@ def guarded(app: ASGIApp, port: int) -> ASGIApp:
                 message["headers"] = [*message["headers"], *HEADERS]
             await send(message)
 
+        if _head_bytes(scope) > REQUEST_BYTES_MAX:
+            await refuse(send_with_headers, 400, UNREADABLE)
+            return
         if refusal := refusal_of(_texts(scope["headers"]), port):
             logger.warning("a request for %.200r was refused: %s", scope["path"], refusal)
             await refuse(send_with_headers, 403, refusal)

@@ -1,4 +1,7 @@
-"""The live state as server-sent events, encoded once for all clients. `web.connections` drops one that reads none."""
+"""The live state as server-sent events, encoded once for all clients: the whole state first, and then what changed.
+
+`web.connections` drops a client that reads none.
+"""
 
 import asyncio
 from collections.abc import AsyncIterable
@@ -8,6 +11,7 @@ import msgspec
 from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
 
+from observer.web.changes import change_of
 from observer.web.model import State
 
 CLIENTS_MAX: Final = 64
@@ -20,11 +24,13 @@ _HEADERS: Final = [
 
 
 class Broadcast:
-    """Keeps the newest state as JSON and as an event; clients that are slow miss the ones between."""
+    """Keeps the newest state as JSON, and what changed since the one before. A client that is slow misses states, and
+    then gets a whole one.
+    """
 
     def __init__(self) -> None:
         self._number = 0
-        self._event = b""
+        self._change = b""
         self._renewed = asyncio.Condition()
         self._is_over = False
         self.json = b""
@@ -33,11 +39,14 @@ class Broadcast:
     async def run(self, states: AsyncIterable[State]) -> None:
         """Take states until cancelled; then every client's answer ends."""
         encoder = msgspec.json.Encoder()
+        before: object = None
         try:
             async for state in states:
                 self.json = encoder.encode(state)
                 self._number += 1
-                self._event = b"id: %d\nevent: state\ndata: %b\n\n" % (self._number, self.json)
+                after = msgspec.json.decode(self.json)  # its arrays are lists
+                self._change = self._event("change", encoder.encode(change_of(before, after)))
+                before = after
                 async with self._renewed:
                     self._renewed.notify_all()
         finally:
@@ -46,11 +55,18 @@ class Broadcast:
                 self._renewed.notify_all()
 
     async def next_event(self, seen: int) -> tuple[int, bytes] | None:
-        """The newest event and its number once there is one after `seen`; None when no more will come."""
+        """The event that brings a client from `seen` (0: nothing) to the newest state, and its number, once there is
+        one after `seen`; None when no more will come.
+        """
         async with self._renewed:
             while self._number == seen and not self._is_over:
                 await self._renewed.wait()
-        return None if self._is_over else (self._number, self._event)
+        if self._is_over:
+            return None
+        return self._number, self._change if seen and self._number == seen + 1 else self._event("state", self.json)
+
+    def _event(self, name: str, data: bytes) -> bytes:
+        return b"id: %d\nevent: %b\ndata: %b\n\n" % (self._number, name.encode(), data)
 
 
 class LiveResponse(ASGIResponse):

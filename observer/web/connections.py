@@ -16,7 +16,7 @@ from litestar.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from observer.monitoring.metrics.counters import COUNTERS
-from observer.web.access import HEADERS, refuse
+from observer.web.access import HEADERS, UNREADABLE, refuse
 from observer.web.failures import Failure
 
 logger = logging.getLogger(__name__)
@@ -24,9 +24,7 @@ logger = logging.getLogger(__name__)
 SEND_BUFFER_BYTES: Final = 131_072
 """Of the kernel, for a connection: without a bound it takes some minutes of states for a client that reads none."""
 
-REQUEST_BYTES_MAX: Final = 65_536
 _CHECKS: Final = 20  # within the shortest bound
-_UNREADABLE: Final = f"no HTTP request with a head of at most {REQUEST_BYTES_MAX} bytes came: send one, such as GET /"
 _FULL: Final = "all connections are busy: ask again in a second"
 
 Wait = Literal["request", "reading"]
@@ -88,7 +86,7 @@ class Connection(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's
         """Refuse what cannot be read, in the form of all refusals."""
-        body = msgspec.json.encode(Failure(_UNREADABLE))
+        body = msgspec.json.encode(Failure(UNREADABLE))
         headers = [(b"content-type", b"application/json"), (b"connection", b"close"), *HEADERS]
         lines = [b"HTTP/1.1 400 Bad Request", *(b"%b: %b" % header for header in headers)]
         self.transport.write(b"\r\n".join([*lines, b"content-length: %d" % len(body), b"", body]))

@@ -1,6 +1,7 @@
 """The data part of the HTTP API (docs/http.md): each relation of the catalogue as JSON, CSV and Arrow, page by page."""
 
 import inspect
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -21,6 +22,7 @@ from litestar.openapi.spec import Parameter as OpenAPIParameter
 from litestar.params import QueryParameter
 from litestar.types import ControllerRouterHandler
 
+from observer.archive.places import places_of
 from observer.archive.settings import LakeSettings
 from observer.research.catalogue import RELATIONS
 from observer.research.relation import Relation, columns_of
@@ -175,13 +177,15 @@ def _described_answers(relation: Relation, parameters: Mapping[str, object]) -> 
 
 def data_routes(settings: Settings) -> Sequence[ControllerRouterHandler]:
     """The routes below /api that answer from the stored data. Nothing is opened before the first question."""
-    url = settings.store.url
-    lake = (settings.lake or LakeSettings()).folder_in(settings.run.data)
+    places = places_of(settings.lake or LakeSettings(), settings.backup, settings.run)
+
+    logging.captureWarnings(capture=True)  # of damaged files of the lake, whose rows were read from another place
 
     def opened() -> "Store":
         from observer.research.opening import open_parts
 
-        return open_parts(url, lake, records=settings.track_b.records, run=settings.run)
+        records = settings.track_b.records
+        return open_parts(settings.store.url, places.lake, places=places, records=records, run=settings.run)
 
     service = DataService(Answers(opened), Threads("data", THREADS))
     return [

@@ -82,6 +82,8 @@ def _of_litestar(request: Asked, error: HTTPException) -> Response[Failure]:
     if error.status_code >= 500:
         return _of_us(request, error)
     text = _sentence_of(error) if isinstance(error, ValidationException) else error.detail
+    if error.status_code == 413:
+        text = "the request's body has more than 65,536 bytes: no order needs so many"
     if error.status_code == 404:
         text = f"there is no {plain_text(request.url.path)[:200]}: /api/schema/openapi.json names what there is"
     return failure(error.status_code, text, error.headers)

@@ -131,14 +131,12 @@ class Orders:
         control: its control socket.
         url: its database.
         token: that a request must carry.
-        token_file: named in the remedy.
     """
 
-    def __init__(self, control: ControlClient, url: str, token: str, token_file: str) -> None:
+    def __init__(self, control: ControlClient, url: str, token: str) -> None:
         self._control = control
         self._url = url
         self._token = token
-        self._token_file = token_file
         self._keys = OrderKeys()
 
     def new_key(self) -> str:
@@ -191,7 +189,7 @@ class Orders:
         """
         if not is_authorized(connection.headers.get("authorization"), self._token):
             logger.warning("an order without the right token was refused: %s", connection.scope["path"])
-            raise UnauthorizedError(f"give the token that is in {self._token_file}: it is not this one")
+            raise UnauthorizedError("give the token of the file web.token in the runtime folder: it is not this one")
 
     async def _require_pending(self, exchange: str, run: str) -> None:
         def read() -> Sequence[MasterFileChecked]:

@@ -23,9 +23,9 @@ from litestar.types import ControllerRouterHandler
 from observer.base.errors import ConfigError
 from observer.base.logs import own_version
 from observer.system.config import Settings
-from observer.web.access import guarded
+from observer.web.access import REQUEST_BYTES_MAX, guarded
 from observer.web.broadcast import CLIENTS_MAX, Broadcast, LiveResponse
-from observer.web.connections import REQUEST_BYTES_MAX, SEND_BUFFER_BYTES, Bounds, Connection, Connections
+from observer.web.connections import SEND_BUFFER_BYTES, Bounds, Connection, Connections
 from observer.web.data import data_routes
 from observer.web.failures import HANDLERS, UnansweredError, failures
 from observer.web.model import State

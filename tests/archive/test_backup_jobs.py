@@ -23,7 +23,7 @@ from observer.archive.manifest import Manifest
 from observer.archive.package import Package, newest_packages, outdated, packages, packages_of, read_package
 from observer.archive.sealing import seal_days
 from observer.archive.settings import BackupSettings
-from observer.base.errors import StoreError
+from observer.base.errors import DatabaseDamagedError, StoreError
 from observer.base.instance import Instance
 from observer.base.local_time import local_ns
 from observer.base.units import NS_PER_DAY, NS_PER_S
@@ -37,6 +37,7 @@ from observer.system.process_orders import WorkerOrders
 from tests.archive.scene import GO_ON, NOW_NS, commit, package_of, plan_in
 from tests.archive.stored import append
 from tests.day_plans import RULES
+from tests.store.damaged import damage_rows
 from tests.store.migrated import make_database
 from tests.waiting import until_async
 from tests.watched import WatchedClock
@@ -173,7 +174,7 @@ def test_a_failed_backup_leaves_the_earlier_packages(url, tmp_path):
     content = bytearray(database.read_bytes())
     content[8192:12288] = b"\xff" * 4096
     database.write_bytes(content)
-    with pytest.raises(Exception, match=r"damaged|malformed"):
+    with pytest.raises(DatabaseDamagedError, match="the database is damaged"):
         back_up(plan, "manual", NOW_NS + NS_PER_S, GO_ON)
     database.unlink()
     with pytest.raises(StoreError, match="there is no database"):
@@ -285,6 +286,22 @@ class Scene:
         """Let so much time pass for the watch."""
         await self.clock.advance(seconds)
         await self.waits_for(self.clock.now_ns() + 600 * NS_PER_S)
+
+
+async def test_a_damaged_database_is_named_at_the_time_of_its_package_which_is_not_blamed(url, tmp_path):
+    scene = Scene(plan_in(tmp_path, url), tmp_path)
+    path = tmp_path / "data" / "observer.db"
+    whole = path.read_bytes()
+    damage_rows(path, "trade_rows")
+    async with scene.beside(scene.jobs.run(scene)), scene.beside(scene.jobs.watch()):
+        await scene.waits_for(NOW_NS + 3_600 * NS_PER_S)
+        assert [alert.identity for alert in scene.alerts.open] == ["database_damaged"]
+        assert "`observer backup restore --yes`" in scene.alerts.open[0].text
+        path.with_name("whole").write_bytes(whole)
+        path.with_name("whole").replace(path)  # as a restore does it: the check may read the other file still
+        await scene.clock.advance(3_600)
+        await scene.waits_for(MIDNIGHT_NS)
+    assert (scene.alerts.open, scene.names) == ([], ["20261118T220000-daily-main"])
 
 
 async def test_the_day_s_package_is_made_once_also_by_a_process_that_starts_later(url, tmp_path):

@@ -11,6 +11,7 @@ from types import MappingProxyType
 import msgspec
 import pytest
 
+from observer.archive import copying
 from observer.archive.backup import back_up
 from observer.archive.bundles import held_files
 from observer.archive.catalogue import outdated_tables
@@ -134,22 +135,93 @@ def test_a_package_has_the_ledgers_but_not_the_day_files_beside_them(plan, lake)
     assert not list(package.path.rglob("*.parquet"))
 
 
-def test_a_copy_takes_no_room_on_the_same_file_system(lake, copy):
-    copied(lake, copy)
-    assert all(version_path(each, "trades", MARKET, DAY, 1).stat().st_nlink == 3 for each in (lake, copy))
+def linked(lake, copy):
+    """The names of the copied files that are the lake's own."""
+    names = identities(copy)
+    return {name for name in names if (lake / name).samefile(copy / name)}
 
 
-def test_another_file_system_gets_copies_that_are_read_back(lake, copy, monkeypatch):
-    def refuse(*_, **__):
-        raise OSError(18, "Invalid cross-device link")
+def link(lake, copy):
+    """Make the copied files the lake's own, as an earlier Observer did."""
+    for name in identities(copy):
+        (copy / name).unlink()
+        os.link(lake / name, copy / name)
 
-    monkeypatch.setattr(os, "link", refuse)
+
+def flip(path):
+    """Another bit in the middle, as a disk does it: the file, its names and its times stay."""
+    times = path.stat()
+    with path.open("r+b") as file:
+        file.seek(times.st_size // 2)
+        [byte] = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte ^ 1]))
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def test_the_copy_has_bytes_of_its_own(lake, copy):
     assert copied(lake, copy).files == 2 * FILES_A_DAY
-    monkeypatch.undo()
+    assert linked(lake, copy) == set()
     own, other = (version_path(each, "trades", MARKET, DAY, 1) for each in (lake, copy))
     assert own.read_bytes() == other.read_bytes()
-    assert not own.samefile(other)
     assert wrong(copy) == []
+
+
+def test_the_links_of_an_earlier_observer_become_copies(lake, copy):
+    copied(lake, copy)
+    link(lake, copy)
+    before = identities(lake)
+    assert copied(lake, copy) == LakeCopied(2, 2 * FILES_A_DAY, [])
+    assert linked(lake, copy) == set()
+    assert (wrong(copy), identities(lake)) == ([], before)
+    assert copied(lake, copy) == LakeCopied(0, 0, [])
+
+
+def test_a_backup_makes_copies_of_the_oldest_links_and_leaves_the_others_to_the_next(lake, copy, monkeypatch):
+    copied(lake, copy)
+    link(lake, copy)
+    monkeypatch.setattr(copying, "APART_BYTES_MAX", 1)
+    assert copied(lake, copy) == LakeCopied(1, FILES_A_DAY, [])
+    assert len(linked(lake, copy)) == FILES_A_DAY
+    assert all(NEXT_DAY in name for name in linked(lake, copy))
+    assert copied(lake, copy) == LakeCopied(1, FILES_A_DAY, [])
+    assert linked(lake, copy) == set()
+
+
+def test_links_stay_where_the_disk_has_no_room_and_the_backup_says_so(lake, copy, monkeypatch):
+    copied(lake, copy)
+    link(lake, copy)
+    monkeypatch.setattr(copying, "FREE_SHARE_MIN", 1.0)
+    [problem] = copied(lake, copy).problems
+    assert problem.startswith(f"2 days of {copy} since {DAY} are the lake's own files, and its disk has less than")
+    assert len(linked(lake, copy)) == 2 * FILES_A_DAY
+
+
+def test_a_version_that_the_lake_states_no_more_stays_a_link_and_is_not_forgotten(lake, copy, url, tmp_path):
+    shutil.copytree(lake / "_days", tmp_path / "earlier")
+    append(url, trade(99, symbol="000010"))
+    sealed(lake, url, now_ns=2)
+    copied(lake, copy)
+    link(lake, copy)
+    shutil.copytree(tmp_path / "earlier", lake / "_days", dirs_exist_ok=True)
+    before_notes = [path.read_bytes() for path in notes(copy)]
+    assert ["other rows of trades" in text for text in copied(lake, copy).problems] == [True]
+    assert [path.read_bytes() for path in notes(copy)] == before_notes
+
+
+def test_a_flip_of_a_file_of_a_removed_day_costs_nothing(lake, copy, url):
+    sealed(lake, url, remove=True)
+    remove_sealed(url, lake)
+    before = lake_rows([path_of(lake, "trades", MARKET, DAY)], COLUMNS)
+    copied(lake, copy)
+    flip(version_path(lake, "trades", MARKET, DAY, 1))
+    found = lacks(lake, copy, DAY)
+    assert (list(found.files.values()), found.problems) == ([version_path(copy, "trades", MARKET, DAY, 1)], ())
+    put_back(lake, found, GO_ON)
+    for path in (version_path(lake, "trades", MARKET, DAY, 1), path_of(lake, "trades", MARKET, DAY)):
+        assert lake_rows([path], COLUMNS) == before
+    assert linked(lake, copy) == set(), "what was put back is no link to the copy"
+    assert lacks(lake, copy, DAY) == LakePlan()
 
 
 def test_the_second_target_gets_the_lake_too(plan, tmp_path):
@@ -160,7 +232,7 @@ def test_the_second_target_gets_the_lake_too(plan, tmp_path):
 
 
 def killed_after(steps, lake, copy):
-    """Copy in a process that is killed before or behind so many links and renamings."""
+    """Copy in a process that is killed before or behind so many writings to the disk and renamings."""
 
     def child():
         left = iter(range(steps))
@@ -174,7 +246,7 @@ def killed_after(steps, lake, copy):
 
             return step
 
-        os.link, os.replace = counted(os.link), counted(os.replace)
+        os.fsync, os.replace = counted(os.fsync), counted(os.replace)
         copied(lake, copy)
 
     process = multiprocessing.get_context("fork").Process(target=child)
@@ -186,7 +258,7 @@ def killed_after(steps, lake, copy):
 @pytest.mark.slow
 def test_a_backup_that_is_killed_at_any_step_goes_on_with_the_next_one(lake, copy):
     days = []
-    for steps in range(4 * 2 * FILES_A_DAY + 2 * 2 + 1):
+    for steps in range(2 * (4 * 2 * FILES_A_DAY + 2 * 3) + 1):
         shutil.rmtree(copy, ignore_errors=True)
         killed_after(steps, lake, copy)
         assert wrong(copy) == [], "what a note names is whole"
@@ -196,6 +268,22 @@ def test_a_backup_that_is_killed_at_any_step_goes_on_with_the_next_one(lake, cop
         assert not list(copy.rglob("*.parquet.part"))
     assert days == sorted(days)
     assert set(days) == {0, 1, 2}
+
+
+@pytest.mark.slow
+def test_a_backup_that_is_killed_while_links_become_copies_loses_nothing_and_the_next_one_goes_on(lake, copy):
+    copied(lake, copy)
+    left = []
+    for steps in range(2 * (4 * 2 * FILES_A_DAY + 2 * 3) + 1):
+        link(lake, copy)
+        killed_after(steps, lake, copy)
+        assert (wrong(copy), len(notes(copy)), len(identities(copy))) == ([], 2, 2 * FILES_A_DAY)
+        left.append(len(linked(lake, copy)))
+        assert copied(lake, copy).problems == []
+        assert linked(lake, copy) == set()
+        assert not list(copy.rglob("*.parquet.part"))
+    assert left == sorted(left, reverse=True)
+    assert set(left) == set(range(2 * FILES_A_DAY + 1))
 
 
 def test_a_stop_leaves_whole_days(lake, copy):
@@ -356,7 +444,7 @@ def test_a_lake_that_was_sealed_again_without_removed_rows_costs_the_copy_none_a
     assert "other rows of trades" in copied(lake, copy).problems[0]
     assert [path.read_bytes() for path in notes(copy)] == before_notes
     found = lacks(lake, copy, DAY)
-    assert (len(found.files), found.problems) == (FILES_A_DAY + 1, ())
+    assert (len(found.files), found.problems) == (2 * FILES_A_DAY, ())  # those that were sealed again have other bytes
     put_back(lake, found, GO_ON)
     assert lake_rows([path_of(lake, "trades", MARKET, DAY)], COLUMNS) == before
     assert copied(lake, copy).problems == []

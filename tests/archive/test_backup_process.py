@@ -73,21 +73,52 @@ def backups(processes):
     return [each for each in processes if "observer.archive.backup" in each.cmdline()]
 
 
-def test_a_backup_that_is_killed_is_an_error_and_the_next_one_goes_on(url, tmp_path, children):
+async def running(children, but=()):
+    """The backup and its command, once both run; `but` are those of an earlier backup."""
+
+    def found():
+        return [each for each in children() if each not in but]
+
+    await until_async(lambda: len(found()) == 2 and len(backups(found())) == 1, "the command runs")
+    return found()
+
+
+async def kill(children, but=()):
+    """Kill the backup while its command runs, and the command, as the supervisor ends it; return both."""
+    both = await running(children, but)
+    for process in [*backups(both), *both]:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    return both
+
+
+def test_a_backup_that_is_killed_goes_on_at_once_with_the_package_that_it_had_made(url, tmp_path, children):
     plan = plan_in(tmp_path, url, blocking(tmp_path))
 
     async def killed():
         task = asyncio.create_task(back_up_apart(plan, "daily", NOW_NS))
-        await until_async(lambda: len(children()) == 2 and len(backups(children())) == 1, "the command runs")
-        running = children()
-        [process] = backups(running)
-        process.kill()
+        first = await kill(children)
+        await until_async(
+            lambda: len([each for each in children() if each not in first]) == 2, "the command runs again"
+        )
+        await asyncio.to_thread((tmp_path / "gate").write_text, "go on")
+        return await task
+
+    made = asyncio.run(killed())
+    assert made.failures == ()
+    assert packages(plan.folder) == [made.package]
+
+
+def test_a_backup_that_is_killed_twice_is_an_error_and_the_next_one_goes_on(url, tmp_path, children):
+    plan = plan_in(tmp_path, url, blocking(tmp_path))
+
+    async def killed():
+        task = asyncio.create_task(back_up_apart(plan, "daily", NOW_NS))
+        first = await kill(children)
+        await kill(children, first)
         with pytest.raises(DataFileError, match="ended with status -9"):
             await task
-        for command in running:  # the supervisor ends it with its session
-            with suppress(psutil.NoSuchProcess):
-                command.kill()
 
     asyncio.run(killed())
     assert asyncio.run(back_up_apart(plan_in(tmp_path, url), "daily", NOW_NS)).failures == ()
-    assert len(packages(plan.folder)) == 2
+    assert len(packages(plan.folder)) == 1

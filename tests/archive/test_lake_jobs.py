@@ -1,5 +1,6 @@
 """When days are sealed: each after its backup, the missed ones at once, and a failure again after an hour."""
 
+import os
 import shutil
 import threading
 from contextlib import ExitStack
@@ -10,14 +11,16 @@ import pytest
 
 from bus.delivery import Delivered
 from bus.events import BackupCompleted, TradesConflated
-from observer.archive.copying import copied_days, publish_days
+from observer.archive.copying import copied_days, copy_lake, publish_days
 from observer.archive.day import CATALOGUE, manifest_content, manifest_path, sealed_days, version_path
 from observer.archive.day_files import DayFiles
 from observer.archive.lock import locked
 from observer.archive.object_store import open_target
 from observer.archive.sealing import seal_days
 from observer.archive.settings import LakeSettings
+from observer.archive.target import FolderTarget
 from observer.archive.upkeep import CHECKED_AGAIN, LakeJobs, LakeUpkeep, days_to_seal, days_with_more
+from observer.archive.whole import whole_files
 from observer.base.local_time import local_ns
 from observer.base.units import NS_PER_S
 from observer.calendar.day_file import write_trading_days
@@ -52,7 +55,7 @@ class Scene:
         target=None,
         hour=9,
     ):
-        self.lake = folder / "lake"
+        self.lake, self.copy = folder / "lake", FolderTarget(folder / "copy")
         self.url = url or make_stored(folder, *(event for day in days for event in day_of(day, symbols=1, each=2)))
         self.clock = WatchedClock(local_ns(DATE, hour))
         self.alerts = Alerts(self.clock, "lake")
@@ -65,13 +68,16 @@ class Scene:
             now_ns=self.clock.now_ns,
             day_files=DayFiles(folder / "observer", "kis"),
             keep_days=keep_days,
-            has_target=target is not None,
+            copy=None if target else self.copy,
         )
         self.jobs = LakeJobs(upkeep, today, self.clock, self.alerts, target)
 
     @property
     def sealed(self):
         return [day.session_date for day in sealed_days(self.lake)]
+
+    def back_up(self):
+        assert copy_lake(self.lake, self.copy, threading.Event()).problems == []
 
     async def waits_for(self, moment_ns):
         await until_async(lambda: moment_ns in self.clock.waits, "the jobs wait")
@@ -197,18 +203,45 @@ def test_days_before_the_newest_ones_need_not_be_kept_and_their_late_rows_are_se
     async def scenario():
         await until_async(lambda: scene.sealed == days, "the days are sealed")
         assert removed() == [], "a day is compared when it is sealed already"
+        scene.back_up()
         await scene.clock.advance((BACKUP_NS - scene.clock.now_ns()) / NS_PER_S)
-        append(scene.url, trade(99, symbol="000020", session_date=days[0]), BackupCompleted(BACKUP_NS + 1, "p", 1, ""))
+        append(scene.url, trade(99, symbol="000020", session_date=days[1]), BackupCompleted(BACKUP_NS + 1, "p", 1, ""))
         await scene.clock.advance(30)
-        await until_async(lambda: removed() == days[:2], "the days need not be kept")
-        assert [day.rows for day in sealed_days(scene.lake)][:2] == [5, 4]
+        await until_async(lambda: sealed_days(scene.lake)[1].rows == 5, "the late row is sealed")
+        assert removed() == days[:1], "the day need not be kept, and one that changed has one copy"
         remove_sealed(scene.url, scene.lake)
-        append(scene.url, trade(100, symbol="000020", session_date=days[1]))
+        append(scene.url, trade(100, symbol="000020", session_date=days[0]))
 
     scene.run(scenario)
+    scene.back_up()
     later = Scene(tmp_path, keep_days=CHECKED_AGAIN, url=scene.url)
-    later.run(lambda: until_async(lambda: sealed_days(scene.lake)[1].rows == 5, "the late row is sealed"))
-    assert sealed_days(scene.lake)[1].kinds["trades"][-1].version == 2
+    later.run(lambda: until_async(lambda: removed() == days[:2], "the other day's rows may go, too"))
+    assert sealed_days(scene.lake)[0].rows == 5, "the late row is sealed"
+    assert sealed_days(scene.lake)[0].kinds["trades"][-1].version == 2
+
+
+@pytest.mark.parametrize("copy", ["none", "links", "damaged", "whole"])
+def test_a_day_without_a_second_whole_copy_keeps_its_rows_in_the_database(tmp_path, copy):
+    days = [(DATE - timedelta(days=back)).isoformat() for back in (2, 1)]
+    scene = Scene(tmp_path, *days, keep_days=1)
+    list(seal_days(scene.lake, scene.url, MARKET, days, lambda: 1, threading.Event()))
+    if copy != "none":
+        scene.back_up()
+    own, copied = (version_path(each, "trades", MARKET, days[0], 1) for each in (scene.lake, scene.copy.folder))
+    if copy == "links":
+        copied.unlink()
+        os.link(own, copied)
+    if copy == "damaged":
+        copied.write_bytes(copied.read_bytes()[::-1])
+
+    async def scenario():
+        await until_async(lambda: scene.clock.waits, "the days are looked at")
+        assert [bool(day.removed) for day in sealed_days(scene.lake)] == [copy == "whole", False]
+        texts = [alert.text for alert in scene.alerts.open]
+        remedy = f"{copied} is not version 1: remove it, and `observer backup now` copies it again"
+        assert [remedy in text for text in texts] == ([True] if copy == "damaged" else [])
+
+    scene.run(scenario)
 
 
 @pytest.mark.slow
@@ -356,3 +389,35 @@ def test_days_that_are_not_sealed_and_the_newest_sealed_ones_are_looked_at():
     days = [f"2026-10-{day:02}" for day in range(1, 21)]
     sealed = set(days) - {"2026-10-03", "2026-10-20"}
     assert days_to_seal(days, sealed) == ["2026-10-03", *days[19 - CHECKED_AGAIN : 19], "2026-10-20"]
+
+
+async def test_what_the_nightly_verification_finds_damaged_is_an_alert_until_it_is_whole(tmp_path):
+    scene = Scene(tmp_path, DAY_BEFORE)
+    list(seal_days(scene.lake, scene.url, MARKET, [DAY_BEFORE], lambda: 1, threading.Event()))
+    path = version_path(scene.lake, "trades", MARKET, DAY_BEFORE, 1)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    while not scene.alerts.open:  # its turn comes
+        await scene.jobs._scrub()
+    await scene.jobs._scrub()
+    [alert] = scene.alerts.open
+    assert (alert.identity, alert.severity) == ("lake_damaged", "critical")
+    assert f"{path} is damaged" in alert.text
+    assert f"`observer lake seal {DAY_BEFORE}`" in alert.text
+    path.write_bytes(whole)
+    await scene.jobs._scrub()
+    assert scene.alerts.open == []
+
+
+async def test_the_nightly_verification_resolves_no_alert_while_a_file_is_known_to_be_damaged(tmp_path):
+    scene = Scene(tmp_path, DAY_BEFORE)
+    list(seal_days(scene.lake, scene.url, MARKET, [DAY_BEFORE], lambda: 1, threading.Event()))
+    [day] = sealed_days(scene.lake)
+    path = version_path(scene.lake, "trades", MARKET, DAY_BEFORE, 1)
+    path.write_bytes(path.read_bytes()[:-1])
+    name, version = path.relative_to(scene.lake).as_posix(), day.newest("trades")
+    assert whole_files(scene.lake).wrong(name, version)  # a reader meets it
+    scene.alerts.report("lake_damaged", "critical", "of another part")
+    for _ in range(30):
+        await scene.jobs._scrub()
+        assert scene.alerts.are_open("lake_damaged")

@@ -1,6 +1,7 @@
 """What another sealing of a sealed day states, keeps and refuses."""
 
 import os
+import re
 import shutil
 import threading
 
@@ -145,12 +146,8 @@ def test_removed_rows_of_a_manifest_that_was_put_back_are_those_of_a_whole_file(
     version = version_path(lake, "trades", MARKET, DAY, 1)
     kept = shutil.copy(version, lake.parent / "kept.parquet")
     shutil.copyfile(version_path(lake, "trades", MARKET, NEXT_DAY, 1), version)
-    with pytest.raises(DataFileError) as failed:
+    with pytest.raises(DataFileError, match=f"{re.escape(str(version))} is damaged .*, which has the trades of {DAY}"):
         sealed(lake, url)
-    digests = [day_in(lake, each).kinds["trades"][-1].digest[:12] for each in (NEXT_DAY, DAY)]
-    assert str(failed.value) == (
-        f"{version}: 5 rows with digest {digests[0]}, but those of its metadata are 60 with {digests[1]}"
-    )
     assert day_in(lake) == put_back
     shutil.copyfile(kept, version)
     sealed(lake, url)

@@ -94,7 +94,7 @@ def test_another_value_in_a_column_that_both_have_is_found(lake, url, kind):
 def test_a_file_with_a_column_that_this_program_does_not_know_is_stated(lake, url):
     path = version_path(lake, "trades", MARKET, DAY, 1)
     pq.write_table(pq.ParquetFile(path).read().append_column("dreams", pa.nulls(1, pa.string())), path)
-    assert problems(lake, url)[0].startswith(f"{path} has ")
+    assert problems(lake, url)[0].startswith(f"{path} is damaged (it has ")
 
 
 @EACH_ADDED

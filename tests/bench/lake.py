@@ -26,6 +26,7 @@ from observer.archive.day import sealed_day, version_path, write_manifest
 from observer.archive.parquet import GROUP_ROWS, as_in_file, file_options, read_file, write_file
 from observer.archive.repair import publish
 from observer.archive.sealing import seal_days
+from observer.archive.whole import file_sha256
 from observer.base.clock import RealClock
 from observer.base.files import sync_path
 from observer.base.local_time import local_ns, use_zone
@@ -228,9 +229,15 @@ def _add_day(lake: Path, day: date, trades: pa.Table) -> None:
         uids = {each.stream: each.uid for each in version.streams} | {HELD_STREAM: HELD_UID}
         written = write_file(path, kind, rows, {}, uids)
         assert written is not None, "each kind has rows"
-        found = (written.rows, written.digest, written.size_bytes)
-        changed = dict(zip(("rows", "digest", "size_bytes"), found, strict=True))
-        kinds[kind] = (msgspec.structs.replace(version, **changed, streams=written.streams),)
+        changed = msgspec.structs.replace(
+            version,
+            rows=written.rows,
+            digest=written.digest,
+            size_bytes=written.size_bytes,
+            streams=written.streams,
+            file_sha256=file_sha256(path),
+        )
+        kinds[kind] = (changed,)
     added = msgspec.structs.replace(last, session_date=day.isoformat(), kinds=kinds)
     write_manifest(lake, added)
     publish(lake, added)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from random import Random
 
 import pytest
 import zstandard
@@ -133,6 +134,47 @@ def test_a_flipped_bit_in_a_compressed_segment_costs_at_most_its_part(tmp_path, 
     events, missing = delivered(outbox, A, 1)
     assert set(missing) <= held
     assert events == [event for event in trades(EVENTS) if event.cumulative_trades not in missing]
+
+
+LARGE, BATCH = 20_000, 20  # events of a segment of some 2 MB
+PART_EVENTS_MAX = 200  # in 16 KiB
+
+
+def large_archive(folder, monkeypatch):
+    """An outbox with one compressed segment of many parts, and the segment's file."""
+    monkeypatch.setattr(bus.outbox, "SEGMENT_BYTES_MAX", 8 * 1024 * 1024)
+    outbox = Outbox(folder, "test", A)
+    for first in range(1, LARGE, BATCH):
+        outbox.append(trades(BATCH, first=first))
+    outbox.close(delivered=True)
+    outbox = Outbox(folder, "test", B)
+    compress(outbox)
+    [path] = archived_files(folder)
+    return outbox, path
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_flipped_bit_in_an_archive_costs_the_events_of_16_kilobytes_and_names_them(tmp_path, monkeypatch, seed):
+    outbox, path = large_archive(tmp_path, monkeypatch)
+    content = bytearray(path.read_bytes())
+    place = Random(seed).randrange(len(content) * 8)
+    content[place // 8] ^= 1 << place % 8
+    path.write_bytes(content)
+    outbox.rewind(A)
+    events, missing = delivered(outbox, A, 1, LARGE)
+    assert 0 < len(missing) <= PART_EVENTS_MAX
+    assert missing == list(range(missing[0], missing[-1] + 1))
+    assert [event.cumulative_trades for event in events] == sorted({*range(1, LARGE + 1)} - {*missing})
+    assert outbox.damage
+
+
+def test_an_archive_of_larger_parts_that_an_earlier_version_wrote_is_read(tmp_path, monkeypatch):
+    outbox, path = large_archive(tmp_path, monkeypatch)
+    content, _ = _decompressed(path.read_bytes())
+    parts = (content[begin : begin + 256 * 1024] for begin in range(0, len(content), 256 * 1024))
+    path.write_bytes(b"".join(map(zstandard.ZstdCompressor(level=3, write_checksum=True).compress, parts)))
+    outbox.rewind(A)
+    assert delivered(outbox, A, 1, LARGE) == (trades(LARGE), [])
 
 
 def test_what_two_backups_hold_leaves_the_archive(tmp_path):

@@ -1,6 +1,7 @@
 """The control socket over a real ROUTER and DEALER, and the directory it lives in."""
 
 import asyncio
+import socket
 import stat
 from collections.abc import Awaitable, Callable
 
@@ -34,7 +35,7 @@ from bus.control import (
     ControlServer,
     ControlTimeoutError,
 )
-from bus.endpoints import BusError, Endpoints
+from bus.endpoints import BusError, Endpoints, is_served
 from tests.waiting import DEADLINE_S
 
 
@@ -245,6 +246,23 @@ def test_directory_and_socket_are_their_owners_alone(tmp_path):
         assert stat.S_IMODE((tmp_path / "run" / "control").stat().st_mode) == 0o600
 
     play(tmp_path, scene)
+
+
+def test_a_socket_is_served_until_its_server_ends_in_order_or_not(tmp_path):
+    address = Endpoints(tmp_path / "run").control
+
+    async def scene(_server, _client, _recorder):
+        assert is_served(address)
+
+    assert not is_served(address)
+    play(tmp_path, scene)
+    assert not (tmp_path / "run/control").exists(), "an orderly end takes the file away"
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(f"{tmp_path}/run/control")
+        killed.listen(0)
+        assert [is_served(address) for _ in range(3)] == [True, True, True], "full is served"
+    assert (tmp_path / "run/control").exists()
+    assert not is_served(address)
 
 
 def test_the_three_sockets_are_files_of_the_runtime_directory(tmp_path):

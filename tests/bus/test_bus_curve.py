@@ -16,12 +16,13 @@ from bus.batch_feed import BatchFeedSubscriber, Began
 from bus.codec import Batch
 from bus.commands import Done, Status
 from bus.control import ControlClient, ControlServer, ControlTimeoutError
-from bus.curve import DOMAIN_BYTES_MAX, UNKNOWN_CLIENTS
+from bus.curve import DOMAIN_BYTES_MAX
 from bus.endpoints import BusError, Endpoints, TcpAddress, TcpEndpoints
 from bus.events import Event, Trade
 from bus.feed import FeedSubscriber
 from bus.keys import MissingBusKeysError, key_pair, make_keys, public_key
 from bus.outbox import Outbox
+from bus.peers import NETWORK
 from bus.producer import Producer
 from bus.roles import ANY_ROLE
 from bus.sockets import bind, connect
@@ -165,7 +166,7 @@ async def test_a_client_with_an_unknown_key_receives_nothing_and_disturbs_no_oth
     tmp_path, endpoints, stranger
 ):
     async with serving(endpoints) as servers, using(stranger, tmp_path / "outbox-s") as unknown:
-        before = UNKNOWN_CLIENTS.refused
+        before = NETWORK.refused
         unknown.producer.publish(trade(99))
         refused = asyncio.create_task(unknown.control.request(Status(), 1.0))
         async with using(endpoints, tmp_path / "outbox") as known:
@@ -177,7 +178,7 @@ async def test_a_client_with_an_unknown_key_receives_nothing_and_disturbs_no_oth
         assert servers.asked == 2
         assert len(servers.sink.stored) == 1
         assert servers.ingest.peers.refused == 0
-        assert UNKNOWN_CLIENTS.refused > before
+        assert NETWORK.refused > before
 
 
 @contextlib.contextmanager

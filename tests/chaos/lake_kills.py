@@ -10,9 +10,13 @@ Half of the kills wait until a sealing reads a kind's rows as it reads those of 
 lots that are kept in files (`observer.store.scan`), here from few rows on. The process that reads SQLite for it must
 end with it.
 
-With `--target` a third life publishes the lake at a real S3 server, and the first day's rows are removed only when the
-target has them. After each kill all its objects are read with another library: what a manifest there names is whole,
-and each stored row is in the database or in the newest version at the target.
+A third life copies the lake to the folder beside the packages, and the first day's rows are removed only when that has
+them in files of its own. After each kill the copy is judged as the lake is. Before such a life its files are made links
+to the lake's, as an earlier Observer made them: a whole backup leaves none.
+
+With `--target` the third life publishes the lake at a real S3 server instead, and the first day's rows are removed only
+when the target has them. After each kill all its objects are read with another library: what a manifest there names is
+whole, and each stored row is in the database or in the newest version at the target.
 """
 
 import argparse
@@ -40,11 +44,12 @@ from sqlalchemy import Connection
 
 from bus.delivery import Delivered
 from bus.events import Event
-from observer.archive.copying import publish_days
-from observer.archive.day import sealed_days
-from observer.archive.object_store import ObjectStore
+from observer.archive.copies import kinds_apart
+from observer.archive.copying import copy_lake, publish_days
+from observer.archive.day import SealedDay, sealed_days
 from observer.archive.removal import Removal
 from observer.archive.sealing import seal_days
+from observer.archive.target import FolderTarget, Target
 from observer.store.kinds import KINDS, REMOVABLE
 from observer.store.removal import SealedRows
 from observer.store.scan import read_spans
@@ -68,6 +73,7 @@ KILLED_WHILE_SCANNING: Final = 0.5  # of the kills, and all until there is one
 HELD_POLL_S: Final = 0.01
 HELD_AT: Final = (0, 1)  # an aimed kill holds a scan in front of one of these batches
 READER_ENDS_S: Final = 30.0
+SCANNING: Final = ("seal", "publish")
 NEW_STREAM: Final = 0.2  # how often late rows come in a stream of their own
 
 _Act = Callable[[], None]
@@ -117,6 +123,10 @@ class Campaign:
         for path in (self._database, self._truth):
             make_database(f"sqlite:///{path}")
         self._scans = _Scans()
+        self._copied = FolderTarget(folder / "copied")
+        self._copy_judge = LakeJudge(
+            self._copied.folder, self._database, self._truth, kinds, DAYS, removed_by=self._lake
+        )
         self._judge = LakeJudge(self._lake, self._database, self._truth, kinds, DAYS)
         self._target_judge = LakeJudge(self._fetched, self._database, self._truth, kinds, DAYS, removed_by=self._lake)
         self.ended = Ended(seen=self._judge.seen)
@@ -129,13 +139,17 @@ class Campaign:
         acts: dict[str, _Act] = {"seal": self._seal}
         if self._server is not None:
             acts["publish"] = self._publish
+        else:
+            acts["back up"] = self._back_up
         acts["remove"] = self._remove
         longest_s = {name: self._to_the_end(act) for name, act in acts.items()}
         while self.ended.kills < kills:
             self._append_late()
             is_first = not self.ended.killed_scanning
             name = "seal" if is_first else self._rng.choice(list(acts))
-            is_aimed = name != "remove" and (is_first or self._rng.random() < KILLED_WHILE_SCANNING)
+            is_aimed = name in SCANNING and (is_first or self._rng.random() < KILLED_WHILE_SCANNING)
+            if name == "back up":
+                self._link_copies()
             if self._is_killed(acts[name], self._rng.uniform(0, longest_s[name] * 1.1), is_aimed=is_aimed):
                 self.ended.killed[name] = self.ended.killed.get(name, 0) + 1
             else:
@@ -174,13 +188,34 @@ class Campaign:
         self._marks[stream] = first + len(events) - 1
         self._judge.committed(stream, self._marks[stream])
         self._target_judge.committed(stream, self._marks[stream])
+        self._copy_judge.committed(stream, self._marks[stream])
 
     # --- lives ---
 
     def _seal(self) -> None:
-        self._seal_days(remove=DAYS[:1] if self._server is None else ())
+        found = sealed_days(self._lake) if self._server is None else []
+        ready = [day.session_date for day in found if REMOVABLE & day.kinds.keys() <= self._apart(day)]
+        self._seal_days([day for day in ready if day in DAYS[:1]], self._copied)
 
-    def _seal_days(self, remove: Sequence[str] = (), target: ObjectStore | None = None) -> None:
+    def _apart(self, day: SealedDay) -> set[str]:
+        return kinds_apart(self._lake, self._copied.folder, day)
+
+    def _back_up(self) -> None:
+        """As the core writer has it done each night."""
+        problems = copy_lake(self._lake, self._copied, threading.Event()).problems
+        assert not problems, problems
+
+    def _links(self) -> list[str]:
+        """The files of the copy that are the lake's own."""
+        names = [path.relative_to(self._copied.folder).as_posix() for path in self._copied.folder.rglob("*.parquet")]
+        return [name for name in names if (self._lake / name).samefile(self._copied.folder / name)]
+
+    def _link_copies(self) -> None:
+        for path in self._copied.folder.rglob("*.parquet"):
+            path.unlink()
+            path.hardlink_to(self._lake / path.relative_to(self._copied.folder))
+
+    def _seal_days(self, remove: Sequence[str] = (), target: Target | None = None) -> None:
         url = f"sqlite:///{self._database}"
         stop = threading.Event()
         with self._scans.of_few_rows():
@@ -197,7 +232,9 @@ class Campaign:
         list(publish_days(self._lake, store, MARKET, threading.Event()))
 
     def _judge_target(self) -> None:
-        if self._server is not None:
+        if self._server is None:
+            self._copy_judge.after_kill()
+        else:
             shutil.rmtree(self._fetched, ignore_errors=True)
             fetch(self._server, self._url, self._fetched)
             self._target_judge.after_kill()
@@ -208,7 +245,8 @@ class Campaign:
         removal = Removal(_InSmallBatches(writer))
         published_only = self._server is not None
         days = sealed_days(self._lake)
-        removal.add([rows for day in days for rows in day.removable_rows(published_only=published_only)])
+        rows = [(day, rows) for day in days for rows in day.removable_rows(published_only=published_only)]
+        removal.add([each for day, each in rows if published_only or each.kind in self._apart(day)])
         while removal.step_from_thread():
             pass
         writer.close()
@@ -253,8 +291,9 @@ class Campaign:
         return time.monotonic() - began_s
 
     def _whole(self, acts: dict[str, _Act]) -> None:
-        for act in acts.values():
+        for act in (*acts.values(), *acts.values()):  # rows are removed once a copy has what was sealed
             self._to_the_end(act)
+        assert not self._links(), "each link has become a copy"
         self.ended.rows = self._judge.whole()
         if self._server is not None:
             self._judge_target()

@@ -28,6 +28,7 @@ from sqlalchemy import make_url
 
 from bus.delivery import Delivered
 from observer.archive.backup import back_up, plan_of
+from observer.archive.copying import copy_of_lake
 from observer.archive.day import CATALOGUE, days_to_remove, sealed_days
 from observer.archive.day_files import DayFiles
 from observer.archive.package import safe_marks
@@ -109,6 +110,7 @@ class Year:
         self.url = self.settings.store.url
         self._instance = self.settings.instance
         self._now_ns = 0
+        self._plan = plan_of(self.settings.backup, self.settings.run, self._instance, self.url, None, self._lake)
         self._upkeep = LakeUpkeep(
             lake=self._lake,
             url=self.url,
@@ -116,8 +118,8 @@ class Year:
             now_ns=lambda: self._now_ns,
             day_files=DayFiles(ledgers_folder(self.settings.run.data), self.settings.provider),
             keep_days=options.keep_days,
+            copy=copy_of_lake(self._plan.folder, self._instance),
         )
-        self._plan = plan_of(self.settings.backup, self.settings.run, self._instance, self.url, None, self._lake)
 
     def _prepared(self, url: str) -> Settings:
         """Write the configuration and make the database, if that is not done."""

@@ -21,6 +21,7 @@ from observer.archive.settings import BackupSettings
 from observer.base.clock import CLOCK_VARIABLE, ScaledClock
 from observer.base.errors import BackupFailedError, ConfigError, DataFileError, NoDataError
 from observer.base.instance import Instance
+from observer.base.remedies import REMEDIES
 from observer.base.settings import RunSettings
 from observer.base.units import NS_PER_DAY
 from observer.cli.app import command_line
@@ -158,9 +159,14 @@ def test_a_damaged_package_is_not_restored(scene):
     content = path.read_bytes()
     path.write_bytes(content[:5000] + b"\xff" + content[5001:])
     before = (scene.folder / "data/observer.db").read_bytes()
-    refused = scene.typed("restore", "--yes")
+    refused = scene.typed("restore", name, "--yes")
     assert isinstance(refused.exception, DataFileError)
     assert "is damaged, nothing was restored: database.sqlite3" in str(refused.exception)
+    assert str(refused.exception).endswith(f": {REMEDIES['package damaged']}")
+    refused = scene.typed("restore", "--yes")
+    assert isinstance(refused.exception, NoDataError)
+    assert "no whole package is in" in str(refused.exception)
+    assert "and the database is: `observer backup now` makes one" in str(refused.exception)
     assert (scene.folder / "data/observer.db").read_bytes() == before
 
 

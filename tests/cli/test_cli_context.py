@@ -88,7 +88,7 @@ def test_without_ours_the_demo_s_is_used_even_before_it_has_a_database(here, mon
     using, error = capsys.readouterr().err.splitlines()
     assert using == "observer: using demo/observer.toml"
     assert "there is no database" in error
-    assert "`observer run` or `observer demo`" in error
+    assert "the first run, or demo, makes one" in error
 
 
 def test_without_any_configuration_the_error_says_what_makes_one(here, monkeypatch, capsys):

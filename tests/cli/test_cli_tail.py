@@ -22,6 +22,7 @@ from observer.store.kinds import TABLE_NAMES
 from tests.builders import trade
 from tests.cli.typed import command
 from tests.folders import short_folder
+from tests.ports import listening
 from tests.privileges import Child, at_work
 from tests.strategies import events
 from tests.waiting import until
@@ -34,9 +35,9 @@ RELEASED = SlotReleased("main:1", "000660", 1_794_956_400_000_000_000, 1.0, "exp
 def folder():
     with short_folder() as found:
         (found / "run").mkdir(mode=0o700)
-        (found / "run" / "control").touch()  # a system runs there
         (found / "observer.toml").write_text(f'[run]\nruntime = "{found}/run"\ndata = "{found}/data"\n')
-        yield found
+        with listening(found / "run/control"):
+            yield found
 
 
 @pytest.fixture

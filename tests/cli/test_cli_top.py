@@ -7,7 +7,6 @@ import os
 import pty
 import re
 import signal
-import socket
 import struct
 import sys
 import termios
@@ -29,6 +28,7 @@ from observer.web.model import Universe
 from tests.builders import trade
 from tests.cli.typed import command, typed_system
 from tests.folders import short_folder
+from tests.ports import listening
 from tests.privileges import Child
 from tests.store.migrated import make_database
 from tests.waiting import until
@@ -270,12 +270,11 @@ def test_a_system_that_does_not_answer_is_shown_as_critical(folder, monkeypatch)
     (folder / "data").mkdir()
     (folder / "run").mkdir(mode=0o700, exist_ok=True)
     make_database(f"sqlite:///{folder / 'data' / 'observer.db'}")
-    with socket.socket(socket.AF_UNIX) as ended:
-        ended.bind(str(folder / "run" / "control"))
-    with showing(folder) as top:
-        top.wait_for(b"CRITICAL")
-        top.type(b"q")
-        assert top.end() == 0
-    ran = CliRunner().invoke(command_line(), ["top", "--once", "--json", "--config", str(folder / "observer.toml")])
+    with listening(folder / "run/control"):
+        with showing(folder) as top:
+            top.wait_for(b"CRITICAL")
+            top.type(b"q")
+            assert top.end() == 0
+        ran = CliRunner().invoke(command_line(), ["top", "--once", "--json", "--config", str(folder / "observer.toml")])
     assert ran.exit_code == 1
     assert json.loads(ran.stdout)["level"] == "critical"

@@ -41,15 +41,16 @@ class PrivateServer:
         log = self._folder / "log"
         self._control("start", "--wait", f"--log={log}", f"--options={options}")
 
-    def stop(self) -> None:
-        self._control("stop", "--wait", "--mode=immediate")
+    def stop(self, *, in_order: bool = False) -> None:
+        """At once, as a killed one; or in order, so that the next start recovers nothing."""
+        self._control("stop", "--wait", f"--mode={'fast' if in_order else 'immediate'}")
 
     def promote(self) -> None:
         self._control("promote", "--wait")
 
     def copy(self) -> Path:
         """Stop in order, copy the files as a base backup does, and start again."""
-        self._control("stop", "--wait", "--mode=fast")
+        self.stop(in_order=True)
         copied = self._folder / "copy"
         shutil.copytree(self.data, copied, copy_function=self._copied)
         self._own(copied)

@@ -70,7 +70,7 @@ def scene(tmp_path):
 def test_nothing_is_committed_into_a_removed_file_and_none_is_made(scene):
     scene.path.unlink()
     for _ in range(2):
-        with pytest.raises(DatabaseRemovedError, match=r"observer\.db: the database file was removed: put it back"):
+        with pytest.raises(DatabaseRemovedError, match="was removed: `observer backup restore"):
             scene.writer.commit([batch(4, 1)])
         with pytest.raises(DatabaseRemovedError):
             scene.writer.high_water_marks([STREAM])

@@ -5,12 +5,16 @@ import threading
 import psycopg
 import pytest
 
+from bus.commands import Refused
+from observer.base.clock import ManualClock
 from observer.base.errors import StoppedError, StoreError
-from observer.store.integrity import check_integrity, schema_problems
+from observer.monitoring.alerts.process import Alerts
+from observer.store.integrity import check_integrity, report_integrity, schema_problems
 from tests.archive.scene import commit
 from tests.conformance.conftest import postgresql_database
+from tests.conformance.private_server import private_server
 from tests.store.migrated import make_database
-from tests.store.raw import execute
+from tests.store.raw import execute, query
 
 GO_ON = threading.Event()
 
@@ -80,9 +84,30 @@ def test_with_amcheck_postgresql_compares_the_order_of_every_index():
         except psycopg.Error as error:
             pytest.skip(f"this server has no amcheck: {error}")
         found = check_integrity(url, GO_ON)
-        assert found.examined == "checksums, and the order of every index (amcheck)"
+        assert found.examined == "every page of the tables; checksums, and the order of every index (amcheck)"
         assert found.problems == []
         execute(url, "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_trade_rows_group_id'::regclass")
         assert check_integrity(url, GO_ON).problems == [
             "index ix_trade_rows_group_id is not valid: REINDEX INDEX ix_trade_rows_group_id"
         ]
+
+
+@pytest.mark.slow
+async def test_a_damaged_page_of_a_server_s_table_is_an_alert_until_the_table_can_be_read():
+    with private_server() as server:
+        make_database(server.url)
+        commit(server.url, 3_000)
+        [[path]] = query(server.url, "SELECT pg_relation_filepath('trade_rows')")
+        server.stop(in_order=True)
+        file = server.data / str(path)
+        whole = file.read_bytes()
+        file.write_bytes(whole[:8192] + b"\xff" * 8192 + whole[16384:])
+        server.start()
+        alerts = Alerts(ManualClock(0), "core-writer", lambda *_: None)
+        assert isinstance(await report_integrity(server.url, alerts), Refused)
+        assert [alert.identity for alert in alerts.open] == ["database_damaged"]
+        server.stop(in_order=True)
+        file.write_bytes(whole)
+        server.start()
+        assert str(await report_integrity(server.url, alerts)).startswith("whole: every page of the tables")
+        assert alerts.open == []

@@ -17,6 +17,10 @@ RAISING: Final = ("report", "happened", "reported", "report_from_thread", "happe
 
 # Identities that are values of names: by module and expression.
 OTHERS: Final[dict[tuple[str, str], tuple[str, ...]]] = {
+    ("observer/archive/backup_jobs.py", "identity"): ("backup", "database_damaged"),
+    ("observer/archive/removal.py", "open_now"): ("removal", "lake_damaged"),
+    ("observer/store/readiness.py", "database_identity(text)"): ("database_unavailable", "database_damaged"),
+    ("workers/core_writer.py", "database_identity(text)"): ("database_unavailable", "database_damaged"),
     ("observer/brokers/accounts/health_checks.py", "identity"): ("account", "broker_host", "calendar", "rate_limit"),
     ("observer/brokers/accounts/token_issuer.py", "self._identity"): ("token",),
     ("observer/system/host.py", "identity"): ("host", "no_calendar", "writer_stopped"),

@@ -10,7 +10,7 @@ from observer.base.clock import ManualClock
 from observer.base.local_time import local_ns
 from observer.base.text import conceal
 from observer.base.units import NS_PER_S
-from observer.monitoring.alerts.process import Alerts, damage_identity, identity_of, kept_alerts
+from observer.monitoring.alerts.process import SEEN, Alerts, damage_identity, identity_of, kept_alerts
 from observer.monitoring.alerts.silences import Silences
 from tests.waiting import until_async
 
@@ -220,3 +220,36 @@ def test_what_happened_to_several_objects_has_an_identity_for_each_of_a_bounded_
     many = identity_of("unsettled_symbols", [f"{number:06d}" for number in range(30)])
     assert many.endswith("000004,+25")
     assert len(many) <= 128, "`observer alerts silence` takes no longer one"
+
+
+DAMAGE = "the database is damaged: page 7: `observer backup restore --yes` puts a whole one in its place"
+
+
+def test_whatever_fails_because_the_database_is_damaged_is_one_alert():
+    published = Published()
+    alerts = Alerts(ManualClock(0), "track-a", published)
+    alerts.report("sweep_unread", "warning", f"a sweep could not be read: {DAMAGE}")
+    alerts.report("earlier_days", "warning", f"triggers compare with no earlier days: {DAMAGE}")
+    assert [(each.identity, each.severity, each.count) for each in alerts.open] == [("database_damaged", "critical", 2)]
+    assert len(published) == 1
+
+
+def test_damage_that_a_failure_states_is_over_when_nothing_meets_it_and_that_of_a_check_stays():
+    clock = ManualClock(0)
+    reader, writer = (Alerts(clock, name, Published()) for name in ("track-a", "core-writer"))
+    for alerts in (reader, writer):
+        alerts.report("sweep_unread", "warning", DAMAGE)
+    writer.report("database_damaged", "critical", DAMAGE)
+    writer.report("statistics", "warning", DAMAGE)
+    asyncio.run(clock.advance(31))
+    for alerts in (reader, writer):
+        alerts.tick()
+    assert (reader.open, [each.identity for each in writer.open]) == ([], ["database_damaged"])
+
+
+def test_damage_that_the_database_stated_to_the_process_is_reported_once():
+    alerts = Alerts(ManualClock(0), "web", Published())
+    SEEN.damage = DAMAGE
+    for _ in range(2):
+        alerts.report_seen()
+    assert [(each.identity, each.count) for each in alerts.open] == [("database_damaged", 1)]

@@ -5,7 +5,7 @@ import pytest
 from bus.commands import OpenAlert, ProcessStatus, Sample, StatusReply
 from observer.monitoring.metrics.readiness import DayState, Owners, readiness
 
-OWNERS = Owners(database="core-writer", tokens="accounts", slots="track-b", database_alert="database_unavailable")
+OWNERS = Owners(database="core-writer", tokens="accounts", slots="track-b", database_alerts=["database_unavailable"])
 NOW_NS = 10**18
 STREAMING = DayState(is_known=True, connects=True, streams=True)
 NIGHT = DayState(is_known=True)

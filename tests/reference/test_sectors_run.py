@@ -27,6 +27,7 @@ from observer.store.sectors import SectorReader
 from observer.store.writer import StoreWriter
 from tests.brokers.test_providers_kis_masters_overseas import HONG_KONG
 from tests.cli.test_cli_capture import configured_folder, core_writer
+from tests.ports import listening
 from tests.reference import sector_codes
 from tests.reference.enriching_program import MASTERS, SNAPSHOT, TABLES, options
 from tests.reference.sector_codes import write_table
@@ -190,8 +191,7 @@ def test_the_writer_of_a_running_system_stores_the_found_sectors(folder):
         settings = load_base_settings(short / "c.toml")
         migrate(settings.store.url)
         endpoints_of(settings.run)
-        (short / "run" / "control").touch()  # a supervisor's socket: a system runs here
-        with core_writer(short):
+        with core_writer(short), listening(short / "run/control"):
             wanted = options(
                 "",
                 url=settings.store.url,

@@ -12,6 +12,7 @@ from bus.events import Event, Trade
 from bus.feed import FeedPublisher
 from observer.base.errors import ConfigError, NoDataError
 from tests.builders import trade
+from tests.ports import listening
 from tests.research.stored import make_store
 from tests.waiting import DEADLINE_S, until_async
 
@@ -19,7 +20,6 @@ from tests.waiting import DEADLINE_S, until_async
 def test_committed_events_of_a_kind_come_as_they_are_published(tmp_path):
     folder = make_store(tmp_path)
     (folder / "run").mkdir(mode=0o700)
-    (folder / "run" / "control").touch()  # a system runs there
 
     async def followed():
         publisher = FeedPublisher(f"ipc://{folder}/run/feed")
@@ -38,7 +38,8 @@ def test_committed_events_of_a_kind_come_as_they_are_published(tmp_path):
         publisher.close()
         return coming.result()
 
-    found = asyncio.run(followed())
+    with listening(folder / "run/control"):
+        found = asyncio.run(followed())
     assert isinstance(found, Trade)
     assert found.cumulative_volume == 7
 
@@ -46,9 +47,9 @@ def test_committed_events_of_a_kind_come_as_they_are_published(tmp_path):
 def test_the_sockets_that_an_ended_system_left_are_no_running_system(tmp_path):
     folder = make_store(tmp_path)
     (folder / "run").mkdir(mode=0o700)
-    (folder / "run" / "control").touch()
-    with socket.socket(socket.AF_UNIX) as ended:
-        ended.bind(str(folder / "run" / "feed"))
+    for name in ("control", "feed"):
+        with socket.socket(socket.AF_UNIX) as ended:
+            ended.bind(str(folder / "run" / name))
     with observer.open_store(folder) as store, pytest.raises(NoDataError, match="no system runs here"):
         store.follow(["trades"])
 

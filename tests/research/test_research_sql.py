@@ -1,5 +1,6 @@
 """SQL over the relations of all days: read only, with conditions that reach the rows of few days and symbols."""
 
+import threading
 from collections.abc import Sequence
 
 import polars as pl
@@ -9,6 +10,7 @@ from observer.base.errors import ConfigError
 from observer.research.frame import allowed
 from observer.research.reading import Rows
 from tests.research.stored import DAY
+from tests.waiting import until
 
 
 def test_a_query_joins_relations_of_all_days(store):
@@ -57,6 +59,32 @@ def test_functions_of_time_take_the_times(store, condition):
 
 def test_a_query_has_a_bound_of_memory(store):
     assert store.sql("SELECT current_setting('memory_limit')").collect().item() == "2.0 GiB"
+
+
+ENDLESS = "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range + b.range = 1"
+
+
+def test_a_query_that_takes_too_long_ends_with_the_remedy_and_the_next_one_is_answered(store, monkeypatch):
+    monkeypatch.setattr(store, "query_limit_s", 0.2)
+    with pytest.raises(ConfigError, match=r"^the query took more than 0.2 s: .*\[store\] query_limit_s$"):
+        store.sql(ENDLESS)
+    assert store.sql("SELECT 1 AS n").collect().item() == 1
+
+
+def test_reading_for_a_query_that_is_over_ends_with_its_day(store, monkeypatch):
+    read: list[str] = []
+    scan = Rows.scan
+
+    def slow(rows, kind, day, lines=None):
+        read.append(day)
+        until(lambda: [each for each in threading.enumerate() if each.name == "query limit"] == [], "the limit")
+        return scan(rows, kind, day, lines)
+
+    monkeypatch.setattr(Rows, "scan", slow)
+    monkeypatch.setattr(store, "query_limit_s", 0.1)
+    with pytest.raises(ConfigError, match="took more than"):
+        store.sql("SELECT count(*) FROM trades")
+    assert len(set(read)) == 1
 
 
 def test_conditions_on_day_and_symbol_reach_what_is_read(store, monkeypatch):

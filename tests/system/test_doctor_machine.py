@@ -158,10 +158,10 @@ def test_the_sealed_days_take_room_on_five_days_of_a_week(installed):
     for session_date in ("2026-11-04", "2026-11-05", "2026-11-06", "2026-11-09", "2026-11-10", "2026-11-11"):
         version = Version(1, 1_000, "", 70_000_000, NOW_NS, 1)
         write_manifest(Path("data/lake"), SealedDay("kr_stocks", session_date, NOW_NS, {"trades": (version,)}))
-    assert bytes_per_day(place_of(CONFIGURATION, NOW_NS)) == grown + 5 * 70_000_000 / 7
+    assert bytes_per_day(place_of(CONFIGURATION, NOW_NS)) == grown + 5 * 140_000_000 / 7, "the copy, too"
     (metadata := Path("data/lake/_catalogue/observer/trades/metadata")).mkdir(parents=True)
     (metadata / "1-m0.avro").write_bytes(bytes(42_000))
-    assert bytes_per_day(place_of(CONFIGURATION, NOW_NS)) == grown + 5 * (70_000_000 + 42_000 / 6) / 7
+    assert bytes_per_day(place_of(CONFIGURATION, NOW_NS)) == grown + 5 * (140_000_000 + 42_000 / 6) / 7
 
 
 def test_the_tables_of_days_take_room_on_five_days_of_a_week(installed):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bus.curve import UNKNOWN_CLIENTS
 from bus.outbox import Outbox
+from bus.peers import NETWORK
 from bus.producer import Producer
 from observer.base.clock import ManualClock
 from observer.base.local_time import local_ns
@@ -123,7 +123,7 @@ async def test_a_client_that_the_host_refuses_is_an_alert(host):
     producer = producer_of(host)
     host._report_damage(producer)
     before = open_alerts(host)
-    UNKNOWN_CLIENTS.refuse("a client without a known key", "from a test")
+    NETWORK.refuse("a client without a known key", "from a test")
     host._report_damage(producer)
     assert set(open_alerts(host)) - set(before) == {("refused_messages", "warning")}
     producer.close()

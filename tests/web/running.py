@@ -107,7 +107,7 @@ async def served(settings: Settings) -> AsyncIterator[Served]:
     listener = listening(0)
     port: int = listener.getsockname()[1]
     stored = StoredDays(partial(read_stored_day, settings))
-    app = made_app(broadcast, Orders(control, settings.store.url, token, str(path)), stored, settings)
+    app = made_app(broadcast, Orders(control, settings.store.url, token), stored, settings)
     async with serving(app, listener), Live(settings) as live, httpx.AsyncClient(timeout=DEADLINE_S) as client:
         client.base_url = httpx.URL(f"http://127.0.0.1:{port}")
         sending = asyncio.create_task(broadcast.run(live.states()))
@@ -148,7 +148,7 @@ async def page(settings: Settings, bounds: Bounds = BOUNDS, stored: StoredDays |
     listener = listening(0)
     port: int = listener.getsockname()[1]
     days = stored or StoredDays(partial(read_stored_day, settings))
-    app = made_app(broadcast, Orders(control, settings.store.url, "t" * 32, "web.token"), days, settings)
+    app = made_app(broadcast, Orders(control, settings.store.url, "t" * 32), days, settings)
     sending = asyncio.create_task(broadcast.run(states))
     try:
         async with serving(app, listener, bounds):

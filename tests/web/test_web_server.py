@@ -61,16 +61,17 @@ def _published(running, found):
     return any(slot.line == "000660" and slot.price for slot in found.live.state().board.accounts[0].slots)
 
 
-async def test_a_client_gets_the_current_state_at_once_and_then_each_new_one(settings):
+async def test_a_client_gets_the_current_state_at_once_and_then_each_change(settings):
     async with system(settings), served(settings) as found:
         await loaded(found.live)
         async with found.client.stream("GET", "/api/live") as answer:
             assert answer.headers["content-type"].startswith("text/event-stream")
             lines = answer.aiter_lines()
             events = [await _event(lines) for _ in range(2)]
-        assert [event["event"] for event in events] == ["state", "state"]
+        assert [event["event"] for event in events] == ["state", "change"]
         assert int(events[1]["id"]) > int(events[0]["id"])
         assert json.loads(events[0]["data"])["day"] == DAY
+        assert json.loads(events[1]["data"])["now_ms"] > [json.loads(events[0]["data"])["now_ms"]]
 
 
 async def _event(lines):  # type: ignore[no-untyped-def]
@@ -134,6 +135,31 @@ async def test_orders_reach_the_system_with_the_token_alone(settings):
             answer = await found.client.post(f"/api/orders/{name}", json=body, headers=authorized(found))
             assert (answer.status_code, answer.json()) == (200, {"text": "supervisor: it is done"})
             assert running.orders[-1] == order
+
+
+@pytest.mark.parametrize(("size", "status"), [(65_536, 400), (65_537, 413), (1_000_000, 413)])
+async def test_a_body_has_at_most_65_536_bytes(settings, size, status):
+    async with served(settings) as found:
+        order = b'{"process":"' + b"x" * (size - 14) + b'"}'
+        headers = {**authorized(found), "Content-Type": "application/json"}
+        answer = await found.client.post("/api/orders/restart", content=order, headers=headers)
+        assert answer.status_code == status
+        assert ("more than 65,536 bytes" in answer.json()["error"]) == (status == 413)
+
+
+@pytest.mark.parametrize(("size", "status"), [(60_000, 200), (65_537, 400), (200_000, 400)])
+async def test_a_head_has_at_most_65_536_bytes_also_in_one_piece(settings, size, status):
+    async with served(settings) as found:
+        answer = await found.client.get("/api/days", headers={"X-Long": "x" * size})
+        assert answer.status_code == status
+        assert status == 200 or "65,536 bytes" in answer.json()["error"]
+
+
+async def test_a_refusal_names_no_path_of_the_machine(settings):
+    async with served(settings) as found:
+        answer = await found.client.post("/api/orders/restart", json={"process": "track-b"})
+        assert answer.status_code == 401
+        assert settings.run.runtime not in answer.text
 
 
 async def test_an_order_that_cannot_be_given_says_why(settings):

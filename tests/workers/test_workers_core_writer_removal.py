@@ -12,6 +12,7 @@ from bus.delivery import Delivered
 from bus.endpoints import Endpoints
 from bus.outbox import Outbox
 from bus.producer import Producer
+from observer.archive.copying import copy_lake, copy_of_lake
 from observer.archive.day import SealedDay, write_manifest
 from observer.archive.sealing import seal_days
 from observer.archive.settings import LakeSettings
@@ -51,7 +52,7 @@ def worker_in(folder):
 
 
 def store_and_seal(worker):
-    """A day of 60 trades that is sealed, and as many days after it as the database keeps."""
+    """A day of 60 trades, sealed and in the copy of the lake, and as many days after it as the database keeps."""
     settings = worker.settings
     claim(settings.store.url, settings.instance, settings.providers, 1, this_system(worker.runtime, None))
     writer = StoreWriter(settings.store.url)
@@ -62,6 +63,7 @@ def store_and_seal(worker):
     list(seal_days(lake, settings.store.url, market, [OLD], lambda: 1, threading.Event(), remove=[OLD]))
     for later in range(1, KEEP_DAYS + 1):
         write_manifest(lake, SealedDay(market, (date.fromisoformat(OLD) + timedelta(days=later)).isoformat(), 1, {}))
+    copy_lake(lake, copy_of_lake(settings.backup.folder_of(settings.run), settings.instance), threading.Event())
 
 
 def trades_in(url):

@@ -18,6 +18,7 @@ from bus.commands import OpenAlert
 from bus.events import AlertRaised, AlertResolved, Event, Severity
 from observer.base.clock import Clock
 from observer.base.local_time import local_datetime, local_ns
+from observer.base.remedies import DATABASE_IS_DAMAGED, LAKE_IS_DAMAGED
 from observer.base.state_file import StateFile
 from observer.base.text import shown
 from observer.monitoring.alerts.decisions import (
@@ -38,6 +39,8 @@ logger = logging.getLogger(__name__)
 # Identities that several modules use; all are critical.
 DATABASE_WENT_BACK: Final = "database_went_back"
 DATABASE_UNAVAILABLE: Final = "database_unavailable"
+DATABASE_DAMAGED: Final = "database_damaged"
+LAKE_DAMAGED: Final = "lake_damaged"
 DELIVERY_LOSSES: Final = "delivery_losses"
 JOURNAL_DAMAGED: Final = "journal_damaged"
 
@@ -52,8 +55,27 @@ LEVELS: Final[Mapping[Severity, int]] = {
     "critical": logging.CRITICAL,
 }
 
+_DAMAGE_IN_TEXT: Final = {DATABASE_IS_DAMAGED: DATABASE_DAMAGED, LAKE_IS_DAMAGED: LAKE_DAMAGED}
+DAMAGES: Final = frozenset(_DAMAGE_IN_TEXT.values())
+REFUSALS: Final = (DATABASE_UNAVAILABLE, DATABASE_DAMAGED)
+"""Alerts of the core writer while the database may take no events."""
+
 Publish = Callable[..., object]
 """Takes events, as `bus.producer.Producer.publish` does."""
+
+
+class Seen:
+    """The damage that the database stated to this process since it was last asked for; of any thread."""
+
+    damage = ""
+
+    def take_damage(self) -> str:
+        """The text of the damage; empty where none was stated."""
+        text, self.damage = self.damage, ""
+        return text
+
+
+SEEN: Final = Seen()
 
 
 class Alerts:
@@ -205,9 +227,28 @@ class Alerts:
     # --- small parts ---------------------------------------------------------------------------------------
 
     def _take(self, report: Report) -> Sequence[Event]:
+        """A failure whose text states damage is the alert of that damage. It settles, unless what checks the damaged
+        thing has reported it.
+        """
         if report.identity in self._left_out:
             return []
-        return self._adopt(after_report(self._conditions, report, self._clock.now_ns(), self.source))
+        now_ns = self._clock.now_ns()
+        damage = next(
+            (identity for words, identity in _DAMAGE_IN_TEXT.items() if words in report.text), report.identity
+        )
+        if damage == report.identity:
+            return self._adopt(after_report(self._conditions, report, now_ns, self.source))
+        before = self._conditions.get(damage)
+        report = Report(damage, "critical", report.text, job=report.job)
+        events = self._adopt(after_report(self._conditions, report, now_ns, self.source))
+        if before is None or before.ended_ns is not None:
+            self._adopt(after_calm(self._conditions, damage, "nothing meets it any more", now_ns))
+        return events
+
+    def report_seen(self) -> None:
+        """Report the damage that the database has stated to this process, wherever its failure went."""
+        if text := SEEN.take_damage():
+            self.report(DATABASE_UNAVAILABLE, "critical", text)
 
     def _end(self, identity: str, text: str) -> Sequence[Event]:
         if identity not in self._conditions:
@@ -251,6 +292,11 @@ def kept_alerts(runtime: Path) -> Mapping[str, Conditions]:
     """The open alerts of each process that has a file of them in this runtime directory, by its name."""
     found = {path.stem: _file(path).read() for path in sorted((runtime / FOLDER).glob("*.json"))}
     return {name: conditions for name, conditions in found.items() if conditions}
+
+
+def database_identity(text: str) -> str:
+    """The identity of the alert that the database takes no events, for the text of its failure."""
+    return DATABASE_DAMAGED if DATABASE_IS_DAMAGED in text else DATABASE_UNAVAILABLE
 
 
 def identity_of(kind: str, objects: Collection[str]) -> str:

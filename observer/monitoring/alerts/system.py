@@ -19,7 +19,7 @@ from observer.monitoring.alerts.decisions import (
     key_of,
     sent_alerts,
 )
-from observer.monitoring.alerts.process import LEVELS, Alerts
+from observer.monitoring.alerts.process import DAMAGES, LEVELS, Alerts
 from observer.monitoring.alerts.silences import Silences, silenced_text
 
 _POLL_S: Final = 0.5  # machine seconds; a heartbeat comes each second
@@ -78,7 +78,7 @@ class SystemAlerts:
         self._kept = dict(kept)
 
     def all(self) -> list[OpenAlert]:
-        """Every open alert of severity warning and above, the host's last."""
+        """Every open alert of severity warning and above, the host's last; of damage that several met one."""
         now_ns = self._clock.now_ns()
         silenced = self._silences.until(now_ns)
         children = self._children()
@@ -87,11 +87,13 @@ class SystemAlerts:
             name: self._left_by(name, now_ns) if alerts is None else alerts for name, alerts in children.items()
         }
         by_process[self._own.source] = self._own.open
-        return [
+        found = [
             msgspec.structs.replace(alert, process=name, silenced_until_ns=silenced.get(alert.identity))
             for name, alerts in by_process.items()
             for alert in alerts
         ]
+        first = {alert.identity: alert for alert in reversed(found)}
+        return [alert for alert in found if alert.identity not in DAMAGES or alert is first[alert.identity]]
 
     def forget(self, names: Iterable[str]) -> None:
         """Take what these processes left open in an earlier system for over: a later child of such a name has none."""

@@ -39,12 +39,12 @@ class Readiness(msgspec.Struct, frozen=True):
 
 
 class Owners(msgspec.Struct, frozen=True, kw_only=True):
-    """The processes that the lines are about, and the identity of the alert about the database."""
+    """The processes that the lines are about, and the identities of the alerts that it takes no events."""
 
     database: str
     tokens: str
     slots: str
-    database_alert: str
+    database_alerts: Sequence[str]
 
 
 def readiness(
@@ -70,7 +70,7 @@ def readiness(
     slots = [each for each in samples.get(owners.slots, ()) if each.metric == "observer_slots"]
     total = sum(each.value for each in slots)
     streaming = sum(each.value for each in slots if each.labels[-1:] == ("streaming",))
-    is_refused = any(alert.identity == owners.database_alert for alert in status.alerts)
+    is_refused = any(alert.identity in owners.database_alerts for alert in status.alerts)
     tokens = _by_account(samples.get(owners.tokens, ()), _EXPIRES)
     expired = [account for account, expires_s in tokens.items() if expires_s * NS_PER_S <= status.market_time_ns]
     connected = _by_account(samples.get("", ()), STREAM_CONNECTED)

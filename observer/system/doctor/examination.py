@@ -9,9 +9,12 @@ from typing import Final
 
 import msgspec
 
+from observer.archive.copies import BACKUP, LAKE
+from observer.archive.copying import copy_of_lake
 from observer.archive.day import sealed_days
 from observer.archive.settings import LakeSettings
-from observer.base.errors import StoreError
+from observer.archive.verification import false_manifest
+from observer.base.errors import DataFileError, StoreError
 from observer.base.files import as_owner
 from observer.base.instance import Instance
 from observer.store.engine import parse_url
@@ -130,10 +133,31 @@ def _lake(place: Place) -> Path:
     return ((place.settings.lake if place.settings else None) or LakeSettings()).folder_in(data)
 
 
+def _copies(place: Place) -> Iterable[Finding]:
+    if (where := stored_of(place)) is None or where.instance is None:
+        return ()
+    settings = place.settings.lake if place.settings else None
+    others = {BACKUP: str(where.backups), "copy_to": place.backup.copy_to}
+    copies = {name: copy_of_lake(Path(path), where.instance).folder for name, path in others.items() if path}
+    return stored.copies(where, {LAKE: _lake(place), **copies}, has_target=bool(settings and settings.target))
+
+
+def _where_copies_are(place: Place) -> str:
+    return f"{_lake(place)}, {_places(place)}, {_second_copy(place)}"
+
+
 def _sealed(place: Place) -> Callable[[], Sequence[SealedRows]]:
     """Gives the rows that the database need not have, as the lake's manifests say."""
     market = place.base.instance.market if place.base else Instance().market
-    return lambda: [rows for day in sealed_days(_lake(place)) if day.market == market for rows in day.removable_rows()]
+
+    def sealed() -> Sequence[SealedRows]:
+        days = [day for day in sealed_days(_lake(place)) if day.market == market]
+        for day in days:
+            if day.removed and (false := false_manifest(_lake(place), day)):
+                raise DataFileError(false[0])
+        return [rows for day in days for rows in day.removable_rows()]
+
+    return sealed
 
 
 def _of_stored(look: Callable[[stored.Stored], Iterable[Finding]]) -> Callable[[Place], Iterable[Finding]]:
@@ -144,13 +168,20 @@ def _of_stored(look: Callable[[stored.Stored], Iterable[Finding]]) -> Callable[[
     return findings
 
 
+def _integrity(where: stored.Stored) -> Iterable[Finding]:
+    """With a recount, which reads all of it, too."""
+    return stored.integrity(where, threading.Event()) if where.recount and stored.is_readable(where.url) else ()
+
+
 CHECKS: Final = (
     Check("configuration", installation.configuration),
     Check("keys", installation.keys, _keys),
     Check("runtime", installation.runtime, _runtime),
     Check("database", _of_stored(stored.database), _database),
+    Check("integrity", _of_stored(_integrity), _database, limit_s=None),
     Check("rows", _of_stored(stored.rows), _database, limit_s=None),
-    Check("lake", lambda place: stored.lake(_lake(place)), lambda place: str(_lake(place))),
+    Check("lake", lambda place: stored.lake(_lake(place), recount=place.recount), lambda place: str(_lake(place))),
+    Check("copies", _copies, _where_copies_are),
     Check("outboxes", _of_stored(stored.outboxes), _places),
     Check("backup", _of_stored(stored.backup), _places),
     Check("second copy", installation.second_copy, _second_copy),

@@ -1,5 +1,6 @@
 """A finding: what one check says, and what to do about it."""
 
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -8,12 +9,15 @@ Level = Literal["ok", "warning", "critical"]
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """The result of one check, in a sentence; `remedy` says what to do, and is empty where all is well."""
+    """The result of one check, in a sentence; `remedy` says what to do, and is empty where all is well. `days` has the
+    places that hold each day, by its date, where the check is about that.
+    """
 
     check: str
     level: Level
     text: str
     remedy: str = ""
+    days: Mapping[str, Sequence[str]] | msgspec.UnsetType = msgspec.UNSET
 
 
 def ok(check: str, text: str) -> Finding:

@@ -11,7 +11,7 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
@@ -337,7 +337,7 @@ def bytes_per_day(place: Place) -> float | None:
     growth = max(0, _copy_bytes(last) - _copy_bytes(first)) * (copies + (_DATABASE in places))
     ledgers = max(0, last.ledgers_bytes - first.ledgers_bytes)
     growth += ledgers * (math.ceil(copies / SHARED_BY_MAX) + ("data" in lies_there))
-    sealed = _sealed_bytes(places["lake"]) if "lake" in lies_there else 0
+    sealed = _sealed_bytes(places["lake"], lies_there) if "lake" in places else 0
     if "data" in lies_there:
         sealed += _rate(table_bytes(ledgers_folder(place.base.run.data), _RATE_PACKAGES))
     return growth / days + sealed or None
@@ -348,13 +348,14 @@ def _copy_bytes(manifest: Manifest) -> int:
     return sum(file.size_bytes for file in manifest.files if file.path == manifest.database)
 
 
-def _sealed_bytes(lake: Path) -> float:
-    """What the last sealed days add a day of the calendar, most of whose weeks have five sessions: their files, and as
-    much of the catalogue as there is for a sealed day.
+def _sealed_bytes(lake: Path, lies_there: Collection[str]) -> float:
+    """What the last sealed days add a day of the calendar, most of whose weeks have five sessions: their files in the
+    lake and in its copy beside the packages, and as much of the catalogue as there is for a sealed day.
     """
     last = newest_sealed_days(lake, _RATE_PACKAGES)
-    catalogue = _bytes_below(lake / CATALOGUE) / len(sealed_dates(lake)) if last else 0.0
-    return _rate({day.session_date: day.size_bytes + catalogue for day in last})
+    copies = ("lake" in lies_there) + ("backups" in lies_there)
+    catalogue = _bytes_below(lake / CATALOGUE) / len(sealed_dates(lake)) if last and "lake" in lies_there else 0.0
+    return _rate({day.session_date: copies * day.size_bytes + catalogue for day in last})
 
 
 def _rate(sizes: Mapping[str, float]) -> float:

@@ -5,19 +5,28 @@ counters.
 """
 
 import contextlib
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from bus.archive import damaged_segments
 from bus.segments import published_by_stream
-from observer.archive.day import lost_files, sealed_days
+from observer.archive.copies import COPIES_MIN, LAKE, Rows, fewest_copies
+from observer.archive.day import SealedDay, lost_files, readable_days, sealed_days
 from observer.archive.package import Package, packages, packages_of
-from observer.base.errors import DataFileError, StoreError
+from observer.archive.scrub import known_damage, scrub_text
+from observer.archive.verification import false_manifest
+from observer.base.clock import RealClock
+from observer.base.errors import DatabaseDamagedError, DataFileError, StoreError
 from observer.base.instance import Instance
+from observer.base.remedies import REMEDIES
 from observer.base.units import NS_PER_S
 from observer.store.engine import parse_url, sqlite_path
+from observer.store.integrity import check_integrity
 from observer.store.owner import owner_of
 from observer.store.removal import SealedRows
 from observer.store.restore import Loss, stored_state
@@ -28,8 +37,7 @@ from observer.system.doctor.finding import Finding, critical, ok, warning
 _DAY_NS: Final = 86_400 * NS_PER_S
 _BACKUP_DAYS: Final = 4  # a long weekend has no daily package
 _LOST_MAX: Final = 3  # files of the lake, in one finding
-_NEW_PACKAGE: Final = "`observer backup now`"
-_RESTORE: Final = "`observer backup list`, then `observer backup restore`: the outboxes' archives deliver what it lacks"
+_RESTORE: Final = REMEDIES["database damaged"]
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,10 +66,13 @@ def database(stored: Stored) -> Iterator[Finding]:
         state = stored_state(stored.url)
     except StoreError as error:
         if _is_new(stored):
-            yield warning("database", str(error).partition(":")[0], "`observer run` makes it")
+            yield warning("database", str(error).partition(":")[0], REMEDIES["database new"])
+        elif _is_missing(stored):
+            yield critical("database", str(error).partition(":")[0], _RESTORE)
+        elif isinstance(error, DatabaseDamagedError):
+            yield critical("database", str(error).removesuffix(f": {_RESTORE}"), _RESTORE)
         else:
-            remedy = f"start the server, correct [store] url, or put a package in its place: {_RESTORE}"
-            yield critical("database", str(error), remedy)
+            yield critical("database", str(error), "start the server, or correct [store] url")
         return
     yield ok("database", f"{sum(state.marks.values()):,} events of {len(state.marks)} event streams")
     epochs: Sequence[str] = ()
@@ -70,6 +81,8 @@ def database(stored: Stored) -> Iterator[Finding]:
         with SummaryReader(stored.url) as reader:
             epochs, quarantined = reader.epochs(), reader.quarantined()
         owner = owner_of(stored.url)
+    except DatabaseDamagedError as error:
+        yield critical("database", str(error), _RESTORE)
     except StoreError as error:
         remedy = "older: `observer db upgrade`, or `observer run`; newer: the version of Observer that wrote it"
         yield critical("schema", str(error), remedy)
@@ -87,13 +100,17 @@ def database(stored: Stored) -> Iterator[Finding]:
         yield warning("quarantine", text, "read `reason` in the table quarantine, and report it with this version")
 
 
-def _is_new(stored: Stored) -> bool:
-    """Whether there is no SQLite file, and neither an event nor a package that says that there was one."""
+def _is_missing(stored: Stored) -> bool:
     try:
         url = parse_url(stored.url)
     except StoreError:
         return False
-    if url.get_backend_name() != "sqlite" or sqlite_path(url).exists() or _packages(stored):
+    return url.get_backend_name() == "sqlite" and not sqlite_path(url).exists()
+
+
+def _is_new(stored: Stored) -> bool:
+    """Whether there is no SQLite file, and neither an event nor a package that says that there was one."""
+    if not _is_missing(stored) or _packages(stored):
         return False
     return not any(any(published_by_stream(folder).values()) for folder in _outboxes(stored))
 
@@ -120,13 +137,26 @@ def _losses(losses: Sequence[Loss]) -> Finding:
     return critical("losses", text, remedy)
 
 
+def integrity(stored: Stored, stop: threading.Event) -> Iterator[Finding]:
+    """Whether the database calls its pages and indexes whole."""
+    try:
+        found = check_integrity(stored.url, stop)
+    except StoreError as error:
+        yield critical("integrity", str(error), _RESTORE)
+        return
+    for problem in found.problems:
+        yield critical("integrity", problem, _RESTORE)
+    if not found.problems:
+        yield ok("integrity", found.examined)
+
+
 def rows(stored: Stored) -> Iterator[Finding]:
     """Every number up to a stream's mark is one row of the database or of the lake, or lost; each trade has a group.
     Nothing where no recount is wanted, or the database cannot be read, which its own check states.
     """
     if not stored.recount or not is_readable(stored.url):
         return
-    remedy = "`observer lake verify` names the days; put back their files, or the copy"
+    remedy = "as this line says"
     try:
         with SummaryReader(stored.url) as reader:
             found = reader.rows_and_marks(stored.sealed)
@@ -134,7 +164,7 @@ def rows(stored: Stored) -> Iterator[Finding]:
         yield critical("rows", f"what the lake has is unknown: {error}", remedy)
         return
     except StoreError as error:
-        yield critical("rows", str(error), remedy)
+        yield critical("rows", str(error), _RESTORE if isinstance(error, DatabaseDamagedError) else remedy)
         return
     in_lake = f" and {found.removed:,} in the lake alone" if found.removed else ""
     if found.rows + found.removed == found.expected:
@@ -158,16 +188,56 @@ def is_readable(url: str) -> bool:
     return True
 
 
-def lake(folder: Path) -> Iterator[Finding]:
-    """Files of sealed days that are gone, or a manifest that cannot be read; what is there says nothing."""
-    try:
-        lost = [text for day in sealed_days(folder) for text in lost_files(folder, day)]
-    except DataFileError as error:
-        lost = [str(error)]
+def lake(folder: Path, *, recount: bool = False) -> Iterator[Finding]:
+    """Files of sealed days that are gone, or were found damaged by any reader, or a manifest that cannot be read; with
+    `recount` manifests that state other rows than their files, too.
+    """
+    days, wrong = readable_days(folder)
+    gone = [text for day in days for text in lost_files(folder, day)]
+    found = known_damage(folder).items()
+    damaged = [text for path, text in found if not any(each.startswith(path) for each in gone)]
+    false = [text for day in days if recount for text in false_manifest(folder, day)]
+    lost = [*wrong.values(), *gone, *(damaged or false)]
     if lost:
         more = f"; and {len(lost) - _LOST_MAX} more" if len(lost) > _LOST_MAX else ""
-        remedy = "mount the lake, or `observer backup restore --lake`"
-        yield critical("lake", f"{'; '.join(lost[:_LOST_MAX])}{more}", remedy)
+        yield critical("lake", f"{'; '.join(lost[:_LOST_MAX])}{more}", "mount the lake, or as each of these lines says")
+    if text := scrub_text(folder, RealClock().now_ns() // NS_PER_S):
+        yield ok("lake files", text)
+
+
+def copies(stored: Stored, folders: Mapping[str, Path], *, has_target: bool) -> Iterator[Finding]:
+    """How many independent copies each sealed day has; `folders` are the lake and its copies by their places. Files are
+    looked at, not read. Nothing where no day is sealed or a manifest cannot be read, which another check states.
+    """
+    days: Sequence[SealedDay] = ()
+    with contextlib.suppress(DataFileError):
+        days = sealed_days(folders[LAKE])
+    if not days:
+        return
+    verified = [
+        each.manifest for each in _packages(stored) if each.manifest is not None and each.verified_ns is not None
+    ]
+    rows = {"packages": [Rows(each.marks, each.lake_days) for each in verified]}
+    with contextlib.suppress(StoreError):  # the check of the database states it
+        removed = [day.session_date for day in days if day.removed]
+        rows = {"database": [Rows(stored_state(stored.url).marks, removed)], **rows}
+    held = {day.session_date: fewest_copies(day, folders, rows, has_target=has_target) for day in days}
+    single = [day for day, places in held.items() if len(places) < COPIES_MIN]
+    counts = Counter(map(len, held.values()))
+    numbers = ", ".join(f"{counts[count]} in {count}" for count in sorted(counts, reverse=True))
+    text = f"independent copies of {len(held)} sealed days: {numbers}"
+    if not single:
+        yield Finding("copies", "ok", text, days=held)
+        return
+    more = f" and {len(single) - _LOST_MAX} more" if len(single) > _LOST_MAX else ""
+    lost = [day for day in single if LAKE not in held[day]]
+    remedy = (
+        REMEDIES["lake damaged"].replace("DAY", lost[0])
+        if lost
+        else "`observer backup now` copies them, as each night does"
+    )
+    named = ", ".join(f"{day} ({' '.join(held[day]) or 'none'})" for day in single[:_LOST_MAX])
+    yield Finding("copies", "warning", f"{text}: {named}{more}", remedy, held)
 
 
 def outboxes(stored: Stored) -> Iterator[Finding]:
@@ -176,10 +246,26 @@ def outboxes(stored: Stored) -> Iterator[Finding]:
     published = {folder.name: published_by_stream(folder) for folder in folders}
     with contextlib.suppress(StoreError):  # the check of the database states it
         yield _undelivered(stored.outboxes, published, stored_state(stored.url).marks)
+    if stored.recount:
+        yield from _archives(stored, folders)
     for folder in folders:
         if count := sum(1 for _ in (folder / "damaged").glob("*")):
             text = f"{count} damaged segments are kept in {folder / 'damaged'}"
             yield warning("damage", text, "check the disk (smartctl), examine them, then delete them")
+
+
+def _archives(stored: Stored, folders: Sequence[Path]) -> Iterator[Finding]:
+    """Damaged segments of archives with events that the newest package does not have: a restore would lack them."""
+    newest = _newest_verified(stored)
+    held = newest.manifest.marks if newest and newest.manifest else {}
+    damaged = [each for folder in folders for each in damaged_segments(folder / "archive")]
+    if lacking := [str(each.path) for each in damaged if each.last_sequence > held.get(each.stream, 0)]:
+        yield warning("archives", f"damaged: {', '.join(lacking)}", REMEDIES["archive damaged"])
+
+
+def _newest_verified(stored: Stored) -> Package | None:
+    verified = [package for package in _packages(stored) if package.verified_ns is not None]
+    return max(verified, key=lambda package: package.taken_ns, default=None)
 
 
 def _undelivered(folder: Path, published: Mapping[str, Mapping[str, int]], marks: Mapping[str, int]) -> Finding:
@@ -193,19 +279,35 @@ def _undelivered(folder: Path, published: Mapping[str, Mapping[str, int]], marks
     if not any(waiting.values()):
         return ok("outboxes", f"{count:,} events were published, all are stored or stated as lost")
     counts = ", ".join(f"{name} {events:,}" for name, events in waiting.items() if events)
-    return warning("outboxes", f"not stored yet: {counts}", "a running system delivers them: `observer run`")
+    return warning("outboxes", f"not stored yet: {counts}", REMEDIES["database behind"])
 
 
 def backup(stored: Stored) -> Iterator[Finding]:
     """Judges a package by the newest event, not by a clock: a system that is off needs no new package."""
-    verified = [package for package in _packages(stored) if package.verified_ns is not None]
-    newest = max(verified, key=lambda package: package.taken_ns, default=None)
+    newest = _newest_verified(stored)
     if newest is None:
-        yield warning("backup", f"no verified package in {stored.backups}", _NEW_PACKAGE)
+        yield warning("backup", f"no verified package in {stored.backups}", _package_remedy(stored, "package missing"))
         return
     newest_event_ns = None
     with contextlib.suppress(StoreError), SummaryReader(stored.url) as reader:  # the check of the database states it
         newest_event_ns = reader.newest_ns()
     days = max(0, (newest_event_ns or 0) - newest.taken_ns) / _DAY_NS
     text = f"{newest.name}, verified, {days:.1f} days older than the newest event"
-    yield warning("backup", text, _NEW_PACKAGE) if days > _BACKUP_DAYS else ok("backup", text)
+    newer = [each for each in _packages(stored) if each.verified_ns is None and each.taken_ns >= newest.taken_ns]
+    if damaged := ", ".join(each.name for each in newer):
+        what = f"damaged, or not verified: {damaged}; {text}"
+        yield warning("backup", what, _package_remedy(stored, "package damaged"))
+    else:
+        yield warning("backup", text, REMEDIES["package missing"]) if days > _BACKUP_DAYS else ok("backup", text)
+
+
+def _package_remedy(stored: Stored, state: str) -> str:
+    """That of the database comes first where it is gone or damaged: no package can be made of it."""
+    try:
+        stored_state(stored.url)
+        is_damaged = stored.recount and bool(check_integrity(stored.url, threading.Event()).problems)
+    except DatabaseDamagedError:
+        is_damaged = True
+    except StoreError:  # the check of the database states it
+        is_damaged = _is_missing(stored) and not _is_new(stored)
+    return _RESTORE if is_damaged else REMEDIES[state]

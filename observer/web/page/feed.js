@@ -1,4 +1,4 @@
-/** The page's own feed: server-sent states, renewed when the connection ends or hangs. */
+/** The page's own feed: a server-sent state and its changes, renewed when the connection ends or hangs. */
 
 const STOPPED_AFTER_MS = 4000; // the page may show old figures as new for 5 s at most; a state comes each second
 const CHECK_MS = 250;
@@ -13,6 +13,14 @@ function moment() {
   return { steady: performance.now(), wall: Date.now() };
 }
 
+/** The value after a change: `[value]` replaces, an object has the changes by key, or by index of an array. */
+function changed(value, change) {
+  if (Array.isArray(change)) return change[0];
+  const copy = Array.isArray(value) ? [...value] : { ...value };
+  for (const [key, part] of Object.entries(change)) copy[key] = changed(copy[key], part);
+  return copy;
+}
+
 export class Feed {
   #address;
   #onState;
@@ -21,7 +29,7 @@ export class Feed {
   #opened = moment();
   #received = moment();
   #isStopped = false;
-  #hasState = false;
+  #state = null;
 
   /**
    * @param {string} address
@@ -50,7 +58,7 @@ export class Feed {
   }
 
   get hasState() {
-    return this.#hasState;
+    return this.#state !== null;
   }
 
   /** When the last state came, by this device's clock. */
@@ -62,13 +70,13 @@ export class Feed {
     this.#source?.close();
     this.#opened = moment();
     this.#source = new EventSource(this.#address);
-    this.#source.addEventListener("state", (event) => this.#receive(event.data));
+    this.#source.addEventListener("state", ({ data }) => this.#receive(JSON.parse(data)));
+    this.#source.addEventListener("change", ({ data }) => this.#receive(changed(this.#state, JSON.parse(data))));
   }
 
-  #receive(data) {
-    const state = JSON.parse(data);
+  #receive(state) {
     this.#received = moment();
-    this.#hasState = true;
+    this.#state = state;
     this.#set(false);
     this.#onState(state);
   }
