@@ -36,7 +36,7 @@ _SELECTION: Final = ("selection.triggers", "selection.slots", "selection.context
 
 CORE_WRITER: Final = "core-writer"
 SIMULATOR: Final = Process("simulator", "workers.simulator", 0, ("run", "simulator"))
-LAKE: Final = Process("lake", "workers.lake", 3, (*_DAY, "instance", "pool", "store", "lake", *_OUTBOX))
+LAKE: Final = Process("lake", "workers.lake", 3, (*_DAY, "instance", "pool", "store", "backup", "lake"))
 TAPE: Final = Process("tape", "workers.tape", 3, (*_DAY, *_COLLECTOR, "tape", "track_a", "universe"))
 WEB: Final = Process(
     "web",

@@ -198,11 +198,11 @@ class Flips:
         self._truth = {where: self._true_answers(store) for where, store in self._lakes.items()}
         self.tally = Tally()
 
-    def run(self, flips: int) -> Tally:
+    def run(self, flips: int, places: Sequence[str] = PLACES) -> Tally:
         wheres = list(self._lakes)
         for number in range(flips):
-            self.tally.flips = number
-            place, where = PLACES[number % len(PLACES)], wheres[number // len(PLACES) % len(wheres)]
+            self.tally.flips += 1
+            place, where = places[number % len(places)], wheres[number // len(places) % len(wheres)]
             self._flip(place, where, is_rotten=self._is_control or self._rng.random() < 0.5)
         return self.tally
 
@@ -244,7 +244,7 @@ class Flips:
             except (ObserverError, ToldError) as error:
                 told = str(error)
                 outcome = "error" if _is_clear(told) else "unclear"
-            except Exception as error:  # noqa: BLE001 - a reader that breaks is what is looked for
+            except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001 - a broken reader is looked for
                 told, outcome = repr(error), "broken"
         self.tally.outcomes.setdefault((place, name), Counter())[outcome] += 1
         if outcome in ("silent", "unclear", "broken"):
@@ -294,7 +294,7 @@ def table(tally: Tally) -> Sequence[str]:
     total = Counter[str]()
     for found in tally.outcomes.values():
         total += found
-    return [*lines, f"{tally.flips + 1:6} flips, all      " + " ".join(f"{total[name]:9}" for name in names)]
+    return [*lines, f"{tally.flips:6} flips, all      " + " ".join(f"{total[name]:9}" for name in names)]
 
 
 def main() -> None:

@@ -16,4 +16,6 @@ def test_a_flip_in_each_place_gives_each_reader_the_true_answer_or_a_clear_error
 
 
 def test_the_program_sees_the_wrong_answers_of_damaged_files_that_count_as_whole(tmp_path):
-    assert Flips(tmp_path, seed=1, is_control=True).run(3 * len(PLACES)).count("silent") >= 1
+    """A flip in a file of trades can break its structure instead: about half of them alter a value."""
+    flips = Flips(tmp_path, seed=1, is_control=True)
+    assert any(flips.run(1, ["trades"]).count("silent") for _ in range(30))

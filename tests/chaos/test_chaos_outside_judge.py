@@ -125,7 +125,7 @@ TAMPERINGS = {
     ),
     "a position is doubled": (
         "INSERT INTO sampling_changes SELECT stream, sequence, provider, 0, NULL, '' FROM trades LIMIT 1",
-        {"doubled"},
+        {"altered", "doubled"},
     ),
     "a price is altered": (
         f"UPDATE trade_rows SET price = price + 1 WHERE {IS_ONE_TRADE}",

@@ -69,10 +69,10 @@ def a_database_that_is_deleted_before_there_is_a_package_is_made_anew_from_outbo
     day,
 ):
     known = delete_database(day)
-    stated = "`observer ctl restart core-writer`"
+    stated = "`observer backup restore --yes`"
     day.system.until(lambda: stated in typed(day, "status").stdout, "the remedy is stated")
-    restart = typed(day, "ctl", "restart", "core-writer")
-    assert restart.returncode == 0, restart.stderr
+    restored = observer("backup", "restore", "--yes", "--config", day.configuration, cwd=day.folder)
+    assert restored.returncode == 0, restored.stderr
     until_stored_anew(day, known)
 
 
