@@ -106,8 +106,8 @@ class BackupJobs:
             try:
                 lacks = await asyncio.to_thread(self._lacks_package_of, due_ns)
                 self._report_missed(due_ns, lacks=lacks, may_report=now_ns >= begins_ns)
-            except OSError as error:  # whether it is missing is not known: the alert stays as it is
-                logger.warning("the packages cannot be listed, and are looked for again: %s", error)
+            except (OSError, StoreError) as error:  # the alert stays as it is
+                logger.warning("whether the daily package is missing is not known, and is looked for again: %s", error)
             await self._look_for_target()
             await self._clock.sleep(_WATCH_S)
 
@@ -158,13 +158,15 @@ class BackupJobs:
             with SummaryReader(self._plan.contents.url) as reader:
                 since_ns = reader.created_ns()
         except StoreError:
-            since_ns = due_ns  # the packages alone decide; an attempt states what is wrong
+            if not (daily_ns := self._daily_ns()):
+                raise  # whether there was a database then is not known
+            since_ns = min(daily_ns)  # the packages alone decide
         return is_missing(due_ns, since_ns, self._daily_ns())
 
     async def _is_to_make_up(self, due_ns: int) -> bool:
         try:
             return await asyncio.to_thread(self._lacks_package_of, due_ns)
-        except OSError:
+        except (OSError, StoreError):
             return True  # the attempt states what is wrong
 
     async def _make_daily(self, due_ns: int, producer: "Producer") -> None:

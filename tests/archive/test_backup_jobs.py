@@ -449,6 +449,18 @@ async def test_the_watch_of_a_new_process_judges_by_the_packages_at_once_and_sur
     assert scene.kinds == [AlertRaised, *([AlertResolved] if fault != "no list of the packages" else [])]
 
 
+async def test_no_package_is_missed_while_nothing_says_that_there_was_a_database(url, tmp_path):
+    plan = plan_in(tmp_path, url)
+    (tmp_path / "data" / "observer.db").write_bytes(b"no database" * 1_000)
+    scene = Scene(plan, tmp_path, NOW_NS + 3 * 3_600 * NS_PER_S)
+    async with scene.beside(scene.jobs.watch()) as watching:
+        for _ in range(20):
+            await scene.waits_for(scene.clock.now_ns() + 600 * NS_PER_S)
+            await scene.clock.advance(600)
+        assert not watching.done()
+    assert scene.kinds == []
+
+
 def without_a_list(plan, folder):
     """The plan with a folder whose name is longer than one may be."""
     return msgspec.structs.replace(plan, folder=folder / ("x" * 300))
