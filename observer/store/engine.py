@@ -267,8 +267,7 @@ def _with_sqlite_rules(engine: Engine, pragmas: tuple[str, ...], begin: str) -> 
 
     @event.listens_for(engine, "begin")
     def begin_explicitly(connection: Connection) -> None:
-        driver_connection = connection.connection.driver_connection
-        assert isinstance(driver_connection, sqlite3.Connection)
+        driver_connection: Any = connection.connection.driver_connection
         if not driver_connection.in_transaction:  # as one of `observer.store.transaction` is
             connection.exec_driver_sql(begin)
 

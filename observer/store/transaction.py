@@ -4,7 +4,7 @@ Statements that never change are compiled once and run by the driver: of a commi
 quarters of the processor time. What is rare in a commit runs in the same transaction by `Transaction.connection`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -14,9 +14,6 @@ from sqlalchemy.pool import PoolProxiedConnection
 
 from observer.store.compiled_statements import driver_text
 from observer.store.engine import BEGIN_WRITING
-
-Values = Mapping[str, object]
-"""The values of a statement's parameters, by name."""
 
 
 class Transaction:
@@ -33,20 +30,9 @@ class Transaction:
         """SQLAlchemy's connection to the same transaction."""
         return Connection(self._engine, self._pooled)
 
-    def rows(self, statement: ClauseElement, values: Values) -> Sequence[tuple[Any, ...]]:
-        """The rows of a statement that is made once, as the driver has them."""
-        found: Sequence[tuple[Any, ...]] = self.driver.execute(
-            driver_text(statement, self._driver_name), values
-        ).fetchall()
-        return found
-
-    def run(self, statement: ClauseElement, each: Sequence[Values]) -> None:
-        """Run a statement that is made once with each of the values."""
-        text = driver_text(statement, self._driver_name)
-        if len(each) == 1:
-            self.driver.execute(text, each[0])
-        else:
-            self.driver.cursor().executemany(text, each)
+    def run(self, statement: ClauseElement, values: Mapping[str, object]) -> Any:
+        """The driver's cursor after a statement that is made once, with these values by name."""
+        return self.driver.execute(driver_text(statement, self._driver_name), values)
 
     def close(self) -> None:
         """Give the connection back to the pool, which rolls back what is not committed."""

@@ -282,7 +282,7 @@ def _find_streams(begun: Transaction, uids: Sequence[str]) -> dict[str, _Stream]
     """
     if not uids:
         return {}
-    found = begun.rows(_streams_named(len(uids)), {f"uid{number}": uid for number, uid in enumerate(uids)})
+    found = begun.run(_streams_named(len(uids)), {f"uid{number}": uid for number, uid in enumerate(uids)})
     return {uid: _Stream(stream_id, mark) for uid, stream_id, mark in found}
 
 
@@ -315,8 +315,9 @@ def _advance_marks(begun: Transaction, streams: Mapping[str, _Stream], batches: 
                 f"so a batch that starts with {batch.first_sequence} does not follow"
             )
         marks[batch.stream] = batch.last_sequence
-    if marks:
-        begun.run(_SET_MARK, [{"stream": streams[uid].id, "mark": mark} for uid, mark in marks.items()])
+    for uid, mark in marks.items():
+        if mark > streams[uid].high_water_mark:
+            begun.run(_SET_MARK, {"stream": streams[uid].id, "mark": mark})
 
 
 _SET_MARK: Final = update(STREAMS).where(STREAMS.c.id == bindparam("stream")).values(high_water_mark=bindparam("mark"))
