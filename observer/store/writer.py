@@ -10,6 +10,7 @@ SQLite refuses NaN in a required column and makes it NULL elsewhere. PostgreSQL 
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import date
 from functools import lru_cache
 from typing import Final
@@ -30,7 +31,7 @@ from observer.store.removal import BATCH_ROWS, SealedRows, remove_batch
 from observer.store.rows import QUARANTINE_BYTES_MAX, Position, Row, group_rows, position_of, refused_row, within_bound
 from observer.store.systems import System
 from observer.store.tables import DATABASE_EPOCHS, DELIVERY_LOSSES, EVENT_TABLES, QUARANTINE, STREAMS
-from observer.store.transaction import Transaction, transaction
+from observer.store.transaction import Transaction
 
 _MACHINE_CLOCK: Final = RealClock()
 
@@ -101,7 +102,7 @@ class StoreWriter:
         a process that is restarted again and again gets no room by that.
         """
         size = func.sum(func.length(QUARANTINE.c.content))
-        with store_errors(self._engine), self._engine.connect() as connection:
+        with self._apart(), self._engine.connect() as connection:
             self._quarantine_bytes = int(connection.scalar(select(size)) or 0)
         self._quarantine_day = local_datetime(self._now_ns()).date()
 
@@ -117,7 +118,7 @@ class StoreWriter:
         """
         self._hold.adopt()  # a database that was put back may have older marks, and other groups
         self._insertion.groups.forget()
-        with store_errors(self._engine), transaction(self._engine) as begun:
+        with store_errors(self._engine), self._hold.transactions.begin() as begun:
             known = _find_streams(begun, streams)
         return {uid: known[uid].high_water_mark if uid in known else 0 for uid in streams}
 
@@ -128,7 +129,7 @@ class StoreWriter:
             StoreError: as for `commit`.
         """
         newest = select(DATABASE_EPOCHS.c.epoch).order_by(DATABASE_EPOCHS.c.id.desc()).limit(1)
-        with store_errors(self._engine), self._engine.connect() as connection:
+        with self._apart(), self._engine.connect() as connection:
             found: str | None = connection.scalar(newest)
         return found or self.begin_epoch("created")
 
@@ -139,7 +140,7 @@ class StoreWriter:
             StoreError: no answer.
         """
         events = DELIVERY_LOSSES.c.last_sequence - DELIVERY_LOSSES.c.first_sequence + 1
-        with store_errors(self._engine), self._engine.connect() as connection:
+        with self._apart(), self._engine.connect() as connection:
             return int(connection.scalar(select(func.sum(events))) or 0)
 
     def begin_epoch(self, reason: str) -> str:
@@ -151,7 +152,7 @@ class StoreWriter:
         epoch = uuid.uuid4().hex
         values = {"id": _next_id(DATABASE_EPOCHS), "epoch": epoch, "began_ns": self._now_ns(), "reason": reason}
         row = insert(DATABASE_EPOCHS).values(values)
-        with store_errors(self._engine), self._engine.begin() as connection:
+        with self._apart(), self._engine.begin() as connection:
             connection.execute(row)
         return epoch
 
@@ -177,7 +178,7 @@ class StoreWriter:
         delivered = [part for part in parts if isinstance(part, Delivered)]
         lost = [part for part in parts if isinstance(part, Lost)]
         self._insertion.groups.begin()
-        with transaction(self._engine) as begun:
+        with self._hold.transactions.begin() as begun:
             named = dict.fromkeys([*(part.stream for part in parts), *self._hold.last_stream])  # each once
             known = _find_streams(begun, list(named))
             self._hold.require_last_commit({uid: stream.high_water_mark for uid, stream in known.items()})
@@ -217,6 +218,11 @@ class StoreWriter:
             "noted_ns": self._now_ns(),
         }
 
+    def _apart(self) -> AbstractContextManager[None]:
+        """Errors of the store, in a block that uses the engine beside the commits."""
+        self._hold.transactions.give_back()
+        return store_errors(self._engine)
+
     def renew_ownership(self) -> str | None:
         """Write the system's heartbeat when it is due. Returns and raises as `Hold.renew`."""
         return self._hold.renew()
@@ -228,13 +234,13 @@ class StoreWriter:
             StoreError: as for `commit`.
         """
         more = update(STREAMS).where(STREAMS.c.uid == stream).values(duplicates=STREAMS.c.duplicates + count)
-        with store_errors(self._engine), self._engine.begin() as connection:
+        with self._apart(), self._engine.begin() as connection:
             connection.execute(more)
 
     def remove(self, sealed: SealedRows, after: int, rows_max: int = BATCH_ROWS) -> int | None:
         """As `observer.store.removal.remove_batch`, in a transaction. Raises StoreError as `commit` does."""
         self._hold.require_same()
-        with store_errors(self._engine), self._engine.begin() as connection:
+        with self._apart(), self._engine.begin() as connection:
             reached = remove_batch(connection, sealed, after, rows_max)
             if reached is None and sealed.kind == EVENT_TABLES[Trade].name:  # it removed groups
                 self._insertion.groups.forget()

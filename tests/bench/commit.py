@@ -2,8 +2,10 @@
 
 The statements are recorded as the writer gives them to the driver, with their values, and then run again in the same
 order on a copy of the same database. Writer and driver take turns, so that a slow spell of the machine affects both.
+Garbage is collected as in the writer's process.
 """
 
+import gc
 import shutil
 import sqlite3
 import time
@@ -21,6 +23,7 @@ from observer.store.writer import StoreWriter
 from tests.bench.machine import Machine, this_machine
 from tests.bench.path import ReportProgress
 from tests.bench.trades import SYMBOLS, trade
+from workers.core_writer import COLLECT_AFTER_OBJECTS
 
 _STREAM: Final = "5" * 32
 _GROUPS: Final = 2 * len(SYMBOLS)  # of all trades, by symbol and side
@@ -51,9 +54,13 @@ async def measure_commit(
     folder: Path, sizes: Sequence[int], commits: int, rounds: int, report: ReportProgress
 ) -> CommitResult:
     """Measure so many commits of each size in each round; `folder` is left with the databases."""
-    return CommitResult(
-        this_machine(folder), commits, [_of_size(folder, size, commits, rounds, report) for size in sizes]
-    )
+    threshold = gc.get_threshold()
+    gc.set_threshold(COLLECT_AFTER_OBJECTS)
+    try:
+        found = [_of_size(folder, size, commits, rounds, report) for size in sizes]
+    finally:
+        gc.set_threshold(*threshold)
+    return CommitResult(this_machine(folder), commits, found)
 
 
 def _of_size(folder: Path, size: int, commits: int, rounds: int, report: ReportProgress) -> SizeResult:

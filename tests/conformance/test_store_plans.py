@@ -165,6 +165,7 @@ OTHERS: Final = (
     "admission.py", "backup.py", "digest.py", "engine.py", "identity.py", "owner.py",
     "restore.py", "statistics.py", "views.py", "write_ahead_log.py", "arrow.py", "research.py", "sealing.py",
     "scan.py", "scanned_rows.py", "columns.py", "integrity.py", "schema_change.py", "day_rows.py", "day_totals.py",
+    "transaction.py",
 )  # fmt: skip
 
 READERS: Final = (EtfReader, SectorReader, AlertReader, SizeReader)  # an `EtfReader` is a `StoreReader`
