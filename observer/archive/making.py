@@ -42,7 +42,7 @@ from observer.archive.package import (
 from observer.archive.target import copy_file
 from observer.base.errors import DataFileError
 from observer.base.file_lock import FileLock
-from observer.base.files import make_private_folder, replace_file, sync_path
+from observer.base.files import bytes_below, make_private_folder, replace_file, sync_path
 from observer.base.instance import Instance
 from observer.store.backup import SQLITE_COPY, content_of, copy_database, copy_name, selected_schema
 from observer.store.integrity import require_whole
@@ -153,11 +153,7 @@ def _unfinished(folder: Path, name: str) -> Iterator[Path]:
 
 def unfinished_bytes(folder: Path) -> int:
     """The size of the package that is being made."""
-    total = 0
-    for path in folder.glob(".*.unfinished/**/*"):
-        with contextlib.suppress(OSError):
-            total += path.stat().st_size
-    return total
+    return sum(map(bytes_below, folder.glob(".*.unfinished")))
 
 
 def _verified(folder: Path, instance: Instance) -> Sequence[Package]:

@@ -7,7 +7,7 @@ import errno
 import os
 import pwd
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -87,3 +87,13 @@ def sync_path(path: Path) -> None:
 def make_private_folder(path: Path) -> None:
     """Make the folder and its parents, for their owner only, if they are not there."""
     path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+
+
+def bytes_below(folder: Path) -> int:
+    """The size of the files below a folder, which may come and go meanwhile, as may the folder."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += Path(parent, name).lstat().st_size
+    return total

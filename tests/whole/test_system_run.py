@@ -145,9 +145,9 @@ def a_restart_leaves_the_others_and_restores_the_slots_by_priority(system, wire)
     system.until(lambda: still_held(system, held) <= set(wire.subscriptions[-1]), "every slot is subscribed again")
     # A trigger that fires again moves its symbol up, and may take another's slot, as it should, and an extension by
     # another trigger moves it, too; the others keep their order.
-    moved = {symbol for (symbol,) in system.rows("SELECT symbol FROM triggers")}
-    extended = f"SELECT symbol FROM slot_extensions WHERE (stream, sequence) > ({LAST_CLOSED})"
-    moved |= {symbol for (symbol,) in system.rows(extended)}
+    since = f"(stream, sequence) > ({LAST_CLOSED})"
+    movers = f"SELECT symbol FROM triggers WHERE {since} UNION SELECT symbol FROM slot_extensions WHERE {since}"
+    moved = {symbol for (symbol,) in system.rows(movers)}
     streamed = tuple(wire.subscriptions[-1])  # it goes on
     moved |= set(streamed) ^ set(held)
     restored = [symbol for symbol in streamed if symbol not in moved]

@@ -1,6 +1,5 @@
 """Checks of the machine: clock, disks, file systems, ports, limits, versions, time zone data, the broker's hosts."""
 
-import contextlib
 import ctypes
 import math
 import os
@@ -32,6 +31,7 @@ from observer.archive.package import packages_of
 from observer.base.clock import RealClock
 from observer.base.errors import ConfigError
 from observer.base.extras import installer
+from observer.base.files import bytes_below
 from observer.base.units import NS_PER_S
 from observer.brokers.http import trusted_certificates
 from observer.store.engine import parse_url, sqlite_path
@@ -354,7 +354,7 @@ def _sealed_bytes(lake: Path, lies_there: Collection[str]) -> float:
     """
     last = newest_sealed_days(lake, _RATE_PACKAGES)
     copies = ("lake" in lies_there) + ("backups" in lies_there)
-    catalogue = _bytes_below(lake / CATALOGUE) / len(sealed_dates(lake)) if last and "lake" in lies_there else 0.0
+    catalogue = bytes_below(lake / CATALOGUE) / len(sealed_dates(lake)) if last and "lake" in lies_there else 0.0
     return _rate({day.session_date: copies * day.size_bytes + catalogue for day in last})
 
 
@@ -364,15 +364,6 @@ def _rate(sizes: Mapping[str, float]) -> float:
         return sum(sizes.values())
     first, *_, last = map(date.fromisoformat, sizes)
     return sum(list(sizes.values())[1:]) / (last - first).days
-
-
-def _bytes_below(folder: Path) -> int:
-    """A sealing that is under way deletes files meanwhile."""
-    found = 0
-    for path in folder.rglob("*.*"):
-        with contextlib.suppress(FileNotFoundError):
-            found += path.stat().st_size
-    return found
 
 
 def file_systems(place: Place) -> Iterator[Finding]:
