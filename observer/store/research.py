@@ -23,6 +23,7 @@ from observer.store.day_totals import Counted, DayTotals, totals_of
 from observer.store.kinds import kind_named
 from observer.store.lines import distinct_values
 from observer.store.removal import SealedRows, has_rows, lacks_snapshots
+from observer.store.scan import read_trades
 from observer.store.tables import EVENT_TABLES, LISTINGS, OWNER, table_of_lines
 
 if TYPE_CHECKING:
@@ -73,7 +74,11 @@ class ResearchReader(AlertReader):
         self, kind: str, session_dates: Sequence[str], symbols: Sequence[str] | None, columns: Sequence[str]
     ) -> Iterator["pa.RecordBatch"]:
         """The rows of some days (`observer.store.arrow.read_days`)."""
-        return read_days(self._engine, kind, session_dates, symbols=symbols, columns=columns)
+        if kind != "trades":
+            yield from read_days(self._engine, kind, session_dates, symbols=symbols, columns=columns)
+            return
+        with self._asking() as connection:
+            yield from read_trades(connection, session_dates, symbols, columns)
 
     def table(self, name: str, symbols: Sequence[str] | None) -> Iterator["pa.RecordBatch"]:
         """The rows of a whole table, or those of these symbols, in no order."""
