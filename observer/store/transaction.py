@@ -14,6 +14,7 @@ from observer.store.compiled_statements import driver_text
 from observer.store.engine import BEGIN_WRITING
 
 if TYPE_CHECKING:
+    from sqlalchemy.engine.interfaces import DBAPIModule
     from sqlalchemy.pool import PoolProxiedConnection
 
 
@@ -46,7 +47,7 @@ class Transaction:
     def commit(self) -> None:
         self.driver.commit()
 
-    def lost(self, error: Exception) -> None:
+    def lost(self, error: "DBAPIModule.Error") -> None:
         """Close a connection that the error says is lost."""
         if self._engine.dialect.is_disconnect(error, self._pooled.dbapi_connection, None):
             self._pooled.invalidate(error)
