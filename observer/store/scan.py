@@ -21,7 +21,7 @@ import pyarrow as pa
 from sqlalchemy import Connection, Select, func, select
 
 from observer.base.errors import StoppedError
-from observer.store.arrow import ROWS_AT_ONCE, copied, fetched, in_tables
+from observer.store.arrow import ROWS_AT_ONCE, column_of_numbers, copied, fetched, in_tables, numbers_of
 from observer.store.columns import can_read_columns, read_columns
 from observer.store.day_rows import conditions_of_days
 from observer.store.kinds import POSITION, Kind, kind_named
@@ -105,9 +105,9 @@ def read_trades(
 
 
 def _in_order(rows: pa.Table, stored: StoredRows, kind: Kind) -> pa.Table:
-    keys = [rows.column(name).to_numpy() for name in reversed((*kind.order, *POSITION))]
+    keys = [numbers_of(rows.column(name)) for name in reversed((*kind.order, *POSITION))]
     ranks, _ = stored.ranks(rows)
-    return stored.whole(rows.take(pa.array(np.lexsort([*keys, ranks]))))
+    return stored.whole(rows.take(column_of_numbers(np.lexsort([*keys, ranks]))))
 
 
 def _read(connection: Connection, statement: Select[*tuple[Any, ...]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
@@ -144,7 +144,7 @@ class _Lot(msgspec.Struct, frozen=True):
     def of(cls, rows: pa.Table, stored: StoredRows) -> "_Lot":
         """The rows, sorted by symbol."""
         ranks, symbols = stored.ranks(rows)
-        ordered = rows.combine_chunks().take(pa.array(np.argsort(ranks, kind="stable")))
+        ordered = rows.combine_chunks().take(column_of_numbers(np.argsort(ranks, kind="stable")))
         counts = np.bincount(ranks, minlength=len(symbols))
         begins = np.cumsum(counts) - counts
         places = {symbols[rank]: (int(begins[rank]), int(counts[rank])) for rank in np.flatnonzero(counts).tolist()}

@@ -12,7 +12,7 @@ import pyarrow as pa
 from sqlalchemy import Connection, Select, case, select
 
 from bus.events import Trade
-from observer.store.arrow import schema_of
+from observer.store.arrow import column_of, column_of_numbers, numbers_of, schema_of
 from observer.store.day_rows import columns_of, is_of_day_unindexed
 from observer.store.kinds import POSITION, Kind, kind_named
 from observer.store.lines import lines_of
@@ -74,7 +74,7 @@ class _PlainRows:
         coded = rows["symbol"].combine_chunks().dictionary_encode()
         values = coded.dictionary.to_pylist()
         symbols, ranks = _ranked(values)
-        return ranks[coded.indices.to_numpy()], symbols
+        return ranks[numbers_of(coded.indices)], symbols
 
     def whole(self, rows: pa.Table) -> pa.Table:
         return rows
@@ -106,7 +106,7 @@ class GroupedRows:
         self._places = np.full(self._last - self._first + 1, _NO_GROUP, np.int32)  # by id
         self._places[ids - self._first] = np.arange(len(found), dtype=np.int32)
         self._texts = {
-            name: pa.array([row[number] for row in found], all_columns.field(name).type)
+            name: column_of([row[number] for row in found], all_columns.field(name).type)
             for number, name in enumerate(GROUP_COLUMNS, 1)
         }
         self._symbols, self._ranks = _ranked(self._texts["symbol"].to_pylist())
@@ -120,20 +120,20 @@ class GroupedRows:
 
     def of_day(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         is_of_day = self._places_of(batch.column(0)) != _NO_GROUP
-        return batch if is_of_day.all() else batch.filter(pa.array(is_of_day))
+        return batch if is_of_day.all() else batch.filter(column_of_numbers(is_of_day))
 
     def ranks(self, rows: pa.Table) -> tuple[Ranks, Sequence[str]]:
         return self._ranks[self._places_of(rows.column(0))], self._symbols
 
     def whole(self, rows: pa.Table) -> pa.Table:
-        places = pa.array(self._places_of(rows.column(0)))
+        places = column_of_numbers(self._places_of(rows.column(0)))
         columns = [
             self._texts[name].take(places) if name in self._texts else rows.column(name) for name in self._whole.names
         ]
         return pa.Table.from_arrays(columns, schema=self._whole)
 
     def _places_of(self, ids: pa.Array | pa.ChunkedArray) -> _Places:
-        found: _Places = self._places[ids.to_numpy() - self._first]
+        found: _Places = self._places[numbers_of(ids) - self._first]
         return found
 
 
