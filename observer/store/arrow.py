@@ -7,7 +7,7 @@ event's position, which is unique: the same rows come in the same order from bot
 
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import polars as pl
 import pyarrow as pa
@@ -20,9 +20,6 @@ from observer.store.day_rows import lines_to_read, rows_of_days
 from observer.store.engine import store_errors
 from observer.store.kinds import POSITION, Kind, kind_named
 from observer.store.tables import ETFS, EVENT_TABLES, STREAMS
-
-if TYPE_CHECKING:
-    import numpy as np
 
 ROWS_AT_ONCE: Final = 16_384  # measured: 65,536 at once take an eighth longer
 _CSV_BYTES: Final = 4_000_000  # of rows that are parsed at once
@@ -235,9 +232,9 @@ def fetched(
         while portion := cursor.fetchmany(rows):
             columns = dict(zip(names, zip(*portion, strict=True), strict=True))
             arrays = [
-                pa.repeat(column_of([known[field.name]], field.type)[0], len(portion))
+                pa.repeat(_column([known[field.name]], field.type)[0], len(portion))
                 if field.name in known
-                else column_of(columns[field.name], field.type)
+                else _column(columns[field.name], field.type)
                 for field in schema
             ]
             yield pa.RecordBatch.from_arrays(arrays, schema=schema)
@@ -251,17 +248,7 @@ def compiled(connection: Connection, statement: Select[*tuple[Any, ...]], *, lit
     return found
 
 
-def column_of_numbers(numbers: "np.ndarray[Any, Any]") -> pa.Array:
-    """Numbers as a column; without `pa.array`, as in `column_of`."""
-    return pl.Series(numbers).to_arrow()
-
-
-def numbers_of(column: pa.Array | pa.ChunkedArray) -> "np.ndarray[Any, Any]":
-    """A column as numbers; pyarrow's own way imports pandas, too."""
-    return pl.Series(column).to_numpy()
-
-
-def column_of(values: Sequence[object], kind: pa.DataType) -> pa.Array:
+def _column(values: Sequence[object], kind: pa.DataType) -> pa.Array:
     """The values as a column; SQLite has 0 and 1 for a truth value.
 
     polars makes it: the first `pa.array` of a process imports pandas, where that is installed, in 0.4 s.

@@ -23,7 +23,6 @@ from observer.store.day_totals import Counted, DayTotals, totals_of
 from observer.store.kinds import kind_named
 from observer.store.lines import distinct_values
 from observer.store.removal import SealedRows, has_rows, lacks_snapshots
-from observer.store.scan import read_trades
 from observer.store.tables import EVENT_TABLES, LISTINGS, OWNER, table_of_lines
 
 if TYPE_CHECKING:
@@ -74,11 +73,7 @@ class ResearchReader(AlertReader):
         self, kind: str, session_dates: Sequence[str], symbols: Sequence[str] | None, columns: Sequence[str]
     ) -> Iterator["pa.RecordBatch"]:
         """The rows of some days (`observer.store.arrow.read_days`)."""
-        if kind != "trades":
-            yield from read_days(self._engine, kind, session_dates, symbols=symbols, columns=columns)
-            return
-        with self._asking() as connection:
-            yield from read_trades(connection, session_dates, symbols, columns)
+        return read_days(self._engine, kind, session_dates, symbols=symbols, columns=columns)
 
     def table(self, name: str, symbols: Sequence[str] | None) -> Iterator["pa.RecordBatch"]:
         """The rows of a whole table, or those of these symbols, in no order."""

@@ -13,26 +13,24 @@ import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import numpy as np
 import pyarrow as pa
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, func, select
 
 from observer.base.errors import StoppedError
-from observer.store.arrow import ROWS_AT_ONCE, column_of_numbers, copied, fetched, in_tables, numbers_of
+from observer.store.arrow import ROWS_AT_ONCE, copied, fetched, in_tables
 from observer.store.columns import can_read_columns, read_columns
 from observer.store.day_rows import conditions_of_days
-from observer.store.kinds import POSITION, Kind, kind_named
-from observer.store.lines import lines_of
-from observer.store.scanned_rows import GroupedRows, StoredRows, stored_rows
-from observer.store.tables import EVENT_TABLES, TRADE_GROUPS
+from observer.store.kinds import POSITION, kind_named
+from observer.store.scanned_rows import StoredRows, stored_rows
+from observer.store.tables import EVENT_TABLES
 
 ROWS_MIN: Final = 100_000
 """Of fewer rows a sorted statement takes no longer."""
 LOT_ROWS: Final = 1_000_000
-_LINES_AT_ONCE: Final = 32
 _GROUP_ROWS: Final = 200_000  # symbols with so many rows together are sorted at once
 SPREAD_MAX: Final = 20
 """Numbers of the streams for each row of the day: beyond, other days' rows lie between."""
@@ -90,30 +88,10 @@ def read_spans(
             for number, lot in enumerate(in_tables(found, stored.schema, lot_rows))
         ]
         for rows in _by_symbols(lots):
-            yield from _in_order(rows, stored, of_kind).to_batches(ROWS_AT_ONCE)
-
-
-def read_trades(
-    connection: Connection, session_dates: Sequence[str], symbols: Sequence[str] | None, columns: Sequence[str]
-) -> Iterator[pa.RecordBatch]:
-    """The trades of some days as `observer.store.arrow.read_days`; those of some lines are in memory at once."""
-    kind, lines = kind_named("trades"), lines_of(connection, TRADE_GROUPS) if symbols is None else sorted(set(symbols))
-    for first in range(0, len(lines), _LINES_AT_ONCE):
-        stored = GroupedRows(connection, session_dates, lines[first : first + _LINES_AT_ONCE], columns)
-        rows = pa.Table.from_batches(_read(connection, stored.of_groups, stored.schema), stored.schema)
-        yield from _in_order(rows.combine_chunks(), stored, kind).to_batches()
-
-
-def _in_order(rows: pa.Table, stored: StoredRows, kind: Kind) -> pa.Table:
-    keys = [numbers_of(rows.column(name)) for name in reversed((*kind.order, *POSITION))]
-    ranks, _ = stored.ranks(rows)
-    return stored.whole(rows.take(column_of_numbers(np.lexsort([*keys, ranks]))))
-
-
-def _read(connection: Connection, statement: Select[*tuple[Any, ...]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    if connection.dialect.name == "postgresql":
-        return copied(connection, statement, schema, ROWS_AT_ONCE)
-    return fetched(connection, statement, schema, {}, ROWS_AT_ONCE)
+            keys = [rows.column(name).to_numpy() for name in reversed((*of_kind.order, *POSITION))]
+            ranks, _ = stored.ranks(rows)
+            place = np.lexsort([*keys, ranks])
+            yield from stored.whole(rows.take(pa.array(place))).to_batches(ROWS_AT_ONCE)
 
 
 def _unsorted(
@@ -121,10 +99,13 @@ def _unsorted(
 ) -> Iterator[pa.RecordBatch]:
     for span in sorted(spans, key=lambda each: each.stream):
         statement = stored.statement(span.stream, span.first, span.last)
-        is_sqlite = connection.dialect.name != "postgresql"
-        as_columns = is_sqlite and span.rows >= columns_min and can_read_columns()
-        read = read_columns if as_columns else _read
-        yield from map(stored.of_day, read(connection, statement, stored.schema))
+        if connection.dialect.name == "postgresql":
+            batches = copied(connection, statement, stored.schema, ROWS_AT_ONCE)
+        elif span.rows >= columns_min and can_read_columns():
+            batches = read_columns(connection, statement, stored.schema)
+        else:
+            batches = fetched(connection, statement, stored.schema, {}, ROWS_AT_ONCE)
+        yield from map(stored.of_day, batches)
 
 
 def _until_stopped(batches: Iterable[pa.RecordBatch], stop: threading.Event | None) -> Iterator[pa.RecordBatch]:
@@ -144,7 +125,7 @@ class _Lot(msgspec.Struct, frozen=True):
     def of(cls, rows: pa.Table, stored: StoredRows) -> "_Lot":
         """The rows, sorted by symbol."""
         ranks, symbols = stored.ranks(rows)
-        ordered = rows.combine_chunks().take(column_of_numbers(np.argsort(ranks, kind="stable")))
+        ordered = rows.combine_chunks().take(pa.array(np.argsort(ranks, kind="stable")))
         counts = np.bincount(ranks, minlength=len(symbols))
         begins = np.cumsum(counts) - counts
         places = {symbols[rank]: (int(begins[rank]), int(counts[rank])) for rank in np.flatnonzero(counts).tolist()}

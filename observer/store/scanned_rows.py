@@ -12,9 +12,9 @@ import pyarrow as pa
 from sqlalchemy import Connection, Select, case, select
 
 from bus.events import Trade
-from observer.store.arrow import column_of, column_of_numbers, numbers_of, schema_of
+from observer.store.arrow import schema_of
 from observer.store.day_rows import columns_of, is_of_day_unindexed
-from observer.store.kinds import POSITION, Kind, kind_named
+from observer.store.kinds import Kind
 from observer.store.lines import lines_of
 from observer.store.tables import EVENT_TABLES, GROUP_COLUMNS, TRADE_GROUPS, TRADE_ROWS
 
@@ -22,7 +22,6 @@ Ranks = np.ndarray[Any, np.dtype[Any]]
 """Of each row the place of its symbol among symbols: 16 bits where they suffice, which are sorted without comparing."""
 
 _ID: Final = TRADE_ROWS.c.group_id.name
-_ORDER: Final = (*kind_named("trades").order, *POSITION)
 _NO_GROUP: Final = -1
 _SHORT_RANKS: Final = 65_536
 _Places = np.ndarray[Any, np.dtype[np.int32]]
@@ -49,7 +48,7 @@ class StoredRows(Protocol):
 def stored_rows(connection: Connection, kind: Kind, session_date: str) -> StoredRows:
     """How the rows of a kind are stored: trades by their groups, other kinds whole."""
     if kind.event is Trade:
-        return GroupedRows(connection, [session_date], lines_of(connection, TRADE_GROUPS), schema_of(kind.name).names)
+        return _GroupedRows(connection, kind, session_date)
     return _PlainRows(kind, session_date)
 
 
@@ -74,39 +73,29 @@ class _PlainRows:
         coded = rows["symbol"].combine_chunks().dictionary_encode()
         values = coded.dictionary.to_pylist()
         symbols, ranks = _ranked(values)
-        return ranks[numbers_of(coded.indices)], symbols
+        return ranks[coded.indices.to_numpy()], symbols
 
     def whole(self, rows: pa.Table) -> pa.Table:
         return rows
 
 
-class GroupedRows:
-    """Rows of some lines' trades on some days with the ids of their groups, and with these columns and their order's
-    when they are `whole`.
-    """
+class _GroupedRows:
+    """Rows of trades with the ids of their groups."""
 
-    def __init__(
-        self, connection: Connection, session_dates: Sequence[str], lines: Sequence[str], columns: Sequence[str]
-    ) -> None:
-        all_columns = schema_of("trades")
-        self._whole = pa.schema([all_columns.field(name) for name in columns])
-        read = {*columns, *_ORDER}.difference(GROUP_COLUMNS)
-        own = [field for field in all_columns if field.name in read]
+    def __init__(self, connection: Connection, kind: Kind, session_date: str) -> None:
+        self._whole = schema_of(kind.name)
+        own = [field for field in self._whole if field.name not in GROUP_COLUMNS]
         self.schema = pa.schema([pa.field(_ID, pa.int64(), nullable=False), *own])
         groups = TRADE_GROUPS.c
         wanted = select(groups.id, *(groups[name] for name in GROUP_COLUMNS))
-        of_days = groups.symbol.in_(lines), groups.session_date.in_(session_dates)
-        found = connection.execute(wanted.where(*of_days)).all()
+        of_lines = groups.symbol.in_(lines_of(connection, TRADE_GROUPS))
+        found = connection.execute(wanted.where(of_lines, groups.session_date == session_date)).all()
         ids = np.array([row[0] for row in found], np.int64)
-        self.of_groups = select(*(TRADE_ROWS.c[name] for name in self.schema.names)).where(
-            TRADE_ROWS.c.group_id.in_(ids.tolist())
-        )
-        """The statement of all these rows, in no order: a search of the index of groups."""
         self._first, self._last = (int(ids.min()), int(ids.max())) if found else (0, 0)
         self._places = np.full(self._last - self._first + 1, _NO_GROUP, np.int32)  # by id
         self._places[ids - self._first] = np.arange(len(found), dtype=np.int32)
         self._texts = {
-            name: column_of([row[number] for row in found], all_columns.field(name).type)
+            name: pa.array([row[number] for row in found], self._whole.field(name).type)
             for number, name in enumerate(GROUP_COLUMNS, 1)
         }
         self._symbols, self._ranks = _ranked(self._texts["symbol"].to_pylist())
@@ -120,20 +109,20 @@ class GroupedRows:
 
     def of_day(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         is_of_day = self._places_of(batch.column(0)) != _NO_GROUP
-        return batch if is_of_day.all() else batch.filter(column_of_numbers(is_of_day))
+        return batch if is_of_day.all() else batch.filter(pa.array(is_of_day))
 
     def ranks(self, rows: pa.Table) -> tuple[Ranks, Sequence[str]]:
         return self._ranks[self._places_of(rows.column(0))], self._symbols
 
     def whole(self, rows: pa.Table) -> pa.Table:
-        places = column_of_numbers(self._places_of(rows.column(0)))
+        places = pa.array(self._places_of(rows.column(0)))
         columns = [
             self._texts[name].take(places) if name in self._texts else rows.column(name) for name in self._whole.names
         ]
         return pa.Table.from_arrays(columns, schema=self._whole)
 
     def _places_of(self, ids: pa.Array | pa.ChunkedArray) -> _Places:
-        found: _Places = self._places[numbers_of(ids) - self._first]
+        found: _Places = self._places[ids.to_numpy() - self._first]
         return found
 
 
