@@ -232,8 +232,8 @@ class Hold:
 
     def leave(self) -> None:
         """Give the ownership up, close the engine's connections and release the lock."""
-        self.transactions.give_back()
         if self._system is not None and self._held is not None:
+            self.transactions.give_back()
             with contextlib.suppress(StoreError):  # the next system sees that this process is gone
                 self.require_same()
                 with store_errors(self._engine), self._engine.begin() as connection:
@@ -344,7 +344,6 @@ class Hold:
         except DatabaseReplacedError:
             pass
         assert before is not None
-        self.transactions.give_back()
         self._held = None
         try:
             self._engine.dispose()

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ClauseElement, Connection, Engine
+from sqlalchemy import ClauseElement, Connection, Engine, event
 
 from observer.store.compiled_statements import driver_text
 from observer.store.engine import BEGIN_WRITING
@@ -52,6 +52,10 @@ class Transaction:
         if self._engine.dialect.is_disconnect(error, self._pooled.dbapi_connection, None):
             self._pooled.invalidate(error)
 
+    def drop(self) -> None:
+        """Close the connection: the pool that it came from is gone."""
+        self._pooled.invalidate()
+
     def close(self) -> None:
         """Give the connection back to the pool, which rolls back what is not committed."""
         (self._connection or self._pooled).close()
@@ -61,14 +65,20 @@ class Transactions:
     """The transactions of a writer, one at a time.
 
     Between them a connection to SQLite stays out of the engine's pool: to take it and to give it back costs a tenth of
-    a small commit. `give_back` comes before every other use of the engine. PostgreSQL's goes back, and is tested when
-    it is taken.
+    a small commit. `give_back` comes before every other use of the engine, and the engine's `dispose` closes it, too.
+    PostgreSQL's goes back, and is tested when it is taken.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._is_sqlite = engine.dialect.name == "sqlite"
         self._kept: Transaction | None = None
+        event.listen(engine, "engine_disposed", self._drop)
+
+    def _drop(self, _engine: Engine) -> None:
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.drop()
 
     def give_back(self) -> None:
         """Give the kept connection back to the pool."""

@@ -179,6 +179,7 @@ class Delivery(RuleBasedStateMachine):
 
     def refuse_rows(self):
         """SQLite may not grow by a page: it refuses as on a full disk, in the middle of a statement."""
+        self.writer.store._hold.transactions.give_back()
         with self.writer.store._engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA max_page_count = 1")
 
