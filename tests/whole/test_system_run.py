@@ -24,7 +24,7 @@ from tests.whole.wire import tapped
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
 ALL = ("simulator", *PROCESSES)
-SPEED = 60  # from Track B's first minute to the close in six minutes: nothing here has to hurry
+SPEED = 30  # from Track B's first minute to the close in twelve minutes: a busy machine needs half of them
 BEGINS = (9, 28)
 OPTIONS = DemoOptions(speed=SPEED, symbols=SYMBOLS, database="", seed=7, data=None, keep=True, folder=Path())
 DOCUMENTED = ("pid", "state", "uptime_s", "restarts", "cpu_percent", "rss_bytes", "heartbeat_age_s", "loop_lag_s")
