@@ -210,7 +210,7 @@ def a_reload_touches_one_process(system):
 def a_pin_outlives_a_restart(system):
     [(smallest,)] = system.rows("SELECT symbol FROM universe_members ORDER BY rank DESC LIMIT 1")
     pin = ("slots", "pin", smallest)
-    system.until(lambda: detail(system, *pin), "Track B has slots")
+    system.until(lambda: "is pinned" in detail(system, *pin), "Track B has slots")  # a slow answer has a detail, too
     former = pids(status(system))["track-b"]
     assert command(system, "ctl", "restart", "track-b").returncode == 0
     system.until(lambda: is_running_anew(system, "track-b", former), "track-b is another")
