@@ -16,7 +16,7 @@ from observer.web.viewing import view
 from tests.folders import short_folder
 from tests.store.filled import SESSIONS
 from tests.store.migrated import make_database
-from tests.waiting import DEADLINE_S, until_async
+from tests.waiting import DEADLINE_S
 from tests.web.running import filled
 from tests.whole.running import OBSERVER
 
@@ -34,12 +34,9 @@ async def test_the_last_stored_day_is_the_state_and_each_day_can_be_asked_for_bu
         await served.wait()
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}") as client:
         assert (await client.get("/")).status_code == 200
-
-        async def state():
-            answer = await client.get("/api/state")
-            return answer.json() if answer.status_code == 200 else None
-
-        now = await until_async(state)
+        async with asyncio.timeout(DEADLINE_S), client.stream("GET", "/api/live") as sent:
+            await anext(sent.aiter_lines())  # the first state was read
+        now = (await client.get("/api/state")).json()
         assert (now["is_live"], now["day"]) == (False, SESSIONS[-1])
         assert (await client.get(f"/api/days/{SESSIONS[0]}")).json()["day"] == SESSIONS[0]
         assert (await client.post("/api/orders/restart", json={"process": "track-b"})).status_code == 404
