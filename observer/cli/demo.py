@@ -125,7 +125,7 @@ def demo(
     )
     settings = _play(options, as_json=as_json)
     if stays_open:
-        serve(settings, options.web_port, "the day is at {}; ctrl-C ends", opens=False)
+        serve(settings, options.web_port, "the day is at {} until ctrl-C", opens=False)
 
 
 def _play(options: DemoOptions, *, as_json: bool) -> Settings:

@@ -211,7 +211,7 @@ def reported(change: SlotChange) -> str:
                 f"score {change.score:.3f}, {change.reason}"
             )
         case SlotExtended():
-            until = "without end" if change.expires_ns is None else f"until {_time(change.expires_ns)}"
+            until = "until it is outranked" if change.expires_ns is None else f"until {_time(change.expires_ns)}"
             return (
                 f"{_time(change.extended_ns)} {change.symbol} keeps {change.slot} {until}: {change.trigger}, "
                 f"score {change.score:.3f}"

@@ -46,7 +46,7 @@ def web(
         _show("the running system is at {}", settings.web.port, opens=not no_open)
     else:
         day = last_day(settings)
-        serve(settings, port or free_port(), f"{day} is at {{}}; ctrl-C ends", opens=not no_open)
+        serve(settings, port or free_port(), f"{day} is at {{}} until ctrl-C", opens=not no_open)
 
 
 def can_serve() -> bool:

@@ -303,7 +303,7 @@ def test_why_names_the_trigger_of_a_symbol_with_a_slot(store, reader):
 
 def test_why_names_the_trigger_that_keeps_a_slot_now(store, reader):
     store(assigned(), SlotExtended("a:01", SYMBOL, START_NS + 60 * SECOND_NS, "market_cap", 2.5, None))
-    text = "10:01:00 005930 keeps a:01 without end: market_cap, score 2.500"
+    text = "10:01:00 005930 keeps a:01 until it is outranked: market_cap, score 2.500"
     assert why(reader) == ("a:01", f"10:00:00 005930 has a:01: volume_surge, score 9.500, free_slot; {text}")
 
 

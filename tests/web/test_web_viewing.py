@@ -51,7 +51,7 @@ def test_the_command_serves_a_database_until_ctrl_c(settings, tmp_path):
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
         [address] = re.findall(
-            rf"{SESSIONS[-1]} is at (http://127\.0\.0\.1:\d+/); ctrl-C ends", running.stdout.readline()
+            rf"{SESSIONS[-1]} is at (http://127\.0\.0\.1:\d+/) until ctrl-C", running.stdout.readline()
         )
         assert httpx.get(address).status_code == 200
         running.send_signal(signal.SIGINT)

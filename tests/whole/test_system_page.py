@@ -26,7 +26,7 @@ def test_the_page_of_a_demo_is_open_while_the_day_runs_and_after_it_until_ctrl_c
             os.close(theirs)
             printed = until_printed(terminal, r"The page of the day: (http://\S+/)")
             address = printed[1]
-            ended = until_printed(terminal, r"the day is at (http://\S+/); ctrl-C ends")
+            ended = until_printed(terminal, r"the day is at (http://\S+/) until ctrl-C")
             assert ended[1] == address
             assert httpx.get(f"{address}api/days").json()["days"] != []
             running.send_signal(signal.SIGINT)
