@@ -16,7 +16,7 @@ from tests.folders import short_folder
 from tests.waiting import DEADLINE_S
 from tests.whole.running import System, ask
 
-pytestmark = [pytest.mark.system, pytest.mark.slow]
+pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(900)]  # several systems in turn
 
 
 class Machine(msgspec.Struct, frozen=True):
