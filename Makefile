@@ -74,7 +74,7 @@ engines: $(ENGINES:%=.venv/engines/%/installed)  ## engines that read the lake u
 check: lint types imports test  ## lint, types, import rules and tests
 
 bench: .venv/runtime  ## speed and size on this machine, each beside its bare limit or its goal; some half an hour
-	@for what in ingest latency backup restart footprint frames sweep stream selection gaps recovery master etf day slots lake tape; do \
+	@for what in ingest commit latency backup restart footprint frames sweep stream selection gaps recovery master etf day slots lake tape; do \
 	  $(BIN)/python -m tests.bench $$what; done
 
 lint: .venv/development  ## ruff: rules and format

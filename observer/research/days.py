@@ -4,6 +4,7 @@ share: the completeness of lines, bars, histories.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
+from itertools import islice
 from operator import itemgetter
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ from observer.research.lacking import newest_reports, spans_of
 from observer.research.reading import Rows, portions
 from observer.research.relation import Relation
 from observer.research.shaping import schema_of_row, shaped
+from observer.store.day_totals import DayTotals
 from observer.store.kinds import KINDS
 from observer.store.research import ResearchReader
 from observer.store.rows import Position, event_of, position_of
@@ -48,7 +50,10 @@ _OF_MINUTE_BARS: Final[Mapping[str, Sequence[str]]] = {
     "recovered_minute_bars": ("symbol",),
     "bar_fetches": ("symbol", "kind", "bars"),
 }
+_OF_DAYS: Final = tuple(each for each in RELATIONS.values() if each.span in ("days", "history"))
 _WORDS: Final = {"symbol": pl.String, "word": pl.String}
+_HELD: Final = {"symbol": pl.String, "held": pl.Float64, "trades": pl.Int64}
+_SWEPT: Final = {"symbol": pl.String, "swept": pl.Float64}
 FIRST_DAY, LAST_DAY = "0001-01-01", "9999-12-31"
 
 
@@ -74,8 +79,7 @@ class DayRelations:
 
     def all_of(self, day: str) -> Mapping[str, pl.LazyFrame]:
         """Each relation of days by name."""
-        of_days = (each for each in RELATIONS.values() if each.span in ("days", "history"))
-        return {each.name: self.relation(each, day) for each in of_days}
+        return {each.name: self.relation(each, day) for each in _OF_DAYS}
 
     def shaped(self, rows: pl.LazyFrame, row: type[msgspec.Struct], **made: str | pl.Expr) -> pl.LazyFrame:
         """The rows with the columns of a relation's row."""
@@ -102,9 +106,22 @@ class DayRelations:
         return pl.DataFrame(found, schema=schema, orient="row")
 
     def summary(self, day: str) -> pl.DataFrame:
-        """The number of rows of each relation, and of the trades the parts of the market that they are."""
-        counts = {name: frame.select(pl.len()).collect().item() for name, frame in self.all_of(day).items()}
-        held = self.held_share(day)
+        """The number of rows of each relation, and of the trades the parts of the market that they are. The database
+        counts what it can of a day that is all in it.
+        """
+        summed = [each for each in RELATIONS.values() if each.each]
+        totals = self.rows.totals(day, [(kind, each.key) for each in summed for kind in each.each])
+        counts: dict[str, int] = {}
+        if totals is None:
+            held = self.held_share(day)
+        else:
+            numbers = iter(totals.counts)
+            counts = {each.name: sum(islice(numbers, len(each.each))) for each in summed}
+            counts["trades"], counts["bars"], held = self._traded(day, totals)
+        counts = {
+            each.name: counts[each.name] if each.name in counts else _height(self.relation(each, day))
+            for each in _OF_DAYS
+        }
         is_trades = pl.col("relation") == "trades"
         return pl.DataFrame({"relation": list(counts), "rows": list(counts.values())}).with_columns(
             volume_share=pl.when(is_trades).then(pl.lit(held.volume, pl.Float64)),
@@ -186,12 +203,31 @@ class DayRelations:
 
     def held_share(self, day: str) -> HeldShare:
         """The parts of the market's volume and trades on the day that are stored one by one."""
-        trades = self.rows.scan("trades", day)
-        trades = trades if self.rows.is_distinct("trades", day) else each_once(trades)
-        held = trades.group_by("symbol").agg(held=pl.col("volume").sum(), trades=pl.len())
         swept = self.rows.scan("snapshots", day).group_by("symbol").agg(swept=pl.col("cumulative_volume").max())
-        of_trades, of_sweeps = pl.collect_all([held, swept])
+        of_trades, of_sweeps = pl.collect_all([self._held(day, None), swept])
         return held_share_of(of_trades, of_sweeps, self.reports(day, None))
+
+    def _held(self, day: str, lines: Sequence[str] | None) -> pl.LazyFrame:
+        """By symbol the volume of the stored trades, and their number."""
+        of_lines = self.trades(day, lines, None).group_by("symbol")
+        return of_lines.agg(held=pl.col("volume").sum(), trades=pl.len().cast(pl.Int64))
+
+    def _traded(self, day: str, totals: DayTotals) -> tuple[int, int, HeldShare]:
+        """The number of trades and of bars, and the held share, of a day whose rows the database added up. Stocks with
+        a trade that may be stored twice, or with bars of more than trades, are read.
+        """
+        apart = {stock_of(each.symbol) for each in totals.lines if each.distinct < each.trades}
+        apart |= set(map(stock_of, totals.beside))
+        plain = [each for each in totals.lines if stock_of(each.symbol) not in apart]
+        lines = sorted({each.symbol for each in totals.lines}.difference(each.symbol for each in plain) | totals.beside)
+        held = pl.DataFrame([(each.symbol, each.volume, each.trades) for each in plain], schema=_HELD, orient="row")
+        bars = sum(each.minutes for each in plain if stock_of(each.symbol) not in totals.minutes)
+        bars += sum(minutes for stock, minutes in totals.minutes.items() if stock not in apart)
+        if lines:
+            held = pl.concat([held, self._held(day, lines).collect()])
+            bars += _height(self.relation(RELATIONS["bars"], day, lines))
+        swept = pl.DataFrame(list(totals.swept.items()), schema=_SWEPT, orient="row")
+        return sum(held["trades"].to_list()), bars, held_share_of(held, swept, self.reports(day, None))
 
     def venues(self, day: str) -> Mapping[str, str]:
         """The venue of each line in the day's universe or slots; none of a day that is not stored."""
@@ -362,6 +398,10 @@ def _nothing(kind: str) -> pl.DataFrame:
 
 def _of_lines(rows: pl.DataFrame, lines: Sequence[str] | None) -> pl.DataFrame:
     return rows if lines is None else rows.filter(pl.col("symbol").is_in(list(lines)))
+
+
+def _height(rows: pl.LazyFrame) -> int:
+    return int(rows.select(pl.len()).collect().item())
 
 
 def _midnight_ns(day: str) -> int:

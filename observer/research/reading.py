@@ -24,6 +24,7 @@ from observer.research.database_rows import DatabaseRows, is_known, stored_schem
 from observer.research.errors import rows_removed, unknown_symbol
 from observer.research.kept import Kept
 from observer.research.sealed_file import SealedFile
+from observer.store.day_totals import Counted, DayTotals
 from observer.store.kinds import POSITION, REMOVABLE, kind_named
 from observer.store.research import ResearchReader
 
@@ -168,6 +169,17 @@ class Rows:
             of_others = pl.collect_all([self.scan(kind, day, lines).select(names) for day in others])
             found |= zip(others, of_others, strict=True)
         return {day: found[day] for day in days}
+
+    def totals(self, day: str, counted: Sequence[Counted]) -> DayTotals | None:
+        """The totals of a day whose rows are all those of the database; None of another day."""
+        if self._database is None or day in self._sealed:
+            return None
+        for kind in REMOVABLE:
+            self._require_there(kind, [day])
+        found = self._database.totals(day, self._marks, counted)
+        for kind in REMOVABLE:
+            self._require_current(kind, day, 0)
+        return found
 
     def until_opening(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows of a table of the database that were there at the opening; all of one without positions."""

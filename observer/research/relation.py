@@ -37,6 +37,8 @@ class Relation(msgspec.Struct, frozen=True):
         row: the struct of a row; its docstring has the meaning of the relation and of each column.
         make: gives the rows of a question.
         kinds: the stored kinds that the rows are made of.
+        each: the kinds whose stored rows of a day are its rows, one each; empty where more makes a row.
+        key: the column of these whose values are its rows, one each; empty where each stored row is one.
         shown: the columns that a terminal shows first; empty for all.
         counted: the columns whose words the headline counts.
         span: the days that can be asked for.
@@ -49,6 +51,8 @@ class Relation(msgspec.Struct, frozen=True):
     row: type[msgspec.Struct]
     make: Make
     kinds: Sequence[str] = ()
+    each: Sequence[str] = ()
+    key: str = ""
     shown: Sequence[str] = ()
     counted: Sequence[str] = ()
     span: Span = "days"

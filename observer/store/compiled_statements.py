@@ -4,9 +4,12 @@ SQLAlchemy finds a compiled statement by the engine's own dialect object. A seal
 reader one of its own, so most of their statements would be compiled anew.
 """
 
+from collections.abc import Hashable
+from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import URL, Engine, create_engine
+from sqlalchemy import URL, ClauseElement, Engine, create_engine
+from sqlalchemy.dialects import registry
 from sqlalchemy.util import LRUCache
 
 _STATEMENTS: Final = 1_000
@@ -42,3 +45,15 @@ def make_engine(url: URL, **options: Any) -> Engine:
     Threads may use them, as the threads of a single engine do.
     """
     return create_engine(url, execution_options={"compiled_cache": _COMPILED}, **options)
+
+
+@lru_cache(_STATEMENTS)
+def driver_text(statement: Hashable, driver: str) -> str:
+    """The text of a statement for a driver (`_STYLES`), which takes the values by name; of one statement object it
+    is made once a process.
+    """
+    assert isinstance(statement, ClauseElement)
+    return str(statement.compile(dialect=registry.load(driver)(paramstyle=_STYLES[driver])))
+
+
+_STYLES: Final = {"sqlite.pysqlite": "named", "postgresql.psycopg": "pyformat"}

@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # the workers that only read should not pay for Alembic
 
 logger = logging.getLogger(__name__)
 
+BEGIN_WRITING: Final = "BEGIN IMMEDIATE"  # SQLite's
 _LOCK_WAIT_MS: Final = 5_000  # a writer's longest wait for another one's transaction
 _SQLITE_CACHE_KIB: Final = 16 * 1024  # the hot ends of some thirty trees; measured: 64 MiB writes no faster
 _SQLITE_MAPPED_BYTES: Final = 128 * 1024 * 1024  # a reader's; what it has touched counts as its memory
@@ -167,7 +168,7 @@ def open_writer(url: str) -> Engine:
     parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite":
         _require_writable(sqlite_path(parsed).absolute())
-        return _with_sqlite_rules(make_engine(parsed), _SQLITE_WRITER_PRAGMAS, begin="BEGIN IMMEDIATE")
+        return _with_sqlite_rules(make_engine(parsed), _SQLITE_WRITER_PRAGMAS, begin=BEGIN_WRITING)
     return _with_postgresql_rules(parsed, _POSTGRESQL_WRITER_SETTINGS)
 
 
@@ -266,7 +267,9 @@ def _with_sqlite_rules(engine: Engine, pragmas: tuple[str, ...], begin: str) -> 
 
     @event.listens_for(engine, "begin")
     def begin_explicitly(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        driver_connection: Any = connection.connection.driver_connection
+        if not driver_connection.in_transaction:  # as one of `observer.store.transaction` is
+            connection.exec_driver_sql(begin)
 
     return engine
 

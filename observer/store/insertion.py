@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import BigInteger, Boolean, Connection, Double, Engine, Integer, LargeBinary, Table, Text, insert
+from sqlalchemy import BigInteger, Boolean, Double, Engine, Integer, LargeBinary, Table, Text, insert
 from sqlalchemy import exc as sqlalchemy_errors
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.types import TypeEngine
@@ -17,9 +17,10 @@ from bus.events import Trade
 from observer.store.rows import Row
 from observer.store.tables import EVENT_TABLES, QUARANTINE, ROW_TABLES, TRADE_ROWS
 from observer.store.trade_groups import TradeGroups
+from observer.store.transaction import Transaction
 
-_InsertRows = Callable[[Connection, Table, Iterable[Row]], None]
-"""Inserts rows into one of the tables that the writer appends to, trades as rows of TRADE_ROWS."""
+_InsertRows = Callable[[Any, Table, Iterable[Row]], None]
+"""Inserts rows by the driver's connection into a table that the writer appends to, trades as rows of TRADE_ROWS."""
 
 _TABLES: Final = (*ROW_TABLES.values(), QUARANTINE)
 
@@ -39,7 +40,7 @@ class Insertion(msgspec.Struct, frozen=True):
     trades are packed with `groups`, which the transaction around it begins and keeps.
     """
 
-    insert: Callable[[Connection, Table, Sequence[Row]], None]
+    insert: Callable[[Transaction, Table, Sequence[Row]], None]
     refusals: tuple[type[Exception], ...]
     groups: TradeGroups
 
@@ -49,12 +50,12 @@ def insertion_of(engine: Engine) -> Insertion:
     insert_rows, refusals = _sqlite() if engine.dialect.name == "sqlite" else _postgresql()
     groups = TradeGroups()
 
-    def insert_packed(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+    def insert_packed(begun: Transaction, table: Table, rows: Sequence[Row]) -> None:
         if table is EVENT_TABLES[Trade]:
-            for packed in groups.packing(connection, rows):
-                insert_rows(connection, TRADE_ROWS, packed)
+            for packed in groups.packing(begun, rows):
+                insert_rows(begun.driver, TRADE_ROWS, packed)
         else:
-            insert_rows(connection, table, rows)
+            insert_rows(begun.driver, table, rows)
 
     return Insertion(insert_packed, refusals, groups)
 
@@ -70,17 +71,17 @@ def _sqlite() -> tuple[_InsertRows, tuple[type[Exception], ...]]:
     sqlite3.register_adapter(types.NoneType, {None: None}.get)
     sqlite3.register_adapter(bool, int)
 
-    def insert_rows(connection: Connection, table: Table, found: Iterable[Row]) -> None:
+    def insert_rows(driver: sqlite3.Connection, table: Table, found: Iterable[Row]) -> None:
         statement, lot, size = _sqlite_statements(table)
         rows = list(found)
         in_lots = len(rows) - len(rows) % size
         if in_lots:
             values = [tuple(chain.from_iterable(rows[first : first + size])) for first in range(0, in_lots, size)]
-            connection.exec_driver_sql(lot, values)
+            driver.executemany(lot, values)
         if in_lots < len(rows):
-            connection.exec_driver_sql(statement, rows[in_lots:])
+            driver.executemany(statement, rows[in_lots:])
 
-    return insert_rows, _REFUSALS
+    return insert_rows, (*_REFUSALS, sqlite3.IntegrityError, sqlite3.DataError)
 
 
 @cache  # made once, for a table that gets rows: making all of them at each opening took five sixths of its time
@@ -104,7 +105,7 @@ _TYPES: Final[Mapping[type[TypeEngine[Any]], str]] = {
 
 
 def _postgresql() -> tuple[_InsertRows, tuple[type[Exception], ...]]:
-    """Insert by COPY, bypassing SQLAlchemy: errors come from the driver."""
+    """Insert by COPY."""
     import psycopg  # 10 MB that a writer of SQLite does not need
     from psycopg import sql
 
@@ -116,10 +117,8 @@ def _postgresql() -> tuple[_InsertRows, tuple[type[Exception], ...]]:
     }
     column_types = {table.name: [_TYPES[type(column.type)] for column in table.columns] for table in _TABLES}
 
-    def insert_rows(connection: Connection, table: Table, rows: Iterable[Row]) -> None:
-        driver_connection = connection.connection.driver_connection
-        assert isinstance(driver_connection, psycopg.Connection)
-        with driver_connection.cursor() as cursor, cursor.copy(statements[table.name]) as copy:
+    def insert_rows(driver: psycopg.Connection, table: Table, rows: Iterable[Row]) -> None:
+        with driver.cursor() as cursor, cursor.copy(statements[table.name]) as copy:
             copy.set_types(column_types[table.name])
             for row in rows:
                 copy.write_row(row)

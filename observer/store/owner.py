@@ -54,6 +54,7 @@ from observer.store.systems import (
     this_system,
 )
 from observer.store.tables import OWNER
+from observer.store.transaction import Transactions
 
 logger = logging.getLogger(__name__)
 
@@ -191,12 +192,14 @@ class Hold:
     process that lost its connection has lost the lock too.
 
     Args:
-        engine: of the database; of SQLite one that makes no file (`open_existing`), where `remember` is used.
+        engine: of the database; of SQLite one that makes no file (`open_existing`), where `remember` is used. Its
+            `transactions` give their connection back before any other use.
         system: the system whose heartbeat `renew` writes into the owner row, which `claim` entered; None: no heartbeat.
     """
 
     def __init__(self, engine: Engine, system: System | None = None) -> None:
         self._engine = engine
+        self.transactions = Transactions(engine)
         self._system = system
         self._lock: tuple[Path, FileLock] | None = None  # of SQLite
         self._held: _Held | None = None
@@ -230,6 +233,7 @@ class Hold:
     def leave(self) -> None:
         """Give the ownership up, close the engine's connections and release the lock."""
         if self._system is not None and self._held is not None:
+            self.transactions.give_back()
             with contextlib.suppress(StoreError):  # the next system sees that this process is gone
                 self.require_same()
                 with store_errors(self._engine), self._engine.begin() as connection:
@@ -371,6 +375,7 @@ class Hold:
         """Close the connections to a file that lost its name, and remove its log: SQLite would apply the log to the
         next file of that name. First fold the log into the file, so that a moved file is whole.
         """
+        self.transactions.give_back()
         if not self._log_files:
             return
         logger.error("%s", error)
@@ -467,6 +472,7 @@ class Hold:
         if self._system is None or self._held is None or time.monotonic() < self._renewed_s + HEARTBEAT_EVERY_S:
             return None
         self._renewed_s = time.monotonic()
+        self.transactions.give_back()
         try:
             self.require_same()
             self._write_heartbeat(self._system)

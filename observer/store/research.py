@@ -19,6 +19,7 @@ from observer.base.local_time import local_datetime
 from observer.store.alerts import AlertReader
 from observer.store.arrow import read_days, read_marks, read_table, read_uids, table_named
 from observer.store.day_rows import count_days
+from observer.store.day_totals import Counted, DayTotals, totals_of
 from observer.store.kinds import kind_named
 from observer.store.lines import distinct_values
 from observer.store.removal import SealedRows, has_rows, lacks_snapshots
@@ -89,6 +90,11 @@ class ResearchReader(AlertReader):
         """The number of each day's rows of a kind; read from an index where one has the day."""
         with self._asking() as connection:
             return count_days(connection, kind, session_dates)
+
+    def totals(self, session_date: str, marks: Mapping[int, int], counted: Sequence[Counted]) -> DayTotals:
+        """The totals of a day's rows up to the marks (`observer.store.day_totals`)."""
+        with self._asking() as connection:
+            return totals_of(connection, session_date, marks, counted)
 
     def days_of_gaps(self, session_dates: Sequence[str]) -> Sequence[tuple[str, str]]:
         """The gaps of these days as pairs of gap and day."""

@@ -14,6 +14,7 @@ from observer.store.lines import lines_of
 from observer.store.rows import Row as EventRow
 from observer.store.rows import Value
 from observer.store.tables import EVENT_TABLES, GROUP_COLUMNS, PART_BITS, TRADE_GROUPS, TRADE_ROWS
+from observer.store.transaction import Transaction
 
 _GROUPS_KEPT: Final = 100_000  # some 30 MB; a day of 2,500 lines has some 20,000
 _AT_ONCE: Final = 500  # in one statement
@@ -55,11 +56,11 @@ class TradeGroups:
         self._asked.clear()
         self._is_uncertain = False
 
-    def packed(self, connection: Connection, rows: Sequence[EventRow]) -> list[EventRow]:
+    def packed(self, begun: Transaction, rows: Sequence[EventRow]) -> list[EventRow]:
         """Rows of trades as rows of TRADE_ROWS; raises as `packing`."""
-        return list(chain.from_iterable(self.packing(connection, rows)))
+        return list(chain.from_iterable(self.packing(begun, rows)))
 
-    def packing(self, connection: Connection, rows: Sequence[EventRow]) -> Iterator[Iterator[EventRow]]:
+    def packing(self, begun: Transaction, rows: Sequence[EventRow]) -> Iterator[Iterator[EventRow]]:
         """Rows of trades as rows of TRADE_ROWS, made while they are read: so the server stores the first ones while the
         last ones are made. Read each part to its end before you take the next one: in front of a part this makes the
         groups that the database does not have. There are at most two parts.
@@ -81,7 +82,7 @@ class TradeGroups:
         while done < len(rows):
             if _key_of(rows[done]) not in self._ids:
                 keys = dict.fromkeys(map(_key_of, islice(rows, done, None)))
-                self._add(connection, [key for key in keys if key not in self._ids])
+                self._add(begun.connection, [key for key in keys if key not in self._ids])
             yield of_known_groups()
 
     def _add(self, connection: Connection, missing: Sequence[_Key]) -> None:

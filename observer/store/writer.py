@@ -10,11 +10,13 @@ SQLite refuses NaN in a required column and makes it NULL elsewhere. PostgreSQL 
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import date
+from functools import lru_cache
 from typing import Final
 
 import msgspec
-from sqlalchemy import Connection, Engine, ScalarSelect, Table, bindparam, func, insert, select, update
+from sqlalchemy import BindParameter, Engine, ScalarSelect, Select, Table, bindparam, func, insert, select, update
 
 from bus.delivery import Delivered, Lost, Part
 from bus.events import Event, Trade, kind_of
@@ -29,6 +31,7 @@ from observer.store.removal import BATCH_ROWS, SealedRows, remove_batch
 from observer.store.rows import QUARANTINE_BYTES_MAX, Position, Row, group_rows, position_of, refused_row, within_bound
 from observer.store.systems import System
 from observer.store.tables import DATABASE_EPOCHS, DELIVERY_LOSSES, EVENT_TABLES, QUARANTINE, STREAMS
+from observer.store.transaction import Transaction
 
 _MACHINE_CLOCK: Final = RealClock()
 
@@ -54,7 +57,7 @@ class _Stream(msgspec.Struct, frozen=True):
 
 
 # Stores rows of one kind; returns the position and the quarantine row of each refused one.
-_StoreRows = Callable[[Connection, type[Event], Sequence[Row]], Mapping[Position, Row]]
+_StoreRows = Callable[[Transaction, type[Event], Sequence[Row]], Mapping[Position, Row]]
 
 
 class StoreWriter:
@@ -99,7 +102,7 @@ class StoreWriter:
         a process that is restarted again and again gets no room by that.
         """
         size = func.sum(func.length(QUARANTINE.c.content))
-        with store_errors(self._engine), self._engine.connect() as connection:
+        with self._apart(), self._engine.connect() as connection:
             self._quarantine_bytes = int(connection.scalar(select(size)) or 0)
         self._quarantine_day = local_datetime(self._now_ns()).date()
 
@@ -115,8 +118,8 @@ class StoreWriter:
         """
         self._hold.adopt()  # a database that was put back may have older marks, and other groups
         self._insertion.groups.forget()
-        with store_errors(self._engine), self._engine.connect() as connection:
-            known = _find_streams(connection, streams)
+        with store_errors(self._engine), self._hold.transactions.begin() as begun:
+            known = _find_streams(begun, streams)
         return {uid: known[uid].high_water_mark if uid in known else 0 for uid in streams}
 
     def epoch(self) -> str:
@@ -126,7 +129,7 @@ class StoreWriter:
             StoreError: as for `commit`.
         """
         newest = select(DATABASE_EPOCHS.c.epoch).order_by(DATABASE_EPOCHS.c.id.desc()).limit(1)
-        with store_errors(self._engine), self._engine.connect() as connection:
+        with self._apart(), self._engine.connect() as connection:
             found: str | None = connection.scalar(newest)
         return found or self.begin_epoch("created")
 
@@ -137,7 +140,7 @@ class StoreWriter:
             StoreError: no answer.
         """
         events = DELIVERY_LOSSES.c.last_sequence - DELIVERY_LOSSES.c.first_sequence + 1
-        with store_errors(self._engine), self._engine.connect() as connection:
+        with self._apart(), self._engine.connect() as connection:
             return int(connection.scalar(select(func.sum(events))) or 0)
 
     def begin_epoch(self, reason: str) -> str:
@@ -149,7 +152,7 @@ class StoreWriter:
         epoch = uuid.uuid4().hex
         values = {"id": _next_id(DATABASE_EPOCHS), "epoch": epoch, "began_ns": self._now_ns(), "reason": reason}
         row = insert(DATABASE_EPOCHS).values(values)
-        with store_errors(self._engine), self._engine.begin() as connection:
+        with self._apart(), self._engine.begin() as connection:
             connection.execute(row)
         return epoch
 
@@ -175,33 +178,33 @@ class StoreWriter:
         delivered = [part for part in parts if isinstance(part, Delivered)]
         lost = [part for part in parts if isinstance(part, Lost)]
         self._insertion.groups.begin()
-        with self._engine.begin() as connection:
+        with self._hold.transactions.begin() as begun:
             named = dict.fromkeys([*(part.stream for part in parts), *self._hold.last_stream])  # each once
-            known = _find_streams(connection, list(named))
+            known = _find_streams(begun, list(named))
             self._hold.require_last_commit({uid: stream.high_water_mark for uid, stream in known.items()})
-            streams = _with_new_streams(connection, known, parts)
-            _advance_marks(connection, streams, parts)
+            streams = _with_new_streams(begun, known, parts)
+            _advance_marks(begun, streams, parts)
             if lost:
-                connection.execute(insert(DELIVERY_LOSSES), [self._loss_row(part, streams) for part in lost])
+                begun.connection.execute(insert(DELIVERY_LOSSES), [self._loss_row(part, streams) for part in lost])
             group = group_rows(delivered, {uid: stream.id for uid, stream in streams.items()})
             quarantine = list(group.poison)
             rows_by_kind: dict[str, int] = {}
             projected: dict[type[Event], Sequence[Row]] = {}
             for event_type, rows in group.rows.items():
-                refused = store_rows(connection, event_type, rows)
+                refused = store_rows(begun, event_type, rows)
                 quarantine += refused.values()
                 rows_by_kind[kind_of(event_type)] = len(rows) - len(refused)
                 if event_type in PROJECTIONS:
                     projected[event_type] = [row for row in rows if position_of(row) not in refused]
             for event_type, project in PROJECTIONS.items():
                 if stored := projected.get(event_type):
-                    project(connection, stored)
+                    project(begun.connection, stored)
             day, used_bytes = self._quarantine_day, self._quarantine_bytes
             if quarantine:
                 if day != (today := local_datetime(self._now_ns()).date()):
                     day, used_bytes = today, 0
                 quarantine, used_bytes = within_bound(quarantine, used_bytes, QUARANTINE_BYTES_MAX)
-                self._insertion.insert(connection, QUARANTINE, quarantine)
+                self._insertion.insert(begun, QUARANTINE, quarantine)
         self._insertion.groups.keep()
         self._quarantine_day, self._quarantine_bytes = day, used_bytes
         return Committed(rows_by_kind, len(quarantine), sum(part.count for part in lost))
@@ -215,6 +218,11 @@ class StoreWriter:
             "noted_ns": self._now_ns(),
         }
 
+    def _apart(self) -> AbstractContextManager[None]:
+        """Errors of the store, in a block that uses the engine beside the commits."""
+        self._hold.transactions.give_back()
+        return store_errors(self._engine)
+
     def renew_ownership(self) -> str | None:
         """Write the system's heartbeat when it is due. Returns and raises as `Hold.renew`."""
         return self._hold.renew()
@@ -226,13 +234,13 @@ class StoreWriter:
             StoreError: as for `commit`.
         """
         more = update(STREAMS).where(STREAMS.c.uid == stream).values(duplicates=STREAMS.c.duplicates + count)
-        with store_errors(self._engine), self._engine.begin() as connection:
+        with self._apart(), self._engine.begin() as connection:
             connection.execute(more)
 
     def remove(self, sealed: SealedRows, after: int, rows_max: int = BATCH_ROWS) -> int | None:
         """As `observer.store.removal.remove_batch`, in a transaction. Raises StoreError as `commit` does."""
         self._hold.require_same()
-        with store_errors(self._engine), self._engine.begin() as connection:
+        with self._apart(), self._engine.begin() as connection:
             reached = remove_batch(connection, sealed, after, rows_max)
             if reached is None and sealed.kind == EVENT_TABLES[Trade].name:  # it removed groups
                 self._insertion.groups.forget()
@@ -245,8 +253,8 @@ class StoreWriter:
 def _insert_all(insertion: Insertion) -> _StoreRows:
     """Store all rows or raise one of the refusals, which ends the transaction."""
 
-    def store(connection: Connection, event_type: type[Event], rows: Sequence[Row]) -> Mapping[Position, Row]:
-        insertion.insert(connection, EVENT_TABLES[event_type], rows)
+    def store(begun: Transaction, event_type: type[Event], rows: Sequence[Row]) -> Mapping[Position, Row]:
+        insertion.insert(begun, EVENT_TABLES[event_type], rows)
         return {}
 
     return store
@@ -255,17 +263,17 @@ def _insert_all(insertion: Insertion) -> _StoreRows:
 def _insert_halving(insertion: Insertion) -> _StoreRows:
     """Store the rows that the database takes; each attempt has a savepoint, and a refused lot is tried in halves."""
 
-    def store(connection: Connection, event_type: type[Event], rows: Sequence[Row]) -> Mapping[Position, Row]:
+    def store(begun: Transaction, event_type: type[Event], rows: Sequence[Row]) -> Mapping[Position, Row]:
         try:
-            with connection.begin_nested():
-                insertion.insert(connection, EVENT_TABLES[event_type], rows)
+            with begun.connection.begin_nested():
+                insertion.insert(begun, EVENT_TABLES[event_type], rows)
         except insertion.refusals as error:
             insertion.groups.forget()
             if len(rows) == 1:
                 return {position_of(rows[0]): refused_row(event_type, rows[0], describe(error))}
             middle = len(rows) // 2
             first, second = rows[:middle], rows[middle:]
-            return {**store(connection, event_type, first), **store(connection, event_type, second)}
+            return {**store(begun, event_type, first), **store(begun, event_type, second)}
         return {}
 
     return store
@@ -274,23 +282,25 @@ def _insert_halving(insertion: Insertion) -> _StoreRows:
 # --- streams and their marks ---------------------------------------------------------------------------------
 
 
-def _find_streams(connection: Connection, uids: Sequence[str]) -> dict[str, _Stream]:
+def _find_streams(begun: Transaction, uids: Sequence[str]) -> dict[str, _Stream]:
     """The known streams, their rows locked: after a lost connection PostgreSQL's answer waits for the outcome of the
     commit that was under way.
     """
-    found = connection.execute(_FIND_STREAMS, {"uids": uids})
-    return {row.uid: _Stream(row.id, row.high_water_mark) for row in found}
+    if not uids:
+        return {}
+    found = begun.run(_streams_named(len(uids)), {f"uid{number}": uid for number, uid in enumerate(uids)})
+    return {uid: _Stream(stream_id, mark) for uid, stream_id, mark in found}
 
 
 def _with_new_streams(
-    connection: Connection, known: Mapping[str, _Stream], batches: Sequence[Part]
+    begun: Transaction, known: Mapping[str, _Stream], batches: Sequence[Part]
 ) -> Mapping[str, _Stream]:
     """The streams of all batches; new ones are entered with the mark 0, in the order in which they came."""
     streams = dict(known)
     for uid, producer in {batch.stream: batch.producer for batch in batches}.items():
         if uid not in streams:
             values = {"id": _next_id(STREAMS), "uid": uid, "producer": producer, "high_water_mark": 0, "duplicates": 0}
-            new_id = connection.execute(insert(STREAMS).values(values).returning(STREAMS.c.id)).scalar_one()
+            new_id = begun.connection.execute(insert(STREAMS).values(values).returning(STREAMS.c.id)).scalar_one()
             streams[uid] = _Stream(new_id, 0)
     return streams
 
@@ -302,7 +312,7 @@ def _next_id(table: Table) -> ScalarSelect[int]:
     return select(func.coalesce(func.max(table.c.id), 0) + 1).scalar_subquery()
 
 
-def _advance_marks(connection: Connection, streams: Mapping[str, _Stream], batches: Sequence[Part]) -> None:
+def _advance_marks(begun: Transaction, streams: Mapping[str, _Stream], batches: Sequence[Part]) -> None:
     marks = {uid: stream.high_water_mark for uid, stream in streams.items()}
     for batch in batches:
         if batch.first_sequence != marks[batch.stream] + 1:
@@ -311,14 +321,18 @@ def _advance_marks(connection: Connection, streams: Mapping[str, _Stream], batch
                 f"so a batch that starts with {batch.first_sequence} does not follow"
             )
         marks[batch.stream] = batch.last_sequence
-    if marks:
-        connection.execute(_SET_MARK, [{"stream": streams[uid].id, "mark": mark} for uid, mark in marks.items()])
+    for uid, mark in marks.items():
+        if mark > streams[uid].high_water_mark:
+            begun.run(_SET_MARK, {"stream": streams[uid].id, "mark": mark})
 
 
 _SET_MARK: Final = update(STREAMS).where(STREAMS.c.id == bindparam("stream")).values(high_water_mark=bindparam("mark"))
+
+
 # Made once: a statement that is built leaves reference cycles, and a commit waits while they are collected.
-_FIND_STREAMS: Final = (
-    select(STREAMS.c.uid, STREAMS.c.id, STREAMS.c.high_water_mark)
-    .where(STREAMS.c.uid.in_(bindparam("uids", expanding=True)))
-    .with_for_update()
-)
+@lru_cache(100)
+def _streams_named(count: int) -> Select[tuple[str, int, int]]:
+    """Finds so many streams by the parameters uid0, uid1 and so on."""
+    uids: list[BindParameter[str]] = [bindparam(f"uid{number}") for number in range(count)]
+    columns = STREAMS.c
+    return select(columns.uid, columns.id, columns.high_water_mark).where(columns.uid.in_(uids)).with_for_update()

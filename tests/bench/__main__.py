@@ -11,6 +11,7 @@ BENCHES: Final = Group(
         "ingest": Command(
             "tests.bench.commands_ingest:ingest", "Measure durable trades per second, beside the bare database."
         ),
+        "commit": Command("tests.bench.commands_ingest:commit", "Measure the processor time of small commits."),
         "latency": Command("tests.bench.commands:latency", "Measure the time from publish to acknowledgement."),
         "restart": Command("tests.bench.commands:restart", "Measure the time from kill -9 to the next stored event."),
         "footprint": Command("tests.bench.commands:footprint", "Measure the memory of each process of an idle system."),

@@ -15,6 +15,7 @@ from msgspec.structs import astuple
 from observer.store.engine import open_writer
 from observer.store.tables import TRADE_ROWS
 from observer.store.trade_groups import TradeGroups
+from observer.store.transaction import transaction
 from tests.bench.trades import lots
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def _insert_all(
     span_s, cpu_s, sequence = 0.0, 0.0, 0
     groups = TradeGroups()
     for lot in lots(events, commit_events):
-        with engine.begin() as ahead:  # makes the lot's groups
+        with transaction(engine) as ahead:  # makes the lot's groups
             whole = [(stream, number, *astuple(trade)) for number, trade in enumerate(lot, sequence + 1)]
             rows = groups.packed(ahead, whole)
         sequence += len(rows)

@@ -1,5 +1,5 @@
-"""`python -m tests.bench ingest`: durable trades a second, beside the database's own library alone, and a trade's
-bytes.
+"""`python -m tests.bench ingest` and `commit`: durable trades a second, a trade's bytes, and the processor time of a
+small commit, beside the database's own library alone.
 """
 
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +9,7 @@ from observer.cli.options import Option
 from tests.bench.commands import FolderOption, Lines, RoundsOption, measure
 
 if TYPE_CHECKING:
+    from tests.bench.commit import CommitResult
     from tests.bench.ingest import IngestResult
 
 
@@ -55,3 +56,25 @@ def _table(result: "IngestResult") -> Lines:
         )
     for size in result.sizes:
         yield (f"bytes a held trade: {size.part}", f"{size.bytes_per_row:.1f}")
+
+
+def commit(
+    size: Annotated[list[int] | None, Option(min=1, help="Trades a commit; may be repeated.")] = None,
+    commits: Annotated[int, Option(min=1, help="Commits in each round.")] = 1_000,
+    rounds: RoundsOption = 5,
+    folder: FolderOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure the processor time of small commits. Of 1 and of 20 trades, beside sqlite3 with the same statements."""
+    from tests.bench.commit import measure_commit
+
+    def table(result: "CommitResult") -> Lines:
+        yield ("a commit, us of processor time", "trades", "writer", "sqlite3 alone", "of sqlite3", "goal")
+        for each in result.sizes:
+            yield (f"{each.trades}", f"{each.writer_us:.0f}", f"{each.bare_us:.0f}", f"{each.ratio_to_bare:.2f}", "1.5")
+
+    sizes = size or [1, 20]
+    measure(
+        lambda workspace, report: measure_commit(workspace, sizes, commits, rounds, report),
+        table, folder, as_json=as_json,
+    )  # fmt: skip

@@ -55,6 +55,13 @@ def test_ingest_with_held_trades_reports_the_bytes_of_each_part_of_one(folder):
     assert {"column price", "row heads, alignment and free space"} <= {part["part"] for part in parts}
 
 
+def test_commit_reports_the_writer_beside_sqlite3_for_each_size(folder):
+    reported = bench("commit", "--size", 1, "--size", 3, "--commits", 30, "--rounds", 1, folder=folder)
+    assert [each["trades"] for each in reported["sizes"]] == [1, 3]
+    for each in reported["sizes"]:
+        assert each["ratio_to_bare"] == pytest.approx(each["writer_us"] / each["bare_us"])
+
+
 @pytest.mark.slow
 def test_lake_reports_sealing_bytes_and_each_question_beside_the_same_by_hand(folder):
     reported = bench("lake", "--trades", 20_000, "--days", 2, "--rounds", 1, folder=folder)

@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, NoReturn
 
 import msgspec
-from sqlalchemy import Connection, Engine, event
 
 import bus.outbox
 from bus.delivery import Receiver, Sender
 from bus.feed import FeedPublisher
 from bus.journal import JournalWriter
 from bus.outbox import Outbox
+from observer.store.transaction import Transaction
 from observer.store.writer import StoreWriter
 
 
@@ -47,26 +47,20 @@ OF_PRODUCER: Mapping[str, CrashPoint] = {
     "after an earlier stream is noted as finished": CrashPoint("after", bus.outbox, "note_finished"),
 }
 
-OF_WRITER: Mapping[str, CrashPoint | None] = {
+OF_WRITER: Mapping[str, CrashPoint] = {
     "after a hello": CrashPoint("after", Receiver, "greeted"),
     "before a batch is judged": CrashPoint("before", Receiver, "admit", 20),
     "after a batch is taken": CrashPoint("after", Receiver, "admit", 20),
     "before a transaction": CrashPoint("before", StoreWriter, "commit", 10),
-    IN_COMMIT: None,
+    IN_COMMIT: CrashPoint("before", Transaction, "commit", 10),
     "after a commit, before its acknowledgement": CrashPoint("after", StoreWriter, "commit", 10),
     "after an acknowledgement, before the feed": CrashPoint("before", FeedPublisher, "publish", 10),
 }
 
-_COMMITS_BEFORE_CRASH = 10
-
 
 def run_until(point: str, part: Callable[..., None], *arguments: object) -> None:
     """Run the part with the crash point armed."""
-    crash_point = OF_PRODUCER[point] if point in OF_PRODUCER else OF_WRITER[point]
-    if crash_point is None:
-        _arm_transaction()
-    else:
-        _arm(crash_point)
+    _arm(OF_PRODUCER[point] if point in OF_PRODUCER else OF_WRITER[point])
     part(*arguments)
 
 
@@ -95,14 +89,3 @@ def _arm(point: CrashPoint) -> None:
 
 def _write_half(writer: JournalWriter, data: bytes) -> None:
     os.write(writer._descriptor, data[: len(data) // 2])
-
-
-def _arm_transaction() -> None:
-    commits = 0
-
-    @event.listens_for(Engine, "commit")
-    def die_in_one(_connection: Connection) -> None:
-        nonlocal commits
-        commits += 1
-        if commits >= _COMMITS_BEFORE_CRASH:
-            _die()

@@ -23,7 +23,6 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from sqlalchemy import event
 
 from bus.delivery import Lost, decode_to_producer
 from bus.ingest import CLAIMED_EPOCH_EVERY_S, Ingest, Machine
@@ -31,6 +30,7 @@ from bus.outbox import Outbox
 from bus.sender import BatchSender, Frames
 from observer.base.errors import StoreError
 from observer.store import engine
+from observer.store.transaction import Transaction
 from observer.store.writer import StoreWriter
 from tests.builders import trade
 from tests.bus.router import MemoryRouter
@@ -179,6 +179,7 @@ class Delivery(RuleBasedStateMachine):
 
     def refuse_rows(self):
         """SQLite may not grow by a page: it refuses as on a full disk, in the middle of a statement."""
+        self.writer.store._hold.transactions.give_back()
         with self.writer.store._engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA max_page_count = 1")
 
@@ -350,11 +351,12 @@ class Delivery(RuleBasedStateMachine):
     def die_in_transaction(self, store, group):
         """Rows inserted, not committed."""
 
-        @event.listens_for(store._engine, "commit")
-        def die(_connection):
+        def die(_transaction):
             raise KilledError
 
-        store.commit(group)
+        with pytest.MonkeyPatch.context() as process:
+            process.setattr(Transaction, "commit", die)
+            store.commit(group)
 
     def is_set(self):
         return self.is_stopping

@@ -164,7 +164,8 @@ WHOLE: Final[Mapping[str, str]] = {
 OTHERS: Final = (
     "admission.py", "backup.py", "digest.py", "engine.py", "identity.py", "owner.py",
     "restore.py", "statistics.py", "views.py", "write_ahead_log.py", "arrow.py", "research.py", "sealing.py",
-    "scan.py", "scanned_rows.py", "columns.py", "integrity.py", "schema_change.py", "day_rows.py",
+    "scan.py", "scanned_rows.py", "columns.py", "integrity.py", "schema_change.py", "day_rows.py", "day_totals.py",
+    "transaction.py",
 )  # fmt: skip
 
 READERS: Final = (EtfReader, SectorReader, AlertReader, SizeReader)  # an `EtfReader` is a `StoreReader`
@@ -224,6 +225,7 @@ def statements(whole_database_url, tmp_path_factory):
         for name in sorted(KINDS):
             research.counts(name, SESSIONS)
         research.days_of_gaps(SESSIONS)
+        research.totals(DAY, {}, [(name, "") for name in sorted(KINDS)])
         research.lacking_snapshots(SESSIONS)
     found["research, several days"] = of_days
     return found

@@ -107,6 +107,7 @@ def _of_day(day: str, number: int) -> list[Event]:
         TapePage("kis", SYMBOLS[0], day, at_ns, at_ns, 30, 3, 9.0, 1.0, 10.0, at_ns, at_ns + 1, (TAPE_SPAN,), "KRX"),
         TapeProgressed("kis", day, at_ns + number, 3, 1, 1, 3, 30.0, 9.0, 1.0, 1, 2, 60.0, False),
         TapeJudged("kis", SYMBOLS[0], day, at_ns, "seconds", 30.0, 29.0, 3, (TAPE_SPAN,), (), "KRX"),
+        *trades(2, symbol=f"{SYMBOLS[0]}.NXT", session_date=day),
     ]
     for rank, symbol in enumerate(SYMBOLS, 1):
         found += _of_symbol(day, number, rank, symbol)

@@ -44,6 +44,7 @@ from observer.store.rows import Row, group_rows
 from observer.store.statistics import refresh_statistics
 from observer.store.tables import ROW_TABLES, STREAMS, TRADE_GROUPS
 from observer.store.trade_groups import TradeGroups
+from observer.store.transaction import Transactions
 
 LAST: Final = date(2026, 11, 18)
 LAST_TRADES: Final = 1_000_000
@@ -141,8 +142,8 @@ class Filler:
             sequence += len(portion)
             rows_by_type = dict(group.rows)
             if trades := rows_by_type.get(Trade):
-                with self._engine.begin() as connection:
-                    rows_by_type[Trade] = self._groups.packed(connection, trades)
+                with Transactions(self._engine).begin() as begun:
+                    rows_by_type[Trade] = self._groups.packed(begun, trades)
             self._begin()
             for event_type, rows in rows_by_type.items():
                 self._insert(ROW_TABLES[event_type].name, rows)

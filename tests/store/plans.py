@@ -19,8 +19,6 @@ _CALLS: Final = frozenset(
 )
 _FUNCTIONS: Final = frozenset({"events_in"})
 
-_BULK_INSERT: Final = ("insertion.py", "exec_driver_sql")  # of SQLite only
-
 Site = tuple[str, int]
 """A line of a file of the store."""
 
@@ -73,7 +71,7 @@ def call_sites(but: Sequence[str]) -> dict[Site, range]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             match node:
                 case ast.Call(func=ast.Attribute(attr=name)):
-                    runs = name in _CALLS and (path.name, name) != _BULK_INSERT
+                    runs = name in _CALLS
                 case ast.Call(func=ast.Name(id=name)):
                     runs = name in _FUNCTIONS
                 case _:

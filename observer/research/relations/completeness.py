@@ -343,14 +343,17 @@ class TapeProgress(msgspec.Struct, frozen=True):
 
 COMPLETENESS: Final = (
     Relation(
-        "gaps", Gap, by_day(_gaps, *_OF_GAPS), _OF_GAPS, counted=("outcome",),
+        "gaps", Gap, by_day(_gaps, *_OF_GAPS), _OF_GAPS, each=("gaps",), key="gap_id", counted=("outcome",),
         shown=("symbol", "since", "until", "missing_volume", "missing_trades", "outcome", "reason", "source"),
     ),
     Relation(
         "cuts", Cut, by_day(_cuts, *_OF_CUTS), _OF_CUTS, counted=("outcome",),
         shown=("symbol", "since", "until", "outcome", "reason"),
     ),
-    Relation("gap_times", GapTime, by_day(_gap_times, "gap_times"), ("gap_times",), symbols="no"),
+    Relation(
+        "gap_times", GapTime, by_day(_gap_times, "gap_times"), ("gap_times",), each=("gap_times",), key="measure",
+        symbols="no",
+    ),
     Relation(
         "quality", Quality, by_judged_day(_quality), (*OF_WORDS, "bar_fetches"),
         counted=("slots_quality", "day_quality", "completeness"),
@@ -363,6 +366,6 @@ COMPLETENESS: Final = (
     ),
     Relation(
         "tape_progress", TapeProgress, stored("tape_progress", TapeProgress, "progressed_ns", time="progressed_ns"),
-        ("tape_progress",), symbols="no",
+        ("tape_progress",), each=("tape_progress",), symbols="no",
     ),
 )  # fmt: skip

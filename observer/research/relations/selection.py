@@ -314,15 +314,16 @@ SELECTION: Final = (
         shown=("rank", "symbol", "name", "exchange", "market_cap", "previous_close", "average_volume_20d"),
     ),
     Relation(
-        "triggers", Trigger, by_day(_triggers, *OF_TRIGGERS), OF_TRIGGERS, counted=("kind",),
+        "triggers", Trigger, by_day(_triggers, *OF_TRIGGERS), OF_TRIGGERS, each=("triggers",), counted=("kind",),
         shown=("time", "symbol", "kind", "measure", "threshold", "score", "until"),
     ),
     Relation(
-        "slots", Slot, by_day(_slots, *OF_SLOTS), OF_SLOTS, counted=("release_reason",),
+        "slots", Slot, by_day(_slots, *OF_SLOTS), OF_SLOTS, each=("slot_assignments",), counted=("release_reason",),
         shown=("since", "until", "slot", "symbol", "triggers", "score", "reason", "release_reason"),
     ),
     Relation(
-        "decisions", Decision, by_day(_decisions), (*_DECISIONS, "universe_members"), counted=("decision",),
+        "decisions", Decision, by_day(_decisions), (*_DECISIONS, "universe_members"), each=tuple(_DECISIONS),
+        counted=("decision",),
         shown=("time", "symbol", "decision", "slot", "trigger", "score", "reason", "other"),
     ),
     Relation("subscriptions", Subscription, by_day(_subscriptions), (*_OF_STREAMED, "universe_members")),

@@ -68,10 +68,15 @@ class Sweep(msgspec.Struct, frozen=True):
 
 
 SYSTEM: Final = (
-    Relation("phases", Phase, stored("phases", Phase, "changed_ns", time="changed_ns"), ("phases",), symbols="no"),
+    Relation(
+        "phases", Phase, stored("phases", Phase, "changed_ns", time="changed_ns"), ("phases",), each=("phases",),
+        symbols="no",
+    ),
     Relation(
         "connections", Connection, stored("connections", Connection, "changed_ns", time="changed_ns"),
-        ("connections",), counted=("state",), symbols="no",
+        ("connections",), each=("connections",), counted=("state",), symbols="no",
     ),
-    Relation("sweeps", Sweep, stored("sweeps", Sweep, "completed_ns"), ("sweeps",), symbols="no"),
+    Relation(
+        "sweeps", Sweep, stored("sweeps", Sweep, "completed_ns"), ("sweeps",), each=("sweeps",), symbols="no",
+    ),
 )  # fmt: skip

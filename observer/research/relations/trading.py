@@ -361,11 +361,17 @@ TRADING: Final = (
         shown=("time", "symbol", "open", "high", "low", "close", "volume", "complete"), counted=("complete",),
     ),
     Relation(
-        "snapshots", Snapshot, by_day(_snapshots), ("snapshots", "universe_members"), symbols="swept",
-        needs_symbol=True, shown=("time", "symbol", "sweep", "price", "bid", "ask", "volume"),
+        "snapshots", Snapshot, by_day(_snapshots), ("snapshots", "universe_members"), each=("snapshots",),
+        symbols="swept", needs_symbol=True, shown=("time", "symbol", "sweep", "price", "bid", "ask", "volume"),
     ),
-    Relation("daily", Daily, _daily, ("daily_bars",), span="history", needs_symbol=True, options=DailyOptions),
-    Relation("etf_premium", EtfPremium, _etf_premium, ("etf_nav_days",), span="history", needs_symbol=True),
+    Relation(
+        "daily", Daily, _daily, ("daily_bars",), each=("daily_bars",), key="symbol", span="history", needs_symbol=True,
+        options=DailyOptions,
+    ),
+    Relation(
+        "etf_premium", EtfPremium, _etf_premium, ("etf_nav_days",), each=("etf_nav_days",), key="symbol",
+        span="history", needs_symbol=True,
+    ),
     Relation(
         "missing", Missing, _missing, ("tape_reports",), counted=("kind",),
         shown=("symbol", "venue", "kind", "since", "until", "volume"),
