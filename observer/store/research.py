@@ -23,6 +23,7 @@ from observer.store.day_totals import Counted, DayTotals, totals_of
 from observer.store.kinds import kind_named
 from observer.store.lines import distinct_values
 from observer.store.removal import SealedRows, has_rows, lacks_snapshots
+from observer.store.scan import ROWS_MIN, read_spans, spans_of
 from observer.store.tables import EVENT_TABLES, LISTINGS, OWNER, table_of_lines
 
 if TYPE_CHECKING:
@@ -72,8 +73,17 @@ class ResearchReader(AlertReader):
     def batches(
         self, kind: str, session_dates: Sequence[str], symbols: Sequence[str] | None, columns: Sequence[str]
     ) -> Iterator["pa.RecordBatch"]:
-        """The rows of some days (`observer.store.arrow.read_days`)."""
-        return read_days(self._engine, kind, session_dates, symbols=symbols, columns=columns)
+        """The rows of some days (`observer.store.arrow.read_days`); a day of many rows as it is stored, and sorted
+        here, by a present moment that may be later than the first batch's.
+        """
+        if symbols is None and len(session_dates) == 1:
+            [day] = session_dates
+            with self._asking() as connection:
+                is_large = count_days(connection, kind, [day])[day] >= ROWS_MIN
+                if is_large and (spans := spans_of(connection, kind, day)):
+                    yield from read_spans(connection, kind, day, spans, columns=columns)
+                    return
+        yield from read_days(self._engine, kind, session_dates, symbols=symbols, columns=columns)
 
     def table(self, name: str, symbols: Sequence[str] | None) -> Iterator["pa.RecordBatch"]:
         """The rows of a whole table, or those of these symbols, in no order."""

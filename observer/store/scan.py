@@ -21,7 +21,7 @@ import pyarrow as pa
 from sqlalchemy import Connection, func, select
 
 from observer.base.errors import StoppedError
-from observer.store.arrow import ROWS_AT_ONCE, copied, fetched, in_tables
+from observer.store.arrow import ROWS_AT_ONCE, array_of, copied, fetched, in_tables
 from observer.store.columns import can_read_columns, read_columns
 from observer.store.day_rows import conditions_of_days
 from observer.store.kinds import POSITION, kind_named
@@ -70,6 +70,7 @@ def read_spans(
     stop: threading.Event | None = None,
     lot_rows: int = LOT_ROWS,
     columns_min: int = ROWS_MIN,
+    columns: Sequence[str] | None = None,
 ) -> Generator[pa.RecordBatch]:
     """The rows of a day as `observer.store.arrow.read_batches`, of the connection's transaction. `folder` is for files
     while it reads; None for the machine's own. `lot_rows` are sorted at once. A span of at least `columns_min` rows is
@@ -80,7 +81,7 @@ def read_spans(
         StoppedError: `stop` was set before all rows were read.
     """
     of_kind = kind_named(kind)
-    stored = stored_rows(connection, of_kind, session_date)
+    stored = stored_rows(connection, of_kind, session_date, columns)
     found = _until_stopped(_unsorted(connection, stored, spans, columns_min), stop)
     with ExitStack() as stack:
         lots = [
@@ -91,7 +92,7 @@ def read_spans(
             keys = [rows.column(name).to_numpy() for name in reversed((*of_kind.order, *POSITION))]
             ranks, _ = stored.ranks(rows)
             place = np.lexsort([*keys, ranks])
-            yield from stored.whole(rows.take(pa.array(place))).to_batches(ROWS_AT_ONCE)
+            yield from stored.whole(rows.take(array_of(place))).to_batches(ROWS_AT_ONCE)
 
 
 def _unsorted(
@@ -125,7 +126,7 @@ class _Lot(msgspec.Struct, frozen=True):
     def of(cls, rows: pa.Table, stored: StoredRows) -> "_Lot":
         """The rows, sorted by symbol."""
         ranks, symbols = stored.ranks(rows)
-        ordered = rows.combine_chunks().take(pa.array(np.argsort(ranks, kind="stable")))
+        ordered = rows.combine_chunks().take(array_of(np.argsort(ranks, kind="stable")))
         counts = np.bincount(ranks, minlength=len(symbols))
         begins = np.cumsum(counts) - counts
         places = {symbols[rank]: (int(begins[rank]), int(counts[rank])) for rank in np.flatnonzero(counts).tolist()}

@@ -12,9 +12,9 @@ import pyarrow as pa
 from sqlalchemy import Connection, Select, case, select
 
 from bus.events import Trade
-from observer.store.arrow import schema_of
+from observer.store.arrow import array_of, column_of, schema_of
 from observer.store.day_rows import columns_of, is_of_day_unindexed
-from observer.store.kinds import Kind
+from observer.store.kinds import POSITION, Kind
 from observer.store.lines import lines_of
 from observer.store.tables import EVENT_TABLES, GROUP_COLUMNS, TRADE_GROUPS, TRADE_ROWS
 
@@ -42,21 +42,30 @@ class StoredRows(Protocol):
         """The ranks of the rows' symbols, and the symbols by rank, in the order of their bytes."""
 
     def whole(self, rows: pa.Table) -> pa.Table:
-        """The rows with the columns of the kind."""
+        """The rows with the wanted columns."""
 
 
-def stored_rows(connection: Connection, kind: Kind, session_date: str) -> StoredRows:
-    """How the rows of a kind are stored: trades by their groups, other kinds whole."""
+def stored_rows(
+    connection: Connection, kind: Kind, session_date: str, columns: Sequence[str] | None = None
+) -> StoredRows:
+    """How the rows of a kind are stored: trades by their groups, other kinds whole. `columns` are the wanted ones, in
+    this order; None for all.
+    """
+    known = schema_of(kind.name)
+    wanted = known if columns is None else pa.schema([known.field(name) for name in columns])
+    sorted_by = {"symbol", *kind.order, *POSITION}
+    read = pa.schema([field for field in known if field.name in sorted_by or field.name in wanted.names])
     if kind.event is Trade:
-        return _GroupedRows(connection, kind, session_date)
-    return _PlainRows(kind, session_date)
+        return _GroupedRows(connection, session_date, read, wanted)
+    return _PlainRows(kind, session_date, read, wanted)
 
 
 class _PlainRows:
     """Rows that have all columns of their kind."""
 
-    def __init__(self, kind: Kind, session_date: str) -> None:
-        self.schema = schema_of(kind.name)
+    def __init__(self, kind: Kind, session_date: str, read: pa.Schema, wanted: pa.Schema) -> None:
+        self.schema = read
+        self._wanted = wanted
         self._kind = kind
         self._session_date = session_date
 
@@ -76,15 +85,15 @@ class _PlainRows:
         return ranks[coded.indices.to_numpy()], symbols
 
     def whole(self, rows: pa.Table) -> pa.Table:
-        return rows
+        return rows.select(self._wanted.names)
 
 
 class _GroupedRows:
     """Rows of trades with the ids of their groups."""
 
-    def __init__(self, connection: Connection, kind: Kind, session_date: str) -> None:
-        self._whole = schema_of(kind.name)
-        own = [field for field in self._whole if field.name not in GROUP_COLUMNS]
+    def __init__(self, connection: Connection, session_date: str, read: pa.Schema, wanted: pa.Schema) -> None:
+        self._wanted = wanted
+        own = [field for field in read if field.name not in GROUP_COLUMNS]
         self.schema = pa.schema([pa.field(_ID, pa.int64(), nullable=False), *own])
         groups = TRADE_GROUPS.c
         wanted = select(groups.id, *(groups[name] for name in GROUP_COLUMNS))
@@ -95,8 +104,9 @@ class _GroupedRows:
         self._places = np.full(self._last - self._first + 1, _NO_GROUP, np.int32)  # by id
         self._places[ids - self._first] = np.arange(len(found), dtype=np.int32)
         self._texts = {
-            name: pa.array([row[number] for row in found], self._whole.field(name).type)
+            name: column_of([row[number] for row in found], read.field(name).type)
             for number, name in enumerate(GROUP_COLUMNS, 1)
+            if name in read.names
         }
         self._symbols, self._ranks = _ranked(self._texts["symbol"].to_pylist())
 
@@ -109,17 +119,17 @@ class _GroupedRows:
 
     def of_day(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         is_of_day = self._places_of(batch.column(0)) != _NO_GROUP
-        return batch if is_of_day.all() else batch.filter(pa.array(is_of_day))
+        return batch if is_of_day.all() else batch.filter(array_of(is_of_day))
 
     def ranks(self, rows: pa.Table) -> tuple[Ranks, Sequence[str]]:
         return self._ranks[self._places_of(rows.column(0))], self._symbols
 
     def whole(self, rows: pa.Table) -> pa.Table:
-        places = pa.array(self._places_of(rows.column(0)))
+        places = array_of(self._places_of(rows.column(0)))
         columns = [
-            self._texts[name].take(places) if name in self._texts else rows.column(name) for name in self._whole.names
+            self._texts[name].take(places) if name in self._texts else rows.column(name) for name in self._wanted.names
         ]
-        return pa.Table.from_arrays(columns, schema=self._whole)
+        return pa.Table.from_arrays(columns, schema=self._wanted)
 
     def _places_of(self, ids: pa.Array | pa.ChunkedArray) -> _Places:
         found: _Places = self._places[ids.to_numpy() - self._first]
