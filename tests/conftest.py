@@ -25,7 +25,7 @@ from hypothesis import settings
 
 from observer.base import text
 from observer.base.environment import forget_withheld
-from observer.monitoring.alerts.process import SEEN
+from observer.base.remedies import SEEN
 from observer.supervisor.cgroup import Cgroup, cgroup_for
 from observer.supervisor.mark import parse_mark
 from observer.supervisor.proc import seen

@@ -29,3 +29,17 @@ def lake_damaged(what: str, day: str) -> str:
     """What to say of a file of the lake, or a manifest, of this day."""
     remedy = REMEDIES["lake damaged"].replace("DAY", day)
     return f"{what}: mount the lake, or {remedy} ({LAKE_IS_DAMAGED})"
+
+
+class Seen:
+    """The damage that the database stated to this process since it was last asked for; of any thread."""
+
+    damage = ""
+
+    def take_damage(self) -> str:
+        """The text of the damage; empty where none was stated."""
+        text, self.damage = self.damage, ""
+        return text
+
+
+SEEN: Final = Seen()

@@ -23,9 +23,8 @@ from sqlalchemy.schema import CreateSchema
 
 from observer.base.errors import DatabaseDamagedError, StoreError, StoreFailedError
 from observer.base.instance import schema_in
-from observer.base.remedies import REMEDIES, database_damaged
+from observer.base.remedies import REMEDIES, SEEN, database_damaged
 from observer.base.text import CONCEALED
-from observer.monitoring.alerts.process import SEEN
 from observer.store.compiled_statements import make_engine
 from observer.store.identity import STANDBY, require_encoding, was_sqlite
 from observer.store.schema import ESCAPES, SCHEMA_REVISION, unknown_schema

@@ -11,7 +11,6 @@ from typing import Any, Final, TypeVar
 import msgspec
 from msgspec.structs import astuple
 
-from bus.codec import encode_event
 from bus.delivery import Delivered
 from bus.events import EVENT_TYPES, Event, Fact, ListingChanged, Poison, SlotAssigned, SlotReleased, is_document
 from observer.reference.etf.model import Etf
@@ -96,6 +95,8 @@ def refused_row(event_type: type[Event], row: Row, reason: str) -> Row:
     """The quarantine's row for a row that the database refused. The content is the event as the bus encodes it, or its
     text where it cannot even be encoded (a lone surrogate, a number beyond 64 bits).
     """
+    from bus.codec import encode_event  # its decoders take 30 ms to make, and a reader needs none
+
     event = event_of(event_type, row)
     try:
         content = encode_event(event)

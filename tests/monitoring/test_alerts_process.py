@@ -8,9 +8,10 @@ from pathlib import Path
 from bus.events import AlertRaised, AlertRepeated, AlertResolved, Event
 from observer.base.clock import ManualClock
 from observer.base.local_time import local_ns
+from observer.base.remedies import SEEN
 from observer.base.text import conceal
 from observer.base.units import NS_PER_S
-from observer.monitoring.alerts.process import SEEN, Alerts, damage_identity, identity_of, kept_alerts
+from observer.monitoring.alerts.process import Alerts, damage_identity, identity_of, kept_alerts
 from observer.monitoring.alerts.silences import Silences
 from tests.waiting import until_async
 

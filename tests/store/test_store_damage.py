@@ -10,7 +10,8 @@ from bus.delivery import Delivered
 from observer.base.clock import ManualClock
 from observer.base.errors import DatabaseDamagedError, StoreError
 from observer.base.instance import Instance
-from observer.monitoring.alerts.process import DATABASE_DAMAGED, SEEN, Alerts
+from observer.base.remedies import SEEN
+from observer.monitoring.alerts.process import DATABASE_DAMAGED, Alerts
 from observer.store.admission import require_own_file
 from observer.store.engine import reading
 from observer.store.integrity import report_integrity, require_whole

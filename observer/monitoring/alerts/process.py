@@ -18,7 +18,7 @@ from bus.commands import OpenAlert
 from bus.events import AlertRaised, AlertResolved, Event, Severity
 from observer.base.clock import Clock
 from observer.base.local_time import local_datetime, local_ns
-from observer.base.remedies import DATABASE_IS_DAMAGED, LAKE_IS_DAMAGED
+from observer.base.remedies import DATABASE_IS_DAMAGED, LAKE_IS_DAMAGED, SEEN
 from observer.base.state_file import StateFile
 from observer.base.text import shown
 from observer.monitoring.alerts.decisions import (
@@ -62,20 +62,6 @@ REFUSALS: Final = (DATABASE_UNAVAILABLE, DATABASE_DAMAGED)
 
 Publish = Callable[..., object]
 """Takes events, as `bus.producer.Producer.publish` does."""
-
-
-class Seen:
-    """The damage that the database stated to this process since it was last asked for; of any thread."""
-
-    damage = ""
-
-    def take_damage(self) -> str:
-        """The text of the damage; empty where none was stated."""
-        text, self.damage = self.damage, ""
-        return text
-
-
-SEEN: Final = Seen()
 
 
 class Alerts:
