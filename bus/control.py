@@ -11,6 +11,7 @@ command is logged with its requester.
 import asyncio
 import itertools
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, TypeVar
@@ -90,6 +91,7 @@ class ControlServer:
         self._answering: set[asyncio.Task[None]] = set()
         self._ids = itertools.count(1)
         self._given: dict[tuple[bytes, bytes], asyncio.Future[OrderReply]] = {}  # by the worker's identity and the id
+        self._given_up: deque[tuple[bytes, bytes]] = deque(maxlen=IN_FLIGHT_MAX)  # their answers may still come
 
     @property
     def refused(self) -> int:
@@ -113,7 +115,11 @@ class ControlServer:
         """
         order_id = next(self._ids).to_bytes(8, "big")
         sending = self._socket.send_multipart([identity, ORDER, order_id, _encoder.encode(order)])
-        return await _answered(self._given, (identity, order_id), sending, deadline_s, "no answer")
+        try:
+            return await _answered(self._given, (identity, order_id), sending, deadline_s, "no answer")
+        except ControlTimeoutError:
+            self._given_up.append((identity, order_id))
+            raise
 
     async def _receive(self) -> None:
         parts = await self._socket.recv_multipart(copy=False)
@@ -142,12 +148,17 @@ class ControlServer:
             task.add_done_callback(self._answering.discard)
 
     def _take_answer(self, identity: bytes, frames: list[bytes]) -> bool:
-        """Return whether the message answers one of our orders. Any other message is malformed."""
+        """Return whether the message answers one of our orders, in time or too late. Any other one is malformed."""
         match frames:
-            case [mark, order_id, body] if mark == ORDER and (answer := self._given.get((identity, order_id))):
-                if not answer.done():
-                    answer.set_result(_answer_in(body))
-                return True
+            case [mark, order_id, body] if mark == ORDER:
+                given = (identity, order_id)
+                if answer := self._given.get(given):
+                    if not answer.done():
+                        answer.set_result(_answer_in(body))
+                    return True
+                if given in self._given_up:
+                    self._given_up.remove(given)
+                    return True
         return False
 
     async def _answer(self, identity: bytes, request_id: bytes, request: Request) -> None:

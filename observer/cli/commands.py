@@ -40,6 +40,7 @@ COMMANDS: Final = Group(
         "top": Command("top:top", "Show the running system, refreshed each second, until q."),
         "logs": Command("logs:logs", "Show the processes' logs, merged by time."),
         "tail": Command("tail:tail", "Show committed events of the running system as they come."),
+        "web": Command("web:web", "Show what is stored as a page in a browser, until ctrl-C."),
         "doctor": Command("doctor:doctor", "Examine a system: configuration, machine, data."),
         "config": Group(
             "Show, check and compare the configuration.",

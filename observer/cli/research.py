@@ -115,7 +115,7 @@ def bars(
 
 def export(
     day: DayArgument = None,
-    to: Annotated[Path | None, Option(metavar="FOLDER", help="Where to write; default: export/DATE.")] = None,
+    to: Annotated[Path | None, Option(metavar="FOLDER", help="Where to write; default: export/DATE/FORMAT.")] = None,
     form: Annotated[
         Literal["parquet", "csv", "nautilus", "lean"], Option("--format", help="Format of the files.")
     ] = "parquet",
@@ -130,7 +130,7 @@ def export(
     with steps(Console(stderr=True)) as step, opened(config) as store:
         named = named_day(store, day, config)
         step(f"writing the files of {named}")
-        files = store.export(named, to or Path("export") / named, form)
+        files = store.export(named, to or Path("export") / named / form, form)
     if as_json:
         print_json({"day": named, "files": [str(path) for path in files]})
         return

@@ -168,8 +168,7 @@ def explain(
     held = [slot for slot in reader.open_slots(since_ns) if slot.symbol == symbol and slot.assigned_ns < until_ns]
     changes = reader.slot_history(session_date, symbol)
     if held:
-        kept = [each for each in changes if isinstance(each, SlotExtended) and each.extended_ns >= held[0].assigned_ns]
-        texts = [reported(held[0]), *map(reported, kept[-1:])]
+        texts = [reported(held[0]), *map(reported, _kept(changes, held[0])[-1:])]
         return Explanation(symbol, session_date, held[0].slot, "; ".join(texts))
     reason = waiting_pins(reader, session_date, held).get(symbol)
     if reason is not None:
@@ -180,11 +179,19 @@ def explain(
     last = changes[-1]
     if isinstance(last, SlotAssigned | SlotExtended):  # a day that ended without a release
         return Explanation(symbol, session_date, last.slot, reported(last))
-    took: list[str] = []
+    told: list[SlotChange] = []
+    if isinstance(last, SlotReleased):
+        given = [each for each in changes if isinstance(each, SlotAssigned) and each.slot == last.slot][-1:]
+        told = [*given, *(kept for each in given for kept in _kept(changes, each)[-1:])]
+    told.append(last)
     if isinstance(last, SlotReleased) and last.replaced_by is not None:
         others = reader.slot_history(session_date, last.replaced_by)
-        took = [reported(each) for each in others if isinstance(each, SlotAssigned) and each.replaced == symbol]
-    return Explanation(symbol, session_date, None, "; ".join([reported(last), *took[-1:]]))
+        told += [each for each in others if isinstance(each, SlotAssigned) and each.replaced == symbol][-1:]
+    return Explanation(symbol, session_date, None, "; ".join(map(reported, told)))
+
+
+def _kept(changes: Sequence[SlotChange], given: SlotAssigned) -> Sequence[SlotExtended]:
+    return [each for each in changes if isinstance(each, SlotExtended) and each.extended_ns >= given.assigned_ns]
 
 
 def waiting_pins(reader: StoreReader, session_date: str, slots: Sequence[SlotAssigned]) -> dict[str, str]:

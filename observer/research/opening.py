@@ -28,7 +28,7 @@ _SQLITE: Final = "sqlite:///"
 _DEFAULT_RECORDS: Final = ("trades",)
 
 
-class _Target(msgspec.Struct, frozen=True):
+class Target(msgspec.Struct, frozen=True):
     """What is opened: a configuration's file, the URL of a database, or the folder of a lake."""
 
     configuration: Path | None = None
@@ -51,7 +51,7 @@ def open_store(target: str | Path | None = None, *, tz: str | None = None) -> St
     """
     if str(target).startswith(TARGET_SCHEME):
         return _open_published(str(target), tz)
-    found = _found(target)
+    found = found_target(target)
     settings, lake, places = None, found.lake, None
     url = found.url
     if found.configuration is not None:
@@ -207,26 +207,31 @@ def _places_beside(lake: Path) -> Places:
     return Places(lake, copies_in(BackupSettings().folder_of(RunSettings(data=str(lake.parent)))))
 
 
-def _found(target: str | Path | None) -> _Target:
+def found_target(target: str | Path | None) -> Target:
+    """What a name stands for, as `open_store` takes it; an object store has none.
+
+    Raises:
+        NoDataError, ConfigError: there is nothing of this name.
+    """
     if target is None:
-        return _Target(configuration=_nearest())
+        return Target(configuration=_nearest())
     if "://" in str(target):
-        return _Target(url=str(target))
+        return Target(url=str(target))
     path = path_of(target, "a folder, an observer.toml, a database or its URL, or a lake")
     if path.suffix == ".toml" and path.exists():
-        return _Target(configuration=path)
+        return Target(configuration=path)
     if path.is_file():
-        return _Target(url=f"{_SQLITE}{path.absolute()}")
+        return Target(url=f"{_SQLITE}{path.absolute()}")
     if not path.exists():
         raise NoDataError(f"there is no {path}: give a folder, an observer.toml, a database or its URL, or a lake")
     for name in _CONFIGURATIONS:
         if (path / name).is_file():
-            return _Target(configuration=path / name)
+            return Target(configuration=path / name)
     for name in _DATABASES:
         if (path / name).is_file():
-            return _Target(url=f"{_SQLITE}{(path / name).absolute()}")
+            return Target(url=f"{_SQLITE}{(path / name).absolute()}")
     if sealed_dates(path):
-        return _Target(lake=path)
+        return Target(lake=path)
     raise NoDataError(
         f"{path} has no observer.toml, no observer.db and no sealed day: `observer demo` makes the first two"
     )

@@ -120,13 +120,13 @@ def state_routes(broadcast: Broadcast, stored: StoredDays, settings: Settings) -
     return state, live, days, stored_day
 
 
-def made_app(broadcast: Broadcast, orders: Orders, stored: StoredDays, settings: Settings) -> Litestar:
-    """The app without its guards of Host and Origin."""
+def made_app(broadcast: Broadcast, orders: Orders | None, stored: StoredDays, settings: Settings) -> Litestar:
+    """The app without its guards of Host and Origin. Without orders it is read only."""
     return Litestar(
         route_handlers=[
             *page_routes(),
             *state_routes(broadcast, stored, settings),
-            order_routes(orders),
+            *([] if orders is None else [order_routes(orders)]),
             *data_routes(settings),
         ],
         exception_handlers=HANDLERS,

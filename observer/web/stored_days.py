@@ -63,7 +63,7 @@ class StoredDays:
 
     def _renewed(self, day: str) -> StoredDay:
         read_s, state = self._now_s(), self._read(day)
-        found = StoredDay(tag_of(msgspec.json.encode(_without_ages(state))), msgspec.json.encode(state))
+        found = StoredDay(tag_of(msgspec.json.encode(known_at(state, 0))), msgspec.json.encode(state))
         before = self._kept.pop(day, None)
         if before is not None and before[0].tag == found.tag:
             found = before[0]
@@ -73,10 +73,11 @@ class StoredDays:
         return found
 
 
-def _without_ages(state: State) -> State:
+def known_at(state: State, known_ms: int) -> State:
+    """The state as if all its parts were read at that moment (ms of the Unix epoch): those of a day that is over."""
     parts = {name: getattr(state, name) for name in state.__struct_fields__}
-    ageless = {name: replace(part, known_ms=0) for name, part in parts.items() if isinstance(part, Part)}
-    return replace(state, now_ms=0, **ageless)
+    known = {name: replace(part, known_ms=known_ms) for name, part in parts.items() if isinstance(part, Part)}
+    return replace(state, now_ms=known_ms, **known)
 
 
 def read_stored_day(settings: Settings, day: str) -> State:

@@ -86,7 +86,7 @@ def test_orders_and_requests_of_the_same_worker_are_not_mixed_up(tmp_path):
     play(tmp_path, scene)
 
 
-def test_an_order_without_an_answer_times_out_at_the_given_limit(tmp_path):
+def test_an_order_without_an_answer_times_out_at_the_given_limit_and_its_late_answer_is_no_malformed_message(tmp_path):
     async def scene(server, supervisor, worker):
         release = asyncio.Event()
 
@@ -100,6 +100,7 @@ def test_an_order_without_an_answer_times_out_at_the_given_limit(tmp_path):
             await server.order(identity, Drain(), 0.05)
         release.set()
         assert await server.order(identity, Drain(), DEADLINE_S) == Done("a", "late")
+        assert server.refused == 0
 
     play(tmp_path, scene)
 

@@ -219,7 +219,7 @@ def test_decisions_have_a_refusal_and_slots_why_shows_the_slot(typed):
     assert json.loads(typed("slots", "why", "000001", "--date", DAY, "--json").stdout)["slot"] == "a:01"
 
 
-def test_decisions_and_slots_have_extensions_and_the_symbol_that_took_the_slot(typed, tmp_path):
+def test_decisions_slots_and_why_have_extensions_and_the_symbol_that_took_the_slot(typed, tmp_path):
     kept = SlotExtended("main:41", "000004", START_NS + 1, "trade_velocity", 2.0, None)
     replaced = SlotReleased("main:41", "000004", START_NS + 1, 2.0, "replaced", "000007")
     taken = SlotAssigned("main:41", "000007", START_NS + 1, "volume_surge", 3.0, "outranks", "000004")
@@ -232,6 +232,10 @@ def test_decisions_and_slots_have_extensions_and_the_symbol_that_took_the_slot(t
     ]  # fmt: skip
     [slot] = json.loads(typed("slots", DAY, "000004", "--json").stdout)
     assert (slot["triggers"], slot["release_reason"]) == ("volume_surge trade_velocity", "replaced")
+    told = json.loads(typed("slots", "why", "000004", "--date", DAY, "--json").stdout)["why"].split("; ")
+    assert [each.split(" ")[1:3] for each in told] == [
+        ["000004", "has"], ["000004", "keeps"], ["000004", "left"], ["000007", "has"],
+    ]  # fmt: skip
 
 
 def test_slots_are_intervals_and_subscriptions_the_times_that_the_broker_acknowledged(typed):

@@ -1,4 +1,4 @@
-"""README.md and the pages of commands and data: commands exist with their arguments, examples run."""
+"""README.md and the pages of the start, commands and data: commands exist with their arguments, examples run."""
 
 import contextlib
 import re
@@ -19,7 +19,8 @@ from tests.store.migrated import make_database
 from tests.store.raw import query
 
 ROOT = Path(__file__).parents[2]
-README = "".join((ROOT / page).read_text() for page in ("README.md", "docs/commands.md", "docs/data.md"))
+PAGES = ("README.md", "docs/start.md", "docs/commands.md", "docs/data.md")
+README = "".join((ROOT / page).read_text() for page in PAGES)
 PROGRAM = ".venv/bin/observer "
 COMMANDS = [line.removeprefix(PROGRAM) for line in README.splitlines() if line.startswith(PROGRAM)]
 DAY = "2026-11-18"
@@ -50,8 +51,8 @@ def test_every_query_of_the_readme_runs(tmp_path):
         query(url, statement)
 
 
-def test_the_python_example_of_the_readme_prints_the_trades_of_the_last_session(tmp_path, monkeypatch, capsys):
-    [example] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+def test_the_python_example_of_the_start_prints_the_trades_of_the_last_session(tmp_path, monkeypatch, capsys):
+    [example] = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "start.md").read_text(), re.DOTALL)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "demo" / "data").mkdir(parents=True)
     url = "sqlite:///demo/data/observer.db"

@@ -314,9 +314,10 @@ def test_why_names_the_score_that_a_refused_symbol_had_to_exceed(store, reader):
     assert "score 9.200 against the lowest that can be replaced, 9.500" in text
 
 
-def test_why_names_the_reason_of_a_release(store, reader):
+def test_why_names_the_trigger_of_a_slot_and_the_reason_of_its_release(store, reader):
     store(assigned(), SlotReleased("a:01", SYMBOL, START_NS + 60 * SECOND_NS, 9.5, "expired"))
-    assert why(reader) == (None, "10:01:00 005930 left a:01: expired")
+    had = "10:00:00 005930 has a:01: volume_surge, score 9.500, free_slot"
+    assert why(reader) == (None, f"{had}; 10:01:00 005930 left a:01: expired")
 
 
 def test_why_names_the_symbol_that_replaced_another(store, reader):

@@ -1,6 +1,6 @@
-"""The examples of docs/research.md and docs/examples.md: how they are run, and their output of now.
+"""The examples of README.md, docs/research.md and docs/examples.md: how they are run, and their output of now.
 
-`python -m tests.research.documented` writes the output of the examples into docs/research.md, from the small store;
+`python -m tests.research.documented` writes the output of the examples into the first two, from the small store;
 `python -m tests.research.documented FOLDER` into docs/examples.md with its pictures, from FOLDER/demo and FOLDER/month.
 """
 
@@ -19,6 +19,7 @@ from observer.base.errors import ObserverError
 from tests.research.stored import make_store
 
 PAGE = Path(__file__).parents[2] / "docs" / "research.md"
+README = PAGE.parents[1] / "README.md"
 EXAMPLES = PAGE.with_name("examples.md")
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
@@ -29,10 +30,10 @@ def configured() -> pl.Config:
                      tbl_width_chars=200, tbl_cols=20, tbl_rows=20)  # fmt: skip
 
 
-def run_page() -> doctest.TestResults:
-    """Run the page's examples in a working folder that has the small store as `demo`."""
-    text = "\n".join(BLOCK.findall(PAGE.read_text()))
-    test = doctest.DocTestParser().get_doctest(text, {}, PAGE.name, str(PAGE), 0)
+def run_page(page: Path = PAGE) -> doctest.TestResults:
+    """Run a page's examples in a working folder that has the small store as `demo`."""
+    text = "\n".join(BLOCK.findall(page.read_text()))
+    test = doctest.DocTestParser().get_doctest(text, {}, page.name, str(page), 0)
     return doctest.DocTestRunner().run(test)
 
 
@@ -79,3 +80,4 @@ if __name__ == "__main__":
             make_store(Path(place) / "demo")
             os.chdir(place)
             write_page()
+            write_page(README)

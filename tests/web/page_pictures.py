@@ -1,4 +1,7 @@
-"""Pictures of the page in four states, three sizes and both themes: `python -m tests.web.page_pictures FOLDER`."""
+"""Pictures of the page in four states, three sizes and both themes: `python -m tests.web.page_pictures FOLDER`.
+
+`python -m tests.web.page_pictures FOLDER http://127.0.0.1:8765` takes those of README.md from a running demo.
+"""
 
 import sys
 from pathlib import Path
@@ -38,5 +41,20 @@ def take(folder: Path, only: str = "") -> None:
                 page.close()
 
 
+def take_running(folder: Path, address: str) -> None:
+    """Writes page-THEME.png of a page that is served now."""
+    with chromium() as browser:
+        for theme in THEMES:
+            page = browser.new_page(viewport={"width": 1280, "height": 800}, color_scheme=theme)
+            page.goto(address)
+            page.wait_for_function("document.querySelector('#headline-text').textContent !== ''")
+            page.wait_for_timeout(3_000)  # some trades
+            page.screenshot(path=folder / f"page-{theme}.png")
+            page.close()
+
+
 if __name__ == "__main__":
-    take(Path(sys.argv[1]), *sys.argv[2:3])
+    if sys.argv[2:] and sys.argv[2].startswith("http"):
+        take_running(Path(sys.argv[1]), sys.argv[2])
+    else:
+        take(Path(sys.argv[1]), *sys.argv[2:3])

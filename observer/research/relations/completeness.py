@@ -193,7 +193,7 @@ class Quality(msgspec.Struct, frozen=True):
         recovered_volume: shares.
         conflated_volume: shares that are known as conflated rows.
         missing_volume: shares of its times with a slot that are known not to be stored.
-        missing_at_most: the most that these can be; null if it is not known.
+        missing_at_most: at most so many of these shares are missing, spans without proof included; null: not known.
         day_volume: shares of the whole day.
         gaps: their number.
         gaps_open: those without an outcome.

@@ -65,7 +65,8 @@ export function showFeed(feed, liveState, day) {
   setText(byId("no-news-text"), isGrey ? `${what} What stands below is old.` : "");
   setHidden(byId("no-news"), !isGrey);
   setClass(byId("feed"), feed.isStopped ? "feed is-stopped" : "feed");
-  setText(byId("feed-word"), feed.isStopped ? "No news" : feed.hasState ? "Live" : "Connecting");
+  const arriving = liveState !== null && !liveState.is_live ? "Stored" : "Live"; // `observer web` has a stored day alone
+  setText(byId("feed-word"), feed.isStopped ? "No news" : feed.hasState ? arriving : "Connecting");
   showFeedAge(feed, day);
   const isElsewhere = day !== null && liveState !== null && !feed.isStopped;
   setText(byId("feed-level"), isElsewhere ? WORDS[liveState.level].toLowerCase() : "");
