@@ -30,6 +30,7 @@ from observer.base.units import NS_PER_S
 from observer.cli.context import DEMO_CONFIGURATION, JsonOption, print_json
 from observer.cli.options import Option
 from observer.cli.tables import Table, show
+from observer.cli.web import can_serve, free_port, serve
 from observer.demo.configuration import DAY
 from observer.demo.day import BOOT_S_MAX, DemoDay, DemoOptions, is_of_demo, prepare, tidy
 from observer.demo.display import DayView
@@ -40,6 +41,7 @@ from observer.simulator.kis.well_known import WELL_KNOWN
 from observer.store.engine import parse_url
 from observer.store.reader import StoreReader
 from observer.supervisor.linux import require_linux
+from observer.system.config import Settings
 from observer.system.host import NAME, Host
 
 MoreRecords = Literal["order_book", "expected_price", "market_state", "nav"]  # beside trades
@@ -79,7 +81,13 @@ def demo(
     ] = DAY.isoformat(),
     data: Annotated[Path | None, Option(help="Folder of real master files to make the market of.")] = None,
     metrics_port: Annotated[int, Option(min=0, max=65_535, help="Port for Prometheus on loopback; 0: none.")] = 0,
-    web_port: Annotated[int, Option(min=0, max=65_535, help="Port of the page on loopback; 0: none.")] = 0,
+    web_port: Annotated[
+        int | None,
+        Option(
+            min=0, max=65_535, help="Port of the page on loopback; 0: none. Left out: one at a terminal, 8765 or free."
+        ),
+    ] = None,
+    no_web: Annotated[bool, Option("--no-web", help="No page, and none of the stored day at the end.")] = False,
     keep: Annotated[bool, Option("--keep", help="Keep logs, keys, the broker's ledger and all else.")] = False,
     as_json: JsonOption = False,
     folder: Annotated[
@@ -91,11 +99,14 @@ def demo(
     It is a whole Korean day, 08:00 to 15:40 (with --nxt 07:00 to 20:15), with every process, against a simulated broker
     on loopback. At a high speed or with many symbols it begins earlier, so that the universe is ready before the open.
 
+    At a terminal the page of the day is open while it runs, and after it until ctrl-C.
+
     Exit status 0 when everything that was published is stored, each streamed symbol has a quality report no better than
     the simulated broker's truth and no process failed; 1 when not; 130 after ctrl-C.
     """
     if db:
         _require_empty(db)  # before an earlier demo is removed
+    stays_open = web_port is None and not (no_web or as_json) and sys.stdout.isatty() and can_serve()
     options = DemoOptions(
         speed=speed or (WHOLE_DAY_SPEED if nxt else SPEED),
         symbols=symbols,
@@ -110,13 +121,15 @@ def demo(
         breaker=breaker,
         day=date.fromisoformat(day),
         metrics_port=metrics_port,
-        web_port=web_port,
+        web_port=0 if no_web else free_port() if stays_open else web_port or 0,
     )
-    _play(options, as_json=as_json)
+    settings = _play(options, as_json=as_json)
+    if stays_open:
+        serve(settings, options.web_port, "the day is at {}; ctrl-C ends", opens=False)
 
 
-def _play(options: DemoOptions, *, as_json: bool) -> None:
-    """Run the day and print what it was; raise Exit when it did not succeed."""
+def _play(options: DemoOptions, *, as_json: bool) -> Settings:
+    """Run the day and print what it was; raise Exit when it did not succeed. Returns the settings of its system."""
     require_linux()
     folder = options.folder
     is_anew = is_of_demo(folder)
@@ -137,6 +150,7 @@ def _play(options: DemoOptions, *, as_json: bool) -> None:
         click.echo(text, err=True)
     if not summary.succeeded:
         raise Exit(INTERRUPTED if summary.interrupted else 1)
+    return made.settings
 
 
 def faults(summary: DemoSummary, folder: Path, failure: Exception | None = None) -> Iterator[str]:
@@ -159,10 +173,10 @@ def _announcement(day: DemoDay, folder: Path) -> str:
     first, last = local_datetime(day.begins_ns), local_datetime(day.ends_ns)
     minutes = (day.ends_ns - day.begins_ns) / NS_PER_S / day.clock.speed / 60
     web = day.settings.web
-    page = "" if web is None else f"\nThe page, while the day runs: http://127.0.0.1:{web.port}/"
+    page = "" if web is None else f"The page of the day: http://127.0.0.1:{web.port}/\n"
     return (
-        f"Running the trading day of {first:%Y-%m-%d}, {first:%H:%M} to {last:%H:%M}, with every process and a "
-        f"simulated broker in {folder}: about {minutes + BOOT_MINUTES:.1f} minutes. Ctrl-C ends it in order.{page}"
+        f"{page}Running the trading day of {first:%Y-%m-%d}, {first:%H:%M} to {last:%H:%M}, with every process and a "
+        f"simulated broker in {folder}: about {minutes + BOOT_MINUTES:.1f} minutes. Ctrl-C ends it in order."
     )
 
 

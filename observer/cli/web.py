@@ -1,11 +1,13 @@
 """`observer web`: the page over what is stored, in a browser."""
 
 import asyncio
+import contextlib
 import socket
 import sys
 import webbrowser
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from typing import Annotated
 
 import click
@@ -16,7 +18,6 @@ from observer.base.settings import RunSettings, StoreSettings, is_reachable
 from observer.base.signals import stopping_on_signals
 from observer.cli.context import ConfigOption, full_settings
 from observer.cli.options import Argument, Option
-from observer.research.opening import found_target
 from observer.store.engine import parse_url, sqlite_path
 from observer.system.config import Settings, WebSettings, load_settings
 
@@ -36,17 +37,39 @@ def web(
 
     No system needs to run. The page is read only: orders are given at the page of the running system.
     """
-    try:
-        from observer.web.viewing import last_day
-    except ImportError as error:
-        raise ConfigError(f"{error.name} is not installed: {install_command('web')}") from error
+    if not can_serve():
+        raise ConfigError(f"the page's server is not installed: {install_command('web')}")
+    from observer.web.viewing import last_day
+
     settings = full_settings(config) if store is None else _settings_of(store)
     if settings.web is not None and is_reachable(settings.run):
         _show("the running system is at {}", settings.web.port, opens=not no_open)
-        return
-    listener = _listener(port)
-    text = f"{last_day(settings)} is at {{}}; ctrl-C ends"
-    asyncio.run(_serve(settings, listener, partial(_show, text, listener.getsockname()[1], opens=not no_open)))
+    else:
+        day = last_day(settings)
+        serve(settings, port or free_port(), f"{day} is at {{}}; ctrl-C ends", opens=not no_open)
+
+
+def can_serve() -> bool:
+    """Whether the packages of the page's server are installed."""
+    return find_spec("litestar") is not None and find_spec("uvicorn") is not None
+
+
+def free_port() -> int:
+    """The page's usual port, or a free one where that is in use."""
+    from observer.web.server import listening
+
+    for port in (WebSettings().port, 0):
+        with contextlib.suppress(ConfigError), listening(port) as found:
+            bound: int = found.getsockname()[1]
+            return bound
+    raise ConfigError("no port of loopback is free")
+
+
+def serve(settings: Settings, port: int, text: str, *, opens: bool) -> None:
+    """Serve the page of what is stored until ctrl-C. `text` is printed once it can be asked for, {} is the address."""
+    from observer.web.server import listening
+
+    asyncio.run(_serve(settings, listening(port), partial(_show, text, port, opens=opens)))
 
 
 async def _serve(settings: Settings, listener: socket.socket, served: Callable[[], None]) -> None:
@@ -66,18 +89,9 @@ def _show(text: str, port: int, *, opens: bool) -> None:
         webbrowser.open(address)
 
 
-def _listener(port: int | None) -> socket.socket:
-    from observer.web.server import listening
-
-    try:
-        return listening(port or WebSettings().port)
-    except ConfigError:
-        if port is not None:
-            raise
-        return listening(0)
-
-
 def _settings_of(store: str) -> Settings:
+    from observer.research.opening import found_target  # polars
+
     target = found_target(store)
     if target.configuration is not None:
         return load_settings(target.configuration)
