@@ -17,6 +17,7 @@ from observer.base.errors import StoppedError, StoreError
 from observer.store.arrow import fetched, read_batches, schema_of
 from observer.store.columns import can_read_columns, read_columns
 from observer.store.engine import open_reader
+from observer.store.research import ResearchReader
 from observer.store.scan import ROWS_MIN, read_spans, spans_of
 from observer.store.sealing import SealingReader
 from observer.store.tables import EVENT_TABLES
@@ -75,6 +76,17 @@ def test_rows_and_their_order_are_those_of_the_sorted_statement(store, engine, l
     found = scanned_rows(engine, lot_rows, columns_min=columns_min)
     assert found.equals(expected)
     assert found.schema.equals(expected.schema, check_metadata=True)
+
+
+@pytest.mark.parametrize("columns", [["volume"], ["venue", "volume", "symbol"], ["sequence", "stream", "gap_id"]])
+def test_the_asked_columns_are_read_in_the_same_order_of_rows(store, engine, database_url, monkeypatch, columns):
+    for stream in STREAMS:
+        store(*trades_of_two_days(), stream=stream)
+    expected = pa.Table.from_batches(list(read_batches(engine, "trades", DAY, columns=columns)))
+    monkeypatch.setattr("observer.store.research.ROWS_MIN", expected.num_rows)
+    monkeypatch.setattr("observer.store.research.read_days", None)
+    with contextlib.closing(ResearchReader(database_url)) as reader:
+        assert pa.Table.from_batches(list(reader.batches("trades", [DAY], None, columns))).equals(expected)
 
 
 @pytest.mark.parametrize("kind", ["snapshots", "order_books", "fetched_minute_bars"])
