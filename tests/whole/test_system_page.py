@@ -1,42 +1,59 @@
-"""A demo at a terminal: its page is there from the first line on, and after the day until ctrl-C."""
+"""The page's state of the demo's day, from its database alone."""
 
-import os
-import pty
-import re
-import signal
-import subprocess
-
-import httpx
+import msgspec
 import pytest
 
+from observer.demo.configuration import DAY, DemoConfiguration, write_demo_configuration
+from observer.system.config import load_settings
+from observer.web.past import past_state
+from observer.web.stored import PageReader
 from tests.folders import short_folder
-from tests.waiting import DEADLINE_S
-from tests.whole.running import OBSERVER, SYMBOLS
+from tests.store.plans import recorded
 
-pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.system
 
-SPEED = 360  # as the day of the other tests: on a busy machine, too, it stores all
-
-
-def test_the_page_of_a_demo_is_open_while_the_day_runs_and_after_it_until_ctrl_c():
-    ours, theirs = pty.openpty()
-    with short_folder() as folder, open(ours, "rb", buffering=0) as terminal:  # noqa: PTH123 - a descriptor
-        command = [OBSERVER, "demo", "--symbols", str(SYMBOLS), "--speed", str(SPEED), "--folder", str(folder / "d")]
-        with subprocess.Popen(command, stdout=theirs, stderr=theirs, cwd=folder) as running:
-            os.close(theirs)
-            printed = until_printed(terminal, r"The page of the day: (http://\S+/)")
-            address = printed[1]
-            ended = until_printed(terminal, r"the day is at (http://\S+/) until ctrl-C")
-            assert ended[1] == address
-            assert httpx.get(f"{address}api/days").json()["days"] != []
-            running.send_signal(signal.SIGINT)
-            assert running.wait(DEADLINE_S) == 0
+QUERIES_MAX = 110  # 85 and some alerts; one for each of the 46 lines would be more
 
 
-def until_printed(terminal, pattern):
-    """The first match in what comes from the terminal; its end is an error."""
-    found, text = None, ""
-    while found is None:
-        text += terminal.read(4_096).decode(errors="replace")
-        found = re.search(pattern, re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text))
-    return found
+@pytest.fixture(scope="module")
+def shown(day):
+    with short_folder() as folder:
+        settings = load_settings(write_demo_configuration(folder, DemoConfiguration(symbols=10, seed=7)))
+        store = msgspec.structs.replace(settings.store, url=f"sqlite:///{day.database}")
+        with PageReader(store.url) as reader:
+            yield past_state(reader, msgspec.structs.replace(settings, store=store), DAY.isoformat(), 1)
+
+
+def test_the_day_s_rows_gaps_and_sweeps_are_those_of_the_summary(day, shown):
+    summary = day.summary
+    rows = shown.storage.rows
+    assert rows["recovered trades"] == summary["trades_recovered"]
+    assert rows["trades"] + rows["recovered trades"] == summary["trades"]
+    assert len(shown.sweeps.sweeps) == summary["sweeps"]
+    assert (shown.gaps.recovered, shown.gaps.lost) == (summary["gaps"]["recovered"], summary["gaps"]["unrecoverable"])
+    assert sum(len(strip.spans) for strip in shown.gaps.strips) >= summary["gaps"]["found"]
+    assert len(shown.listings.listings) == summary["listings"]["new"]
+
+
+def test_the_board_has_the_slots_of_the_close_with_their_prices_of_the_day(day, shown):
+    [account] = shown.board.accounts
+    lines = {row[0] for row in day.rows("SELECT symbol FROM slot_releases WHERE reason = 'closed'")}
+    assert {slot.line for slot in account.slots} == lines
+    assert all(slot.price and slot.prices and slot.name != slot.line for slot in account.slots)
+    assert all(540 <= minute <= 1_200 for slot in account.slots for minute, _ in slot.prices)
+
+
+def test_the_universe_is_shown_by_traded_value_and_etfs_by_premium(day, shown):
+    values = [tile.value for tile in shown.universe.tiles]
+    assert shown.universe.lines == day.summary["universe"]
+    assert values == sorted(values, reverse=True)
+    assert shown.premiums.day == DAY.isoformat()
+    assert all(each.name != each.symbol for each in shown.premiums.premiums)
+
+
+def test_the_state_of_a_day_takes_a_few_queries_and_none_for_each_line(day, shown):
+    with short_folder() as folder:
+        settings = load_settings(write_demo_configuration(folder, DemoConfiguration(symbols=10, seed=7)))
+        with PageReader(f"sqlite:///{day.database}") as reader, recorded() as statements:
+            past_state(reader, settings, DAY.isoformat(), 1)
+        assert 0 < len(statements) < QUERIES_MAX
