@@ -1,6 +1,7 @@
 """`observer web`: the page of what is stored, without a running system."""
 
 import asyncio
+import contextlib
 import re
 import signal
 import subprocess
@@ -17,7 +18,7 @@ from tests.folders import short_folder
 from tests.store.filled import SESSIONS
 from tests.store.migrated import make_database
 from tests.waiting import DEADLINE_S
-from tests.web.running import filled
+from tests.web.running import filled, system
 from tests.whole.running import OBSERVER
 
 
@@ -27,22 +28,32 @@ def settings():
         yield filled(folder)
 
 
-async def test_the_last_stored_day_is_the_state_and_each_day_can_be_asked_for_but_no_order_is_taken(settings):
+@contextlib.asynccontextmanager
+async def viewed(settings):
+    """A client of the page, and the first state that it sends."""
     listener, stopping, served = listening(0), asyncio.Event(), asyncio.Event()
     viewing = asyncio.create_task(view(settings, listener, stopping, served.set))
     async with asyncio.timeout(DEADLINE_S):
         await served.wait()
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}") as client:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}") as client:
+            async with client.stream("GET", "/api/live") as sent:
+                await anext(sent.aiter_lines())  # the first state was read
+            yield client, (await client.get("/api/state")).json()
+        stopping.set()
+        await viewing
+
+
+async def test_the_last_stored_day_is_the_state_and_each_day_can_be_asked_for_but_no_order_is_taken(settings):
+    async with viewed(settings) as (client, state):
         assert (await client.get("/")).status_code == 200
-        async with asyncio.timeout(DEADLINE_S), client.stream("GET", "/api/live") as sent:
-            await anext(sent.aiter_lines())  # the first state was read
-        now = (await client.get("/api/state")).json()
-        assert (now["is_live"], now["day"]) == (False, SESSIONS[-1])
+        assert (state["is_live"], state["day"]) == (False, SESSIONS[-1])
         assert (await client.get(f"/api/days/{SESSIONS[0]}")).json()["day"] == SESSIONS[0]
         assert (await client.post("/api/orders/restart", json={"process": "track-b"})).status_code == 404
-    stopping.set()
-    async with asyncio.timeout(DEADLINE_S):
-        await viewing
+
+
+async def test_the_state_is_that_of_the_system_where_one_runs(settings):
+    async with system(settings), viewed(settings) as (_, state):
+        assert state["is_live"]
 
 
 def test_the_command_serves_a_database_until_ctrl_c(settings, tmp_path):
